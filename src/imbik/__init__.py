@@ -1,0 +1,36 @@
+"""imbik: make Transformer models small, fast and cheap, and prove it.
+
+``import imbik`` is cheap: a public name loads its room (and what that room needs) when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "load_data": "imbik.data",
+    "load_checkpoint": "imbik.checkpoint",
+    "save_checkpoint": "imbik.checkpoint",
+    "load_recipe": "imbik.recipe",
+    "compress": "imbik.compress",
+    "finetune": "imbik.finetune",
+    "export": "imbik.export",
+    "load_artefact": "imbik.runtime",
+    "measure": "imbik.measure",
+    "UserError": "imbik.errors",
+}
+
+__all__ = ["__version__", *sorted(_ROOMS)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'imbik' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

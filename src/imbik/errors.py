@@ -1,0 +1,53 @@
+"""The one error that a user sees: what is wrong, where, what was found, what is expected, what to do."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in the user's input. The command line prints it as one message and exits with code 2.
+
+    Args:
+        what: the problem in a few words, e.g. ``"column not found"``.
+        where: file, row, column, field or folder.
+        found: what stands there.
+        expected: what should stand there.
+        fix: what to do now.
+
+    >>> print(UserError("column not found", where="train.csv", found="text, intent", expected="a column 'label'",
+    ...                 fix="name it with --label intent"))
+    train.csv: column not found. Found: text, intent. Expected: a column 'label'. Do: name it with --label intent.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        found: object = None,
+        expected: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.what, self.where, self.found, self.expected, self.fix = what, where, found, expected, fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where is not None else self.what
+        parts = [head]
+        if self.found is not None:
+            parts.append(f"Found: {self.found}")
+        if self.expected is not None:
+            parts.append(f"Expected: {self.expected}")
+        if self.fix is not None:
+            parts.append(f"Do: {self.fix}")
+        return ". ".join(part.rstrip(".") for part in parts) + "."
+
+
+class MissingExtra(UserError):
+    """A feature needs a package that is not installed; the message gives the command that installs it.
+
+    >>> print(MissingExtra("compress", "torch"))
+    torch: package not installed. Do: pip install "imbik[compress]".
+    """
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__("package not installed", where=package, fix=f'pip install "imbik[{extra}]"')
