@@ -1,0 +1,194 @@
+"""results.json: what is written reads back, what is wrong is named with its place, the choice follows its rule."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plausible
+import pytest
+
+from imbik.errors import UserError
+from imbik.results import choose, disagreements, load_results, pareto, write_results
+
+
+def _document(tmp_path: Path) -> dict[str, Any]:
+    write_results(tmp_path / "results.json", plausible.results())
+    return json.loads((tmp_path / "results.json").read_text("utf-8"))
+
+
+def _load(tmp_path: Path, document: Any) -> Any:
+    path = tmp_path / "results.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
+    return load_results(path)
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    run = plausible.results()
+    write_results(tmp_path / "results.json", run)
+    assert replace(load_results(tmp_path / "results.json"), path=None) == run
+
+
+def test_numpy_and_non_finite_numbers_become_json(tmp_path: Path) -> None:
+    first, *rest = plausible.results().measurements
+    odd = replace(
+        first, params=np.int64(5), calibration={"ece": float("nan")}, per_class={"a": np.array([1, 2])}
+    )
+    write_results(tmp_path / "r.json", plausible.results(measurements=(odd, *rest)))
+    row = json.loads((tmp_path / "r.json").read_text())["measurements"][0]
+    assert (row["params"], row["calibration"], row["per_class"]) == (5, {"ece": None}, {"a": [1, 2]})
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, plausible.results())
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_results(path, plausible.results(data={"source": object()}))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_lone_measurement_reads_as_results_without_baseline(tmp_path: Path) -> None:
+    run = _load(tmp_path, {"id": "x/onnx", "name": "x", "engine": "onnx", "latency_ms": {"p50": 1.0}})
+    assert run.baseline is None
+    assert run.measurements[0].latency_ms == {"p50": 1.0}
+    assert run.measurements[0].quality == {}
+    assert run.measurements[0].peak_rss_bytes is None
+
+
+def _broken(change: Any) -> Any:
+    def make(document: dict[str, Any]) -> Any:
+        change(document)
+        return document
+
+    return make
+
+
+BAD = {
+    "empty": (lambda d: "  ", "the file is empty"),
+    "not JSON": (lambda d: '{"schema": 1,', "line 1, column"),
+    "a list": (lambda d: [], "a JSON list"),
+    "other schema": (_broken(lambda d: d.update(schema=7)), "unknown schema. Found: 7"),
+    "no measurements": (_broken(lambda d: d.pop("measurements")), "measurements: field missing"),
+    "no id": (_broken(lambda d: d["measurements"][1].pop("id")), "measurements[1].id: field missing"),
+    "text for a number": (
+        _broken(lambda d: d["measurements"][2]["latency_ms"].update(p50="fast")),
+        "measurements[2].latency_ms.p50: a field is wrong. Found: 'fast'",
+    ),
+    "negative bytes": (_broken(lambda d: d["measurements"][0].update(bytes=-1)), "measurements[0].bytes"),
+    "NaN": (_broken(lambda d: d["measurements"][0]["quality"].update(value=float("nan"))), "quality.value"),
+    "id twice": (_broken(lambda d: d["measurements"].append(d["measurements"][0])), "an id stands twice"),
+    "unknown baseline": (_broken(lambda d: d.update(baseline="nobody")), "baseline: names a candidate that"),
+    "unknown choice": (_broken(lambda d: d["choice"].update(id="nobody")), "choice.id: names a candidate"),
+    "unknown front": (_broken(lambda d: d.update(pareto=["nobody"])), "pareto: names a candidate"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named_with_their_place(tmp_path: Path, name: str) -> None:
+    make, message = BAD[name]
+    with pytest.raises(UserError) as error:
+        _load(tmp_path, make(_document(tmp_path)))
+    assert message in str(error.value)
+    assert "results.json" in str(error.value)
+
+
+def test_missing_file() -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_results("nowhere/results.json")
+
+
+def test_pareto_by_hand() -> None:
+    assert pareto(plausible.results().measurements) == (
+        "teacher/pytorch",  # dominated by teacher/onnx in latency, but 0.4 MB smaller
+        "teacher/onnx",
+        "int8/onnx",
+        "layers-3+int8/onnx",
+        "layers-1/onnx",
+        "layers-1+int8/onnx",
+        "mini-2x192+int8/onnx",
+        "mini-1x128+int8/onnx",
+    )
+
+
+def test_pareto_leaves_out_what_was_not_measured() -> None:
+    first, *rest = plausible.results().measurements
+    assert first.id not in pareto([replace(first, latency_ms={}), *rest])
+
+
+def test_choice_is_the_fastest_that_keeps_enough() -> None:
+    run = plausible.results()
+    choice = choose(run.measurements, run.baseline)
+    assert (choice["id"], choice["meets"], choice["shortfall"]) == ("layers-1+int8/onnx", True, {})
+    assert "99.4% of the baseline kept" in choice["why"]
+    assert choose(run.measurements, run.baseline, min_retention=0.995)["id"] == "int8/onnx"
+
+
+def test_choice_is_made_on_dev_not_on_test() -> None:
+    run = plausible.results()
+    rows = [
+        replace(m, quality={**m.quality, "value": 0.1}) if m.name == "layers-1+int8" else m
+        for m in run.measurements
+    ]
+    assert choose(rows, run.baseline)["id"] == "layers-1+int8/onnx"
+
+
+def test_candidates_as_fast_as_each_other_are_told_apart_by_dev_quality() -> None:
+    run = plausible.results()
+    close = [
+        replace(m, latency_ms={"p50": 0.66, "p95": 1.0}) if m.name == "layers-1+int8" else m
+        for m in run.measurements
+    ]
+    assert choose(close, run.baseline, min_retention=0.95)["id"] == "layers-1+int8/onnx"
+    assert choose(run.measurements, run.baseline, min_retention=0.95)["id"] == "mini-2x192+int8/onnx"
+
+
+def test_int8_slower_than_its_float_parent_is_not_chosen_for_speed() -> None:
+    run = plausible.results()
+    slow = [
+        replace(m, latency_ms={"p50": 1.95, "p95": 3.0}) if m.name == "layers-1+int8" else m
+        for m in run.measurements
+    ]
+    wanted = [m for m in slow if m.name in ("teacher", "layers-1", "layers-1+int8")]
+    assert choose(wanted, run.baseline, min_retention=0.99)["id"] == "layers-1/onnx"
+    small = choose(wanted, run.baseline, min_retention=0.99, max_mb=20)
+    assert small["id"] == "layers-1+int8/onnx"
+    assert "slower than its float parent layers-1/onnx" in small["why"]
+
+
+def test_when_nothing_meets_the_shortfall_is_said() -> None:
+    run = plausible.results()
+    choice = choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10, max_latency_ms=5)
+    assert choice["meets"] is False
+    assert choice["id"] == "mini-2x192+int8/onnx"
+    retention = choice["shortfall"]["retention"]
+    assert retention["value"] == pytest.approx(0.9010 / 0.9300)
+    assert retention["by"] == pytest.approx((0.99 - 0.9010 / 0.9300) / 0.99)
+    assert "keeps 96.9% of the baseline on dev, 99.0% asked" in choice["why"]
+
+
+def test_nothing_measured() -> None:
+    assert choose([], None)["id"] is None
+    run = plausible.results()
+    assert choose(run.measurements[:1], run.baseline)["why"] == "No candidate was measured."
+
+
+def test_limit_on_something_unmeasured_is_not_met() -> None:
+    run = plausible.results()
+    rows = [replace(m, latency_ms={}) for m in run.measurements]
+    choice = choose(rows, run.baseline, max_latency_ms=5)
+    assert choice["meets"] is False
+    assert "latency_p95_ms was not measured" in choice["why"]
+
+
+def test_disagreements_put_the_teacher_is_right_first() -> None:
+    found = disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"])
+    assert [d["index"] for d in found] == [1, 0, 2]
+    assert (
+        len(disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"], limit=2))
+        == 2
+    )
