@@ -1,0 +1,220 @@
+"""Make one candidate of a recipe: student, steps, checkpoint folder, artefact. Each finished step is kept under a key of all it
+depends on, so recipes that begin alike share their beginning and a run that was killed continues behind its last finished step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imbik.cards import student_card
+from imbik.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from imbik.context import Context
+from imbik.encoding import encode
+from imbik.export import export
+from imbik.methods import check_order, make_method
+from imbik.methods.distill import dev_score
+from imbik.progress import Progress
+from imbik.students import make_student
+from imbik.teacher import TeacherCache
+from imbik.types import Checkpoint, Recipe, Splits, Step
+from imbik.workspace import key_of
+
+logger = logging.getLogger(__name__)
+_DONE = "candidate.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A candidate on disk.
+
+    Attributes:
+        recipe: what made it.
+        model: its checkpoint folder.
+        artefacts: engine -> artefact folder.
+        steps: all steps applied, the teacher's own included.
+        train_seconds: time that its training steps took, shared beginnings included.
+    """
+
+    recipe: Recipe
+    model: Path
+    artefacts: dict[str, Path]
+    steps: tuple[Step, ...]
+    train_seconds: float
+
+
+class Builder:
+    """Builds candidates of one teacher on one data set into one folder.
+
+    Args:
+        teacher: the model to compress; its name for model cards is ``source``.
+        splits: the data.
+        directory: the output folder; ``directory/.imbik`` keeps finished steps and the teacher's outputs.
+        engines: engines to build artefacts for.
+        progress: where progress is shown.
+        save_every: seconds between training states on disk.
+    """
+
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        source: str,
+        splits: Splits,
+        directory: Path,
+        work: Path,
+        engines: Sequence[str],
+        progress: Progress,
+        save_every: float,
+    ) -> None:
+        self.teacher, self.source, self.splits, self.directory = teacher, source, splits, directory
+        self.work, self.engines, self.progress, self.save_every = work, tuple(engines), progress, save_every
+        self.teacher_key = fingerprint(teacher)
+        self.cache = TeacherCache(work / "teacher", teacher)
+
+    def key(self, recipe: Recipe, steps: int | None = None) -> str:
+        """Of all that the first ``steps`` steps of ``recipe`` depend on."""
+        parts = {
+            "teacher": self.teacher_key,
+            "data": self.splits.fingerprint,
+            "unlabelled": self.splits.unlabelled.fingerprint if self.splits.unlabelled else None,
+            "student": recipe.student,
+            "steps": [_settled(step) for step in recipe.steps[:steps]],
+            "seed": recipe.seed,
+        }
+        return key_of(parts)
+
+    def build(self, recipe: Recipe, say: Callable[[str], None]) -> Built:
+        """The candidate of ``recipe``, made or found finished.
+
+        Raises:
+            UserError: what the student, a step or the exporter refuses.
+        """
+        folder = self.directory / recipe.name
+        record = _read(folder / _DONE)
+        if record.get("key") == self.key(recipe) and self._complete(folder):
+            say(f"{recipe.name}: finished earlier")
+        else:
+            check_order(recipe.steps, recipe.name)
+            checkpoint, seconds = self._checkpoint(recipe)
+            record = {"key": self.key(recipe), "train_seconds": seconds, "steps": [dict(s) for s in checkpoint.steps]}
+            self._publish(recipe, checkpoint, folder, record)
+        artefacts = {engine: folder / "artefacts" / engine for engine in self.engines}
+        return Built(recipe, folder / "model", artefacts, tuple(record["steps"]), float(record["train_seconds"]))
+
+    def export_teacher(self) -> dict[str, Path]:
+        """The teacher's own artefacts, unchanged weights: a candidate like any other."""
+        return self._export(self.teacher, self.directory / "teacher")
+
+    def _complete(self, folder: Path) -> bool:
+        return all((folder / "artefacts" / engine / "manifest.json").is_file() for engine in self.engines)
+
+    def _checkpoint(self, recipe: Recipe) -> tuple[Checkpoint, float]:
+        """Teacher or student after all steps, and the seconds they took in all."""
+        start, found, seconds = 0, None, 0.0
+        for count in range(len(recipe.steps), 0, -1):
+            folder = self.work / "steps" / self.key(recipe, count)
+            if (folder / "step.json").is_file():
+                found, start = folder, count
+                seconds = float(_read(folder / "step.json")["seconds"])
+                break
+        if found is not None:
+            checkpoint = load_checkpoint(found, role="student")
+        else:
+            checkpoint = make_student(recipe.student, self.teacher, self.splits.train, recipe.seed)
+            checkpoint = Checkpoint(checkpoint.model, checkpoint.tokenizer, checkpoint.task, self.teacher.steps)
+        for number in range(start, len(recipe.steps)):
+            checkpoint, seconds = self._step(recipe, number, checkpoint, seconds)
+        return checkpoint, seconds
+
+    def _step(self, recipe: Recipe, number: int, checkpoint: Checkpoint, before: float) -> tuple[Checkpoint, float]:
+        step = recipe.steps[number]
+        made = make_method(step, recipe.name)
+        key = self.key(recipe, number + 1)
+        private = self.work / "running" / key
+        private.mkdir(parents=True, exist_ok=True)
+        seed = int(key[:7], 16) + recipe.seed
+        torch.manual_seed(seed)
+        context = Context(self.teacher, self.splits, self.cache, seed, self.progress, private, self.save_every)
+        began = time.perf_counter()
+        with _Clock(private / "seconds.json") as clock:
+            changed = made.apply(checkpoint, context)
+        logger.info("%s, %s: %.1f s", recipe.name, made.name, time.perf_counter() - began)
+        changed = Checkpoint(changed.model.eval(), changed.tokenizer, changed.task, (*checkpoint.steps, _settled(step)))
+        seconds = before + clock.total
+        if not getattr(made, "lowered", False):
+            self._keep(changed, self.work / "steps" / key, seconds)
+        shutil.rmtree(private, ignore_errors=True)
+        return changed, seconds
+
+    def _keep(self, checkpoint: Checkpoint, folder: Path, seconds: float) -> None:
+        temporary = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        save_checkpoint(checkpoint, temporary)
+        (temporary / "step.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+
+    def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
+        card = student_card(recipe, self.splits, dev, self.source, _shape(checkpoint))
+        save_checkpoint(checkpoint, folder / "model", card)
+        self._export(checkpoint, folder)
+        temporary = folder / (_DONE + ".tmp")
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        temporary.replace(folder / _DONE)
+
+    def _export(self, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
+        out = {}
+        for engine in self.engines:
+            target = folder / "artefacts" / engine
+            if not (target / "manifest.json").is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                export(checkpoint, engine, target, texts=self.splits.dev)
+            out[engine] = target
+        return out
+
+
+class _Clock:
+    """Seconds spent inside, summed over the runs that a kill cut a step into (the last cut-off piece is lost)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total = float(_read(path).get("seconds", 0.0))
+
+    def __enter__(self) -> _Clock:
+        self.began = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.total += time.perf_counter() - self.began
+        if self.path.parent.is_dir():
+            self.path.write_text(json.dumps({"seconds": self.total}), encoding="utf-8")
+
+
+def _settled(step: Step) -> Step:
+    """The step with every setting written out, so that a changed default is a changed key."""
+    made = make_method(step, "recipe")
+    return {made.name: {name: getattr(made, name) for name in made.__dataclass_fields__}}
+
+
+def _shape(checkpoint: Checkpoint) -> dict[str, Any]:
+    from imbik.architecture import architecture_of
+
+    return dict(architecture_of(checkpoint.model))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+

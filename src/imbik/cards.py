@@ -1,0 +1,51 @@
+"""Model cards: what a checkpoint is, how it was made and what it was measured at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from imbik import __version__
+from imbik.types import Recipe, Splits
+
+if TYPE_CHECKING:
+    from imbik.finetune import Finetuned
+
+_HEAD = "---\nlibrary_name: transformers\ntags:\n- imbik\n{tags}---\n\n"
+
+
+def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
+    """README.md of a fine-tuned teacher."""
+    notes = "".join(f"* {note}\n" for note in splits.notes)
+    return (
+        _HEAD.format(tags="")
+        + f"# Teacher: {base} fine-tuned for {splits.task}\n\n"
+        + f"Made by imbik {__version__} from `{base}` on `{splits.source}` ({len(splits.train.texts)} training rows).\n\n"
+        + f"| split | {splits.metric} | rows |\n|---|---|---|\n"
+        + f"| dev | {result.dev:.4f} | {len(splits.dev.texts)} |\n| test | {result.test:.4f} | {len(splits.test.texts)} |\n\n"
+        + f"Best of {result.epochs} epochs: {result.best_epoch}. {result.truncated} training texts were cut.\n\n"
+        + (f"Notes on the data:\n\n{notes}\n" if notes else "")
+        + _labels(splits)
+    )
+
+
+def student_card(recipe: Recipe, splits: Splits, dev: float, teacher: str, architecture: dict[str, Any]) -> str:
+    """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact."""
+    steps = yaml.safe_dump({"student": recipe.student, "steps": [dict(s) for s in recipe.steps], "seed": recipe.seed}, sort_keys=False)
+    shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
+    return (
+        _HEAD.format(tags="- distillation\n")
+        + f"# {recipe.name}\n\nA {splits.task} model made by imbik {__version__} from the teacher `{teacher}`.\n\n"
+        + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
+        + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
+        + f"```yaml\n{steps}```\n\n"
+        + "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        + 'model = AutoModelForSequenceClassification.from_pretrained("model")\n'
+        + 'tokenizer = AutoTokenizer.from_pretrained("model")\n```\n\n'
+        + _labels(splits)
+    )
+
+
+def _labels(splits: Splits) -> str:
+    return f"Labels ({len(splits.labels)}): " + ", ".join(f"`{label}`" for label in splits.labels) + "\n"

@@ -1,0 +1,33 @@
+"""All that a method may see while it is applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imbik.progress import Progress
+from imbik.teacher import TeacherCache
+from imbik.types import Checkpoint, Splits
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to :meth:`Method.apply`.
+
+    Attributes:
+        teacher: the model to learn from; a method must not change it.
+        splits: the task's data; a method may learn from ``train`` and ``unlabelled`` and look at ``dev``, never at ``test``.
+        cache: the teacher's outputs by text.
+        seed: everything random follows from it.
+        progress: where long work is shown.
+        directory: private to this step; what it holds survives a kill, and is removed when the step is finished.
+        save_every: seconds between training states on disk.
+    """
+
+    teacher: Checkpoint
+    splits: Splits
+    cache: TeacherCache
+    seed: int
+    progress: Progress
+    directory: Path
+    save_every: float = 30.0

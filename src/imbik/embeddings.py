@@ -1,0 +1,62 @@
+"""Train only the rows of the embedding table that the data uses.
+
+A task uses a few thousand of a vocabulary's word pieces; the gradient of all others is exactly zero. Without weight decay AdamW
+leaves such rows where they are, so training a table of the used rows alone gives the same model for a fraction of the work
+(MiniLM: 11.7 of 22.7 million parameters are the table; Banking77 uses 2,600 of its 30,522 rows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class CompactEmbedding(nn.Module):
+    """Looks ids up in the rows that are in use: ``(B, T)`` ids -> ``(B, T, H)``. An id outside ``pieces`` is an IndexError."""
+
+    remap: Tensor
+
+    def __init__(self, full: nn.Embedding, pieces: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(full.weight.detach()[pieces].clone(), requires_grad=full.weight.requires_grad)
+        remap = torch.full((full.num_embeddings,), full.num_embeddings, dtype=torch.long)
+        remap[pieces] = torch.arange(len(pieces))
+        self.register_buffer("remap", remap, persistent=False)
+        padding = full.padding_idx
+        self.padding_idx = int(remap[padding]) if padding is not None else None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return nn.functional.embedding(self.remap[ids], self.weight, padding_idx=self.padding_idx)
+
+
+@contextmanager
+def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator[None]:
+    """Inside, ``model`` has a table of ``pieces`` only; on leaving, their trained rows are back in the full table.
+
+    Does nothing without ``pieces``, and for a model whose output layer is tied to the table (a masked language model).
+
+    Args:
+        model: a transformers model.
+        pieces: sorted distinct ids.
+    """
+    full = model.get_input_embeddings()
+    output = model.get_output_embeddings()
+    if pieces is None or not isinstance(full, nn.Embedding) or output is not None:
+        yield
+        return
+    keep = set(pieces.tolist()) | ({full.padding_idx} if full.padding_idx is not None else set())
+    index = torch.tensor(sorted(keep))
+    compact = CompactEmbedding(full, index)
+    model.set_input_embeddings(compact)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            full.weight[index] = compact.weight.detach().to(full.weight.device, full.weight.dtype)
+        model.set_input_embeddings(full)

@@ -1,0 +1,94 @@
+"""The registry of methods. A new method is one file with ``@method("name")`` and one import line at the end of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from imbik.errors import UserError
+from imbik.types import Checkpoint, Step
+
+
+class Method(Protocol):
+    """A frozen dataclass whose fields are its settings; ``apply`` is the whole interface, same type in and out."""
+
+    name: ClassVar[str]
+
+    def apply(self, checkpoint: Checkpoint, context: Any) -> Checkpoint:
+        """The changed checkpoint. May change ``checkpoint.model`` in place (compress hands over a copy), never the teacher."""
+
+
+_METHODS: dict[str, type[Any]] = {}
+_Class = TypeVar("_Class", bound=type)
+
+
+def method(name: str) -> Callable[[_Class], _Class]:
+    """Register a class under ``name`` and make it a frozen, validated dataclass: unknown or ill-typed settings are refused."""
+
+    def register(cls: _Class) -> _Class:
+        made = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=False))(cls)
+        made.name = name  # type: ignore[attr-defined]
+        _METHODS[name] = made
+        return made  # type: ignore[return-value]
+
+    return register
+
+
+def registered() -> dict[str, type[Any]]:
+    """All methods by name."""
+    return dict(_METHODS)
+
+
+def make_method(step: Step, where: str) -> Any:
+    """The method object that one recipe step describes.
+
+    Raises:
+        UserError: unknown method, unknown or ill-typed setting.
+    """
+    if not isinstance(step, dict) or len(step) != 1:
+        raise UserError("a step must name one method", where=where, found=step, expected="method: {setting: value, …}")
+    (name, settings), = step.items()
+    if name not in _METHODS:
+        raise UserError("unknown method", where=where, found=name, expected="one of " + ", ".join(sorted(_METHODS)))
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, dict):
+        raise UserError("the settings of a step must be a mapping", where=f"{where}, {name}", found=settings)
+    try:
+        return _METHODS[name](**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(_METHODS[name].__dataclass_fields__)
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            raise UserError("unknown setting", where=f"{where}, {name}", found=field, expected=known) from None
+        raise UserError("wrong setting", where=f"{where}, {name}.{field}", found=first["input"], expected=first["msg"]) from None
+
+
+def check_order(steps: tuple[Step, ...], where: str) -> None:
+    """Refuse an order of methods that has no meaning.
+
+    A method declares it with ``refuse_after(earlier: list of methods) -> reason or None``.
+
+    Raises:
+        UserError: with the declared reason.
+    """
+    done: list[Any] = []
+    for number, step in enumerate(steps, 1):
+        made = make_method(step, f"{where}, step {number}")
+        for earlier in done:
+            reason = getattr(earlier, "refuse_before", _never)(made)
+            if reason:
+                raise UserError("these steps cannot follow one another", where=f"{where}, step {number}",
+                                found=f"{made.name} after {earlier.name}", expected=reason)
+        done.append(made)
+
+
+def _never(_later: Any) -> str | None:
+    return None
+
+
+from imbik.methods import distill, quantize  # noqa: E402, F401  registration

@@ -1,0 +1,147 @@
+"""Soft-label distillation (Hinton, Vinyals, Dean 2015, arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from imbik.context import Context
+from imbik.encoding import Encoded, encode
+from imbik.errors import UserError
+from imbik.losses import distillation_loss, label_loss
+from imbik.methods import method
+from imbik.metrics import score
+from imbik.tasks import TASKS
+from imbik.textstore import TextStore
+from imbik.train import Batch, Training, fit, model_inputs, predict_logits
+from imbik.types import Checkpoint, Examples, Splits, TaskName
+
+
+@method("distill")
+class Distill:
+    """Train the student on the teacher's logits.
+
+    L = (1 - hard) · T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)) + hard · L_labels. Multi-label uses a sigmoid per label,
+    regression the squared difference to the teacher. ``--unlabelled`` texts join with the teacher's logits alone. The epoch that is
+    best on dev is kept.
+
+    Attributes:
+        temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
+        hard: weight of the labels, 0 to 1.
+        epochs, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
+            :class:`imbik.train.Training`.
+    """
+
+    temperature: Annotated[float, Gt(0)] = 2.0
+    hard: Annotated[float, Ge(0), Le(1)] = 0.0
+    epochs: Annotated[int, Ge(1)] = 6
+    learning_rate: Annotated[float, Gt(0)] = 3e-4
+    batch_tokens: Annotated[int, Ge(1)] = 1024
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    patience: Annotated[int, Ge(0)] = 0
+    max_steps: Annotated[int, Ge(0)] = 0
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The student after training; ``(B, L)`` logits like the teacher's.
+
+        Raises:
+            UserError: the student has another number of labels than the teacher.
+        """
+        check_labels(checkpoint, context.teacher)
+        rows = learning_rows(context.splits)
+        data = encode(rows, checkpoint.tokenizer)
+        dev = encode(context.splits.dev, checkpoint.tokenizer)
+        teacher = torch.from_numpy(context.cache.logits(rows, context.progress))
+        loss = _SoftLabels(checkpoint.task, teacher, _targets(context.splits, len(rows.texts)), self.temperature, self.hard)
+        for module in checkpoint.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0  # the teacher's distribution already regularises; a small student needs all its width
+        fit(
+            checkpoint.model,
+            loss,
+            data,
+            training_of(self),
+            seed=context.seed,
+            directory=context.directory,
+            progress=context.progress,
+            what="distilling",
+            evaluate=dev_score(context.splits, dev),
+            pieces=np.union1d(data.pieces(), dev.pieces()),
+            save_every=context.save_every,
+        )
+        return checkpoint
+
+
+class _SoftLabels(nn.Module):
+    """The mixed loss; the teacher's logits ``(N, L)`` are looked up by row number."""
+
+    def __init__(self, task: TaskName, teacher: Tensor, targets: Tensor | None, temperature: float, hard: float) -> None:
+        super().__init__()
+        self.task, self.teacher, self.targets, self.temperature, self.hard = task, teacher, targets, temperature, hard
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        logits: Tensor = model(**model_inputs(batch)).logits.float()
+        rows = batch["rows"]
+        soft = distillation_loss(self.task, logits, self.teacher[rows].to(logits.device), self.temperature)
+        if self.hard == 0.0 or self.targets is None:
+            return soft
+        labelled = rows < len(self.targets)
+        if not labelled.any():
+            return soft
+        targets = self.targets[rows[labelled]].to(logits.device)
+        labels = label_loss(self.task, logits[labelled.to(logits.device)], targets)
+        return (1.0 - self.hard) * soft + self.hard * labels
+
+
+def training_of(settings: Any) -> Training:
+    """The :class:`Training` fields of a method that trains."""
+    return Training(**{name: getattr(settings, name) for name in Training.__dataclass_fields__})
+
+
+def learning_rows(splits: Splits) -> Examples:
+    """Train rows, then the user's unlabelled texts."""
+    extra = splits.unlabelled
+    if extra is None:
+        return splits.train
+    pairs = None
+    if splits.train.pairs is not None:
+        if extra.pairs is None:
+            raise UserError("the unlabelled texts must be pairs, as the training data are", where="--unlabelled")
+        pairs = TextStore.of(chain(splits.train.pairs, extra.pairs))
+    texts = TextStore.of(chain(splits.train.texts, extra.texts))
+    return Examples(texts, pairs, None, splits.train.fingerprint + extra.fingerprint)
+
+
+def dev_score(splits: Splits, dev: Encoded) -> Any:
+    """``evaluate`` for :func:`imbik.train.fit`: the task's metric on dev."""
+    task = TASKS[splits.task]
+
+    def evaluate(model: nn.Module) -> float:
+        return float(score(splits.metric, task.decode(predict_logits(model, dev)), splits.dev.targets, splits.task))
+
+    return evaluate
+
+
+def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
+    """Refuse a student whose logits cannot be compared with the teacher's.
+
+    Raises:
+        UserError: other labels, or another order of them.
+    """
+    ours, theirs = student.model.config.id2label, teacher.model.config.id2label
+    if ours != theirs:
+        raise UserError("student and teacher have different labels", where="distill", found=list(ours.values())[:8],
+                        expected=list(theirs.values())[:8], fix="start the student from this teacher or give it the teacher's labels")
+
+
+def _targets(splits: Splits, rows: int) -> Tensor | None:
+    targets: NDArray[Any] | None = splits.train.targets
+    return torch.from_numpy(np.asarray(targets)) if targets is not None and rows else None

@@ -1,0 +1,148 @@
+"""Start a narrow student from a wide teacher: project its hidden space on its principal directions over the task's texts.
+
+With P ``(H_T, H_S)`` the leading eigenvectors of the second moment of the teacher's layer outputs, a matrix W that reads the hidden
+space becomes P^T W and one that writes it becomes W P. Attention heads and feed-forward units are kept by how much they do on the
+task's texts. A layer norm does not commute with P, so this is a start to train from and not an approximation of the teacher; what it
+is worth is measured in docs/results.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imbik.checkpoint import layer_stack
+from imbik.encoding import encode
+from imbik.train import model_inputs, to_batch
+from imbik.types import Checkpoint, Examples
+
+_SAMPLE = 512
+
+
+def principal_directions(teacher: Checkpoint, texts: Examples, rank: int) -> Tensor:
+    """The leading ``rank`` eigenvectors ``(H, rank)`` of the hidden states' second moment, all layers together.
+
+    Args:
+        teacher: the model.
+        texts: up to 512 of them are read, evenly spaced.
+        rank: how many directions, at most H.
+    """
+    moment: Tensor | None = None
+    for hidden in _hidden_states(teacher, texts):
+        part = hidden.T @ hidden
+        moment = part if moment is None else moment + part
+    assert moment is not None
+    _, vectors = torch.linalg.eigh(moment)
+    return vectors[:, -rank:].flip(1).float()
+
+
+@torch.inference_mode()
+def _hidden_states(teacher: Checkpoint, texts: Examples) -> list[Tensor]:
+    count = len(texts.texts)
+    rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+    part = Examples(
+        [texts.texts[int(i)] for i in rows], None if texts.pairs is None else [texts.pairs[int(i)] for i in rows], None, ""
+    )
+    data = encode(part, teacher.tokenizer)
+    out = []
+    for start in range(0, len(rows), 32):
+        batch = to_batch(data, np.arange(start, min(start + 32, len(rows))))
+        states = teacher.model(**model_inputs(batch), output_hidden_states=True).hidden_states
+        mask = batch["attention_mask"].bool()
+        # every layer's states are scaled to unit size so that the last, largest ones do not decide alone
+        out += [_unit(state[mask].double()) for state in states]
+    return out
+
+
+def _unit(states: Tensor) -> Tensor:
+    return states / states.square().mean().sqrt().clamp_min(1e-12)
+
+
+@torch.no_grad()
+def project(teacher: Checkpoint, student: Checkpoint, mapping: list[int], texts: Examples) -> None:
+    """Fill the student's weights (a plain BERT) from the teacher's; parts that the teacher lacks stay random.
+
+    Args:
+        teacher: any encoder whose layers :func:`imbik.checkpoint.layer_stack` finds.
+        student: a ``BertForSequenceClassification`` that is not wider than the teacher; changed in place.
+        mapping: the teacher layer (0-based) of each student layer.
+        texts: task texts.
+    """
+    directions = principal_directions(teacher, texts, int(student.model.config.hidden_size))
+    _project_embeddings(teacher.model, student.model, directions)
+    source, target = layer_stack(teacher.model)[1], layer_stack(student.model)[1]
+    for index, layer in zip(mapping, target, strict=True):
+        _project_layer(source[index], layer, directions, teacher.model.config, student.model.config)
+
+
+def _project_embeddings(teacher: Any, student: Any, directions: Tensor) -> None:
+    embeddings = student.bert.embeddings
+    table = teacher.get_input_embeddings().weight
+    if table.shape[1] == directions.shape[0]:
+        embeddings.word_embeddings.weight.copy_(table @ directions)
+    source = {name.rsplit(".", 2)[-2]: p for name, p in teacher.named_parameters() if name.endswith("embeddings.weight")}
+    for name in ("position_embeddings", "token_type_embeddings"):
+        old, new = source.get(name), getattr(embeddings, name).weight
+        if old is not None and old.shape[1] == directions.shape[0]:
+            rows = min(len(old), len(new))
+            new[:rows] = old[:rows] @ directions
+            scale = new[:rows].std()
+            new[rows:] = torch.randn_like(new[rows:]) * scale
+
+
+_ROLES = {
+    "query": ("query", "q_lin", "q_proj"),
+    "key": ("key", "k_lin", "k_proj"),
+    "value": ("value", "v_lin", "v_proj"),
+    "out": ("attention.output.dense", "out_lin", "attention.dense"),
+    "up": ("intermediate.dense", "ffn.lin1"),
+    "down": ("output.dense", "ffn.lin2"),
+}
+
+
+def _linears(layer: nn.Module) -> dict[str, nn.Linear]:
+    """The six matrices of a Transformer layer by role; a role is missing where the names say nothing."""
+    found: dict[str, nn.Linear] = {}
+    for name, module in layer.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        for role, names in _ROLES.items():
+            if role not in found and any(name == n or name.endswith("." + n) for n in names):
+                found[role] = module
+                break
+    return found
+
+
+def _project_layer(source: nn.Module, target: nn.Module, directions: Tensor, old: Any, new: Any) -> None:
+    have, want = _linears(source), _linears(target)
+    if set(have) != set(_ROLES):
+        return
+    size = int(new.hidden_size) // int(new.num_attention_heads)
+    rows = _head_rows(have, int(old.num_attention_heads), int(new.num_attention_heads), size)
+    if rows is not None:
+        for role in ("query", "key", "value"):
+            want[role].weight.copy_(have[role].weight[rows] @ directions)
+            want[role].bias.copy_(have[role].bias[rows])
+        want["out"].weight.copy_(directions.T @ have["out"].weight[:, rows])
+        want["out"].bias.copy_(directions.T @ have["out"].bias)
+    units = (have["up"].weight.norm(dim=1) * have["down"].weight.norm(dim=0)).argsort(descending=True)
+    units = units[: want["up"].out_features].sort().values
+    if len(units) == want["up"].out_features:
+        want["up"].weight.copy_(have["up"].weight[units] @ directions)
+        want["up"].bias.copy_(have["up"].bias[units])
+        want["down"].weight.copy_(directions.T @ have["down"].weight[:, units])
+        want["down"].bias.copy_(directions.T @ have["down"].bias)
+
+
+def _head_rows(layer: dict[str, nn.Linear], old_heads: int, new_heads: int, size: int) -> Tensor | None:
+    """Rows of the heads that write most; None where the head sizes differ or the teacher has too few heads."""
+    old_size = layer["query"].out_features // old_heads
+    if old_size != size or new_heads > old_heads:
+        return None
+    value = layer["value"].weight.view(old_heads, size, -1).flatten(1).norm(dim=1)
+    out = layer["out"].weight.view(-1, old_heads, size).transpose(0, 1).flatten(1).norm(dim=1)
+    heads = (value * out).argsort(descending=True)[:new_heads].sort().values
+    return (heads[:, None] * size + torch.arange(size)).flatten()

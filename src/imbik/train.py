@@ -1,0 +1,334 @@
+"""The training loop, read top to bottom: batches of like length, bf16 where the processor has it, fused AdamW, exact resume.
+
+Everything random is a function of (seed, epoch, step), and the state on disk is written to a temporary name and renamed, so a
+run that was killed and started again ends with the weights of a run that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from imbik.embeddings import compact_embeddings
+from imbik.encoding import Encoded, shuffled_batches, sorted_batches
+from imbik.errors import UserError
+from imbik.hardware import autocast_dtype
+from imbik.progress import Progress, Task
+
+logger = logging.getLogger(__name__)
+
+Batch = dict[str, Tensor]
+"""``input_ids``, ``attention_mask`` (``token_type_ids``), each ``(B, T)`` int64, and ``rows`` ``(B,)``: row numbers in the data."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings that all steps which train share; a step's defaults may differ.
+
+    Attributes:
+        epochs: passes over the data.
+        learning_rate: peak of AdamW's rate; linear warm-up, then linear decay to zero.
+        batch_tokens: padded tokens in a batch (B x T), so that short texts make large batches.
+        warmup: share of all steps spent warming up.
+        weight_decay: on weight matrices; none on biases, norms and embedding tables.
+        max_grad_norm: gradients are clipped to this norm.
+        patience: stop after this many epochs without a better dev score; 0 never stops early.
+        max_steps: stop after this many steps (0: no limit).
+    """
+
+    epochs: int = 3
+    learning_rate: float = 1e-4
+    batch_tokens: int = 1024
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    patience: int = 0
+    max_steps: int = 0
+
+
+@dataclass
+class State:
+    """Where training stands; everything else follows from it and the seed."""
+
+    epoch: int = 0
+    step: int = 0
+    steps_done: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+
+def fit(
+    model: nn.Module,
+    loss: nn.Module,
+    data: Encoded,
+    settings: Training,
+    *,
+    seed: int,
+    directory: Path,
+    progress: Progress,
+    what: str,
+    evaluate: Callable[[nn.Module], float] | None = None,
+    pieces: NDArray[np.int64] | None = None,
+    save_every: float = 30.0,
+) -> State:
+    """Train ``model`` in place; the weights of the best epoch on dev (of the last without ``evaluate``) remain in it.
+
+    Args:
+        model: a transformers model, on CPU.
+        loss: called as ``loss(model, batch)``, gives a scalar; its own parameters (projections) train too.
+        data: the encoded rows.
+        settings: see :class:`Training`.
+        seed: of the order of rows and of dropout.
+        directory: holds the state while training runs; a later call with the same directory continues from there.
+        progress: where progress is shown.
+        what: what progress calls it.
+        evaluate: dev score, higher is better.
+        pieces: ids that occur in any text the model will see here; their embedding rows train, the others are left alone.
+        save_every: seconds between states on disk.
+
+    Raises:
+        UserError: the loss stopped being finite.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(mixed_precision="bf16" if autocast_dtype() == torch.bfloat16 else "no")
+    with compact_embeddings(model, pieces):
+        model.to(accelerator.device)
+        loss.to(accelerator.device)
+        names, parameters = _parameters(model, loss)
+        optimizer = torch.optim.AdamW(_groups(names, parameters, settings), lr=settings.learning_rate, fused=True)
+        keeper = _Keeper(directory, names, parameters, optimizer, save_every)
+        state = keeper.restore()
+        run = _Run(model, loss, data, settings, seed, accelerator, optimizer, parameters, keeper)
+        total = settings.epochs * len(data) if not settings.max_steps else settings.max_steps
+        with progress.track(what, total, _units_done(state, settings, len(data))) as bar:
+            while not state.finished:
+                run.epoch(state, bar)
+                _close_epoch(state, settings, evaluate, model, keeper, accelerator)
+        keeper.load_best(state)
+    model.to("cpu").eval()
+    return state
+
+
+@dataclass
+class _Run:
+    """One pass over the data at a time."""
+
+    model: nn.Module
+    loss: nn.Module
+    data: Encoded
+    settings: Training
+    seed: int
+    accelerator: Accelerator
+    optimizer: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+    keeper: _Keeper
+
+    def epoch(self, state: State, bar: Task) -> None:
+        plan = shuffled_batches(self.data.lengths, self.settings.batch_tokens, self.seed * 1_000_003 + state.epoch)
+        self.model.train()
+        self.loss.train()
+        while state.step < len(plan) and not self._enough(state):
+            rows = plan[state.step]
+            began = time.perf_counter()
+            value = self._step(rows, state, len(plan))
+            state.seconds += time.perf_counter() - began
+            state.tokens += int(self.data.lengths[rows].sum())
+            state.step += 1
+            state.steps_done += 1
+            self.keeper.maybe_save(state)
+            bar.advance(1 if self.settings.max_steps else len(rows), f"loss {value:.3f}")
+
+    def _step(self, rows: NDArray[np.int64], state: State, steps: int) -> float:
+        torch.manual_seed((self.seed * 1_000_003 + state.epoch) * 1_000_003 + state.step)
+        batch = to_batch(self.data, rows, self.accelerator.device)
+        done = state.steps_done / self.settings.max_steps if self.settings.max_steps else (
+            (state.epoch + state.step / steps) / self.settings.epochs
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * schedule(done, self.settings.warmup)
+        with self.accelerator.autocast():
+            value = self.loss(self.model, batch)
+        self.accelerator.backward(value)
+        result = float(value.detach())
+        if not math.isfinite(result):
+            raise UserError(
+                "the training loss is not finite",
+                where=f"epoch {state.epoch + 1}, step {state.step + 1}",
+                found=result,
+                fix=f"lower learning_rate (now {self.settings.learning_rate:g}) or check the teacher",
+            )
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return result
+
+    def _enough(self, state: State) -> bool:
+        return bool(self.settings.max_steps) and state.steps_done >= self.settings.max_steps
+
+
+def schedule(done: float, warmup: float) -> float:
+    """Factor on the learning rate when a share ``done`` of training is over: linear up, then linear down to zero.
+
+    >>> [round(schedule(x, 0.1), 3) for x in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    [0.01, 0.5, 1.0, 0.5, 0.0]
+    """
+    if done < warmup:
+        return max(done / warmup, 0.01)
+    return max(0.0, (1.0 - done) / max(1.0 - warmup, 1e-9))
+
+
+def to_batch(data: Encoded, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+    """Padded tensors of some rows, with their row numbers."""
+    batch = {name: torch.from_numpy(array).to(device) for name, array in data.batch(rows).items()}
+    batch["rows"] = torch.from_numpy(rows)
+    return batch
+
+
+def model_inputs(batch: Batch) -> Batch:
+    """What a transformers model takes of a batch."""
+    return {name: value for name, value in batch.items() if name != "rows"}
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Task | None = None) -> NDArray[np.float32]:
+    """Logits ``(N, L)`` float32 of every row, in the order of the rows, in the precision that training uses."""
+    model.eval()
+    device = next(model.parameters()).device
+    out: NDArray[np.float32] | None = None
+    dtype = autocast_dtype()
+    with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+        for rows in sorted_batches(data.lengths, budget):
+            logits = model(**model_inputs(to_batch(data, rows, device))).logits.float().cpu().numpy()
+            out = np.zeros((len(data), logits.shape[1]), dtype=np.float32) if out is None else out
+            out[rows] = logits
+            if task is not None:
+                task.advance(len(rows))
+    return out if out is not None else np.zeros((0, 0), dtype=np.float32)
+
+
+def _units_done(state: State, settings: Training, rows: int) -> int:
+    return state.steps_done if settings.max_steps else state.epoch * rows
+
+
+def _close_epoch(
+    state: State,
+    settings: Training,
+    evaluate: Callable[[nn.Module], float] | None,
+    model: nn.Module,
+    keeper: _Keeper,
+    accelerator: Accelerator,
+) -> None:
+    score = evaluate(model) if evaluate is not None else float(state.epoch)
+    if not math.isfinite(score):
+        score = -math.inf if evaluate is not None and state.best_epoch >= 0 else -1e30
+    state.history.append({"epoch": state.epoch + 1, "dev": score, "seconds": round(state.seconds, 3)})
+    if score > state.best_score:
+        state.best_score, state.best_epoch = score, state.epoch
+        keeper.save_best(state)
+    state.epoch += 1
+    state.step = 0
+    waited = state.epoch - 1 - state.best_epoch
+    enough = bool(settings.max_steps) and state.steps_done >= settings.max_steps
+    state.finished = state.epoch >= settings.epochs or enough or (0 < settings.patience <= waited)
+    keeper.save(state)
+    logger.info("%s epoch %d: dev %.4f", type(model).__name__, state.epoch, score)
+
+
+def _parameters(model: nn.Module, loss: nn.Module) -> tuple[list[str], list[nn.Parameter]]:
+    """Every trainable parameter once, shared ones under their first name."""
+    found = [(f"model.{n}", p) for n, p in model.named_parameters() if p.requires_grad]
+    known = {id(p) for _, p in found}
+    found += [(f"loss.{n}", p) for n, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
+    return [name for name, _ in found], [parameter for _, parameter in found]
+
+
+def _groups(names: list[str], parameters: list[nn.Parameter], settings: Training) -> list[dict[str, Any]]:
+    decayed = [p for n, p in zip(names, parameters, strict=True) if p.ndim > 1 and "embedding" not in n]
+    plain = [p for n, p in zip(names, parameters, strict=True) if not (p.ndim > 1 and "embedding" not in n)]
+    return [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+class _Keeper:
+    """State on disk: one file holds weights, optimiser moments and the position, so that a kill never splits them."""
+
+    def __init__(
+        self,
+        directory: Path,
+        names: list[str],
+        parameters: list[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        every: float,
+    ) -> None:
+        self.directory, self.names, self.parameters, self.optimizer = directory, names, parameters, optimizer
+        self.every, self.saved = every, time.monotonic()
+        self.path = directory / "state.safetensors"
+
+    def restore(self) -> State:
+        """The state of an earlier run in this directory, its weights and moments loaded; else a fresh one."""
+        if not self.path.is_file():
+            return State()
+        with safe_open(self.path, framework="pt") as file:
+            state = State(**json.loads(file.metadata()["state"]))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a mapping
+        with torch.no_grad():
+            for name, parameter in zip(self.names, self.parameters, strict=True):
+                parameter.copy_(tensors[name])
+                if f"{name}#exp_avg" in tensors:
+                    self.optimizer.state[parameter] = {
+                        "step": tensors[f"{name}#step"],
+                        "exp_avg": tensors[f"{name}#exp_avg"].to(parameter.device),
+                        "exp_avg_sq": tensors[f"{name}#exp_avg_sq"].to(parameter.device),
+                    }
+        return state
+
+    def maybe_save(self, state: State) -> None:
+        if time.monotonic() - self.saved >= self.every:
+            self.save(state)
+
+    def save(self, state: State) -> None:
+        tensors = self._weights()
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{name}#{key}"] = value.detach().cpu().contiguous()
+        _write(tensors, self.path, {"state": json.dumps(state.__dict__)})
+        self.saved = time.monotonic()
+
+    def save_best(self, state: State) -> None:
+        _write(self._weights(), self._best(state.best_epoch))
+
+    def load_best(self, state: State) -> None:
+        """Put the best epoch's weights back; older ones are deleted."""
+        best = load_file(self._best(state.best_epoch))
+        with torch.no_grad():
+            for name, parameter in zip(self.names, self.parameters, strict=True):
+                parameter.copy_(best[name])
+
+    def _best(self, epoch: int) -> Path:
+        return self.directory / f"best-{epoch}.safetensors"
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {n: p.detach().cpu().contiguous().clone() for n, p in zip(self.names, self.parameters, strict=True)}
+
+
+def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata=metadata)
+    temporary.replace(path)
