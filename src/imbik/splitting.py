@@ -1,0 +1,108 @@
+"""Carving dev and test out of train (seeded, stratified, no text on both sides), and finding texts that stand twice."""
+
+from __future__ import annotations
+
+import functools
+import re
+import string
+import sys
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.types import TaskName
+
+_DELETED = (string.punctuation + string.whitespace).encode()
+_QUANTILES = 10
+SHARE = 0.1
+MOST = {"dev": 2000, "test": 5000}
+
+
+@functools.cache
+def _marks() -> re.Pattern[str]:
+    """Punctuation and space beyond ASCII. Vowel signs and emoji stay: they carry meaning."""
+    marks = [c for c in map(chr, range(0x80, sys.maxunicode + 1)) if unicodedata.category(c)[0] in "PZ"]
+    return re.compile("[" + "".join(map(re.escape, marks)) + "]+")
+
+
+def keys_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.int64]:
+    """One number per row, equal for texts that differ only in case, punctuation and space, (N,) int64.
+
+    Numbers hold within one process. Rows of nothing but punctuation get 0, which :func:`shared` leaves out.
+
+    >>> a, b, c = keys_of(["Hello, World!", "hello world", "hello you"])
+    >>> bool(a == b), bool(a == c)
+    (True, False)
+    """
+    keys = _keys(texts)
+    if pairs is None:
+        return keys
+    second = _keys(pairs)
+    mixed = (keys * np.int64(1_000_003)) ^ second  # order matters: (a, b) is not (b, a)
+    return np.where((keys == 0) & (second == 0), 0, np.where(mixed == 0, 1, mixed))
+
+
+def _keys(texts: Sequence[str]) -> NDArray[np.int64]:
+    if not texts:
+        return np.empty(0, np.int64)
+    joined = "\x00".join(texts).casefold()
+    if not joined.isascii():
+        joined = _marks().sub("", joined)
+    pieces = joined.encode("utf-8", "surrogatepass").translate(None, _DELETED).split(b"\x00")
+    return np.fromiter((hash(piece) or 1 if piece else 0 for piece in pieces), np.int64, len(pieces))
+
+
+def shared(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
+    """How many rows of ``right`` also stand in ``left``."""
+    return int((np.isin(right, left) & (right != 0)).sum())
+
+
+def contradicting(keys: NDArray[np.int64], targets: NDArray[np.int64]) -> int:
+    """How many different texts stand there more than once with different labels."""
+    order = np.lexsort((targets, keys))
+    keys, targets = keys[order], targets[order]
+    differs = (keys[1:] == keys[:-1]) & (targets[1:] != targets[:-1]) & (keys[1:] != 0)
+    return len(np.unique(keys[1:][differs]))
+
+
+def strata(targets: NDArray[np.generic], task: TaskName) -> NDArray[np.int64]:
+    """The group that each row is dealt from: class, rarest of its labels, or decile, (N,) int64."""
+    if task == "classification":
+        return targets.astype(np.int64)
+    if task == "multi-label":
+        on = targets.astype(np.float32) != 0
+        frequency = np.where(on, on.sum(0), len(on) + 1)
+        return np.where(on.any(1), frequency.argmin(1), on.shape[1]).astype(np.int64)
+    edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
+    return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
+
+
+def carve(
+    groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that stay and rows that go, both ascending: a tenth of the rows (at most ``most``), each group in proportion.
+
+    A group keeps at least one row. Texts that stand more than once stay, so that no text is on both sides; only when
+    they are most of the rows are they dealt as well.
+    """
+    wanted = min(max(round(SHARE * len(groups)), 1), most)
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    free = (counts[inverse] == 1) | (keys == 0)
+    if free.sum() < 2 * wanted:
+        free = np.ones(len(groups), bool)
+    generator = np.random.default_rng(seed)
+    names, sizes = np.unique(groups, return_counts=True)
+    exact = wanted * sizes / sizes.sum()
+    deal = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
+    for i in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+        if deal.sum() < wanted and deal[i] < sizes[i] - 1:
+            deal[i] += 1
+    gone = [
+        generator.permutation(np.flatnonzero((groups == name) & free))[:count]
+        for name, count in zip(names, deal, strict=True)
+    ]
+    going = np.sort(np.concatenate(gone)).astype(np.int64)
+    staying = np.setdiff1d(np.arange(len(groups)), going)
+    return staying, going

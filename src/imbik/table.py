@@ -1,0 +1,75 @@
+"""What every file format is turned into: a table that streams the wanted columns chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.errors import UserError
+
+CHUNK = 4096
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Up to ``CHUNK`` rows of some columns.
+
+    Attributes:
+        columns: name -> values as the format gives them (``str`` in CSV; any JSON value elsewhere; None = not there).
+        rows: where each row stands, (n,): lines of a text file as in an editor, the header counted.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A source of rows whose column names are known and whose rows are read only when asked for.
+
+    Attributes:
+        where: file (or hub split), for messages.
+        columns: the column names.
+        stream: wanted columns -> chunks.
+        names: class names of columns that hold numbers for names (Hugging Face's ``ClassLabel``).
+        unit: what a row is called in messages.
+    """
+
+    where: str
+    columns: tuple[str, ...]
+    stream: Callable[[Sequence[str]], Iterator[Chunk]]
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unit: str = "row"
+
+    def at(self, row: int) -> str:
+        """``file, row N``."""
+        return f"{self.where}, {self.unit} {row}"
+
+
+def check_columns(where: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """The column names.
+
+    Raises:
+        UserError: two are the same.
+    """
+    twice = [name for i, name in enumerate(columns) if name in columns[:i]]
+    if twice:
+        raise UserError(
+            "two columns have the same name", where=f"{where}, row 1", found=f"{twice[0]!r} twice", fix="rename one"
+        )
+    return tuple(columns)
+
+
+def shorten(value: object, width: int = 40) -> str:
+    """The value as it is shown in a message: quoted, on one line, at most ``width`` characters.
+
+    >>> shorten("a  b\\nc")
+    "'a b c'"
+    """
+    shown = " ".join(str(value).split())
+    return repr(shown if len(shown) <= width else shown[: width - 1] + "…")

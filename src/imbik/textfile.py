@@ -1,0 +1,104 @@
+"""Opening a user's text file: which encoding it is in, and which row the first bad byte stands in."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import TextIO
+
+from imbik.errors import UserError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark starts with the same two bytes
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_BINARY = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "save the sheet as CSV (UTF-8)"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", "save the sheet as CSV (UTF-8)"),
+    (b"%PDF", "a PDF file", "give a text file"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it first (gunzip)"),
+    (b"PAR1", "a Parquet file", "name it *.parquet"),
+    (b"\x89PNG", "a picture", "give a text file"),
+)
+_CHOICES = "utf-8, utf-16, windows-1254 (Turkish), windows-1252, latin-1, ..."
+
+
+def encoding_of(path: Path, declared: str | None) -> str:
+    """The encoding to read ``path`` with: the declared one, the byte-order mark's, or UTF-8.
+
+    Raises:
+        UserError: the declared encoding is not known, the file is empty or holds no text.
+    """
+    with path.open("rb") as file:
+        head = file.read(8192)
+    if not head.strip():
+        raise UserError("the file is empty", where=path, expected="a header and rows", fix="give a file with data")
+    for mark, what, fix in _BINARY:
+        if head.startswith(mark):
+            raise UserError("this is no text file", where=path, found=what, expected="text", fix=fix)
+    marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+    if declared is not None:
+        return marked if marked and _family(declared) == _family(marked) else _known(declared)
+    if marked is None and b"\x00" in head:
+        raise UserError(
+            "zero bytes: binary, or UTF-16 without a mark",
+            where=f"{path}, row {_row_of(head, head.index(0), 'ascii')}",
+            found=f"byte 0x00 at offset {head.index(0)}",
+            expected="UTF-8, or UTF-16 with a byte-order mark",
+            fix="if it is text, name its encoding with --encoding utf-16-le",
+        )
+    return marked or "utf-8"
+
+
+def _family(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").removesuffix("sig").removesuffix("le").removesuffix("be")
+
+
+def _known(name: str) -> str:
+    try:
+        "a".encode(name)
+    except (LookupError, ValueError) as error:
+        raise UserError("unknown encoding", where="--encoding", found=repr(name), expected=_CHOICES) from error
+    return name
+
+
+def open_text(path: Path, encoding: str, newline: str | None = None) -> TextIO:
+    """The open file. Reading it may raise ``UnicodeDecodeError``; :func:`decoding_error` says where."""
+    return path.open(encoding=encoding, newline=newline)
+
+
+def decoding_error(path: Path, encoding: str) -> UserError:
+    """The message for a file that is not in ``encoding``: row and offset of the first byte that is wrong."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    before, row = 0, 1
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            held = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
+            try:
+                text = decoder.decode(block)
+            except UnicodeError as error:
+                start = getattr(error, "start", 0)
+                offset = before - held + start
+                bad = block[max(start - held, 0) : max(start - held, 0) + 1]
+                row += _row_of(block, max(start - held, 0), encoding) - 1
+                return _not_in(path, encoding, row, f"byte 0x{bad.hex()} at offset {offset}")
+            row += text.count("\n")
+            before += len(block)
+    return _not_in(path, encoding, row, "a character that is cut off at the end of the file")
+
+
+def _row_of(block: bytes, stop: int, encoding: str) -> int:
+    return 1 + block[:stop].decode(encoding, errors="ignore").count("\n")
+
+
+def _not_in(path: Path, encoding: str, row: int, found: str) -> UserError:
+    return UserError(
+        f"not valid {encoding.removesuffix('-sig').upper()}",
+        where=f"{path}, row {row}",
+        found=found,
+        expected="UTF-8, or UTF-16 with a byte-order mark",
+        fix=f"name the encoding with --encoding ({_CHOICES}), or save the file as UTF-8",
+    )
