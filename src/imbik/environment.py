@@ -1,0 +1,156 @@
+"""The machine that a measurement was made on: processor, cores, memory, versions. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_INTERESTING = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+    "bf16",
+)
+_PACKAGES = (
+    "imbik",
+    "numpy",
+    "tokenizers",
+    "onnxruntime",
+    "torch",
+    "transformers",
+    "onnx",
+    "openvino",
+    "executorch",
+)
+
+
+@cache
+def _cpuinfo() -> tuple[dict[str, str], ...]:
+    """One mapping per logical processor, empty where there is no /proc/cpuinfo."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        pairs = (line.split(":", 1) for line in block.splitlines() if ":" in line)
+        blocks.append({key.strip(): value.strip() for key, value in pairs})
+    return tuple(blocks)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the processor as the operating system names them; empty where it does not tell."""
+    blocks = _cpuinfo()
+    if not blocks:
+        return frozenset()
+    return frozenset((blocks[0].get("flags") or blocks[0].get("Features") or "").split())
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    blocks = _cpuinfo()
+    name = blocks[0].get("model name") or blocks[0].get("Model") if blocks else None
+    return name or platform.processor() or platform.machine()
+
+
+def logical_cores() -> int:
+    """Logical processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def physical_cores() -> int:
+    """Physical cores that this process may run on: hardware threads of one core count once."""
+    allowed = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = {
+        (block.get("physical id"), block.get("core id"))
+        for block in _cpuinfo()
+        if "core id" in block and (allowed is None or int(block.get("processor", -1)) in allowed)
+    }
+    return len(cores) or logical_cores()
+
+
+def memory_bytes() -> int | None:
+    """Main memory, or None where it cannot be asked for."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def versions(packages: tuple[str, ...] = _PACKAGES) -> dict[str, str]:
+    """Package -> version, of those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(threads: int | None = None) -> dict[str, Any]:
+    """What ``results.json`` records about the machine.
+
+    Args:
+        threads: compute threads that the measurements used; None: the physical cores.
+
+    >>> sorted(environment(threads=1))
+    ['cores', 'cpu', 'flags', 'load', 'logical_cores', 'machine', 'memory_bytes', 'os', 'threads', 'versions']
+    """
+    return {
+        "cpu": cpu_model(),
+        "flags": [flag for flag in _INTERESTING if flag in cpu_flags()],
+        "machine": platform.machine(),
+        "cores": physical_cores(),
+        "logical_cores": logical_cores(),
+        "threads": threads or physical_cores(),
+        "memory_bytes": memory_bytes(),
+        "os": platform.platform(),
+        "load": round(os.getloadavg()[0], 2)
+        if hasattr(os, "getloadavg") and sys.platform != "win32"
+        else None,
+        "versions": versions(),
+    }
+
+
+def int8_preset(flags: frozenset[str] | None = None) -> dict[str, Any]:
+    """How int8 weights are to be stored for a processor.
+
+    An x86 processor without VNNI adds two products of 8-bit numbers in 16 bits, which overflows when both use
+    their full range; seven-bit weights are safe there.
+
+    Args:
+        flags: instruction sets of the processor that will run the model; None: of this one.
+
+    >>> int8_preset(frozenset({"avx2"}))
+    {'name': 'x86', 'weight_bits': 7}
+    >>> int8_preset(frozenset({"avx2", "avx512f", "avx512_vnni"}))
+    {'name': 'x86-vnni', 'weight_bits': 8}
+    >>> int8_preset(frozenset({"asimd", "asimddp"}))
+    {'name': 'arm', 'weight_bits': 8}
+    """
+    known = cpu_flags() if flags is None else flags
+    if known & {"asimd", "neon", "i8mm"} or (
+        not known and platform.machine().lower() in ("arm64", "aarch64")
+    ):
+        return {"name": "arm", "weight_bits": 8}
+    if "amx_int8" in known:
+        return {"name": "x86-amx", "weight_bits": 8}
+    if known & {"avx512_vnni", "avx_vnni"}:
+        return {"name": "x86-vnni", "weight_bits": 8}
+    return {"name": "x86", "weight_bits": 7}

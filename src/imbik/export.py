@@ -1,0 +1,218 @@
+"""Checkpoint -> Artefact: a folder that an engine runs without PyTorch, called done only once its predictions
+were compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.artefact_readme import readme
+from imbik.engines import ENGINES, engine
+from imbik.engines.pytorch import TorchSession, facts, manifest_of, tokenizer_of
+from imbik.environment import int8_preset
+from imbik.errors import UserError
+from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, sha256
+from imbik.progress import Progress, Silent
+from imbik.runtime import Predictor, load_artefact
+from imbik.tasks import TASKS
+from imbik.types import Artefact, Checkpoint
+
+PARITY_TEXTS = 200
+TOLERANCE = 1e-3
+"""Largest difference of logits, relative to the largest logit, that a float artefact may have from PyTorch."""
+
+
+class ParityError(Exception):
+    """A float artefact does not compute what its checkpoint computes."""
+
+
+def export(
+    checkpoint: Checkpoint,
+    engine_name: str,
+    directory: Path,
+    *,
+    texts: Sequence[str] | None = None,
+    pairs: Sequence[str] | None = None,
+    preset: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Artefact:
+    """Write an artefact folder: the engine's files, ``tokenizer.json``, ``manifest.json`` and a README with
+    code that runs it.
+
+    The folder appears under its name only when it is complete; one that stood there is replaced.
+
+    Args:
+        checkpoint: the model; a last step ``{"quantize": {"scheme": "dynamic"}}`` lowers it to int8. It comes
+            back as it was.
+        engine_name: a name of :data:`imbik.engines.ENGINES`.
+        directory: the artefact folder.
+        texts: real texts for the parity gate (the first 200 count); None: the gate compares a few sentences
+            of our own.
+        pairs: second texts, for a task on text pairs.
+        preset: how int8 weights are stored, see :func:`imbik.environment.int8_preset`; None: for this
+            processor.
+        progress: where the work is shown.
+
+    Raises:
+        UserError: unknown engine, or an architecture or quantisation scheme that the engine cannot take.
+        ParityError: a float artefact's predictions differ from the checkpoint's.
+    """
+    if engine_name not in ENGINES or not ENGINES[engine_name].builds:
+        known = ", ".join(name for name, entry in ENGINES.items() if entry.builds)
+        raise UserError(
+            "no artefacts are made for this engine", where="--engine", found=engine_name, expected=known
+        )
+    module = engine(engine_name)
+    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    preset = preset or int8_preset()
+    try:
+        with (progress or Silent()).track(f"export to {engine_name}", 3) as bar:
+            built = module.build(checkpoint, partial, preset)
+            bar.advance(note="parity")
+            manifest = _manifest(checkpoint, engine_name, built, preset)
+            _write_tokenizer(
+                checkpoint, partial, int(manifest["max_length"]), str(manifest["truncation_side"])
+            )
+            _write_json(partial / NAME, manifest | {"files": {}})
+            bar.advance()
+            manifest["parity"] = parity(checkpoint, partial, texts, pairs)
+            (partial / "README.md").write_text(readme(manifest, paired=pairs is not None), encoding="utf-8")
+            _finish(partial, manifest)
+            _replace(partial, directory)
+            bar.advance()
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return read_artefact(directory)
+
+
+def _manifest(
+    checkpoint: Checkpoint, engine_name: str, built: Mapping[str, Any], preset: Mapping[str, Any]
+) -> dict[str, Any]:
+    common = manifest_of(checkpoint) | facts(checkpoint.model)
+    return (
+        {"schema": 1, "engine": engine_name}
+        | common
+        | dict(built)
+        | {"batch_tokens": BATCH_TOKENS, "cpu": dict(preset)}
+    )
+
+
+def _write_tokenizer(checkpoint: Checkpoint, directory: Path, max_length: int, side: str) -> None:
+    tokenizer = tokenizer_of(checkpoint)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, direction=side)
+    # Written without indentation, which makes the file a third smaller.
+    (directory / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+
+
+def _finish(directory: Path, manifest: dict[str, Any]) -> None:
+    names = sorted(
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if path.is_file() and path.name != NAME
+    )
+    manifest["files"] = {
+        name: {"bytes": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
+        for name in names
+    }
+    _write_json(directory / NAME, manifest)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _replace(partial: Path, directory: Path) -> None:
+    """Give the finished folder its name; what stood there goes away only then."""
+    old = directory.with_name(f".{directory.name}.old-{os.getpid()}")
+    if directory.exists():
+        directory.rename(old)
+    partial.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def parity(
+    checkpoint: Checkpoint,
+    directory: Path,
+    texts: Sequence[str] | None = None,
+    pairs: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Compare an artefact with its checkpoint on up to 200 texts.
+
+    Returns:
+        ``max_abs`` (largest difference of logits), ``max_abs_relative`` (to the largest logit), ``agreement``
+        (share of equal labels; None for regression), ``texts``, ``int8_ops``, ``float_matmuls`` (products
+        with a weight left in float) and ``reverted`` (operators put back to float, none here).
+
+    Raises:
+        ParityError: the artefact is a float one and differs.
+    """
+    texts, pairs = _probe(texts, pairs)
+    artefact = load_artefact(directory)
+    manifest = artefact.manifest
+    training = checkpoint.model.training
+    session = TorchSession(checkpoint.model.eval(), manifest["inputs"])
+    reference = Predictor(manifest, tokenizer_of(checkpoint), session).scores(texts, pairs)
+    checkpoint.model.train(training)
+    found = artefact.scores(texts, pairs)
+    worst = float(np.abs(found - reference).max())
+    relative = worst / max(float(np.abs(reference).max()), 1e-6)
+    same = agreement(manifest["task"], found, reference)
+    quantised = bool(manifest.get("quantisation"))
+    if not quantised and (
+        not np.isfinite(worst)
+        or relative > TOLERANCE
+        or (same is not None and same < 0.999 and relative > 1e-5)
+    ):
+        raise ParityError(
+            f"{manifest['engine']}: logits differ from PyTorch's by up to {worst:.2e} ({relative:.1e} of the largest), "
+            f"equal labels on {same if same is not None else 1:.1%} of {len(texts)} texts"
+        )
+    graph = manifest.get("graph") or {}
+    return {
+        "max_abs": worst,
+        "max_abs_relative": relative,
+        "agreement": same,
+        "texts": len(texts),
+        "int8_ops": graph.get("int8_ops", 0),
+        "float_matmuls": graph.get("float_matmuls", 0),
+        "reverted": [],
+    }
+
+
+def agreement(task: str, one: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
+    """Share of equal predictions of two sets of logits ``(N, L)``: labels, or label by label for multi-label;
+    None for regression.
+
+    >>> agreement("classification", np.float32([[0, 1], [3, 2]]), np.float32([[0, 5], [1, 2]]))
+    0.5
+    """
+    known = TASKS[task]  # type: ignore[index]
+    if known.name == "regression":
+        return None
+    return float(np.mean(known.predicted(known.decode(one)) == known.predicted(known.decode(other))))
+
+
+_SENTENCES = (
+    "Where is my card?",
+    "",
+    "The transfer has not arrived yet and I am getting rather worried about it, could you please look into this for me?",
+    "great film",
+    "42",
+)
+
+
+def _probe(texts: Sequence[str] | None, pairs: Sequence[str] | None) -> tuple[list[str], list[str] | None]:
+    if not texts:
+        return list(_SENTENCES), None
+    return list(texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])

@@ -1,0 +1,136 @@
+"""Checkpoint -> ONNX graph: trace, fuse, lower to int8; the fused graph is kept if it computes the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from imbik.errors import UserError
+from imbik.onnx_fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
+from imbik.onnx_graph import Graph, fold_constants, matmul_counts
+from imbik.onnx_int8 import lower_products, lower_tables
+from imbik.onnx_trace import OPSET, input_names, trace
+from imbik.types import Checkpoint, Step
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-3
+"""Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have."""
+
+
+def quantise_step(steps: Sequence[Step]) -> Mapping[str, Any] | None:
+    """The settings of a ``quantize`` step that ends a recipe, or None when the model stays in float.
+
+    >>> quantise_step(({"distill": {}}, {"quantize": {"scheme": "dynamic"}}))
+    {'scheme': 'dynamic'}
+    >>> quantise_step(({"distill": {}},)) is None
+    True
+    """
+    if not steps or "quantize" not in steps[-1]:
+        return None
+    settings = steps[-1]["quantize"]
+    return settings if settings.get("scheme") else None
+
+
+def build_graph(checkpoint: Checkpoint, preset: Mapping[str, Any]) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The graph, and what the manifest records of it (``inputs``, ``quantisation``, ``graph``).
+
+    Raises:
+        UserError: the architecture cannot be exported, or the quantisation scheme is unknown to this engine.
+    """
+    settings = quantise_step(checkpoint.steps)
+    if settings is not None and settings["scheme"] != "dynamic":
+        raise UserError(
+            "this engine cannot lower the quantisation scheme",
+            where="onnx",
+            found=settings["scheme"],
+            expected="dynamic",
+        )
+    names = input_names(checkpoint.model, checkpoint.tokenizer)
+    graph, record = _float_graph(checkpoint, names)
+    quantisation = None
+    if settings is not None:
+        bits = int(preset["weight_bits"])
+        quantisation = {
+            "scheme": "dynamic",
+            "weight_bits": bits,
+            "products": lower_products(graph, bits),
+            "tables": lower_tables(graph) if settings.get("embeddings", True) else 0,
+        }
+    model = graph.finish()
+    model.ir_version = min(model.ir_version, 8)
+    int8, left = matmul_counts(model)
+    record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
+    return model, {"inputs": list(names), "quantisation": quantisation, "graph": record}
+
+
+def _float_graph(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Graph, dict[str, Any]]:
+    reasons: list[str] = []
+    for fused in (True, False):
+        try:
+            graph, record = _rewrite(checkpoint.model, names, fused=fused)
+            difference = _difference(graph, checkpoint.model, names)
+            if difference <= TOLERANCE:
+                return graph, record | {"max_abs_relative": difference, "unfused_because": reasons}
+            reasons.append(f"logits differ by {difference:.1e} of the largest")
+        except Exception as error:
+            # Whatever stops the fused graph, the plain one may still work; the manifest keeps the reason.
+            log.debug("export with fused=%s failed", fused, exc_info=True)
+            first = next(iter(str(error).strip().splitlines()), "")
+            reasons.append(f"{type(error).__name__}: {first[:160]}")
+    raise UserError(
+        "the model cannot be exported to ONNX",
+        where=type(checkpoint.model).__name__,
+        found="; ".join(reasons),
+        expected="an encoder classifier",
+    )
+
+
+def _rewrite(model: Any, names: Sequence[str], *, fused: bool) -> tuple[Graph, dict[str, Any]]:
+    graph = Graph(trace(model, names, fused=fused))
+    fold_constants(graph)
+    attentions = fuse_attention(graph) if fused else 0
+    saved = keep_first_token(graph)
+    graph = fuse_pointwise(graph)
+    merged = merge_projections(graph)
+    return graph, {
+        "fused": fused,
+        "attentions": attentions,
+        "first_token_nodes": saved,
+        "merged_projections": merged,
+    }
+
+
+def _difference(graph: Graph, model: Any, names: Sequence[str]) -> float:
+    """Largest difference between graph and model on random tokens with padding, relative to the largest
+    logit.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    expected = [value.name for value in session.get_inputs()]
+    worst, largest = 0.0, 1e-6
+    for batch, length in ((1, 1), (3, 7), (2, 13)):
+        feed = _random_batch(batch, length, int(model.config.vocab_size))
+        got = session.run(None, {name: feed[name] for name in expected})[0]
+        with torch.inference_mode():
+            want = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
+        worst, largest = max(worst, float(np.abs(got - want).max())), max(largest, float(np.abs(want).max()))
+    return worst / largest
+
+
+def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
+    generator = np.random.default_rng(length)
+    ids = generator.integers(min(5, vocabulary - 1), vocabulary, (batch, length))
+    mask = np.ones_like(ids)
+    mask[batch // 2, max(1, length - 3) :] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}

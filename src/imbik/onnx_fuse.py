@@ -1,0 +1,222 @@
+"""Exact rewrites of a traced encoder: the same function, fewer and larger operations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from imbik.onnx_graph import Graph, attribute, microsoft
+from imbik.onnx_trace import DOMAIN, NotFusible
+
+# What treats every token on its own, so that computing one token needs that token only.
+_TOKENWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Tanh", "Relu", "Sigmoid", "Cast", "Gelu", "Identity"}
+    | {"LayerNormalization", "MatMul", "Where", "Clip", "Neg", "Exp", "Softplus"}
+)
+
+
+def fuse_attention(graph: Graph) -> int:
+    """Each ``imbik::Attention`` becomes onnxruntime's MultiHeadAttention on ``(B, T, H)`` tensors; returns
+    how many.
+
+    Raises:
+        NotFusible: the tensors around an attention node are not laid out as ``(B, T, N, D)`` views of ``(B,
+            T, H)``.
+    """
+    found = [node for node in graph.nodes if node.domain == DOMAIN]
+    if not found:
+        return 0
+    mask = graph.name("mask")
+    graph.nodes.insert(
+        0, helper.make_node("Cast", ["attention_mask"], [mask], name=mask, to=onnx.TensorProto.INT32)
+    )
+    for node in found:
+        query, key, value = (_flat_input(graph, name) for name in node.input[:3])
+        flat = _flat_output(graph, node)
+        fused = microsoft(
+            "MultiHeadAttention",
+            [query, key, value, "", mask],
+            [flat.output[0]],
+            graph.name("attention"),
+            num_heads=attribute(node, "num_heads"),
+            scale=attribute(node, "scale"),
+        )
+        graph.replace([node, flat], [fused])
+    return len(found)
+
+
+def _flat_input(graph: Graph, name: str) -> str:
+    """``(B, N, T, D)`` <- Transpose <- Reshape <- ``(B, T, H)``: the name of the last."""
+    transpose = graph.producer(name)
+    if (
+        transpose is None
+        or transpose.op_type != "Transpose"
+        or list(attribute(transpose, "perm")) != [0, 2, 1, 3]
+    ):
+        raise NotFusible(f"{name} is not a transposed view of the tokens")
+    reshape = graph.producer(transpose.input[0])
+    if reshape is None or reshape.op_type != "Reshape":
+        raise NotFusible(f"{name} is not a view of the tokens")
+    return str(reshape.input[0])
+
+
+def _flat_output(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
+    """The Reshape that turns the attention's ``(B, T, N, D)`` into ``(B, T, H)``."""
+    readers = graph.consumers(node.output[0])
+    if len(readers) != 1 or readers[0].op_type != "Reshape":
+        raise NotFusible("the attention's output is not flattened")
+    return readers[0]
+
+
+def keep_first_token(graph: Graph) -> int:
+    """Where only the first token is classified, compute the last layer for that token only; returns how many
+    nodes that saved work.
+
+    Keys and values still see all tokens; the query, the output projection and the feed-forward block, five
+    sixths of a layer's work, are needed for one token. Exact: every other token's result was thrown away.
+    """
+    picks = [node for node in graph.nodes if _picks_first(graph, node)]
+    if len(picks) != 1:
+        return 0
+    cone = _cone(graph, picks[0])
+    if not cone:
+        return 0
+    made = {node.output[0] for node in cone}
+    sliced: dict[str, str] = {}
+    new: list[onnx.NodeProto] = []
+    bounds = [graph.constant("slice", np.array([number], dtype=np.int64)) for number in (0, 1, 1)]
+    for node in cone:
+        for position in _data_inputs(graph, node):
+            name = node.input[position]
+            if name in made:
+                continue
+            if name not in sliced:
+                sliced[name] = graph.name("first")
+                new.append(helper.make_node("Slice", [name, *bounds], [sliced[name]], name=sliced[name]))
+            node.input[position] = sliced[name]
+    graph.nodes.extend(new)
+    return len(cone)
+
+
+def _picks_first(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type != "Gather" or attribute(node, "axis", 0) != 1 or node.input[1] not in graph.constants:
+        return False
+    index = graph.constants[node.input[1]]
+    return index.size == 1 and int(index.reshape(())) == 0
+
+
+def _cone(graph: Graph, pick: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The nodes before ``pick`` whose result is needed for the first token only, last first."""
+    inside, cone, wanted = {id(pick)}, [], {pick.input[0]}
+    graph._sort()
+    for node in reversed(graph.nodes):
+        if node.output[0] not in wanted or node.output[0] in graph.outputs or not _tokenwise(graph, node):
+            continue
+        readers = graph.consumers(node.output[0])
+        if all(id(reader) in inside and node.output[0] not in _whole_inputs(reader) for reader in readers):
+            inside.add(id(node))
+            cone.append(node)
+            wanted.update(node.input[position] for position in _data_inputs(graph, node))
+    return cone
+
+
+def _whole_inputs(node: onnx.NodeProto) -> Sequence[str]:
+    """Inputs that a node needs for all tokens: an attention's keys, values and mask."""
+    return list(node.input[1:]) if node.op_type == "MultiHeadAttention" else []
+
+
+def _data_inputs(graph: Graph, node: onnx.NodeProto) -> list[int]:
+    if node.op_type == "MultiHeadAttention":
+        return [0]
+    return [index for index, name in enumerate(node.input) if name and name not in graph.constants]
+
+
+def _tokenwise(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type == "MultiHeadAttention":
+        return True
+    if node.op_type not in _TOKENWISE:
+        return False
+    constants = [graph.constants[name] for name in node.input if name in graph.constants]
+    if node.op_type == "MatMul":
+        return node.input[1] in graph.constants and constants[0].ndim == 2
+    if node.op_type == "LayerNormalization" and attribute(node, "axis", -1) not in (-1, 2):
+        return False
+    return all(value.ndim < 2 or value.shape[-2] == 1 for value in constants)
+
+
+def fuse_pointwise(graph: Graph, model_type: str = "bert") -> Graph:
+    """LayerNorm with its residual, GELU with its bias: onnxruntime's own fusions, without those that quantise
+    badly."""
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.onnx_model_bert import BertOnnxModel
+
+    options = FusionOptions(model_type)
+    options.enable_attention = False
+    options.enable_embed_layer_norm = False
+    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    fused = BertOnnxModel(graph.finish())
+    fused.optimize(options)
+    return Graph(fused.model)
+
+
+def merge_projections(graph: Graph) -> int:
+    """Query, key and value of one attention come from one product where they read the same tensor; returns
+    how many merged."""
+    merged = 0
+    for node in [node for node in graph.nodes if node.op_type == "MultiHeadAttention"]:
+        chains = [chain for name in node.input[:3] if (chain := _projection(graph, name)) is not None]
+        if len(chains) < 2:
+            continue
+        source = chains[-1][0].input[0]
+        same = [chain for chain in chains if chain[0].input[0] == source]
+        if len(same) >= 2:
+            _merge(graph, same)
+            merged += 1
+    return merged
+
+
+_Projection = tuple[onnx.NodeProto, onnx.NodeProto, str, str]
+
+
+def _projection(graph: Graph, name: str) -> _Projection | None:
+    """``name`` = Add(MatMul(x, W), b) read by nothing else: (MatMul, Add, W, b)."""
+    add = graph.producer(name)
+    if add is None or add.op_type != "Add" or len(graph.consumers(name)) != 1:
+        return None
+    bias = next((value for value in add.input if value in graph.constants), None)
+    product = graph.producer(next(value for value in add.input if value != bias)) if bias else None
+    if (
+        product is None
+        or bias is None
+        or product.op_type != "MatMul"
+        or product.input[1] not in graph.constants
+    ):
+        return None
+    alone = len(graph.consumers(product.output[0])) == 1
+    weight = product.input[1]
+    return (product, add, weight, bias) if alone and graph.constants[weight].ndim == 2 else None
+
+
+def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
+    weight = np.concatenate([graph.constants[chain[2]] for chain in chains], axis=1)
+    bias = np.concatenate([graph.constants[chain[3]] for chain in chains])
+    widths = np.array([graph.constants[chain[2]].shape[1] for chain in chains], dtype=np.int64)
+    product, added = graph.name("product"), graph.name("projection")
+    nodes = [
+        helper.make_node(
+            "MatMul", [chains[0][0].input[0], graph.constant("weight", weight)], [product], name=product
+        ),
+        helper.make_node("Add", [product, graph.constant("bias", bias)], [added], name=added),
+        helper.make_node(
+            "Split",
+            [added, graph.constant("widths", widths)],
+            [chain[1].output[0] for chain in chains],
+            name=graph.name("split"),
+            axis=-1,
+        ),
+    ]
+    graph.replace([node for chain in chains for node in chain[:2]], nodes)

@@ -1,0 +1,205 @@
+"""A small editable view of an ONNX graph: who makes a tensor, who reads it, which tensors are constants."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+"""The operator domain that onnxruntime adds to ONNX."""
+
+INT8_OPS = frozenset(
+    {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QAttention", "QLinearMatMul"}
+)
+_FLOAT_OPS = frozenset({"MatMul", "Gemm", "Attention", "FusedMatMul", "Einsum"})
+
+
+class Graph:
+    """An ONNX model under surgery. Nodes are kept in execution order by :meth:`finish`."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.nodes: list[onnx.NodeProto] = list(model.graph.node)
+        self.constants: dict[str, NDArray[Any]] = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+        }
+        self.outputs = {value.name for value in model.graph.output}
+        self._made = 0
+
+    def name(self, stem: str) -> str:
+        """A tensor name that nothing else uses."""
+        self._made += 1
+        return f"imbik.{stem}.{self._made}"
+
+    def constant(self, stem: str, value: NDArray[Any]) -> str:
+        """Store a constant; returns its name."""
+        name = self.name(stem)
+        self.constants[name] = np.ascontiguousarray(value)
+        return name
+
+    def producer(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that makes a tensor, or None for inputs and constants."""
+        for node in self.nodes:
+            if tensor in node.output:
+                return node
+        return None
+
+    def producers(self) -> dict[str, onnx.NodeProto]:
+        """Tensor -> the node that makes it."""
+        return {output: node for node in self.nodes for output in node.output}
+
+    def consumers(self, tensor: str) -> list[onnx.NodeProto]:
+        """The nodes that read a tensor."""
+        return [node for node in self.nodes if tensor in node.input]
+
+    def rename(self, old: str, new: str) -> None:
+        """Every reader of ``old`` reads ``new`` from now on."""
+        for node in self.nodes:
+            for position, name in enumerate(node.input):
+                if name == old:
+                    node.input[position] = new
+
+    def replace(self, old: Sequence[onnx.NodeProto], new: Iterable[onnx.NodeProto]) -> None:
+        """Put ``new`` where the last of ``old`` stood."""
+        keep = {id(node) for node in old}
+        position = max(index for index, node in enumerate(self.nodes) if id(node) in keep)
+        head = [node for node in self.nodes[: position + 1] if id(node) not in keep]
+        self.nodes = head + list(new) + [node for node in self.nodes[position + 1 :] if id(node) not in keep]
+
+    def finish(self) -> onnx.ModelProto:
+        """Write nodes and constants back, without anything that no output needs."""
+        self._drop_unused()
+        self._sort()
+        graph = self.model.graph
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        graph.node.extend(self.nodes)
+        graph.initializer.extend(
+            numpy_helper.from_array(value, name) for name, value in self.constants.items()
+        )
+        inputs = {value.name for value in graph.input}
+        used = {name for node in self.nodes for name in node.input}
+        for value in list(graph.input):
+            if value.name in inputs - used:
+                graph.input.remove(value)
+        _require_domain(self.model, MICROSOFT, any(node.domain == MICROSOFT for node in self.nodes))
+        return self.model
+
+    def _drop_unused(self) -> None:
+        producers, needed, kept = self.producers(), list(self.outputs), set()
+        while needed:
+            node = producers.get(needed.pop())
+            if node is None or id(node) in kept:
+                continue
+            kept.add(id(node))
+            needed.extend(node.input)
+        self.nodes = [node for node in self.nodes if id(node) in kept]
+        used = {name for node in self.nodes for name in node.input} | self.outputs
+        self.constants = {name: value for name, value in self.constants.items() if name in used}
+
+    def _sort(self) -> None:
+        """Execution order: a node stands after all that it reads (surgery may have put it too early)."""
+        producers, done, order = self.producers(), set[int](), list[onnx.NodeProto]()
+        for root in self.nodes:
+            stack = [root]
+            while stack:
+                node = stack[-1]
+                before = [producers[name] for name in node.input if name in producers]
+                waiting = [other for other in before if id(other) not in done]
+                if waiting:
+                    stack.extend(waiting)
+                    continue
+                stack.pop()
+                if id(node) not in done:
+                    done.add(id(node))
+                    order.append(node)
+        self.nodes = order
+
+
+def _require_domain(model: onnx.ModelProto, domain: str, needed: bool) -> None:
+    present = {entry.domain for entry in model.opset_import}
+    if needed and domain not in present:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+
+
+def microsoft(
+    op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any
+) -> onnx.NodeProto:
+    """A node of onnxruntime's own domain."""
+    return helper.make_node(op, list(inputs), list(outputs), name=name, domain=MICROSOFT, **attributes)
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """The value of a node's attribute."""
+    for entry in node.attribute:
+        if entry.name == name:
+            return helper.get_attribute_value(entry)
+    return default
+
+
+def fold_constants(graph: Graph) -> None:
+    """``Constant`` nodes become constants; ``Identity`` of a constant disappears; equal constants are stored
+    once.
+
+    The exporter writes a weight that several layers share as ``Identity`` nodes. A quantiser that looks for
+    constants does not see through them, leaves those layers in float and so makes the file larger.
+    """
+    for node in graph.nodes:
+        if node.op_type == "Constant":
+            tensor = attribute(node, "value")
+            if tensor is not None:
+                graph.constants[node.output[0]] = numpy_helper.to_array(tensor)
+    graph.nodes = [node for node in graph.nodes if node.output[0] not in graph.constants]
+    for node in list(graph.nodes):
+        if (
+            node.op_type == "Identity"
+            and node.input[0] in graph.constants
+            and node.output[0] not in graph.outputs
+        ):
+            graph.rename(node.output[0], node.input[0])
+            graph.nodes.remove(node)
+    _merge_equal(graph)
+
+
+def _merge_equal(graph: Graph) -> None:
+    first: dict[tuple[str, tuple[int, ...], str], str] = {}
+    for name, value in list(graph.constants.items()):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        original = first.setdefault((str(value.dtype), value.shape, digest), name)
+        if original != name and name not in graph.outputs:
+            graph.rename(name, original)
+            del graph.constants[name]
+
+
+def count_ops(model: onnx.ModelProto) -> dict[str, int]:
+    """Operator name -> how many nodes."""
+    return dict(Counter(node.op_type for node in model.graph.node))
+
+
+def matmul_counts(model: onnx.ModelProto) -> tuple[int, int]:
+    """How many products with a weight run in int8, and how many are left in float.
+
+    A float product counts when one of its factors is a floating-point constant of at least two dimensions,
+    directly or through ``Transpose``, ``Identity`` or ``Reshape``.
+    """
+    graph = Graph(model)
+    producers = graph.producers()
+
+    def weight(name: str) -> bool:
+        while name not in graph.constants:
+            node = producers.get(name)
+            if node is None or node.op_type not in ("Transpose", "Identity", "Reshape"):
+                return False
+            name = node.input[0]
+        value = graph.constants[name]
+        return value.ndim >= 2 and value.size > 1 and value.dtype.kind == "f"
+
+    int8 = sum(node.op_type in INT8_OPS for node in graph.nodes)
+    products = [node for node in graph.nodes if node.op_type in _FLOAT_OPS]
+    return int8, sum(any(weight(name) for name in node.input if name) for node in products)
