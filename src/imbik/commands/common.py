@@ -1,0 +1,41 @@
+"""What commands share: the console, the options that read data, and tables of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from imbik.errors import UserError
+
+TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
+PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
+LabelOption = Annotated[str | None, typer.Option("--label", help="Column with the label; several, comma-separated: multi-label.")]
+TaskOption = Annotated[str | None, typer.Option("--task", help="classification, multi-label or regression (guessed if not given).")]
+EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
+DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
+
+
+def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
+    """A console on stderr (results go to stdout) and a function that says one line there."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    return console, lambda line: console.print(line, markup=False)
+
+
+def check_positive(name: str, value: float | None) -> None:
+    """Refuse a limit of zero or below.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if value is not None and not value > 0:
+        raise UserError("must be above zero", where=name, found=value)
+
+
+def overridden(**values: Any) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {name: value for name, value in values.items() if value is not None}
