@@ -1,0 +1,88 @@
+"""Student shapes and how they start from the teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from imbik.checkpoint import layer_stack
+from imbik.errors import UserError
+from imbik.students import CATALOGUE, make_student, uniform_layers
+from imbik.testing import logits_of, tiny_bert, tiny_splits
+
+FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert"]
+
+
+def test_the_uniform_map_ends_with_the_last_layer_and_never_goes_back():
+    for teacher in range(1, 25):
+        for student in range(1, teacher + 1):
+            mapping = uniform_layers(teacher, student)
+            assert len(mapping) == student and mapping[-1] == teacher - 1 and mapping[0] >= 0
+            assert mapping == sorted(set(mapping))
+    assert uniform_layers(12, 4) == [2, 5, 8, 11]
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("distilbert", "albert")])
+def test_a_cut_student_takes_the_teachers_layers(family):
+    teacher, splits = tiny_bert(family=family), tiny_splits()
+    student = make_student("layers-2", teacher, splits.train, 0)
+    assert type(student.model) is type(teacher.model) and len(layer_stack(student.model)[1]) == 2
+    for ours, theirs in zip(layer_stack(student.model)[1], (1, 3), strict=True):
+        wanted = layer_stack(teacher.model)[1][theirs].state_dict()
+        assert all(torch.equal(value, wanted[name]) for name, value in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("distilbert", "albert")])
+def test_as_many_layers_as_the_teacher_is_the_teacher(family):
+    teacher, splits = tiny_bert(family=family), tiny_splits()
+    student = make_student("layers-4", teacher, splits.train, 0)
+    np.testing.assert_array_equal(logits_of(student, splits.test), logits_of(teacher, splits.test))
+
+
+def test_a_projected_student_is_nearer_to_the_teacher_than_a_random_one():
+    teacher, splits = tiny_bert(hidden=64, heads=4), tiny_splits(rows=120)
+    shape = {"layers": 4, "hidden": 48, "heads": 3, "intermediate": 96}
+    started = make_student({**shape, "init": "teacher"}, teacher, splits.train, 0)
+    random = make_student({**shape, "init": "random"}, teacher, splits.train, 0)
+    table = teacher.model.get_input_embeddings().weight
+    small = started.model.get_input_embeddings().weight
+    # the projection keeps the angles between word vectors; a random table does not
+    assert _angles(table, small) > 0.8 > _angles(table, random.model.get_input_embeddings().weight)
+
+
+def _angles(one, other):
+    a, b = torch.nn.functional.normalize(one.detach(), dim=1), torch.nn.functional.normalize(other.detach(), dim=1)
+    return float(np.corrcoef((a @ a.T).flatten(), (b @ b.T).flatten())[0, 1])
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_heads_divide_the_width(name):
+    assert CATALOGUE[name].hidden % CATALOGUE[name].heads == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("layers-9", "more layers"),
+        ("layers-0", "more layers"),
+        ("tiny", "unknown student"),
+        ({"depth": 3}, "unknown field"),
+        ({"layers": 2, "hidden": 30, "heads": 4}, "do not divide"),
+        ({"layers": "two"}, "whole number"),
+        ({"layers": 2, "init": "magic"}, "unknown start"),
+    ],
+)
+def test_shapes_that_make_no_sense_are_refused(spec, message):
+    with pytest.raises(UserError, match=message):
+        make_student(spec, tiny_bert(), tiny_splits().train, 0)
+
+
+def test_a_student_from_a_folder_gets_the_teachers_labels(tmp_path):
+    from imbik.checkpoint import labels_of, save_checkpoint
+
+    teacher, splits = tiny_bert(), tiny_splits()
+    save_checkpoint(tiny_bert(labels=("x", "y"), hidden=16, seed=5), tmp_path)
+    student = make_student({"from": str(tmp_path)}, teacher, splits.train, 0)
+    assert labels_of(student) == labels_of(teacher) and student.model.config.hidden_size == 16
+    assert logits_of(student, splits.test).shape[1] == 3
