@@ -113,8 +113,8 @@ def load_data(
     targets, names = targets_of(rows, chosen, labels, say)
     parts = {k: _Part(examples(r.texts, r.pairs, targets[k]), r.keys) for k, r in rows.items()}
     parts["train"] = parts.pop(main)
-    notes += _complete(parts, chosen, seed, single_file=main == ALL)
     notes += _doubles(parts, chosen) + _empties(rows)
+    notes += _complete(parts, chosen, seed, single_file=main == ALL)
     extra = None if unlabelled is None else _extra(unlabelled, columns, encoding, parts, notes, say)
     for note in notes:
         say(note)
@@ -244,13 +244,13 @@ def _complete(parts: dict[str, _Part], task: TaskName, seed: int, *, single_file
 
 
 def _doubles(parts: dict[str, _Part], task: TaskName) -> list[str]:
-    """Notes on texts that stand twice, compared without case, punctuation and space."""
+    """Notes on texts that stand twice in the data as given, compared without case and punctuation."""
     notes = []
     for name in ("test", "dev"):
-        both = shared(parts["train"].keys, parts[name].keys)
+        both = shared(parts["train"].keys, parts[name].keys) if name in parts else 0
         if both:
             notes.append(f"{both:,} of {len(parts[name].keys):,} {name} texts also stand in train")
-    for name in ("train", "dev", "test"):
+    for name in parts:
         targets = parts[name].examples.targets
         if task == "regression" or targets is None:
             continue

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from imbik.types import TaskName
 
-_DELETED = (string.punctuation + string.whitespace).encode()
+# ASCII punctuation becomes space, so that "top-up" is "top up" and not "topup".
+_SPACED = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctuation))
 _QUANTILES = 10
 SHARE = 0.1
 MOST = {"dev": 2000, "test": 5000}
@@ -49,8 +50,8 @@ def _keys(texts: Sequence[str]) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     joined = "\x00".join(texts).casefold()
     if not joined.isascii():
-        joined = _marks().sub("", joined)
-    pieces = joined.encode("utf-8", "surrogatepass").translate(None, _DELETED).split(b"\x00")
+        joined = _marks().sub(" ", joined)
+    pieces = [b" ".join(piece.split()) for piece in joined.encode().translate(_SPACED).split(b"\x00")]
     return np.fromiter((hash(piece) or 1 if piece else 0 for piece in pieces), np.int64, len(pieces))
 
 
@@ -59,18 +60,30 @@ def shared(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
     return int((np.isin(right, left) & (right != 0)).sum())
 
 
+def _several(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows hold a text that stands more than once."""
+    ordered = np.sort(keys)
+    twice = np.unique(ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)])
+    if not len(twice):
+        return np.zeros(len(keys), bool)
+    places = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
+    return np.asarray(twice[places] == keys)
+
+
 def contradicting(keys: NDArray[np.int64], targets: NDArray[np.int64]) -> int:
     """How many different texts stand there more than once with different labels."""
+    several = _several(keys)
+    keys, targets = keys[several], targets[several]
     order = np.lexsort((targets, keys))
     keys, targets = keys[order], targets[order]
-    differs = (keys[1:] == keys[:-1]) & (targets[1:] != targets[:-1]) & (keys[1:] != 0)
+    differs = (keys[1:] == keys[:-1]) & (targets[1:] != targets[:-1])
     return len(np.unique(keys[1:][differs]))
 
 
 def strata(targets: NDArray[np.generic], task: TaskName) -> NDArray[np.int64]:
     """The group that each row is dealt from: class, rarest of its labels, or decile, (N,) int64."""
     if task == "classification":
-        return targets.astype(np.int64)
+        return targets.astype(np.int64, copy=False)
     if task == "multi-label":
         on = targets.astype(np.float32) != 0
         frequency = np.where(on, on.sum(0), len(on) + 1)
@@ -88,8 +101,7 @@ def carve(
     they are most of the rows are they dealt as well.
     """
     wanted = min(max(round(SHARE * len(groups)), 1), most)
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    free = (counts[inverse] == 1) | (keys == 0)
+    free = ~_several(keys)
     if free.sum() < 2 * wanted:
         free = np.ones(len(groups), bool)
     generator = np.random.default_rng(seed)
@@ -104,5 +116,6 @@ def carve(
         for name, count in zip(names, deal, strict=True)
     ]
     going = np.sort(np.concatenate(gone)).astype(np.int64)
-    staying = np.setdiff1d(np.arange(len(groups)), going)
-    return staying, going
+    stays = np.ones(len(groups), bool)
+    stays[going] = False
+    return np.flatnonzero(stays), going

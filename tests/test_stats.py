@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from imbik.errors import UserError
+from imbik.metrics import METRICS, score
+from imbik.stats import bootstrap_interval, paired_retention
+from imbik.types import TaskName
+
+
+def example(task: TaskName, n: int = 300, labels: int = 5, seed: int = 0) -> tuple[NDArray, NDArray, NDArray]:
+    """Targets, a good teacher's and a worse student's probabilities."""
+    rng = np.random.default_rng(seed)
+    if task == "regression":
+        targets = rng.normal(size=n).astype(np.float32)
+        return targets, (targets + rng.normal(size=n) * 0.3)[:, None], (targets + rng.normal(size=n) * 0.6)[:, None]
+    if task == "multi-label":
+        targets = (rng.random((n, labels)) < 0.3).astype(np.float32)
+        noisy = [np.clip(targets + rng.normal(size=targets.shape) * s, 0, 1) for s in (0.3, 0.6)]
+        return targets, noisy[0], noisy[1]
+    targets = rng.integers(0, labels, n)
+    noisy = [np.eye(labels)[targets] + rng.random((n, labels)) * s for s in (1.2, 1.8)]
+    return targets, noisy[0], noisy[1]
+
+
+CASES = [(task, metric) for task, metrics in METRICS.items() for metric in metrics]
+
+
+@pytest.mark.parametrize(("task", "metric"), CASES)
+def test_interval_equals_a_plain_loop(task: TaskName, metric: str) -> None:
+    targets, teacher, _ = example(task)
+    rng = np.random.default_rng(7)
+    drawn = rng.integers(0, len(targets), (50, len(targets)))
+    plain = [score(metric, teacher[rows], targets[rows], task) for rows in drawn]
+    low, high = bootstrap_interval(metric, teacher, targets, task, resamples=50, seed=7)
+    np.testing.assert_allclose((low, high), np.percentile(plain, (2.5, 97.5)), rtol=1e-6)
+    assert low <= score(metric, teacher, targets, task) <= high
+
+
+@pytest.mark.parametrize(("task", "metric"), CASES)
+def test_retention_equals_a_plain_loop(task: TaskName, metric: str) -> None:
+    targets, teacher, student = example(task)
+    drawn = np.random.default_rng(3).integers(0, len(targets), (50, len(targets)))
+    ratios = []
+    for rows in drawn:
+        a, b = score(metric, student[rows], targets[rows], task), score(metric, teacher[rows], targets[rows], task)
+        ratios.append(b / a if metric == "rmse" else a / b)
+    value, low, high = paired_retention(metric, student, teacher, targets, task, resamples=50, seed=3)
+    np.testing.assert_allclose((low, high), np.percentile(ratios, (2.5, 97.5)), rtol=1e-6)
+    assert value < 1 and low <= value <= high
+
+
+def test_pairing_makes_the_interval_narrower() -> None:
+    targets, teacher, _ = example("classification", n=2000)
+    student = teacher.copy()
+    student[:20] = np.roll(student[:20], 1, axis=1)  # differs on 20 items only
+    _, low, high = paired_retention("accuracy", student, teacher, targets, "classification")
+    alone = bootstrap_interval("accuracy", student, targets, "classification")
+    assert high - low < (alone[1] - alone[0]) / 2
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    hits = 0
+    for trial in range(200):
+        right = rng.random(200) < 0.8
+        low, high = bootstrap_interval(
+            "accuracy", np.eye(2)[right.astype(int)], np.ones(200, int), "classification", resamples=200, seed=trial
+        )
+        hits += low <= 0.8 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_seed_decides() -> None:
+    targets, teacher, _ = example("classification")
+    first = bootstrap_interval("accuracy", teacher, targets, "classification", seed=1)
+    assert first == bootstrap_interval("accuracy", teacher, targets, "classification", seed=1)
+    assert first != bootstrap_interval("accuracy", teacher, targets, "classification", seed=2)
+
+
+def test_teacher_without_a_score_gives_nan() -> None:
+    wrong = np.eye(2)[np.ones(10, int)]
+    assert all(np.isnan(paired_retention("accuracy", wrong, wrong, np.zeros(10, int), "classification")))
+
+
+def test_unknown_metric() -> None:
+    with pytest.raises(UserError, match="no such metric for regression"):
+        bootstrap_interval("accuracy", np.zeros((3, 1)), np.zeros(3), "regression")
+
+
+def test_accuracy_is_fast() -> None:
+    targets, teacher, _ = example("classification", n=3080, labels=77)
+    best = 1e9
+    for _ in range(3):
+        start = time.perf_counter()
+        bootstrap_interval("accuracy", teacher, targets, "classification")
+        best = min(best, time.perf_counter() - start)
+    assert best < 0.6  # 0.05 s on an idle core; the bound leaves room for a busy machine
