@@ -5,10 +5,9 @@ Rows stream through; only targets and one number per row stay in memory.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -17,34 +16,20 @@ from numpy.typing import NDArray
 
 from imbik.columns import Columns, choose
 from imbik.errors import UserError
+from imbik.evaluation import Evaluation, load_evaluation
 from imbik.labels import targets_of
 from imbik.metrics import metric_for
 from imbik.readers import open_table, read_lines
-from imbik.rows import Rows, examples, read_rows, same_columns, take
+from imbik.rows import Rows, combined, examples, read_rows, same_columns, take
 from imbik.sources import ALL, tables_of
 from imbik.splitting import MOST, carve, contradicting, shared, strata
 from imbik.table import Say, Table
 from imbik.targets import guess_task
-from imbik.textstore import TextStore
 from imbik.types import Examples, Splits, TaskName
 
 logger = logging.getLogger(__name__)
 
 _FEWEST = 4  # rows: one each for dev and test, and two classes to learn from
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a finished artefact is measured on: ``test`` is reported, ``dev`` (if the data has one) stands beside it."""
-
-    test: Examples
-    dev: Examples | None
-    task: TaskName
-    labels: tuple[str, ...]
-    metric: str
-    source: str
-    fingerprint: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -114,14 +99,14 @@ def load_data(
     parts = {k: _Part(examples(r.texts, r.pairs, targets[k]), r.keys) for k, r in rows.items()}
     parts["train"] = parts.pop(main)
     notes += _doubles(parts, chosen) + _empties(rows)
-    notes += _complete(parts, chosen, seed, single_file=main == ALL)
+    notes += _complete(parts, chosen, seed, head.where, single_file=main == ALL)
     extra = None if unlabelled is None else _extra(unlabelled, columns, encoding, parts, notes, say)
     for note in notes:
         say(note)
     train, dev, test = (parts[name].examples for name in ("train", "dev", "test"))
     return Splits(
         train, dev, test, chosen, names, metric_for(chosen, metric), str(source),
-        _fingerprint(train, dev, test, extra), tuple(notes), extra,
+        combined(train, dev, test, extra), tuple(notes), extra,
     )  # fmt: skip
 
 
@@ -139,54 +124,6 @@ def load_texts(
         UserError: see :func:`load_data`.
     """
     return _load_texts(path, text, text_pair, encoding, say)[0]
-
-
-def load_evaluation(
-    source: str | Path,
-    *,
-    labels: Sequence[str],
-    task: TaskName,
-    text: str | None = None,
-    text_pair: str | None = None,
-    label: str | None = None,
-    metric: str | None = None,
-    encoding: str | None = None,
-    say: Say = logger.info,
-) -> Evaluation:
-    """What to measure a finished artefact on: a folder's test and dev, or the whole of a single file.
-
-    Train is read only where there is nothing else to measure on. The data may lack some of ``labels``.
-
-    Raises:
-        UserError: see :func:`load_data`; no labelled split.
-    """
-    tables = tables_of(source, encoding, say)
-    names = [name for name in (ALL, "test", "dev") if name in tables] or ["train"]
-    rows: dict[str, Rows] = {}
-    for name in names:
-        head = tables[name][0]
-        columns = choose(head.where, head.columns, say, text=text, text_pair=text_pair, label=label, labelled=False)
-        if not columns.labels:
-            try:
-                columns = choose(head.where, head.columns, say, text=text, text_pair=text_pair)
-            except UserError:
-                if name != "test" or "dev" not in tables:
-                    raise
-        found = read_rows(tables[name], columns)
-        if not found.unlabelled():
-            rows[name] = found
-    if not rows:
-        raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
-    notes = [] if next(iter(rows)) in (ALL, "test") else [f"measured on {next(iter(rows))}: the data has no labelled test"]
-    targets, _ = targets_of(rows, task, labels, say, exact=False)
-    parts = [examples(r.texts, r.pairs, targets[name]) for name, r in rows.items()]
-    dev = parts[1] if len(parts) > 1 else None
-    for note in notes:
-        say(note)
-    return Evaluation(
-        parts[0], dev, task, tuple(labels), metric_for(task, metric), str(source),
-        _fingerprint(*parts), tuple(notes),
-    )  # fmt: skip
 
 
 def _read(tables: dict[str, list[Table]], main: str, columns: Columns) -> dict[str, Rows]:
@@ -226,12 +163,20 @@ def _drop_unlabelled(rows: dict[str, Rows], main: str) -> list[str]:
     return notes
 
 
-def _complete(parts: dict[str, _Part], task: TaskName, seed: int, *, single_file: bool) -> list[str]:
+def _complete(
+    parts: dict[str, _Part], task: TaskName, seed: int, where: str, *, single_file: bool
+) -> list[str]:
     """Fill in ``dev`` and ``test`` by the rules that :func:`load_data` states; the notes say what was done."""
     notes = []
     total = len(parts["train"].keys)
     if ("dev" not in parts or "test" not in parts) and total < _FEWEST:
-        raise UserError("too few rows to carve dev and test from", found=f"{total} rows", expected=f"{_FEWEST} or more")
+        raise UserError(
+            "too few rows to carve dev and test from",
+            where=where,
+            found=f"{total} rows",
+            expected=f"{_FEWEST} or more",
+            fix="give more rows, or a folder with train, dev and test files",
+        )
     if "test" not in parts and "dev" in parts:
         parts["test"] = parts.pop("dev")
         notes.append(f"no labelled test: the labelled dev ({len(parts['test'].keys):,} rows) is reported on")
@@ -301,8 +246,4 @@ def _extra(
     return found
 
 
-def _fingerprint(*parts: Examples | None) -> str:
-    return hashlib.sha256("".join(part.fingerprint if part else "-" for part in parts).encode()).hexdigest()
-
-
-__all__ = ["Evaluation", "TextStore", "load_data", "load_evaluation", "load_texts"]
+__all__ = ["Evaluation", "load_data", "load_evaluation", "load_texts"]

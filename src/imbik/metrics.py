@@ -46,7 +46,7 @@ def accuracy(predictions: Array, targets: Array) -> float:
 def correct(predictions: Array, targets: Array) -> Array:
     """Which items are right, (N,) bool."""
     same = np.asarray(predictions == targets)
-    return same.all(axis=1) if same.ndim == 2 else same
+    return np.asarray(same.all(axis=1)) if same.ndim == 2 else same
 
 
 def f1_from_counts(table: Array) -> Array:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ class _Csv:
     path: Path
     encoding: str
     delimiter: str
-    quoting: int = csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
 
     def reader(self, file: TextIO) -> Any:
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
@@ -180,11 +181,9 @@ def _csv_error(form: _Csv, error: csv.Error) -> UserError:
     start = 1
     with open_text(form.path, form.encoding, newline="") as file:
         reader = form.reader(file)
-        try:
+        with suppress(csv.Error):
             for _ in reader:
                 start = reader.line_num + 1
-        except csv.Error:
-            pass
     return UserError(
         "broken quoting",
         where=f"{form.path}, row {start}",

@@ -153,3 +153,8 @@ def same_columns(columns: Columns, table: Table, labelled: bool) -> Columns:
                 fix="give every split the same header",
             )
     return replace(columns, labels=tuple(present))
+
+
+def combined(*parts: Examples | None) -> str:
+    """One fingerprint for several splits, hex."""
+    return hashlib.sha256("".join(part.fingerprint if part else "-" for part in parts).encode()).hexdigest()

@@ -87,7 +87,7 @@ def strata(targets: NDArray[np.generic], task: TaskName) -> NDArray[np.int64]:
     if task == "multi-label":
         on = targets.astype(np.float32) != 0
         frequency = np.where(on, on.sum(0), len(on) + 1)
-        return np.where(on.any(1), frequency.argmin(1), on.shape[1]).astype(np.int64)
+        return np.asarray(np.where(on.any(1), frequency.argmin(1), on.shape[1]), np.int64)
     edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
     return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
 

@@ -41,7 +41,7 @@ def softmax(logits: NDArray[Any]) -> Floats:
     """
     shifted = np.asarray(logits, np.float64)
     shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
 
 def sigmoid(logits: NDArray[Any]) -> Floats:
@@ -60,7 +60,7 @@ def identity(logits: NDArray[Any]) -> Floats:
 
 
 def _most_probable(probabilities: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(probabilities).argmax(axis=-1).astype(np.int64)
+    return np.asarray(np.argmax(probabilities, axis=-1), np.int64)
 
 
 def _above_half(probabilities: NDArray[Any]) -> NDArray[Any]:

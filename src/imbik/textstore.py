@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import IO, overload
 
 import numpy as np
@@ -125,7 +126,7 @@ class TextStore(Sequence[str]):
         offsets = self._offsets[low : high + 1]
         data = self._blob.read(int(offsets[0]), int(offsets[-1]))
         bounds = (offsets - offsets[0]).tolist()
-        return [data[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [data[a:b] for a, b in pairwise(bounds)]
 
 
 class TextWriter:
