@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from imbik.architecture import architecture
 from imbik.cards import student_card
 from imbik.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from imbik.context import Context
@@ -25,7 +26,7 @@ from imbik.progress import Progress
 from imbik.students import make_student
 from imbik.teacher import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
-from imbik.workspace import key_of
+from imbik.workspace import NAME, key_of
 
 logger = logging.getLogger(__name__)
 _DONE = "candidate.json"
@@ -68,15 +69,14 @@ class Builder:
         source: str,
         splits: Splits,
         directory: Path,
-        work: Path,
         engines: Sequence[str],
         progress: Progress,
         save_every: float,
     ) -> None:
         self.teacher, self.source, self.splits, self.directory = teacher, source, splits, directory
-        self.work, self.engines, self.progress, self.save_every = work, tuple(engines), progress, save_every
+        self.work, self.engines, self.progress, self.save_every = directory / NAME, tuple(engines), progress, save_every
         self.teacher_key = fingerprint(teacher)
-        self.cache = TeacherCache(work / "teacher", teacher)
+        self.cache = TeacherCache(self.work / "teacher", teacher)
 
     def key(self, recipe: Recipe, steps: int | None = None) -> str:
         """Of all that the first ``steps`` steps of ``recipe`` depend on."""
@@ -111,6 +111,16 @@ class Builder:
     def export_teacher(self) -> dict[str, Path]:
         """The teacher's own artefacts, unchanged weights: a candidate like any other."""
         return self._export(self.teacher, self.directory / "teacher")
+
+    def teacher_folder(self) -> Path:
+        """The teacher's checkpoint folder: the user's own, or a copy where the teacher came from a hub."""
+        folder = Path(self.source)
+        if folder.is_dir():
+            return folder
+        copied = self.work / "teacher-model"
+        if not (copied / "config.json").is_file():
+            save_checkpoint(self.teacher, copied)
+        return copied
 
     def _complete(self, folder: Path) -> bool:
         return all((folder / "artefacts" / engine / "manifest.json").is_file() for engine in self.engines)
@@ -164,7 +174,7 @@ class Builder:
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
-        card = student_card(recipe, self.splits, dev, self.source, _shape(checkpoint))
+        card = student_card(recipe, self.splits, dev, self.source, architecture(checkpoint.model))
         save_checkpoint(checkpoint, folder / "model", card)
         self._export(checkpoint, folder)
         temporary = folder / (_DONE + ".tmp")
@@ -177,7 +187,7 @@ class Builder:
             target = folder / "artefacts" / engine
             if not (target / "manifest.json").is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                export(checkpoint, engine, target, texts=self.splits.dev)
+                export(checkpoint, engine, target, texts=self.splits.dev, progress=self.progress)
             out[engine] = target
         return out
 
@@ -203,12 +213,6 @@ def _settled(step: Step) -> Step:
     """The step with every setting written out, so that a changed default is a changed key."""
     made = make_method(step, "recipe")
     return {made.name: {name: getattr(made, name) for name in made.__dataclass_fields__}}
-
-
-def _shape(checkpoint: Checkpoint) -> dict[str, Any]:
-    from imbik.architecture import architecture_of
-
-    return dict(architecture_of(checkpoint.model))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import functools
-import platform
-from pathlib import Path
 
 import torch
 
-
-@functools.cache
-def cpu_flags() -> frozenset[str]:
-    """Instruction-set flags of the processor; empty where the system does not list them."""
-    path = Path("/proc/cpuinfo")
-    if platform.system() != "Linux" or not path.is_file():
-        return frozenset()
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.lower().startswith(("flags", "features")):
-            return frozenset(line.split(":", 1)[1].split())
-    return frozenset()
+from imbik.environment import cpu_flags
 
 
 @functools.cache

@@ -27,16 +27,8 @@ class Workspace:
     def __init__(self, directory: Path, arguments: dict[str, Any]) -> None:
         self.root = directory / NAME
         self.key = key_of(arguments)
-        try:
-            (self.root / self.key).mkdir(parents=True, exist_ok=True)
-            probe = self.root / "probe"
-            probe.write_text("", encoding="utf-8")
-            probe.unlink()
-        except FileExistsError:
-            raise UserError("the output folder is a file", where=directory, fix="choose another folder with --out") from None
-        except OSError as error:
-            raise UserError("the output folder cannot be written", where=directory, found=error.strerror,
-                            fix="choose a folder that you own with --out") from None
+        writable(directory)
+        (self.root / self.key).mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
         """A folder for one piece of the work."""
@@ -52,3 +44,21 @@ class Workspace:
 def key_of(arguments: dict[str, Any]) -> str:
     """A short hash of JSON-able arguments, the same in every process."""
     return hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def writable(directory: Path) -> None:
+    """Make the output folder and its ``.imbik``, and try to write there.
+
+    Raises:
+        UserError: it is a file, or cannot be written.
+    """
+    try:
+        (directory / NAME).mkdir(parents=True, exist_ok=True)
+        probe = directory / NAME / "probe"
+        probe.write_text("", encoding="utf-8")
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError("the output folder is a file, or lies in one", where=directory, fix="choose another folder with --out") from None
+    except OSError as error:
+        raise UserError("the output folder cannot be written", where=directory, found=error.strerror,
+                        fix="choose a folder that you own with --out") from None

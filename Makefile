@@ -1,0 +1,50 @@
+# Two commands for a newcomer, each doing all its own set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: help demo test test-slow lint types docs check clean
+
+help:
+	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
+	@echo "make test   the default tests (offline, minutes)"
+	@echo "make check  test, lint, types and the documents' examples: what CI runs"
+	@echo "make test-slow   the long tests too"
+
+$(VENV)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imbik needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo: $(VENV)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e ".[demo]"
+	touch $@
+
+$(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/demo
+	$(BIN)/imbik demo --out demo-out
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+docs: $(VENV)/dev
+	$(BIN)/python -m pytest --doctest-modules src/imbik tests/docs
+
+check: test lint types docs
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,228 @@
+"""The main job: teacher + recipes + data -> candidates, each made, exported and measured the same way, and the best one chosen."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbik.builder import Builder, Built
+from imbik.candidate import Candidate
+from imbik.encoding import encode
+from imbik.errors import UserError
+from imbik.export import check_engine
+from imbik.ladder import ladder
+from imbik.measure import Measured, measure
+from imbik.predictions import save_predictions
+from imbik.progress import Progress
+from imbik.recipe import load_recipe
+from imbik.results import Results, choose, disagreements, load_results, pareto, write_results
+from imbik.types import Checkpoint, Recipe, Splits
+from imbik.workspace import key_of, writable
+
+logger = logging.getLogger(__name__)
+BASELINE = "teacher/pytorch"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the user asks of a candidate. ``min_retention``: share of the teacher's dev quality; ``max_latency_ms``: p95 of a single
+    request; ``max_mb``: million bytes shipped."""
+
+    min_retention: float = 0.97
+    max_latency_ms: float | None = None
+    max_mb: float | None = None
+
+
+@dataclass
+class _Outcome:
+    built: list[Built] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def compress(
+    teacher: Checkpoint,
+    splits: Splits,
+    directory: Path,
+    *,
+    source: str,
+    recipes: Sequence[str | Path | Recipe] = (),
+    engines: Sequence[str] = ("onnx",),
+    limits: Limits | None = None,
+    minutes: float | None = None,
+    threads: int | None = None,
+    lang: str = "en",
+    progress: Progress,
+    say: Callable[[str], None],
+    save_every: float = 30.0,
+) -> Results:
+    """Make, export and measure one candidate per recipe, and choose. Run again, it continues behind what is finished.
+
+    Args:
+        teacher: the model to compress, :func:`imbik.load_checkpoint`.
+        splits: the data, :func:`imbik.load_data`, its labels in the teacher's order.
+        directory: gets ``results.json``, ``teacher/``, and a folder per candidate.
+        source: what to call the teacher (its folder or hub name).
+        recipes: names, files or recipes; none: a ladder for this teacher (:mod:`imbik.ladder`).
+        engines: what to build artefacts for.
+        limits: what the choice must meet.
+        minutes: no new recipe starts after this time.
+        threads: of every engine while measuring; default: the physical cores.
+        lang: of report.html, ``en`` or ``tr``.
+        progress: where progress is shown.
+        say: takes one line for the user.
+        save_every: seconds between training states on disk.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        UserError: a recipe that cannot be loaded, a folder that cannot be written. A recipe that fails while it runs is recorded in
+            ``failures`` and the others go on.
+    """
+    loaded = _load(recipes or ladder(teacher))
+    for engine in engines:
+        check_engine(engine)
+    writable(directory)
+    builder = Builder(teacher, source, splits, directory, engines, progress, save_every)
+    builder.export_teacher()
+    outcome = _build(builder, loaded, minutes, say)
+    candidates = _candidates(builder, outcome.built)
+    results = _measured_before(builder, outcome, candidates, threads)
+    if results is None:
+        say(f"measuring {len(candidates)} candidates, interleaved")
+        measured = measure(candidates, splits, baseline=BASELINE, threads=threads, progress=progress)
+        results = _results(measured, builder, outcome.failures)
+    results = judge(results, limits or Limits())
+    write_results(directory / "results.json", results)
+    _remember(builder, outcome, candidates, threads)
+    return results
+
+
+def judge(results: Results, limits: Limits) -> Results:
+    """The same measurements with the Pareto front and the choice under ``limits``."""
+    choice = choose(results.measurements, results.baseline, limits.min_retention, limits.max_latency_ms, limits.max_mb)
+    return replace(results, choice=choice, pareto=pareto(results.measurements))
+
+
+def _load(recipes: Sequence[str | Path | Recipe]) -> list[Recipe]:
+    loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
+    names = [recipe.name for recipe in loaded]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError("two recipes have the same name", where="--recipe", found=", ".join(twice), fix="change 'name:' in one of them")
+    if "teacher" in names:
+        raise UserError("a recipe cannot be called teacher", where="--recipe", fix="change its 'name:'")
+    return loaded
+
+
+def _build(builder: Builder, recipes: Sequence[Recipe], minutes: float | None, say: Callable[[str], None]) -> _Outcome:
+    outcome = _Outcome()
+    began = time.monotonic()
+    for number, recipe in enumerate(recipes, 1):
+        if minutes is not None and time.monotonic() - began > minutes * 60:
+            outcome.failures.append({"name": recipe.name, "error": f"not started: the {minutes:g} minutes were used up", "skipped": True})
+            continue
+        say(f"[{number}/{len(recipes)}] {recipe.name}")
+        try:
+            outcome.built.append(builder.build(recipe, say))
+        except (KeyboardInterrupt, OSError):
+            raise  # the user's wish, or a disk that no other recipe can write to either
+        except Exception as error:
+            logger.debug("recipe %s failed", recipe.name, exc_info=True)
+            outcome.failures.append({"name": recipe.name, "error": str(error) or type(error).__name__, "kind": type(error).__name__})
+            say(f"{recipe.name} failed: {error}")
+    return outcome
+
+
+def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
+    """The baseline first, then the teacher's own artefacts, then the recipes in their order."""
+    steps = builder.teacher.steps
+    out = [Candidate(BASELINE, "teacher", "pytorch", builder.teacher_folder(), steps, None)]
+    for engine in builder.engines:
+        out.append(Candidate(f"teacher/{engine}", "teacher", engine, builder.directory / "teacher" / "artefacts" / engine, steps, None))
+    for one in built:
+        for engine, path in one.artefacts.items():
+            out.append(Candidate(f"{one.recipe.name}/{engine}", one.recipe.name, engine, path, one.steps, one.train_seconds))
+    return out
+
+
+def _run_key(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> str:
+    """Of all that the measurements depend on."""
+    recipes = [builder.key(one.recipe) for one in outcome.built]
+    return key_of({"candidates": [c.id for c in candidates], "recipes": recipes, "threads": threads, "failures": outcome.failures})
+
+
+def _measured_before(
+    builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None
+) -> Results | None:
+    """The results of an earlier call with the same candidates, if it finished: they are not measured twice."""
+    key, path = builder.work / "measured.key", builder.directory / "results.json"
+    if not key.is_file() or not path.is_file():
+        return None
+    if key.read_text(encoding="utf-8") != _run_key(builder, outcome, candidates, threads):
+        return None
+    return load_results(path)
+
+
+def _remember(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> None:
+    temporary = builder.work / "measured.tmp"
+    temporary.write_text(_run_key(builder, outcome, candidates, threads), encoding="utf-8")
+    temporary.replace(builder.work / "measured.key")
+
+
+def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[str, Any]]) -> Results:
+    splits = builder.splits
+    save_predictions(builder.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
+    return Results(
+        task=splits.task,
+        data={
+            "source": splits.source,
+            "fingerprint": splits.fingerprint,
+            "labels": list(splits.labels),
+            "metric": splits.metric,
+            "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+            "unlabelled": len(splits.unlabelled.texts) if splits.unlabelled else 0,
+            "truncated": {name: encode(getattr(splits, name), builder.teacher.tokenizer).truncated for name in ("train", "dev", "test")},
+            "max_length": int(builder.teacher.tokenizer.model_max_length),
+            "notes": list(splits.notes),
+        },
+        environment=measured.environment,
+        baseline=BASELINE,
+        measurements=measured.measurements,
+        failures=(*failures, *measured.failures),
+        disagreements=_disagreements(measured, splits),
+    )
+
+
+def _disagreements(measured: Measured, splits: Splits) -> dict[str, list[dict[str, Any]]]:
+    """Test texts on which a candidate answers otherwise than the teacher; for classification."""
+    if splits.task != "classification" or splits.test.targets is None:
+        return {}
+    texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
+    teacher = measured.logits[BASELINE]["test"].argmax(axis=1).tolist()
+    gold = np.asarray(splits.test.targets).tolist()
+    return {
+        identifier: disagreements(texts, gold, teacher, logits["test"].argmax(axis=1).tolist(), splits.labels)
+        for identifier, logits in measured.logits.items()
+        if identifier != BASELINE
+    }
+
+
+class _Joined(Sequence[str]):
+    """Both texts of a pair as one line, made when asked for."""
+
+    def __init__(self, splits: Splits) -> None:
+        self.examples = splits.test
+
+    def __len__(self) -> int:
+        return len(self.examples.texts)
+
+    def __getitem__(self, index: Any) -> Any:
+        assert self.examples.pairs is not None
+        return f"{self.examples.texts[index]} | {self.examples.pairs[index]}"
