@@ -1,4 +1,4 @@
-"""results.json: what is written reads back, what is wrong is named with its place, the choice follows its rule."""
+"""results.json: what is written reads back, what is wrong is named with its place, the choice keeps its rule."""
 
 from __future__ import annotations
 

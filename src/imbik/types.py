@@ -145,11 +145,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Where a model must run: named requirements (measured quantity, limit, weight) and the volume a day."""
+    """Where a model must run: named requirements (measured quantity, limit, weight) and the volume a day; ``about`` holds its
+    title and text by language, the target device, what is preferred among those that fit, and what the brief decided."""
 
     name: str
     requirements: tuple[Mapping[str, Any], ...]
     volume: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
