@@ -241,6 +241,6 @@ def regression_targets(column: LabelColumn) -> NDArray[np.float32]:
             numbers[code] = float(value)
         except ValueError:
             numbers[code] = math.nan
-        if not math.isfinite(np.float32(numbers[code])):
+        if not abs(numbers[code]) <= np.finfo(np.float32).max:  # NaN fails as well
             raise _not_finite(column, code)
     return numbers[column.codes].astype(np.float32)
