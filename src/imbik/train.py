@@ -142,7 +142,7 @@ class _Run:
     keeper: _Keeper
 
     def epoch(self, state: State, bar: Task) -> None:
-        plan = shuffled_batches(self.data.lengths, self.settings.batch_tokens, self.seed * 1_000_003 + state.epoch)
+        plan = shuffled_batches(self.data.lengths, self.settings.batch_tokens, mixed(self.seed, state.epoch))
         self.model.train()
         self.loss.train()
         while state.step < len(plan) and not self._enough(state):
@@ -157,7 +157,7 @@ class _Run:
             bar.advance(1 if self.settings.max_steps else len(rows), f"loss {value:.3f}")
 
     def _step(self, rows: NDArray[np.int64], state: State, steps: int) -> float:
-        torch.manual_seed((self.seed * 1_000_003 + state.epoch) * 1_000_003 + state.step)
+        torch.manual_seed(mixed(self.seed, state.epoch, state.step))
         batch = to_batch(self.data, rows, self.accelerator.device)
         done = state.steps_done / self.settings.max_steps if self.settings.max_steps else (
             (state.epoch + state.step / steps) / self.settings.epochs
@@ -182,6 +182,15 @@ class _Run:
 
     def _enough(self, state: State) -> bool:
         return bool(self.settings.max_steps) and state.steps_done >= self.settings.max_steps
+
+
+def mixed(*numbers: int) -> int:
+    """One seed that follows from several numbers.
+
+    >>> mixed(1, 2) != mixed(2, 1) and mixed(1, 2) == mixed(1, 2)
+    True
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def schedule(done: float, warmup: float) -> float:
