@@ -48,8 +48,7 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
         [
             f"# A {manifest['task']} model for {manifest['engine']}",
             "",
-            f"* {shape['family']}, {shape['layers']} layers of width {shape['hidden']}, "
-            f"{manifest['params']:,} parameters, {precision}",
+            f"* {shape['family']}, {shape['layers']} layers of width {shape['hidden']}, {manifest['params']:,} parameters, {precision}",
             f"* labels: {shown}",
             f"* texts are cut to {manifest['max_length']} tokens",
             "",

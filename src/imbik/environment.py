@@ -121,9 +121,7 @@ def environment(threads: int | None = None) -> dict[str, Any]:
         "threads": threads or physical_cores(),
         "memory_bytes": memory_bytes(),
         "os": platform.platform(),
-        "load": round(os.getloadavg()[0], 2)
-        if hasattr(os, "getloadavg") and sys.platform != "win32"
-        else None,
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") and sys.platform != "win32" else None,
         "versions": versions(),
     }
 
@@ -145,9 +143,7 @@ def int8_preset(flags: frozenset[str] | None = None) -> dict[str, Any]:
     {'name': 'arm', 'weight_bits': 8}
     """
     known = cpu_flags() if flags is None else flags
-    if known & {"asimd", "neon", "i8mm"} or (
-        not known and platform.machine().lower() in ("arm64", "aarch64")
-    ):
+    if known & {"asimd", "neon", "i8mm"} or (not known and platform.machine().lower() in ("arm64", "aarch64")):
         return {"name": "arm", "weight_bits": 8}
     if "amx_int8" in known:
         return {"name": "x86-amx", "weight_bits": 8}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imbik.artefact_readme import readme
 from imbik.engines import ENGINES, engine
@@ -21,9 +20,9 @@ from imbik.environment import int8_preset
 from imbik.errors import UserError
 from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, sha256
 from imbik.progress import Progress, Silent
+from imbik.quality import agreement
 from imbik.runtime import Predictor, load_artefact
-from imbik.tasks import TASKS
-from imbik.types import Artefact, Checkpoint
+from imbik.types import Artefact, Checkpoint, Examples
 
 PARITY_TEXTS = 200
 TOLERANCE = 1e-3
@@ -39,8 +38,7 @@ def export(
     engine_name: str,
     directory: Path,
     *,
-    texts: Sequence[str] | None = None,
-    pairs: Sequence[str] | None = None,
+    texts: Examples | Sequence[str] | None = None,
     preset: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Artefact:
@@ -65,28 +63,22 @@ def export(
         UserError: unknown engine, or an architecture or quantisation scheme that the engine cannot take.
         ParityError: a float artefact's predictions differ from the checkpoint's.
     """
-    if engine_name not in ENGINES or not ENGINES[engine_name].builds:
-        known = ", ".join(name for name, entry in ENGINES.items() if entry.builds)
-        raise UserError(
-            "no artefacts are made for this engine", where="--engine", found=engine_name, expected=known
-        )
+    check_engine(engine_name)
     module = engine(engine_name)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    preset = preset or int8_preset()
+    preset, probe = preset or int8_preset(), _probe(texts)
     try:
         with (progress or Silent()).track(f"export to {engine_name}", 3) as bar:
             built = module.build(checkpoint, partial, preset)
             bar.advance(note="parity")
             manifest = _manifest(checkpoint, engine_name, built, preset)
-            _write_tokenizer(
-                checkpoint, partial, int(manifest["max_length"]), str(manifest["truncation_side"])
-            )
+            _write_tokenizer(checkpoint, partial, int(manifest["max_length"]), str(manifest["truncation_side"]))
             _write_json(partial / NAME, manifest | {"files": {}})
             bar.advance()
-            manifest["parity"] = parity(checkpoint, partial, texts, pairs)
-            (partial / "README.md").write_text(readme(manifest, paired=pairs is not None), encoding="utf-8")
+            manifest["parity"] = parity(checkpoint, partial, *probe)
+            (partial / "README.md").write_text(readme(manifest, paired=probe[1] is not None), encoding="utf-8")
             _finish(partial, manifest)
             _replace(partial, directory)
             bar.advance()
@@ -95,16 +87,20 @@ def export(
     return read_artefact(directory)
 
 
-def _manifest(
-    checkpoint: Checkpoint, engine_name: str, built: Mapping[str, Any], preset: Mapping[str, Any]
-) -> dict[str, Any]:
+def check_engine(name: str) -> None:
+    """Refuse an engine that no artefacts are made for.
+
+    Raises:
+        UserError: with the names that there are.
+    """
+    if name not in ENGINES or not ENGINES[name].builds:
+        known = ", ".join(known for known, entry in ENGINES.items() if entry.builds)
+        raise UserError("no artefacts are made for this engine", where="--engine", found=name, expected=known)
+
+
+def _manifest(checkpoint: Checkpoint, engine_name: str, built: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
     common = manifest_of(checkpoint) | facts(checkpoint.model)
-    return (
-        {"schema": 1, "engine": engine_name}
-        | common
-        | dict(built)
-        | {"batch_tokens": BATCH_TOKENS, "cpu": dict(preset)}
-    )
+    return {"schema": 1, "engine": engine_name} | common | dict(built) | {"batch_tokens": BATCH_TOKENS, "cpu": dict(preset)}
 
 
 def _write_tokenizer(checkpoint: Checkpoint, directory: Path, max_length: int, side: str) -> None:
@@ -116,15 +112,8 @@ def _write_tokenizer(checkpoint: Checkpoint, directory: Path, max_length: int, s
 
 
 def _finish(directory: Path, manifest: dict[str, Any]) -> None:
-    names = sorted(
-        path.relative_to(directory).as_posix()
-        for path in directory.rglob("*")
-        if path.is_file() and path.name != NAME
-    )
-    manifest["files"] = {
-        name: {"bytes": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
-        for name in names
-    }
+    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file() and path.name != NAME)
+    manifest["files"] = {name: {"bytes": (directory / name).stat().st_size, "sha256": sha256(directory / name)} for name in names}
     _write_json(directory / NAME, manifest)
 
 
@@ -141,13 +130,8 @@ def _replace(partial: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def parity(
-    checkpoint: Checkpoint,
-    directory: Path,
-    texts: Sequence[str] | None = None,
-    pairs: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """Compare an artefact with its checkpoint on up to 200 texts.
+def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, Any]:
+    """Compare an artefact with its checkpoint on texts.
 
     Returns:
         ``max_abs`` (largest difference of logits), ``max_abs_relative`` (to the largest logit), ``agreement``
@@ -157,7 +141,6 @@ def parity(
     Raises:
         ParityError: the artefact is a float one and differs.
     """
-    texts, pairs = _probe(texts, pairs)
     artefact = load_artefact(directory)
     manifest = artefact.manifest
     training = checkpoint.model.training
@@ -169,11 +152,7 @@ def parity(
     relative = worst / max(float(np.abs(reference).max()), 1e-6)
     same = agreement(manifest["task"], found, reference)
     quantised = bool(manifest.get("quantisation"))
-    if not quantised and (
-        not np.isfinite(worst)
-        or relative > TOLERANCE
-        or (same is not None and same < 0.999 and relative > 1e-5)
-    ):
+    if not quantised and (not np.isfinite(worst) or relative > TOLERANCE or (same is not None and same < 0.999 and relative > 1e-5)):
         raise ParityError(
             f"{manifest['engine']}: logits differ from PyTorch's by up to {worst:.2e} ({relative:.1e} of the largest), "
             f"equal labels on {same if same is not None else 1:.1%} of {len(texts)} texts"
@@ -190,19 +169,6 @@ def parity(
     }
 
 
-def agreement(task: str, one: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
-    """Share of equal predictions of two sets of logits ``(N, L)``: labels, or label by label for multi-label;
-    None for regression.
-
-    >>> agreement("classification", np.float32([[0, 1], [3, 2]]), np.float32([[0, 5], [1, 2]]))
-    0.5
-    """
-    known = TASKS[task]  # type: ignore[index]
-    if known.name == "regression":
-        return None
-    return float(np.mean(known.predicted(known.decode(one)) == known.predicted(known.decode(other))))
-
-
 _SENTENCES = (
     "Where is my card?",
     "",
@@ -212,7 +178,9 @@ _SENTENCES = (
 )
 
 
-def _probe(texts: Sequence[str] | None, pairs: Sequence[str] | None) -> tuple[list[str], list[str] | None]:
-    if not texts:
-        return list(_SENTENCES), None
-    return list(texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
+def _probe(texts: Examples | Sequence[str] | None) -> tuple[list[str], list[str] | None]:
+    """The texts and pairs that the gate compares on."""
+    if isinstance(texts, Examples):
+        pairs = texts.pairs
+        return list(texts.texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
+    return (list(texts[:PARITY_TEXTS]) if texts else list(_SENTENCES)), None

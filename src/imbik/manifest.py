@@ -81,9 +81,7 @@ def _parsed(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            "the manifest is not valid JSON", where=path, found=str(error), fix="export the model again"
-        ) from None
+        raise UserError("the manifest is not valid JSON", where=path, found=str(error), fix="export the model again") from None
     if not isinstance(manifest, dict):
         raise UserError(
             "the manifest is not a JSON object",

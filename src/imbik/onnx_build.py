@@ -114,9 +114,7 @@ def _difference(graph: Graph, model: Any, names: Sequence[str]) -> float:
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(
-        graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"])
     expected = [value.name for value in session.get_inputs()]
     worst, largest = 0.0, 1e-6
     for batch, length in ((1, 1), (3, 7), (2, 13)):

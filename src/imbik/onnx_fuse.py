@@ -31,9 +31,7 @@ def fuse_attention(graph: Graph) -> int:
     if not found:
         return 0
     mask = graph.name("mask")
-    graph.nodes.insert(
-        0, helper.make_node("Cast", ["attention_mask"], [mask], name=mask, to=onnx.TensorProto.INT32)
-    )
+    graph.nodes.insert(0, helper.make_node("Cast", ["attention_mask"], [mask], name=mask, to=onnx.TensorProto.INT32))
     for node in found:
         query, key, value = (_flat_input(graph, name) for name in node.input[:3])
         flat = _flat_output(graph, node)
@@ -52,11 +50,7 @@ def fuse_attention(graph: Graph) -> int:
 def _flat_input(graph: Graph, name: str) -> str:
     """``(B, N, T, D)`` <- Transpose <- Reshape <- ``(B, T, H)``: the name of the last."""
     transpose = graph.producer(name)
-    if (
-        transpose is None
-        or transpose.op_type != "Transpose"
-        or list(attribute(transpose, "perm")) != [0, 2, 1, 3]
-    ):
+    if transpose is None or transpose.op_type != "Transpose" or list(attribute(transpose, "perm")) != [0, 2, 1, 3]:
         raise NotFusible(f"{name} is not a transposed view of the tokens")
     reshape = graph.producer(transpose.input[0])
     if reshape is None or reshape.op_type != "Reshape":
@@ -189,12 +183,7 @@ def _projection(graph: Graph, name: str) -> _Projection | None:
         return None
     bias = next((value for value in add.input if value in graph.constants), None)
     product = graph.producer(next(value for value in add.input if value != bias)) if bias else None
-    if (
-        product is None
-        or bias is None
-        or product.op_type != "MatMul"
-        or product.input[1] not in graph.constants
-    ):
+    if product is None or bias is None or product.op_type != "MatMul" or product.input[1] not in graph.constants:
         return None
     alone = len(graph.consumers(product.output[0])) == 1
     weight = product.input[1]
@@ -207,9 +196,7 @@ def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
     widths = np.array([graph.constants[chain[2]].shape[1] for chain in chains], dtype=np.int64)
     product, added = graph.name("product"), graph.name("projection")
     nodes = [
-        helper.make_node(
-            "MatMul", [chains[0][0].input[0], graph.constant("weight", weight)], [product], name=product
-        ),
+        helper.make_node("MatMul", [chains[0][0].input[0], graph.constant("weight", weight)], [product], name=product),
         helper.make_node("Add", [product, graph.constant("bias", bias)], [added], name=added),
         helper.make_node(
             "Split",

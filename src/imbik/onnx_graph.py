@@ -15,9 +15,7 @@ from onnx import helper, numpy_helper
 MICROSOFT = "com.microsoft"
 """The operator domain that onnxruntime adds to ONNX."""
 
-INT8_OPS = frozenset(
-    {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QAttention", "QLinearMatMul"}
-)
+INT8_OPS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QAttention", "QLinearMatMul"})
 _FLOAT_OPS = frozenset({"MatMul", "Gemm", "Attention", "FusedMatMul", "Einsum"})
 
 
@@ -27,9 +25,7 @@ class Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
-        self.constants: dict[str, NDArray[Any]] = {
-            tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
-        }
+        self.constants: dict[str, NDArray[Any]] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         self.outputs = {value.name for value in model.graph.output}
         self._made = 0
 
@@ -80,9 +76,7 @@ class Graph:
         graph = self.model.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
-        graph.initializer.extend(
-            numpy_helper.from_array(value, name) for name, value in self.constants.items()
-        )
+        graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in self.constants.items())
         inputs = {value.name for value in graph.input}
         used = {name for node in self.nodes for name in node.input}
         for value in list(graph.input):
@@ -128,9 +122,7 @@ def _require_domain(model: onnx.ModelProto, domain: str, needed: bool) -> None:
         model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
-def microsoft(
-    op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any
-) -> onnx.NodeProto:
+def microsoft(op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> onnx.NodeProto:
     """A node of onnxruntime's own domain."""
     return helper.make_node(op, list(inputs), list(outputs), name=name, domain=MICROSOFT, **attributes)
 
@@ -157,11 +149,7 @@ def fold_constants(graph: Graph) -> None:
                 graph.constants[node.output[0]] = numpy_helper.to_array(tensor)
     graph.nodes = [node for node in graph.nodes if node.output[0] not in graph.constants]
     for node in list(graph.nodes):
-        if (
-            node.op_type == "Identity"
-            and node.input[0] in graph.constants
-            and node.output[0] not in graph.outputs
-        ):
+        if node.op_type == "Identity" and node.input[0] in graph.constants and node.output[0] not in graph.outputs:
             graph.rename(node.output[0], node.input[0])
             graph.nodes.remove(node)
     _merge_equal(graph)

@@ -57,11 +57,7 @@ def lower_products(graph: Graph, bits: int = 8) -> int:
             q, scale = quantise(matrix, axis=1, bits=bits)
             stored[weight, transposed] = graph.constant("int8", q), graph.constant("scale", scale.reshape(-1))
         bias, replaced = _bias_of(graph, node)
-        inputs = (
-            [node.input[0], *stored[weight, transposed], "", bias]
-            if bias
-            else [node.input[0], *stored[weight, transposed]]
-        )
+        inputs = [node.input[0], *stored[weight, transposed], "", bias] if bias else [node.input[0], *stored[weight, transposed]]
         output = replaced[-1].output[0]
         new = microsoft("DynamicQuantizeMatMul", inputs, [output], graph.name("int8_product"))
         graph.replace(replaced, [new])
@@ -78,19 +74,13 @@ def _weight_of(graph: Graph, node: onnx.NodeProto) -> tuple[str, bool] | None:
         return None
     if node.op_type == "MatMul":
         return node.input[1], False
-    plain = (
-        attribute(node, "alpha", 1.0) == 1.0
-        and attribute(node, "beta", 1.0) == 1.0
-        and not attribute(node, "transA", 0)
-    )
+    plain = attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)
     return (node.input[1], bool(attribute(node, "transB", 0))) if plain else None
 
 
 def _bias_of(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, list[onnx.NodeProto]]:
     """The bias that belongs to a product, and the nodes that the int8 product replaces."""
-    width = graph.constants[node.input[1]].shape[
-        0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else 1
-    ]
+    width = graph.constants[node.input[1]].shape[0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else 1]
     if node.op_type == "Gemm":
         bias = node.input[2] if len(node.input) > 2 else None
         return (bias, [node]) if bias is None or graph.constants[bias].shape == (width,) else (None, [node])
@@ -111,11 +101,7 @@ def lower_tables(graph: Graph, bits: int = 8) -> int:
     """
     lowered = 0
     for node in list(graph.nodes):
-        if (
-            node.op_type != "Gather"
-            or attribute(node, "axis", 0) != 0
-            or node.input[0] not in graph.constants
-        ):
+        if node.op_type != "Gather" or attribute(node, "axis", 0) != 0 or node.input[0] not in graph.constants:
             continue
         table = graph.constants[node.input[0]]
         if table.ndim != 2 or table.dtype != np.float32 or table.size < SMALL_TABLE:

@@ -34,9 +34,7 @@ class _Attention(torch.autograd.Function):  # type: ignore[misc]
     ``(B, T, N, D)``."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Any, key: Any, value: Any, mask: Any, heads: int, scale: float
-    ) -> torch.Tensor:
+    def forward(ctx: Any, query: Any, key: Any, value: Any, mask: Any, heads: int, scale: float) -> torch.Tensor:
         keep = mask[:, None, None, :].to(torch.bool)
         out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=keep, scale=scale)
         return out.transpose(1, 2).contiguous()
@@ -143,9 +141,7 @@ def trace(model: Any, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:
 
 def _export(wrapper: nn.Module, model: Any, names: Sequence[str]) -> onnx.ModelProto:
     vocabulary = int(model.config.vocab_size)
-    ids = torch.randint(
-        min(5, vocabulary - 1), vocabulary, (2, 9), generator=torch.Generator().manual_seed(0)
-    )
+    ids = torch.randint(min(5, vocabulary - 1), vocabulary, (2, 9), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}

@@ -93,9 +93,7 @@ class Predictor:
             stop = min(start + CHUNK, len(texts))
             encodings = self.encode(texts[start:stop], None if pairs is None else pairs[start:stop], start)
             ids = [encoding.ids for encoding in encodings]
-            types = (
-                [encoding.type_ids for encoding in encodings] if self._types and pairs is not None else None
-            )
+            types = [encoding.type_ids for encoding in encodings] if self._types and pairs is not None else None
             for rows in token_batches([len(row) for row in ids], self.batch_tokens):
                 out[start + rows] = self.session.run(*self._padded(rows, ids, types))
         return out
@@ -108,11 +106,7 @@ class Predictor:
         try:
             return list(self.tokenizer.encode_batch_fast(rows))
         except (TypeError, UnicodeError):
-            return list(
-                self.tokenizer.encode_batch_fast(
-                    [_cleaned(row, first + index) for index, row in enumerate(rows)]
-                )
-            )
+            return list(self.tokenizer.encode_batch_fast([_cleaned(row, first + index) for index, row in enumerate(rows)]))
 
     def _one(self, text: str, pair: str | None) -> NDArray[np.float32]:
         """A single request, without the machinery of batches."""
@@ -135,11 +129,7 @@ class Predictor:
         tokens = _scatter(keep, chosen, self._pad)
         kinds = None
         if self._types:
-            kinds = (
-                np.zeros_like(tokens)
-                if types is None
-                else _scatter(keep, [types[row] for row in rows], self._pad_type)
-            )
+            kinds = np.zeros_like(tokens) if types is None else _scatter(keep, [types[row] for row in rows], self._pad_type)
         return tokens, keep.astype(np.int64), kinds
 
 
@@ -170,9 +160,7 @@ def token_batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.in
 
 def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> None:
     if isinstance(texts, str):
-        raise UserError(
-            "predict takes a list of texts", found="one string", fix="put it in a list: predict([text])"
-        )
+        raise UserError("predict takes a list of texts", found="one string", fix="put it in a list: predict([text])")
     if pairs is not None and len(pairs) != len(texts):
         raise UserError(
             "texts and pairs differ in number",
@@ -196,9 +184,7 @@ def _cleaned(row: Any, number: int) -> Any:
     return row.encode("utf-8", "replace").decode("utf-8")
 
 
-def load_artefact(
-    path: str | Path, *, threads: int | None = None, batch_tokens: int | None = None
-) -> Predictor:
+def load_artefact(path: str | Path, *, threads: int | None = None, batch_tokens: int | None = None) -> Predictor:
     """Open an artefact folder, or a plain transformers checkpoint folder (which needs ``imbik[compress]``).
 
     Args:
@@ -217,9 +203,7 @@ def load_artefact(
     else:
         manifest = read_manifest(directory)
         if manifest["task"] not in TASKS:
-            raise UserError(
-                "unknown task", where=directory / NAME, found=manifest["task"], expected=", ".join(TASKS)
-            )
+            raise UserError("unknown task", where=directory / NAME, found=manifest["task"], expected=", ".join(TASKS))
         session = engine(manifest["engine"], where=directory / NAME).load(directory, manifest, threads)
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     return Predictor(manifest, tokenizer, session, threads=threads, batch_tokens=batch_tokens)

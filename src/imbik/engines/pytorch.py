@@ -53,9 +53,7 @@ def open_folder(directory: Path, threads: int) -> tuple[dict[str, Any], Tokenize
     checkpoint = load_checkpoint(directory, role="model")
     with contextlib.suppress(ValueError, ImportError):
         checkpoint.model.set_attn_implementation("sdpa")
-    files = {
-        path.name: {"bytes": path.stat().st_size} for path in sorted(directory.iterdir()) if path.is_file()
-    }
+    files = {path.name: {"bytes": path.stat().st_size} for path in sorted(directory.iterdir()) if path.is_file()}
     manifest = manifest_of(checkpoint)
     manifest |= {
         "engine": "pytorch",
