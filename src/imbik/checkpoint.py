@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -214,7 +214,7 @@ def _from_pretrained(path: str, config: Any, role: str, **options: Any) -> Any:
 def _task_of(config: Any) -> TaskName:
     for name, task in TASKS.items():
         if config.problem_type == task.problem_type:
-            return cast(TaskName, name)
+            return name
     return "regression" if config.num_labels == 1 else "classification"
 
 

@@ -158,9 +158,7 @@ def _run_key(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate
     return key_of({"candidates": [c.id for c in candidates], "recipes": recipes, "threads": threads, "failures": outcome.failures})
 
 
-def _measured_before(
-    builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None
-) -> Results | None:
+def _measured_before(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> Results | None:
     """The results of an earlier call with the same candidates, if it finished: they are not measured twice."""
     key, path = builder.work / "measured.key", builder.directory / "results.json"
     if not key.is_file() or not path.is_file():

@@ -109,7 +109,9 @@ def token_batches(lengths: NDArray[np.int64], order: NDArray[np.int64], budget: 
     >>> [b.tolist() for b in token_batches(np.array([2, 2, 3, 9]), np.array([0, 1, 2, 3]), 6)]
     [[0, 1], [2], [3]]
     """
-    batches, current, width = [], [], 0
+    batches: list[NDArray[np.int64]] = []
+    current: list[int] = []
+    width = 0
     for row, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
         widest = max(width, length)
         if current and widest * (len(current) + 1) > budget:

@@ -89,9 +89,7 @@ def finetune(
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
     test = _quality(checkpoint.model, splits, encode(splits.test, checkpoint.tokenizer))
-    result = Finetuned(
-        checkpoint, splits.metric, state.best_score, test, state.epoch, state.best_epoch + 1, data.truncated, state.seconds
-    )
+    result = Finetuned(checkpoint, splits.metric, state.best_score, test, state.epoch, state.best_epoch + 1, data.truncated, state.seconds)
     save_checkpoint(checkpoint, directory, teacher_card(result, splits, str(base)))
     workspace.close()
     return result
@@ -121,7 +119,7 @@ class _Labels(nn.Module):
 
 def _quality(model: nn.Module, splits: Splits, data: Any) -> float:
     probabilities = TASKS[splits.task].decode(predict_logits(model, data))
-    return float(score(splits.metric, probabilities, splits.test.targets, splits.task))
+    return float(score(splits.metric, probabilities, np.asarray(splits.test.targets), splits.task))
 
 
 def _positions(checkpoint: Checkpoint) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -22,14 +22,8 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where running work is shown; :class:`Bars`, :class:`Lines` and :class:`Silent` are the three kinds."""
 
-    def track(self, what: str, total: int, done: int = 0) -> _Tracked:
+    def track(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Task]:
         """Open a task of ``total`` units of which ``done`` are finished already (resumed work)."""
-
-
-class _Tracked(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
 
 
 class _Line:
@@ -83,7 +77,9 @@ class Bars:
 
             class _Bar:
                 def advance(self, n: int = 1, note: str = "") -> None:
-                    bar.update(identifier, advance=n, **({"note": note} if note else {}))
+                    bar.update(identifier, advance=n)
+                    if note:
+                        bar.update(identifier, note=note)
 
             yield _Bar()
 

@@ -43,9 +43,7 @@ def principal_directions(teacher: Checkpoint, texts: Examples, rank: int) -> Ten
 def _hidden_states(teacher: Checkpoint, texts: Examples) -> list[Tensor]:
     count = len(texts.texts)
     rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
-    part = Examples(
-        [texts.texts[int(i)] for i in rows], None if texts.pairs is None else [texts.pairs[int(i)] for i in rows], None, ""
-    )
+    part = Examples([texts.texts[int(i)] for i in rows], None if texts.pairs is None else [texts.pairs[int(i)] for i in rows], None, "")
     data = encode(part, teacher.tokenizer)
     out = []
     for start in range(0, len(rows), 32):

@@ -122,8 +122,9 @@ def _read(path: Path) -> str:
 
 def _valid_name(name: Any, where: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UserError("the name cannot be a folder's name", where=f"{where}, name", found=name,
-                        expected="letters, digits, '.', '_', '-', '+'")
+        raise UserError(
+            "the name cannot be a folder's name", where=f"{where}, name", found=name, expected="letters, digits, '.', '_', '-', '+'"
+        )
     return name
 
 

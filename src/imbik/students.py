@@ -116,8 +116,12 @@ def _custom(
     old_hidden, old_heads = int(config.hidden_size), int(config.num_attention_heads)
     width, head_count = hidden or old_hidden, heads or old_heads
     if width % head_count:
-        raise UserError("the heads do not divide the width", where="student", found=f"hidden {width}, heads {head_count}",
-                        expected="hidden a multiple of heads")
+        raise UserError(
+            "the heads do not divide the width",
+            where="student",
+            found=f"hidden {width}, heads {head_count}",
+            expected="hidden a multiple of heads",
+        )
     same = width == old_hidden and head_count == old_heads and (intermediate or _intermediate(config)) == _intermediate(config)
     if same:
         return _cut(teacher, layers, init)
@@ -136,8 +140,9 @@ def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
     """The teacher's own class with fewer layers."""
     stack_name, stack = layer_stack(teacher.model)
     if layers > len(stack) or layers < 1:
-        raise UserError("the student cannot have more layers than its teacher", where="student", found=layers,
-                        expected=f"1 to {len(stack)}")
+        raise UserError(
+            "the student cannot have more layers than its teacher", where="student", found=layers, expected=f"1 to {len(stack)}"
+        )
     config = copy.deepcopy(teacher.model.config)
     key = next((key for key in _LAYER_KEYS if key in config.to_dict()), None)
     if key is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,23 @@ from imbik.types import Checkpoint, Examples
 
 _BLOCK = 8192
 _KEY = np.dtype([("high", "<u8"), ("low", "<u8")])
+
+
+@dataclass(frozen=True)
+class TeacherLogits:
+    """Logits of N rows, read from the store's file when they are asked for.
+
+    Attributes:
+        values: ``(M, L)`` float32, memory-mapped: the whole store.
+        index: ``(N,)`` position in the store of each row.
+    """
+
+    values: NDArray[np.float32]
+    index: NDArray[np.int32]
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits ``(B, L)`` of some rows."""
+        return np.asarray(self.values[self.index[rows]])
 
 
 class TeacherCache:
@@ -39,13 +57,13 @@ class TeacherCache:
         self.runs = 0
         """Texts that the teacher itself was run on through this object."""
 
-    def logits(self, examples: Examples, progress: Progress) -> NDArray[np.float32]:
-        """Teacher logits ``(N, L)`` float32 of every row; texts that the store lacks are computed and added first."""
+    def logits(self, examples: Examples, progress: Progress) -> TeacherLogits:
+        """Teacher logits of every row; texts that the store lacks are computed and added first."""
         keys = _keys(examples)
         self._compute(examples, keys, progress)
         known, values = self._open()
         order = np.argsort(known, order=("high", "low"))
-        return np.asarray(values[order[np.searchsorted(known[order], keys)]])
+        return TeacherLogits(values, order[np.searchsorted(known[order], keys)].astype(np.int32))
 
     def _compute(self, examples: Examples, keys: NDArray[np.void], progress: Progress) -> None:
         known, _ = self._open()

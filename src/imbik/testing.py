@@ -24,10 +24,50 @@ from imbik.teacher import TeacherCache
 from imbik.train import predict_logits
 from imbik.types import Checkpoint, Examples, Recipe, Splits, Step, TaskName
 
-WORDS = (
-    "the a my your card account money bank pay paid lost found late early good bad new old open close send got want need help please "
-    "now today fee loan rate app pin code why when where how not never always very"
-).split()
+WORDS = [
+    "the",
+    "a",
+    "my",
+    "your",
+    "card",
+    "account",
+    "money",
+    "bank",
+    "pay",
+    "paid",
+    "lost",
+    "found",
+    "late",
+    "early",
+    "good",
+    "bad",
+    "new",
+    "old",
+    "open",
+    "close",
+    "send",
+    "got",
+    "want",
+    "need",
+    "help",
+    "please",
+    "now",
+    "today",
+    "fee",
+    "loan",
+    "rate",
+    "app",
+    "pin",
+    "code",
+    "why",
+    "when",
+    "where",
+    "how",
+    "not",
+    "never",
+    "always",
+    "very",
+]
 
 
 def tiny_tokenizer(max_length: int = 32) -> PreTrainedTokenizerFast:
@@ -130,7 +170,8 @@ def quick(step: Step) -> Step:
 
 def logits_of(checkpoint: Checkpoint, examples: Examples) -> NDArray[np.float32]:
     """Logits ``(N, L)`` of every row."""
-    return predict_logits(checkpoint.model, encode(examples, checkpoint.tokenizer))
+    logits: NDArray[np.float32] = predict_logits(checkpoint.model, encode(examples, checkpoint.tokenizer))
+    return logits
 
 
 def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = None) -> Checkpoint:
@@ -156,7 +197,8 @@ def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = No
         student = make_student(None, teacher, splits.train, 0)
         context = tiny_context(teacher, splits, directory / run)
         results.append(make_method(step, "checked").apply(student, context))
-    first, second = results
+    first: Checkpoint = results[0]
+    second: Checkpoint = results[1]
     _check_equal_state(teacher.model.state_dict(), before, "the teacher was changed")
     _check_equal_state(first.model.state_dict(), second.model.state_dict(), "the same seed gives another model")
     logits = logits_of(first, splits.test)

@@ -159,8 +159,10 @@ class _Run:
     def _step(self, rows: NDArray[np.int64], state: State, steps: int) -> float:
         torch.manual_seed(mixed(self.seed, state.epoch, state.step))
         batch = to_batch(self.data, rows, self.accelerator.device)
-        done = state.steps_done / self.settings.max_steps if self.settings.max_steps else (
-            (state.epoch + state.step / steps) / self.settings.epochs
+        done = (
+            state.steps_done / self.settings.max_steps
+            if self.settings.max_steps
+            else ((state.epoch + state.step / steps) / self.settings.epochs)
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * schedule(done, self.settings.warmup)

@@ -60,5 +60,6 @@ def writable(directory: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         raise UserError("the output folder is a file, or lies in one", where=directory, fix="choose another folder with --out") from None
     except OSError as error:
-        raise UserError("the output folder cannot be written", where=directory, found=error.strerror,
-                        fix="choose a folder that you own with --out") from None
+        raise UserError(
+            "the output folder cannot be written", where=directory, found=error.strerror, fix="choose a folder that you own with --out"
+        ) from None

@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
         minutes: Annotated[float | None, typer.Option(help="No new recipe starts after this time.")] = None,
         threads: Annotated[int | None, typer.Option(help="Of every engine while measuring.", min=1)] = None,
         seed: Annotated[int, typer.Option(help="Of the splits that are carved.", min=0)] = 0,
+        save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0,
         lang: Annotated[str, typer.Option(help="Language of report.html: en or tr.")] = "en",
         as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
     ) -> None:
@@ -83,6 +84,7 @@ def register(app: typer.Typer) -> None:
             minutes=minutes,
             threads=threads,
             lang=lang,
+            save_every=save_every,
             progress=progress_for(console),
             say=say,
         )

@@ -56,9 +56,7 @@ def register(app: typer.Typer) -> None:
         from dataclasses import replace
 
         settings = replace(default_settings(len(splits.train.texts)), **overridden(epochs=epochs, learning_rate=learning_rate))
-        result = run(
-            base, splits, Path(out), settings=settings, max_length=max_length, seed=seed, progress=progress_for(console), say=say
-        )
+        result = run(base, splits, Path(out), settings=settings, max_length=max_length, seed=seed, progress=progress_for(console), say=say)
         facts = {
             "out": str(out),
             "metric": result.metric,

@@ -50,7 +50,7 @@ def make_method(step: Step, where: str) -> Any:
     """
     if not isinstance(step, dict) or len(step) != 1:
         raise UserError("a step must name one method", where=where, found=step, expected="method: {setting: value, …}")
-    (name, settings), = step.items()
+    ((name, settings),) = step.items()
     if name not in _METHODS:
         raise UserError("unknown method", where=where, found=name, expected="one of " + ", ".join(sorted(_METHODS)))
     if settings is None:
@@ -82,8 +82,12 @@ def check_order(steps: tuple[Step, ...], where: str) -> None:
         for earlier in done:
             reason = getattr(earlier, "refuse_before", _never)(made)
             if reason:
-                raise UserError("these steps cannot follow one another", where=f"{where}, step {number}",
-                                found=f"{made.name} after {earlier.name}", expected=reason)
+                raise UserError(
+                    "these steps cannot follow one another",
+                    where=f"{where}, step {number}",
+                    found=f"{made.name} after {earlier.name}",
+                    expected=reason,
+                )
         done.append(made)
 
 

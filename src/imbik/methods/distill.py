@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from imbik.losses import distillation_loss, label_loss
 from imbik.methods import method
 from imbik.metrics import score
 from imbik.tasks import TASKS
+from imbik.teacher import TeacherLogits
 from imbik.textstore import TextStore
 from imbik.train import Batch, Training, fit, model_inputs, predict_logits
 from imbik.types import Checkpoint, Examples, Splits, TaskName
@@ -34,13 +35,16 @@ class Distill:
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
-        epochs, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
+        epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
+        target_steps: see ``epochs``.
+        learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
             :class:`imbik.train.Training`.
     """
 
     temperature: Annotated[float, Gt(0)] = 2.0
     hard: Annotated[float, Ge(0), Le(1)] = 0.0
-    epochs: Annotated[int, Ge(1)] = 6
+    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    target_steps: Annotated[int, Ge(1)] = 1500
     learning_rate: Annotated[float, Gt(0)] = 3e-4
     batch_tokens: Annotated[int, Ge(1)] = 1024
     warmup: Annotated[float, Ge(0), Le(1)] = 0.1
@@ -59,7 +63,7 @@ class Distill:
         rows = learning_rows(context.splits)
         data = encode(rows, checkpoint.tokenizer)
         dev = encode(context.splits.dev, checkpoint.tokenizer)
-        teacher = torch.from_numpy(context.cache.logits(rows, context.progress))
+        teacher = context.cache.logits(rows, context.progress)
         loss = _SoftLabels(checkpoint.task, teacher, _targets(context.splits, len(rows.texts)), self.temperature, self.hard)
         for module in checkpoint.model.modules():
             if isinstance(module, nn.Dropout):
@@ -68,7 +72,7 @@ class Distill:
             checkpoint.model,
             loss,
             data,
-            training_of(self),
+            training_of(self, int(data.offsets[-1])),
             seed=context.seed,
             directory=context.directory,
             progress=context.progress,
@@ -81,16 +85,17 @@ class Distill:
 
 
 class _SoftLabels(nn.Module):
-    """The mixed loss; the teacher's logits ``(N, L)`` are looked up by row number."""
+    """The mixed loss; the teacher's logits are looked up by row number."""
 
-    def __init__(self, task: TaskName, teacher: Tensor, targets: Tensor | None, temperature: float, hard: float) -> None:
+    def __init__(self, task: TaskName, teacher: TeacherLogits, targets: Tensor | None, temperature: float, hard: float) -> None:
         super().__init__()
         self.task, self.teacher, self.targets, self.temperature, self.hard = task, teacher, targets, temperature, hard
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         logits: Tensor = model(**model_inputs(batch)).logits.float()
         rows = batch["rows"]
-        soft = distillation_loss(self.task, logits, self.teacher[rows].to(logits.device), self.temperature)
+        wanted = torch.from_numpy(self.teacher.take(rows.numpy())).to(logits.device)
+        soft = distillation_loss(self.task, logits, wanted, self.temperature)
         if self.hard == 0.0 or self.targets is None:
             return soft
         labelled = rows < len(self.targets)
@@ -101,9 +106,13 @@ class _SoftLabels(nn.Module):
         return (1.0 - self.hard) * soft + self.hard * labels
 
 
-def training_of(settings: Any) -> Training:
-    """The :class:`Training` fields of a method that trains."""
-    return Training(**{name: getattr(settings, name) for name in Training.__dataclass_fields__})
+def training_of(settings: Any, tokens: int) -> Training:
+    """The :class:`Training` of a method that trains on ``tokens`` tokens; ``epochs: auto`` is resolved here."""
+    values = {name: getattr(settings, name) for name in Training.__dataclass_fields__}
+    if values["epochs"] == "auto":
+        steps = max(1.0, tokens / settings.batch_tokens)
+        values["epochs"] = max(2, min(30, round(settings.target_steps / steps)))
+    return Training(**values)
 
 
 def learning_rows(splits: Splits) -> Examples:
@@ -122,10 +131,10 @@ def learning_rows(splits: Splits) -> Examples:
 
 def dev_score(splits: Splits, dev: Encoded) -> Any:
     """``evaluate`` for :func:`imbik.train.fit`: the task's metric on dev."""
-    task = TASKS[splits.task]
+    task, targets = TASKS[splits.task], np.asarray(splits.dev.targets)
 
     def evaluate(model: nn.Module) -> float:
-        return float(score(splits.metric, task.decode(predict_logits(model, dev)), splits.dev.targets, splits.task))
+        return float(score(splits.metric, task.decode(predict_logits(model, dev)), targets, splits.task))
 
     return evaluate
 
@@ -138,8 +147,13 @@ def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
     """
     ours, theirs = student.model.config.id2label, teacher.model.config.id2label
     if ours != theirs:
-        raise UserError("student and teacher have different labels", where="distill", found=list(ours.values())[:8],
-                        expected=list(theirs.values())[:8], fix="start the student from this teacher or give it the teacher's labels")
+        raise UserError(
+            "student and teacher have different labels",
+            where="distill",
+            found=list(ours.values())[:8],
+            expected=list(theirs.values())[:8],
+            fix="start the student from this teacher or give it the teacher's labels",
+        )
 
 
 def _targets(splits: Splits, rows: int) -> Tensor | None:

@@ -1,0 +1,174 @@
+"""Training speed: imbik's loop against transformers' Trainer, same student, same data, interleaved.
+
+    python benchmarks/bench_train.py --data DATA [--base MODEL] [--layers 6] [--rounds 3] [--json FILE]
+
+Both train the same classifier for the same rows. Trainer: fp32, batch 32, dynamic padding, its default fused AdamW. imbik: its defaults.
+Reported: non-padding tokens per second (median over the rounds), the ratio, and where our time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import Dataset
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+from imbik.checkpoint import load_base
+from imbik.data import load_data
+from imbik.demo import bundled_base, bundled_data
+from imbik.encoding import Encoded, encode
+from imbik.environment import environment
+from imbik.losses import label_loss
+from imbik.progress import Silent
+from imbik.students import make_student
+from imbik.train import Batch, Training, fit, model_inputs
+from imbik.types import Checkpoint, Splits
+
+
+class Labels(nn.Module):
+    """Loss against labels, as the Trainer computes it."""
+
+    def __init__(self, targets: torch.Tensor) -> None:
+        super().__init__()
+        self.targets = targets
+
+    def forward(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        return label_loss("classification", model(**model_inputs(batch)).logits.float(), self.targets[batch["rows"]])
+
+
+class Rows(Dataset[dict[str, Any]]):
+    """Tokenised rows for the Trainer."""
+
+    def __init__(self, data: Encoded, targets: Any, count: int) -> None:
+        self.data, self.targets, self.count = data, targets, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        ids = self.data.ids[self.data.offsets[row] : self.data.offsets[row + 1]]
+        return {"input_ids": ids.tolist(), "attention_mask": [1] * len(ids), "labels": int(self.targets[row])}
+
+
+def fresh(base: Path, splits: Splits, layers: int) -> Checkpoint:
+    """The student of both: the base with a new head, cut to ``layers`` layers."""
+    torch.manual_seed(0)
+    return make_student(f"layers-{layers}", load_base(base, splits.task, splits.labels), splits.train, 0)
+
+
+def ours(base: Path, splits: Splits, layers: int, rows: int) -> tuple[float, float]:
+    """Tokens per second of one epoch, and the share of the batches that is padding."""
+    student = fresh(base, splits, layers)
+    data = encode(part(splits, rows), student.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        fit(
+            student.model,
+            Labels(torch.from_numpy(splits.train.targets[:rows])),
+            data,
+            Training(epochs=1),
+            seed=0,
+            directory=Path(folder),
+            progress=Silent(),
+            what="",
+            pieces=data.pieces(),
+        )
+        seconds = time.perf_counter() - began
+    return int(data.offsets[-1]) / seconds, seconds
+
+
+def theirs(base: Path, splits: Splits, layers: int, rows: int) -> tuple[float, float]:
+    """Tokens per second of one epoch of transformers' Trainer."""
+    student = fresh(base, splits, layers)
+    student.model.set_attn_implementation("sdpa")  # what from_pretrained gives a user
+    data = encode(part(splits, rows), student.tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder, num_train_epochs=1, per_device_train_batch_size=32, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True
+        )
+        trainer = Trainer(
+            student.model.train(),
+            arguments,
+            train_dataset=Rows(data, splits.train.targets, rows),
+            data_collator=DataCollatorWithPadding(student.tokenizer),
+        )
+        began = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - began
+    return int(data.offsets[-1]) / seconds, seconds
+
+
+def part(splits: Splits, rows: int) -> Any:
+    """The first ``rows`` training rows."""
+    return type(splits.train)(splits.train.texts[:rows], None, None, "")
+
+
+def where_time_goes(base: Path, splits: Splits, layers: int) -> dict[str, float]:
+    """Share of CPU time by kind of operation in our loop, in per cent."""
+    logging.disable(logging.WARNING)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        ours(base, splits, layers, 512)
+    kinds = {
+        "matrix products": ("mm", "addmm", "bmm", "linear", "baddbmm"),
+        "gelu": ("gelu",),
+        "norm": ("layer_norm",),
+        "softmax": ("softmax",),
+        "optimiser": ("adam", "foreach", "norm_"),
+        "casts and copies": ("copy_", "to_copy", "_to_copy"),
+        "embedding": ("embedding", "index"),
+    }
+    spent = dict.fromkeys([*kinds, "rest"], 0.0)
+    for event in profiler.key_averages():
+        kind = next((k for k, names in kinds.items() if any(n in event.key.lower() for n in names)), "rest")
+        spent[kind] += event.self_cpu_time_total
+    total = sum(spent.values())
+    return {kind: round(100 * value / total, 1) for kind, value in sorted(spent.items(), key=lambda item: -item[1])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default=str(bundled_data()))
+    parser.add_argument("--label", default=None)
+    parser.add_argument("--base", default=None)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--rows", type=int, default=1600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", default=None)
+    options = parser.parse_args()
+    base = Path(options.base) if options.base else bundled_base()
+    columns = (
+        {"label": options.label} if options.label else ({"text": "text", "label": "intent"} if "bank_messages" in options.data else {})
+    )
+    splits = load_data(options.data, **columns)
+    rows = min(options.rows, len(splits.train.texts))
+    speeds: dict[str, list[float]] = {"imbik": [], "transformers Trainer": []}
+    for _ in range(options.rounds):
+        speeds["imbik"].append(ours(base, splits, options.layers, rows)[0])
+        speeds["transformers Trainer"].append(theirs(base, splits, options.layers, rows)[0])
+    ratios = [a / b for a, b in zip(speeds["imbik"], speeds["transformers Trainer"], strict=True)]
+    result = {
+        "tokens_per_s": {name: round(statistics.median(values)) for name, values in speeds.items()},
+        "ratio": {"median": round(statistics.median(ratios), 2), "min": round(min(ratios), 2), "max": round(max(ratios), 2)},
+        "time": where_time_goes(base, splits, options.layers),
+        "settings": {"layers": options.layers, "rows": rows, "rounds": options.rounds, "data": Path(options.data).name,
+                     "mean_tokens": round(float(np.mean(encode(part(splits, rows), fresh(base, splits, 1).tokenizer).lengths)), 1)},
+        "environment": environment(),
+    }  # fmt: skip
+    print(json.dumps(result, indent=1))
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

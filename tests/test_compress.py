@@ -1,0 +1,112 @@
+"""The main job on a tiny teacher: contract of the folder and of results.json, continuing, failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from imbik.checkpoint import load_checkpoint, save_checkpoint
+from imbik.compress import Limits, compress
+from imbik.progress import Silent
+from imbik.recipe import parse_recipe
+from imbik.testing import tiny_bert, tiny_splits
+
+SHORT = "name: {0}\nstudent: {1}\nsteps:\n  - distill: {{epochs: 1}}\n  - quantize: {{}}\n"
+RECIPES = ("int8", parse_recipe(SHORT.format("one", "layers-1"), "one"), parse_recipe(SHORT.format("two", "layers-2"), "two"))
+
+
+def run(folder: Path, teacher: Path, said: list[str] | None = None, recipes=RECIPES, **options):
+    lines = said if said is not None else []
+    return compress(
+        load_checkpoint(teacher),
+        tiny_splits(),
+        folder,
+        source=str(teacher),
+        recipes=recipes,
+        progress=Silent(),
+        say=lines.append,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    place = tmp_path_factory.mktemp("compress")
+    save_checkpoint(tiny_bert(), place / "teacher")
+    results = run(place / "out", place / "teacher")
+    return place, results
+
+
+def test_the_folder_holds_what_the_contract_says(done):
+    place, _ = done
+    out = place / "out"
+    for name in ("results.json", "teacher/predictions.npz", "teacher/artefacts/onnx/model.onnx"):
+        assert (out / name).is_file(), name
+    for recipe in ("int8", "one", "two"):
+        for name in ("model/config.json", "model/model.safetensors", "model/README.md", "artefacts/onnx/manifest.json",
+                     "artefacts/onnx/tokenizer.json", "artefacts/onnx/README.md"):  # fmt: skip
+            assert (out / recipe / name).is_file(), f"{recipe}/{name}"
+    assert not list(out.rglob("*.tmp")) and not list((out / ".imbik").glob("running/*"))
+
+
+def test_results_hold_what_the_contract_says(done):
+    place, _ = done
+    document = json.loads((place / "out" / "results.json").read_text())
+    assert document["schema"] == 1 and document["baseline"] == "teacher/pytorch" and document["failures"] == []
+    ids = [m["id"] for m in document["measurements"]]
+    assert ids == ["teacher/pytorch", "teacher/onnx", "int8/onnx", "one/onnx", "two/onnx"]
+    assert document["choice"]["id"] in ids[1:] and set(document["pareto"]) <= set(ids)
+    for m in document["measurements"]:
+        assert m["quality"]["low"] <= m["quality"]["value"] <= m["quality"]["high"] and m["quality"]["n"] == 30
+        assert m["bytes"] > m["model_bytes"] > 0 and m["latency_ms"]["p50"] <= m["latency_ms"]["p95"] <= m["latency_ms"]["p99"]
+        assert m["throughput"]["items_per_s"] > 0 and m["peak_rss_bytes"] > 1e6 and m["cold_start_s"] > 0
+    one = next(m for m in document["measurements"] if m["id"] == "one/onnx")
+    assert one["architecture"]["layers"] == 1 and one["train_seconds"] > 0 and one["parity"]["int8_ops"] > 0
+    assert one["steps"][0]["distill"]["epochs"] == 1 and one["steps"][1]["quantize"]["scheme"] == "dynamic"
+
+
+def test_the_model_folder_loads_in_plain_transformers(done):
+    from transformers import AutoModelForSequenceClassification
+
+    place, _ = done
+    model = AutoModelForSequenceClassification.from_pretrained(place / "out" / "one" / "model")
+    assert model.config.num_hidden_layers == 1 and model.config.id2label[1] == "good"
+
+
+def test_a_second_run_redoes_nothing_and_judges_under_new_limits(done):
+    place, first = done
+    files = {p: p.stat().st_mtime_ns for p in (place / "out").rglob("*") if p.is_file() and p.suffix in (".safetensors", ".onnx")}
+    said: list[str] = []
+    second = run(place / "out", place / "teacher", said, limits=Limits(0.0001, max_mb=1e-9))
+    assert not any("measuring" in line for line in said)
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+    assert [m.throughput for m in second.measurements] == [m.throughput for m in first.measurements]
+    assert second.choice["meets"] is False and "max_mb" in json.dumps(second.choice["shortfall"])
+
+
+def test_recipes_that_begin_alike_share_their_beginning(done, tmp_path):
+    place, _ = done
+    said: list[str] = []
+    float_twin = parse_recipe("name: one-float\nstudent: layers-1\nsteps:\n  - distill: {epochs: 1}\n", "x")
+    steps = {p.name for p in (place / "out" / ".imbik" / "steps").iterdir()}
+    run(place / "out", place / "teacher", said, recipes=(*RECIPES, float_twin))
+    assert {p.name for p in (place / "out" / ".imbik" / "steps").iterdir()} == steps
+    one = (place / "out" / "one" / "model" / "model.safetensors").read_bytes()
+    assert one == (place / "out" / "one-float" / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_recipe_that_fails_is_recorded_and_the_others_go_on(tmp_path):
+    save_checkpoint(tiny_bert(), tmp_path / "teacher")
+    broken = parse_recipe("name: broken\nsteps:\n  - distill: {learning_rate: 1.0e+30, epochs: 5}\n", "broken")
+    results = run(tmp_path / "out", tmp_path / "teacher", recipes=(broken, "int8"))
+    assert [f["name"] for f in results.failures] == ["broken"] and "not finite" in results.failures[0]["error"]
+    assert results.get("int8/onnx") is not None
+    assert not (tmp_path / "out" / "broken" / "model").exists()
+
+
+def test_no_minutes_left_is_recorded(tmp_path):
+    save_checkpoint(tiny_bert(), tmp_path / "teacher")
+    results = run(tmp_path / "out", tmp_path / "teacher", recipes=("int8",), minutes=1e-9)
+    assert results.failures[0]["skipped"] and results.choice["id"] == "teacher/onnx"

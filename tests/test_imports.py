@@ -1,0 +1,74 @@
+"""Which module may import which package: the table, and what the thin install must never load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "imbik"
+
+# Packages that only some rooms may import, and where at module level. Elsewhere an import must stand inside a function.
+ALLOWED = {
+    "torch": {"architecture", "builder", "checkpoint", "context", "embeddings", "encoding", "finetune", "hardware", "losses", "projection",
+              "students", "teacher", "testing", "train", "methods/distill", "onnx_trace", "engines/pytorch", "onnx_build"},
+    "transformers": {"checkpoint", "students", "testing"},
+    "accelerate": {"train"},
+    "safetensors": {"train"},
+    "onnx": {"onnx_build", "onnx_fuse", "onnx_graph", "onnx_int8", "onnx_trace"},
+    "onnxruntime": {"onnx_build", "onnx_fuse", "onnx_graph", "onnx_int8", "engines/onnx"},
+    "datasets": set(),
+    "pyarrow": set(),
+    "sklearn": set(),
+    "scipy": {"recommend/"},
+    "numba": {"recommend/"},
+    "psutil": set(),
+    "matplotlib": set(),
+}  # fmt: skip
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def top_level_imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_the_table_of_imports(package):
+    wrong = []
+    for path in modules():
+        name = path.relative_to(SOURCE).with_suffix("").as_posix()
+        allowed = any(name == room or (room.endswith("/") and name.startswith(room)) for room in ALLOWED[package])
+        if package in top_level_imports(path) and not allowed:
+            wrong.append(name)
+    assert not wrong, f"{package} is imported at module level by {wrong}"
+
+
+THIN = {
+    "import imbik": "import imbik",
+    "import imbik.runtime": "import imbik.runtime",
+    "import imbik.measure": "import imbik.measure",
+    "import imbik.data": "import imbik.data",
+    "import imbik.results": "import imbik.results",
+    "imbik --help": "from imbik.cli import build_app; build_app()",
+}
+
+
+@pytest.mark.parametrize("name", sorted(THIN))
+def test_the_thin_rooms_load_no_torch(name):
+    heavy = ("torch", "transformers", "datasets", "accelerate", "onnx", "sklearn", "scipy", "numba", "pyarrow", "pandas")
+    code = f"{THIN[name]}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
