@@ -1,0 +1,256 @@
+"""`imbik recommend`: fit, evaluate, predict, top and compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from imbik.errors import UserError
+
+if TYPE_CHECKING:
+    from imbik.recommend.model import Model
+    from imbik.recommend.ratings import Ratings
+
+app = typer.Typer(help="Factorise a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
+Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
+User = Annotated[str | None, typer.Option("--user-column", help="Name or number of the user column.")]
+Item = Annotated[str | None, typer.Option("--item-column", help="Name or number of the item column.")]
+Rating = Annotated[str | None, typer.Option("--rating-column", help="Name or number of the rating column.")]
+Time = Annotated[str | None, typer.Option("--time-column", help="Name or number of the time column.")]
+Separator = Annotated[str | None, typer.Option(help="What stands between columns (guessed).")]
+Implicit = Annotated[bool, typer.Option("--implicit", help="Values are counts of events, not opinions.")]
+Duplicates = Annotated[str | None, typer.Option(help="A cell that occurs twice: last, mean, sum or error.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.command()
+def fit(
+    ratings: File,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model.")],
+    model: Annotated[str, typer.Option(help="bpmf, pmf, nmf, svd, truncated-svd, logistic, als, item-knn or a baseline.")] = "bpmf",
+    rank: Annotated[int | None, typer.Option(help="Number of factors.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 0,
+    threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the model as name=value; repeat.")] = None,
+    start: Annotated[Path | None, typer.Option("--continue", help="Folder of a model to start from.")] = None,
+    user_column: User = None,
+    item_column: Item = None,
+    rating_column: Rating = None,
+    time_column: Time = None,
+    separator: Separator = None,
+    implicit: Implicit = False,
+    duplicates: Duplicates = None,
+) -> None:
+    """Learn a model from a file and write it to a folder."""
+    from imbik.progress import progress_for
+    from imbik.recommend.registry import MODELS, build, load
+
+    console = Console(stderr=True, highlight=False)
+    chosen = build(model, **_settings(model, MODELS, rank, seed, threads, setting))
+    names = user_column, item_column, rating_column, time_column
+    data = _read(ratings, console, names, separator, implicit or _events(model), duplicates)
+    before = load(start) if start else None
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "model.json").is_file())):
+        raise UserError("the output folder holds something else", where=out, expected="a new folder, or one of a model")
+    with progress_for(console).track(f"fitting {model}", 1000) as task:
+        steps = [0]
+
+        def report(done: int, total: int, value: float) -> None:
+            now = 1000 * done // total
+            task.advance(now - steps[0], note=f"train loss {value:.4f}")
+            steps[0] = now
+
+        chosen.fit(data, start=before, report=report)
+    chosen.save(out)
+    console.print(f"{escape(str(out))}: {model}, {data.shape[0]} users, {data.shape[1]} items, {chosen.bytes / 1e6:.2f} MB")
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    ratings: File,
+    k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
+    level: Annotated[float, typer.Option(help="Nominal level of predictive intervals.")] = 0.9,
+    as_json: AsJson = False,
+    user_column: User = None,
+    item_column: Item = None,
+    rating_column: Rating = None,
+    separator: Separator = None,
+    implicit: Implicit = False,
+) -> None:
+    """Measure a fitted model on ratings that it has not seen."""
+    from imbik.recommend.evaluate import evaluate as measure
+    from imbik.recommend.registry import load
+
+    console = Console(stderr=True, highlight=False)
+    model = load(folder)
+    events = implicit or model.feedback == "implicit"
+    data = _read(ratings, console, (user_column, item_column, rating_column, None), separator, events, None)
+    result = measure(model, data, k=k, level=level)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    table = Table("measure", "value")
+    for name, value in result.items():
+        table.add_row(name, f"{value:.4f}")
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def predict(
+    folder: Folder,
+    user: Annotated[str | None, typer.Option("--user", help="User id.")] = None,
+    item: Annotated[str | None, typer.Option("--item", help="Item id.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Pairs: CSV with user and item columns.")] = None,
+    level: Annotated[float, typer.Option(help="Level of the interval (bpmf only).")] = 0.9,
+    cold: Annotated[bool, typer.Option("--cold", help="Allow ids that were not in training.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
+    from imbik.recommend.registry import load
+
+    model = load(folder)
+    users, items = _asked(user, item, file)
+    rows = _predictions(model, users, items, level, cold)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    import csv
+    import sys
+
+    writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+@app.command()
+def top(
+    folder: Folder,
+    user: Annotated[str, typer.Option("--user", help="User id.")],
+    k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
+    seen: Annotated[bool, typer.Option("--seen", help="Also items that the user has rated.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The best items for one user."""
+    from imbik.recommend.registry import load
+
+    found = load(folder).recommend(user, k, seen=seen)
+    if as_json:
+        typer.echo(json.dumps([{"item": i, "score": s} for i, s in found]))
+        return
+    table = Table("", "item", "score")
+    for place, (name, score) in enumerate(found, 1):
+        table.add_row(str(place), escape(name), f"{score:.4f}")
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def compare(
+    ratings: File,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json, .md and .svg.")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Models to compare; repeat. Default: all that fit the data.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Number of factors for all of them.")] = None,
+    splits: Annotated[int, typer.Option(help="Random splits.")] = 3,
+    test: Annotated[float, typer.Option(help="Share held out.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the first split.")] = 0,
+    threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
+    k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
+    as_json: AsJson = False,
+    user_column: User = None,
+    item_column: Item = None,
+    rating_column: Rating = None,
+    separator: Separator = None,
+    implicit: Implicit = False,
+    duplicates: Duplicates = None,
+) -> None:
+    """All models on the same splits: one table, JSON and a plot."""
+    from imbik.recommend import compare as room
+    from imbik.recommend.registry import MODELS, build
+
+    console = Console(stderr=True, highlight=False)
+    data = _read(ratings, console, (user_column, item_column, rating_column, None), separator, implicit, duplicates)
+    names = model or (room.IMPLICIT if data.implicit else room.EXPLICIT)
+    chosen = [build(n, **_settings(n, MODELS, rank, seed, threads, None, strict=False)) for n in names]
+    result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=lambda text: console.print(f"  {text}"))
+    if out:
+        for path in room.write(result, out):
+            console.print(f"wrote {escape(str(path))}")
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    head = room.columns(result)
+    table = Table("model", *(title for title, _ in head))
+    for row in result["models"]:
+        table.add_row(row["name"], *(room.cell(row, m) for _, m in head))
+    Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+
+
+def _events(model: str) -> bool:
+    from imbik.recommend.registry import MODELS
+
+    return model in MODELS and MODELS[model].feedback == "implicit"
+
+
+def _settings(
+    name: str, models: Any, rank: int | None, seed: int, threads: int, extra: list[str] | None, strict: bool = True
+) -> dict[str, Any]:
+    """Settings from the command line; with `strict`, a rank for a model that has none is an error."""
+    known = getattr(models.get(name), "__dataclass_fields__", {})
+    settings: dict[str, Any] = {"seed": seed}
+    if "threads" in known:
+        settings["threads"] = threads
+    if rank is not None and (strict or "rank" in known):
+        settings["rank"] = rank
+    for text in extra or []:
+        key, mark, value = text.partition("=")
+        if not mark:
+            raise UserError("a setting without a value", where="--set", found=text, expected="name=value")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def _read(
+    path: Path, console: Console, names: tuple[str | None, ...], separator: str | None, implicit: bool, duplicates: str | None
+) -> Ratings:
+    """Read and tell what was noticed."""
+    from imbik.recommend.reading import read_ratings
+
+    if duplicates not in (None, "last", "mean", "sum", "error"):
+        raise UserError("unknown rule", where="--duplicates", found=duplicates, expected="last, mean, sum or error")
+    user, item, rating, time = names
+    data = read_ratings(
+        path, user=user, item=item, rating=rating, time=time, separator=separator,
+        implicit=implicit or None, duplicates=duplicates,  # type: ignore[arg-type]
+    )  # fmt: skip
+    for note in data.notes:
+        console.print(f"note: {escape(note)}")
+    return data
+
+
+def _asked(user: str | None, item: str | None, file: Path | None) -> tuple[list[str], list[str]]:
+    from imbik.recommend.reading import read_pairs
+
+    if file is not None and user is None and item is None:
+        return read_pairs(file)
+    if file is None and user is not None and item is not None:
+        return [user], [item]
+    raise UserError("nothing to predict, or two things at once", expected="--user U --item I, or --file pairs.csv")
+
+
+def _predictions(model: Model, users: list[str], items: list[str], level: float, cold: bool) -> list[dict[str, Any]]:
+    values = model.predict(users, items, cold=cold)
+    rows: list[dict[str, Any]] = [
+        {"user": u, "item": i, "prediction": float(v)} for u, i, v in zip(users, items, values, strict=True)
+    ]
+    if hasattr(model, "interval"):
+        for row, (low, high) in zip(rows, model.interval(users, items, level, cold=cold), strict=True):
+            row |= {"low": float(low), "high": float(high)}
+    return rows
