@@ -65,6 +65,7 @@ def export(
     """
     check_engine(engine_name)
     module = engine(engine_name)
+    _refuse_foreign(directory)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -119,6 +120,20 @@ def _finish(directory: Path, manifest: dict[str, Any]) -> None:
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Only an artefact (or nothing) may be replaced: whatever else the user keeps in that folder stays."""
+    if directory.is_file():
+        raise UserError("the output folder is a file", where=directory, fix="choose another folder with --out")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / NAME).is_file():
+        raise UserError(
+            "the output folder holds something else",
+            where=directory,
+            found=", ".join(sorted(entry.name for entry in directory.iterdir())[:6]),
+            expected="a new or empty folder, or an artefact to replace",
+            fix="choose another folder with --out",
+        )
 
 
 def _replace(partial: Path, directory: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
-from imbik.types import Splits
+from imbik.quality import Evaluable
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_predictions(path: str | Path) -> Predictions:
         ) from None
 
 
-def check_fits(predictions: Predictions, splits: Splits, path: object) -> None:
+def check_fits(predictions: Predictions, splits: Evaluable, path: object) -> None:
     """Stored predictions must be of the same rows and labels.
 
     Raises:

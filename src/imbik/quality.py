@@ -39,6 +39,10 @@ class Evaluable(Protocol):
     def metric(self) -> str:
         """What quality is stated in."""
 
+    @property
+    def source(self) -> str:
+        """Where the data came from."""
+
 
 def quality(data: Evaluable, split: str, examples: Examples | None, logits: Mapping[str, Logits]) -> dict[str, Any]:
     """``{metric, value, low, high, n, split}`` with a 95 % bootstrap interval; empty when the split has no targets."""

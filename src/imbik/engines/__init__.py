@@ -59,3 +59,8 @@ def engine(name: str, *, where: Any = None) -> ModuleType:
     if importlib.util.find_spec(known.package) is None:
         raise MissingExtra(known.extra, known.package)
     return importlib.import_module(known.module)
+
+
+def buildable() -> list[str]:
+    """Engines that artefacts can be made for here: those that build and whose package is installed."""
+    return [name for name, known in ENGINES.items() if known.builds and importlib.util.find_spec(known.package) is not None]

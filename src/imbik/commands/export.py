@@ -1,0 +1,77 @@
+"""``imbik export``: a checkpoint becomes an artefact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imbik.commands.common import OutOption, PairOption, TextOption, consoles
+from imbik.errors import UserError
+from imbik.progress import progress_for
+from imbik.types import Examples
+
+PRESETS = {"native": None, "x86": "avx2", "x86-vnni": "avx512_vnni", "x86-amx": "amx_int8", "arm": "asimd"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("export")
+    def export(
+        checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, such as DIR/<recipe>/model.")],
+        out: OutOption,
+        engine: Annotated[str, typer.Option("--engine", help="onnx, or auto: a folder in --out for each engine installed.")] = "onnx",
+        data: Annotated[str | None, typer.Option("--data", help="Texts that the artefact is compared with PyTorch on.")] = None,
+        text: TextOption = None,
+        text_pair: PairOption = None,
+        int8: Annotated[bool, typer.Option("--int8", help="Lower to dynamic int8, whatever the checkpoint's steps say.")] = False,
+        cpu: Annotated[str, typer.Option("--cpu", help=f"Processor that will run it: {', '.join(PRESETS)}.")] = "native",
+        as_json: Annotated[bool, typer.Option("--json", help="Print the artefacts as JSON.")] = False,
+    ) -> None:
+        """Write the folder that an engine runs without PyTorch, and compare its predictions with PyTorch's."""
+        if cpu not in PRESETS:
+            raise UserError("unknown processor", where="--cpu", found=cpu, expected=", ".join(PRESETS))
+        from dataclasses import replace
+
+        from imbik.checkpoint import load_checkpoint
+        from imbik.engines import buildable
+        from imbik.environment import int8_preset
+        from imbik.export import export as run
+
+        console, say = consoles()
+        names = buildable() if engine == "auto" else [engine]
+        loaded = load_checkpoint(checkpoint, role="checkpoint")
+        if int8 and not any("quantize" in step for step in loaded.steps):
+            loaded = replace(loaded, steps=(*loaded.steps, {"quantize": {"scheme": "dynamic"}}))
+        rows = None if data is None else _texts(data, text, text_pair, say)
+        flags = PRESETS[cpu]
+        preset = int8_preset(None if flags is None else frozenset({flags}))
+        made = []
+        for name in names:
+            target = out / name if engine == "auto" else out
+            made.append(run(loaded, name, target, texts=rows, preset=preset, progress=progress_for(console)))
+        if as_json:
+            facts = [{"path": str(a.path), "engine": a.engine, "bytes": a.bytes, "parity": dict(a.parity)} for a in made]
+            typer.echo(json.dumps(facts))
+            return
+        for artefact in made:
+            found = artefact.parity
+            same = "" if found["agreement"] is None else f", equal labels {found['agreement']:.1%}"
+            typer.echo(
+                f"{artefact.path}: {artefact.engine}, {artefact.bytes / 1e6:.1f} MB, int8 products {found['int8_ops']}, "
+                f"float products {found['float_matmuls']}; against PyTorch on {found['texts']} texts: "
+                f"largest difference {found['max_abs']:.2g}{same}"
+            )
+
+
+def _texts(data: str, text: str | None, text_pair: str | None, say: Callable[[str], None]) -> Examples:
+    """Rows to compare on: a file's own, or a folder's test or dev."""
+    from imbik.data import load_data, load_texts
+
+    if Path(data).is_file():
+        return load_texts(data, text=text, text_pair=text_pair, say=say)
+    return load_data(data, text=text, text_pair=text_pair, say=say).dev

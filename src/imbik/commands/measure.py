@@ -1,0 +1,162 @@
+"""``imbik measure``: a finished artefact on the user's data, without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from imbik.commands.common import DataOption, EncodingOption, LabelOption, PairOption, TextOption, check_positive, consoles
+from imbik.errors import UserError
+from imbik.progress import progress_for
+
+if TYPE_CHECKING:
+    from imbik.measure import Candidate, Measured
+    from imbik.predictions import Predictions
+    from imbik.quality import Evaluable
+    from imbik.types import Measurement
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("measure")
+    def measure(
+        artefacts: Annotated[list[Path], typer.Argument(help="Artefact folder; several are measured side by side.")],
+        data: DataOption,
+        baseline: Annotated[Path | None, typer.Option("--baseline", help="DIR/teacher/predictions.npz, for retention.")] = None,
+        as_json: Annotated[Path | None, typer.Option("--json", help="File for the measurements; - for standard output.")] = None,
+        text: TextOption = None,
+        text_pair: PairOption = None,
+        label: LabelOption = None,
+        encoding: EncodingOption = None,
+        metric: Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")] = None,
+        threads: Annotated[int | None, typer.Option(help="Compute threads (default: the physical cores).", min=1)] = None,
+        minutes: Annotated[float | None, typer.Option(help="No timing round begins after this time.")] = None,
+    ) -> None:
+        """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
+        check_positive("--minutes", minutes)
+        from imbik.measure import measure as run
+        from imbik.predictions import load_predictions
+
+        console, say = consoles()
+        stored = None if baseline is None else load_predictions(baseline)
+        candidates, about = _candidates(artefacts)
+        columns = {"text": text, "text_pair": text_pair, "label": label, "encoding": encoding, "metric": metric}
+        rows = _data(data, about, stored, baseline, columns, say)
+        measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console))
+        if not measured.measurements:
+            raise UserError("nothing could be measured", found="; ".join(f"{f['id']}: {f['error']}" for f in measured.failures))
+        _report(measured, rows, data, as_json)
+
+
+def _candidates(folders: Sequence[Path]) -> tuple[list[Candidate], dict[str, Any]]:
+    """The artefacts, and the manifest that they agree with in task and labels."""
+    from imbik.candidate import Candidate
+    from imbik.manifest import read_manifest
+
+    first: dict[str, Any] = {}
+    out = []
+    for folder in folders:
+        manifest = read_manifest(folder)
+        first = first or manifest
+        if (manifest["task"], manifest["labels"]) != (first["task"], first["labels"]):
+            raise UserError("the artefacts have different labels", where=folder, expected=f"those of {folders[0]}")
+        out.append(Candidate(_name(folder, folders), folder.name, manifest["engine"], folder, tuple(manifest["steps"])))
+    return out, first
+
+
+def _name(folder: Path, folders: Sequence[Path]) -> str:
+    """``recipe/engine`` where the folder lies as compress leaves it, else the path."""
+    parts = folder.resolve().parts
+    name = f"{parts[-3]}/{parts[-1]}" if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
+    same = [other for other in folders if other.resolve().parts[-3:] == parts[-3:] or other.name == folder.name == name]
+    return name if len(same) == 1 else str(folder)
+
+
+def _data(
+    source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Any
+) -> Evaluable:
+    """The rows to measure on; with stored predictions, the rows that these were made on."""
+    from imbik.data import load_data, load_evaluation
+    from imbik.predictions import check_fits
+
+    rows: Evaluable = load_evaluation(source, labels=about["labels"], task=about["task"], say=say, **columns)
+    if stored is None:
+        return rows
+    if stored.fingerprints.get("test") != rows.test.fingerprint:
+        # The teacher was measured by compress, which carves splits that the data does not have.
+        try:
+            rows = load_data(source, labels=about["labels"], task=about["task"], say=say, **columns)
+        except UserError:
+            check_fits(stored, rows, baseline)
+    check_fits(stored, rows, baseline)
+    return rows
+
+
+def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | None) -> None:
+    from imbik.results import Results, write_results
+
+    results = Results(
+        task=rows.task,
+        data={
+            "source": source,
+            "labels": list(rows.labels),
+            "metric": rows.metric,
+            "fingerprint": rows.test.fingerprint,
+            "rows": {"test": len(rows.test.texts), "dev": 0 if rows.dev is None else len(rows.dev.texts)},
+        },
+        environment=measured.environment,
+        baseline=None,
+        measurements=measured.measurements,
+        failures=measured.failures,
+    )
+    if as_json is not None and str(as_json) != "-":
+        write_results(as_json, results)
+    if as_json is not None and str(as_json) == "-":
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps({"environment": measured.environment, "measurements": [asdict(m) for m in measured.measurements]}))
+        return
+    console = Console(highlight=False)
+    for measurement in measured.measurements:
+        console.print(_table(measurement))
+    for failure in measured.failures:
+        console.print(f"{failure['id']}: {failure['error']}", markup=False)
+
+
+def _table(m: Measurement) -> Table:
+    table = Table(title=m.id, show_header=False)
+    for name, value in _lines(m):
+        table.add_row(name, value)
+    return table
+
+
+def _lines(m: Measurement) -> list[tuple[str, str]]:
+    def interval(of: Any) -> str:
+        return f"{of['value']:.4f}  (95 %: {of['low']:.4f} to {of['high']:.4f})"
+
+    lines = [(f"{m.quality['metric']} on {m.quality['split']} ({m.quality['n']} rows)", interval(m.quality))]
+    if m.dev_quality:
+        lines.append((f"{m.dev_quality['metric']} on dev ({m.dev_quality['n']} rows)", interval(m.dev_quality)))
+    if m.retention is not None:
+        lines.append(("kept of the baseline", interval(m.retention)))
+    if m.agreement is not None:
+        lines.append(("answers as the baseline", f"{m.agreement:.2%}"))
+    if m.calibration is not None:
+        lines.append(("calibration error (ECE)", f"{m.calibration['ece']:.4f}"))
+    late = m.latency_ms
+    return [
+        *lines,
+        ("single request", f"p50 {late['p50']:.2f} ms, p95 {late['p95']:.2f}, p99 {late['p99']:.2f} ({late['tokens']:.0f} tokens)"),
+        ("batches", f"{m.throughput['items_per_s']:,.0f} texts/s ({m.throughput['batch']:.0f} a batch)"),
+        ("processor time", f"{m.cpu_s_per_1000:.3f} s per 1,000 texts, {m.threads} threads"),
+        ("peak memory", f"{m.peak_rss_bytes / 1e6:,.0f} MB"),
+        ("cold start", f"{m.cold_start_s:.2f} s"),
+        ("shipped", f"{m.bytes / 1e6:.1f} MB, {m.params:,} parameters"),
+    ]
