@@ -143,7 +143,9 @@ class BayesianPMF(FactorModel):
 
     def interval_codes(self, users: Array, items: Array, level: float = 0.9) -> Array:
         """`interval` for pairs of codes; -1 is cold."""
-        from imbik.recommend.intervals import mixture_quantile
+        from scipy.special import ndtri
+
+        from imbik.recommend.kernels_predict import mixture_quantiles
 
         if not 0 < level < 1:
             raise UserError("impossible level of an interval", found=level, expected="between 0 and 1")
@@ -151,7 +153,7 @@ class BayesianPMF(FactorModel):
         for b in _batches(len(users)):
             means, sds = self.samples_for(users[b], items[b])
             for column, q in enumerate(((1 - level) / 2, (1 + level) / 2)):
-                out[b, column] = mixture_quantile(means, sds, q)
+                out[b, column] = mixture_quantiles(means, sds, q, float(ndtri(q)))
         return out
 
     def scores(self, users: Array) -> Array:

@@ -5,9 +5,10 @@ PMF, Bayesian PMF, NMF and weighted ALS share one inner problem. For a row with 
     A = P + scale * sum_j w_j z_j z_j',      b = h + scale * sum_j t_j z_j,      t_j = w_j (value_j - offset_j)
 
 with `z_j` the row of the other side (with variances V_j of it, A gains scale * sum_j w_j diag(V_j)). They differ in what they
-do with (A, b): solve, sample, or solve under x >= 0. `z` is float32 and padded to a multiple of 16; outer products are summed in float32 over blocks of 256 ratings, the blocks
-and everything after them in float64. Rows are independent and their noise comes in as an argument, so results do not
-depend on the number of threads. numba was chosen over batched torch by measurement: docs/results/recommend.md.
+do with (A, b): solve, sample, or solve under x >= 0. `z` is float32 and padded to a multiple of 16; outer products are summed
+in float32 over blocks of 256 ratings, the blocks and everything after them in float64. Rows are independent and their noise
+comes in as an argument, so results do not depend on the number of threads. numba was chosen over batched torch by
+measurement: docs/results/recommend.md.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def read_ratings(
     path = Path(path)
     if not path.is_file():
         raise UserError("file not found", where=path, expected="CSV, TSV, '::'-separated text or Parquet")
-    table, header, guessed = _table(path, separator)
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
+    table, header, guessed = _table(path, separator, [name for name in wanted.values() if name])
     places = _places(list(table.column_names), wanted, header, path)
     no_rating = places["rating"] is None
     values = None if no_rating else _numbers(table.column(places["rating"]), "rating", path, header)
@@ -75,7 +75,7 @@ def read_pairs(path: str | Path) -> tuple[list[str], list[str]]:
     path = Path(path)
     if not path.is_file():
         raise UserError("file not found", where=path, expected="pairs of user and item")
-    table, header, _ = _table(path, None)
+    table, header, _ = _table(path, None, [])
     places = _places(list(table.column_names), dict.fromkeys(NAMES), header, path)
     users, items = ([str(x).strip() for x in table.column(places[role]).to_pylist()] for role in ("user", "item"))
     if not users:
@@ -83,7 +83,7 @@ def read_pairs(path: str | Path) -> tuple[list[str], list[str]]:
     return users, items
 
 
-def _table(path: Path, separator: str | None) -> tuple[Any, int, str]:
+def _table(path: Path, separator: str | None, named: list[str]) -> tuple[Any, int, str]:
     """A pyarrow table of strings, 1 when the file has a header, and how it was read."""
     if path.suffix.lower() in (".parquet", ".pq"):
         return _parquet(path), 0, "Parquet"
@@ -97,7 +97,7 @@ def _table(path: Path, separator: str | None) -> tuple[Any, int, str]:
     mark = separator or next((s for s in SEPARATORS if s in first), ",")
     if len(mark) > 1:
         raw, first = raw.replace(mark.encode(), b"\x1f"), first.replace(mark, "\x1f")
-    header = _is_header(first.split("\x1f" if len(mark) > 1 else mark))
+    header = _is_header(first.split("\x1f" if len(mark) > 1 else mark), named)
     return _parse(raw, "\x1f" if len(mark) > 1 else mark, header, path), int(header), f"separator {mark!r}"
 
 
@@ -111,9 +111,11 @@ def _parquet(path: Path) -> Any:
         raise UserError("not a Parquet file", where=path, found=str(error).splitlines()[0]) from error
 
 
-def _is_header(cells: list[str]) -> bool:
+def _is_header(cells: list[str], named: list[str]) -> bool:
     known = {name for names in NAMES.values() for name in names}
     names = [cell.strip().strip('"').lower() for cell in cells]
+    if any(name.lower() in names and not name.isdigit() for name in named):
+        return True
     return sum(name in known for name in names) >= min(2, len(names))
 
 

@@ -1,0 +1,86 @@
+"""`imbik recommend`: the documented commands, and what a mistake is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from imbik.errors import UserError
+from imbik.recommend.cli import app
+from imbik.recommend.ratings import Ratings
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def csv(ratings: Ratings, tmp_path: Path) -> Path:
+    rows = zip(ratings.user_ids[ratings.users], ratings.item_ids[ratings.items], ratings.values, strict=True)
+    (tmp_path / "r.csv").write_text("user,item,rating\n" + "".join(f"{u},{i},{v:.3f}\n" for u, i, v in rows))
+    return tmp_path / "r.csv"
+
+
+def run(*arguments: object) -> str:
+    result = RUNNER.invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def mistake(*arguments: object) -> str:
+    with pytest.raises(UserError) as caught:
+        RUNNER.invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    return str(caught.value)
+
+
+def test_the_whole_story(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    run("fit", csv, "--model", "bpmf", "--rank", 2, "--set", "samples=20", "--set", "burn_in=10", "--out", out)
+    assert sorted(p.name for p in out.iterdir()) == ["arrays.safetensors", "model.json"]
+    measures = json.loads(run("evaluate", out, csv, "--json"))
+    assert measures["rmse"] < 0.6 and 0.8 < measures["coverage"] <= 1
+    one = json.loads(run("predict", out, "--user", "u1", "--item", "i2", "--json"))[0]
+    assert one["low"] < one["prediction"] < one["high"]
+    (tmp_path / "pairs.csv").write_text("user,item\nu1,i2\nu2,i3\n")
+    lines = run("predict", out, "--file", tmp_path / "pairs.csv").splitlines()
+    assert lines[0] == "user,item,prediction,low,high" and len(lines) == 3 and f"{one['prediction']:.4f}" in lines[1]
+    best = json.loads(run("top", out, "--user", "u1", "-k", 3, "--json"))
+    assert len(best) == 3 and best[0]["score"] >= best[2]["score"]
+    assert best[0]["item"] in run("top", out, "--user", "u1", "-k", 3)
+    run("fit", csv, "--rank", 2, "--continue", out, "--set", "samples=5", "--set", "burn_in=0", "--out", out)
+
+
+def test_compare_prints_and_writes(csv: Path, tmp_path: Path) -> None:
+    text = run("compare", csv, "--model", "biases", "--model", "pmf", "--rank", 2, "--splits", 2, "--out", tmp_path / "c")
+    assert "pmf" in text and "RMSE" in text
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["compare.json", "compare.md", "compare.svg"]
+
+
+def test_events_are_read_as_such(tmp_path: Path, events: Ratings) -> None:
+    rows = zip(events.user_ids[events.users], events.item_ids[events.items], strict=True)
+    (tmp_path / "e.tsv").write_text("".join(f"{u}\t{i}\t3\n" for u, i in rows))
+    run("fit", tmp_path / "e.tsv", "--model", "als", "--rank", 2, "--out", tmp_path / "m")
+    best = json.loads(run("top", tmp_path / "m", "--user", "u2", "-k", 3, "--json"))
+    assert all(int(row["item"][1:]) % 2 == 0 for row in best)
+
+
+def test_mistakes(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    assert "unknown model" in mistake("fit", csv, "--model", "magic", "--out", out)
+    assert "name=value" in mistake("fit", csv, "--set", "rank", "--out", out)
+    assert "no such setting" in mistake("fit", csv, "--model", "biases", "--rank", 3, "--out", out)
+    assert "rank does not fit" in mistake("fit", csv, "--rank", 900, "--out", out)
+    assert "file not found" in mistake("fit", tmp_path / "none.csv", "--out", out)
+    assert "--duplicates" in mistake("fit", csv, "--duplicates", "first", "--out", out)
+    assert not out.exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    assert "something else" in mistake("fit", csv, "--model", "biases", "--out", tmp_path / "full")
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+    run("fit", csv, "--model", "biases", "--out", out)
+    assert "unknown user" in mistake("top", out, "--user", "nobody")
+    assert "'no such'" in mistake("predict", out, "--user", "u1", "--item", "no such")
+    assert "nothing to predict" in mistake("predict", out, "--user", "u1")
+    assert "holds no model" in mistake("top", tmp_path, "--user", "u1")
+    assert run("predict", out, "--user", "nobody", "--item", "i1", "--cold")
