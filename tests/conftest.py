@@ -10,6 +10,14 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_cold_starts():
+    """One cold start instead of three: importing PyTorch again and again is most of a tiny run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imbik.measure.COLD_STARTS", 1)
+        yield
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data sets; the test is skipped without it."""

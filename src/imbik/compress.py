@@ -21,7 +21,9 @@ from imbik.measure import Measured, measure
 from imbik.predictions import save_predictions
 from imbik.progress import Progress
 from imbik.recipe import load_recipe
+from imbik.report import write_report
 from imbik.results import Results, choose, disagreements, load_results, pareto, write_results
+from imbik.students import check_student
 from imbik.types import Checkpoint, Recipe, Splits
 from imbik.workspace import key_of, writable
 
@@ -86,6 +88,8 @@ def compress(
             ``failures`` and the others go on.
     """
     loaded = _load(recipes or ladder(teacher))
+    for recipe in loaded:
+        check_student(recipe.student, teacher)
     for engine in engines:
         check_engine(engine)
     writable(directory)
@@ -100,6 +104,7 @@ def compress(
         results = _results(measured, builder, outcome.failures)
     results = judge(results, limits or Limits())
     write_results(directory / "results.json", results)
+    write_report([results], directory / "report.html", lang=lang)
     _remember(builder, outcome, candidates, threads)
     return results
 

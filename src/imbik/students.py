@@ -24,13 +24,12 @@ from imbik.types import Checkpoint, Examples
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of an encoder. ``family`` is a transformers ``model_type``."""
+    """Numbers of an encoder."""
 
     layers: int
     hidden: int
     heads: int
     intermediate: int
-    family: str = "bert"
 
 
 CATALOGUE: dict[str, Shape] = {
@@ -48,8 +47,18 @@ _FIELDS = {"layers", "hidden", "heads", "intermediate", "init", "from"}
 
 
 def student_names() -> list[str]:
-    """All names that a recipe may use, ``layers-N`` and ``distilbert-Nl`` for any N included."""
+    """All names that a recipe may use, ``layers-N`` for any N included."""
     return ["layers-N", *CATALOGUE]
+
+
+def check_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint) -> None:
+    """Refuse a shape that cannot be made for this teacher, before anything is trained.
+
+    Raises:
+        UserError: as :func:`make_student`.
+    """
+    if spec is not None and not (isinstance(spec, Mapping) and "from" in spec and not set(spec) - _FIELDS):
+        _resolve(spec, teacher)
 
 
 def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, texts: Examples, seed: int) -> Checkpoint:
@@ -68,22 +77,17 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
     torch.manual_seed(seed)
     if spec is None:
         return Checkpoint(copy.deepcopy(teacher.model), teacher.tokenizer, teacher.task)
-    if isinstance(spec, str):
-        match = re.fullmatch(r"layers-(\d+)", spec)
-        if match:
-            return _cut(teacher, int(match[1]), "teacher")
-        if spec not in CATALOGUE:
-            raise UserError("unknown student", where="student", found=spec, expected="one of " + ", ".join(student_names()))
-        shape = CATALOGUE[spec]
-        return _custom(teacher, texts, **{k: getattr(shape, k) for k in ("layers", "hidden", "heads", "intermediate")}, init="teacher")
-    unknown = set(spec) - _FIELDS
-    if unknown:
-        raise UserError("unknown field", where="student", found=", ".join(sorted(unknown)), expected=", ".join(sorted(_FIELDS)))
-    if "from" in spec:
+    if isinstance(spec, Mapping) and "from" in spec:
         started = load_base(spec["from"], teacher.task, labels_of(teacher))
         started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, teacher.tokenizer.model_max_length)
         return Checkpoint(started.model.eval(), started.tokenizer, teacher.task)
-    return _custom(teacher, texts, **spec)
+    shape, init = _resolve(spec, teacher)
+    if shape == _shape_of(teacher, shape.layers):
+        return _cut(teacher, shape.layers, init)
+    student = Checkpoint(_empty_bert(teacher, shape).eval(), teacher.tokenizer, teacher.task)
+    if init == "teacher" and shape.hidden <= int(teacher.model.config.hidden_size):
+        project(teacher, student, uniform_layers(len(layer_stack(teacher.model)[1]), shape.layers), texts)
+    return student
 
 
 def uniform_layers(teacher: int, student: int) -> list[int]:
@@ -97,39 +101,49 @@ def uniform_layers(teacher: int, student: int) -> list[int]:
     return [int(m * teacher / student + 0.5) - 1 for m in range(1, student + 1)]
 
 
-def _custom(
-    teacher: Checkpoint,
-    texts: Examples,
-    layers: int | None = None,
-    hidden: int | None = None,
-    heads: int | None = None,
-    intermediate: int | None = None,
-    init: str = "teacher",
-) -> Checkpoint:
-    config = teacher.model.config
-    layers = layers or len(layer_stack(teacher.model)[1])
-    for name, value in (("layers", layers), ("hidden", hidden), ("heads", heads), ("intermediate", intermediate)):
-        if value is not None and (not isinstance(value, int) or value < 1):
+def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape, str]:
+    """The numbers that a spec stands for, checked against the teacher, and where the weights start."""
+    if isinstance(spec, str):
+        match = re.fullmatch(r"layers-(\d+)", spec)
+        if match:
+            return _checked(_shape_of(teacher, int(match[1])), teacher), "teacher"
+        if spec not in CATALOGUE:
+            raise UserError("unknown student", where="student", found=spec, expected="one of " + ", ".join(student_names()))
+        return _checked(CATALOGUE[spec], teacher), "teacher"
+    unknown = set(spec) - _FIELDS
+    if unknown:
+        raise UserError("unknown field", where="student", found=", ".join(sorted(unknown)), expected=", ".join(sorted(_FIELDS)))
+    for name in ("layers", "hidden", "heads", "intermediate"):
+        value = spec.get(name, 1)
+        if not isinstance(value, int) or value < 1:
             raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
+    init = spec.get("init", "teacher")
     if init not in ("teacher", "random"):
         raise UserError("unknown start", where="student.init", found=init, expected="teacher or random")
-    old_hidden, old_heads = int(config.hidden_size), int(config.num_attention_heads)
-    width, head_count = hidden or old_hidden, heads or old_heads
-    if width % head_count:
+    like = _shape_of(teacher, spec.get("layers", len(layer_stack(teacher.model)[1])))
+    hidden = spec.get("hidden", like.hidden)
+    wide = like.intermediate if hidden == like.hidden else 4 * hidden
+    return _checked(Shape(like.layers, hidden, spec.get("heads", like.heads), spec.get("intermediate", wide)), teacher), init
+
+
+def _checked(shape: Shape, teacher: Checkpoint) -> Shape:
+    depth = len(layer_stack(teacher.model)[1])
+    if shape.hidden % shape.heads:
         raise UserError(
             "the heads do not divide the width",
             where="student",
-            found=f"hidden {width}, heads {head_count}",
+            found=f"hidden {shape.hidden}, heads {shape.heads}",
             expected="hidden a multiple of heads",
         )
-    same = width == old_hidden and head_count == old_heads and (intermediate or _intermediate(config)) == _intermediate(config)
-    if same:
-        return _cut(teacher, layers, init)
-    model = _empty_bert(teacher, layers, width, head_count, intermediate or 4 * width)
-    student = Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
-    if init == "teacher" and width <= old_hidden:
-        project(teacher, student, uniform_layers(len(layer_stack(teacher.model)[1]), layers), texts)
-    return student
+    if not 1 <= shape.layers <= depth:
+        raise UserError("the student cannot have more layers than its teacher", where="student", found=shape.layers, expected=f"1 to {depth}")
+    return shape
+
+
+def _shape_of(teacher: Checkpoint, layers: int) -> Shape:
+    """The teacher's own numbers with another depth."""
+    config = teacher.model.config
+    return Shape(layers, int(config.hidden_size), int(config.num_attention_heads), _intermediate(config))
 
 
 def _intermediate(config: Any) -> int:
@@ -139,10 +153,6 @@ def _intermediate(config: Any) -> int:
 def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
     """The teacher's own class with fewer layers."""
     stack_name, stack = layer_stack(teacher.model)
-    if layers > len(stack) or layers < 1:
-        raise UserError(
-            "the student cannot have more layers than its teacher", where="student", found=layers, expected=f"1 to {len(stack)}"
-        )
     config = copy.deepcopy(teacher.model.config)
     key = next((key for key in _LAYER_KEYS if key in config.to_dict()), None)
     if key is None:
@@ -165,16 +175,16 @@ def _copy_layers(source: nn.Module, target: nn.Module, stack: str, mapping: list
     target.load_state_dict(values)
 
 
-def _empty_bert(teacher: Checkpoint, layers: int, hidden: int, heads: int, intermediate: int) -> nn.Module:
+def _empty_bert(teacher: Checkpoint, shape: Shape) -> nn.Module:
     """A plain BERT classifier with the teacher's vocabulary, positions and labels, weights at random."""
     old = teacher.model.config
     config = AutoConfig.for_model(
         "bert",
         vocab_size=int(teacher.model.get_input_embeddings().num_embeddings),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=intermediate,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate,
         max_position_embeddings=int(getattr(old, "max_position_embeddings", 512) or 512),
         type_vocab_size=max(int(getattr(old, "type_vocab_size", 2) or 2), 2),
         pad_token_id=int(teacher.tokenizer.pad_token_id or 0),
