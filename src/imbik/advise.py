@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imbik.choice import pareto, slower_than_parent
+from imbik.choice import less_is_better, pareto, slower_than_parent
 from imbik.errors import UserError
 from imbik.phrases import Phrases
 from imbik.quantities import QUANTITIES, Reading, read
@@ -57,9 +57,7 @@ class Verdict:
     here: float | None = None
 
 
-def judge(
-    requirement: Mapping[str, Any], reading: Reading, origin: str, here: float | None = None
-) -> Verdict:
+def judge(requirement: Mapping[str, Any], reading: Reading, origin: str, here: float | None = None) -> Verdict:
     """The verdict on one requirement.
 
     With a 95 % interval: ``borderline`` when the limit lies inside it or the judged and the reported split
@@ -124,9 +122,7 @@ def score(verdicts: Sequence[Verdict]) -> float:
     return sum(v.weight for v in verdicts if v.meets) / total if total else 1.0
 
 
-def verdicts_of(
-    m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results] = ()
-) -> tuple[Verdict, ...]:
+def verdicts_of(m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results] = ()) -> tuple[Verdict, ...]:
     """Every requirement of ``scenario`` judged for ``m``; where the scenario names a target device, what
     depends on the machine is taken from ``devices`` (matched by id) and is *not measured* without them."""
     baseline = results.get(results.baseline)
@@ -145,7 +141,7 @@ def verdicts_of(
     return tuple(found)
 
 
-def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = (), lang: str = "en") -> Advice:
+def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = (), lang: str = "en", texts: Phrases | None = None) -> Advice:
     """Judge every candidate against ``scenario`` and name the one that fits best.
 
     Of the best overall verdict there is (fit, then caution, then open, then unfit) the scenario's preferences
@@ -155,7 +151,8 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
 
     Args:
         devices: results that ``imbik measure`` wrote on the target device.
-        lang: language of the sentences.
+        lang: language of the sentences; ``texts`` instead of it where they are written into something other
+            than plain text (the report).
 
     Returns:
         Advice whose ``verdicts`` maps each id to ``overall``, ``score``, ``requirements`` (:class:`Verdict`)
@@ -172,7 +169,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
             where=where,
             fix="run imbik compress; its failures are listed in the same file",
         )
-    texts = Phrases(lang)
+    texts = texts or Phrases(lang)
     table: dict[str, Any] = {}
     for m in results.measurements:
         verdicts = verdicts_of(m, results, scenario, devices)
@@ -183,14 +180,10 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
             "needs": needs(verdicts, texts, scenario),
         }
     chosen = _choose(candidates, table, results, scenario)
-    return Advice(
-        chosen.id, table, reasons(chosen, table, results, scenario, texts), pareto(results.measurements)
-    )
+    return Advice(chosen.id, table, reasons(chosen, table, results, scenario, texts), pareto(results.measurements))
 
 
-def _choose(
-    candidates: Sequence[Measurement], table: Mapping[str, Any], results: Results, scenario: Scenario
-) -> Measurement:
+def _choose(candidates: Sequence[Measurement], table: Mapping[str, Any], results: Results, scenario: Scenario) -> Measurement:
     """The candidate of :func:`advise`'s rule."""
     best = min((table[m.id]["overall"] for m in candidates), key=ORDER.index)
     pool = [m for m in candidates if table[m.id]["overall"] == best]
@@ -201,26 +194,21 @@ def _choose(
         {"quantity": "latency_p50_ms"},
     ]
     if QUANTITIES[preferences[0]["quantity"]].kind != "property":
-        pool = [
-            m
-            for m in pool
-            if (parent := slower_than_parent(m, results.measurements)) is None or parent not in pool
-        ]
+        pool = [m for m in pool if (parent := slower_than_parent(m, results.measurements)) is None or parent not in pool]
     for preference in preferences:
         pool = _closest(pool, preference["quantity"], preference.get("within", 0.0), results, scenario)
     return pool[0]
 
 
-def _closest(
-    pool: list[Measurement], name: str, within: float, results: Results, scenario: Scenario
-) -> list[Measurement]:
+def _closest(pool: list[Measurement], name: str, within: float, results: Results, scenario: Scenario) -> list[Measurement]:
     """Those whose quantity is within a share ``within`` of the best; all of them where nobody has it."""
     baseline = results.get(results.baseline)
     values = {m.id: read(name, m, baseline, scenario.volume).value for m in pool}
     known = [v for v in values.values() if v is not None]
     if not known:
         return pool
-    sign = 1.0 if QUANTITIES[name].better == "higher" else -1.0
+    lower = QUANTITIES[name].better == "lower" or (name == "quality" and less_is_better(pool[0]))
+    sign = -1.0 if lower else 1.0
     best = max(known, key=lambda v: sign * v)
     slack = abs(best) * within
     return [m for m in pool if (v := values[m.id]) is not None and sign * (v - best) >= -slack - 1e-12]

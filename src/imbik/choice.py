@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imbik.metrics import LESS_IS_BETTER
 from imbik.types import Measurement
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
@@ -21,15 +22,20 @@ def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     numbers is not on the front and dominates nobody. The order is that of ``measurements``.
     """
     points = {m.id: p for m in measurements if (p := _point(m)) is not None}
-    return tuple(
-        i for i, point in points.items() if not any(_dominates(other, point) for other in points.values())
-    )
+    return tuple(i for i, point in points.items() if not any(_dominates(other, point) for other in points.values()))
 
 
 def _point(m: Measurement) -> tuple[float, float, float] | None:
     """(-quality, p50, bytes): less is better in each; None where one was not measured."""
     quality, latency = m.quality.get("value"), m.latency_ms.get("p50")
-    return None if quality is None or latency is None or m.bytes is None else (-quality, latency, m.bytes)
+    if quality is None or latency is None or m.bytes is None:
+        return None
+    return quality if less_is_better(m) else -quality, latency, m.bytes
+
+
+def less_is_better(m: Measurement) -> bool:
+    """Whether the task's metric is an error (rmse)."""
+    return (m.quality or m.dev_quality).get("metric") in LESS_IS_BETTER
 
 
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -37,9 +43,11 @@ def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def dev_retention(m: Measurement, baseline: Measurement) -> float | None:
-    """Quality on dev over the baseline's on dev, point estimates; None where either is missing or the
-    baseline is not above 0."""
+    """Quality on dev over the baseline's on dev, point estimates (for an error such as rmse: the baseline's
+    over its own); None where either is missing or not above 0."""
     own, base = m.dev_quality.get("value"), baseline.dev_quality.get("value")
+    if less_is_better(m):
+        own, base = base, own
     return None if own is None or base is None or base <= 0 else own / base
 
 
@@ -51,12 +59,7 @@ def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measure
     name = "+".join(p for p in m.name.split("+") if not _INT8.match(p)) or "teacher"
     for other in measurements:
         same = other.name == name or (other.steps == steps and other.architecture == m.architecture)
-        if (
-            other.engine == m.engine
-            and other.id != m.id
-            and same
-            and not any("quantize" in s for s in other.steps)
-        ):
+        if other.engine == m.engine and other.id != m.id and same and not any("quantize" in s for s in other.steps):
             return other
     return None
 
@@ -126,13 +129,12 @@ def _fastest(candidates: Sequence[Measurement], teacher: Measurement | None) -> 
     """The rule of :func:`choose` among those that meet the limits."""
     bar = min(_p50(m) for m in candidates) * _TIE
     tied = [m for m in candidates if _p50(m) <= bar]
-    quality = {m.id: (m.dev_quality.get("value") or 0.0) if teacher else 0.0 for m in tied}
+    sign = -1.0 if less_is_better(tied[0]) else 1.0
+    quality = {m.id: sign * (m.dev_quality.get("value") or 0.0) if teacher else 0.0 for m in tied}
     return min(tied, key=lambda m: (-quality[m.id], m.bytes or float("inf"), _p50(m), m.id))
 
 
-def _shortfall(
-    m: Measurement, teacher: Measurement | None, limits: Mapping[str, float | None]
-) -> dict[str, dict[str, Any]]:
+def _shortfall(m: Measurement, teacher: Measurement | None, limits: Mapping[str, float | None]) -> dict[str, dict[str, Any]]:
     """Per limit that is not kept: the limit, the value (None: not measured) and the relative distance (1.0
     when not measured)."""
     retention = dev_retention(m, teacher) if teacher else None
@@ -160,15 +162,11 @@ def _said(short: Mapping[str, Mapping[str, Any]]) -> str:
     }
     parts = []
     for name, s in short.items():
-        parts.append(
-            f"{name} was not measured" if s["value"] is None else words[name].format(s["value"], s["limit"])
-        )
+        parts.append(f"{name} was not measured" if s["value"] is None else words[name].format(s["value"], s["limit"]))
     return "; ".join(parts)
 
 
-def _why(
-    best: Measurement, teacher: Measurement | None, meeting: int, candidates: int, parent: Measurement | None
-) -> str:
+def _why(best: Measurement, teacher: Measurement | None, meeting: int, candidates: int, parent: Measurement | None) -> str:
     """Why ``best`` was chosen, in a sentence or three."""
     kept = dev_retention(best, teacher) if teacher else None
     text = f"{meeting} of {candidates} candidates meet the limits; of the fastest (within 10 %), "

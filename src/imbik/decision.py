@@ -50,18 +50,18 @@ def questions() -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def leaves(results: Results, devices: Sequence[Results] = (), lang: str = "en") -> tuple[Leaf, ...]:
+def leaves(results: Results, devices: Sequence[Results] = (), lang: str = "en", texts: Phrases | None = None) -> tuple[Leaf, ...]:
     """Every path of answers with the candidate that the measurements lead to.
 
     Raises:
         UserError: no candidate was measured.
     """
-    texts = Phrases(lang)
+    texts = texts or Phrases(lang)
     found = []
     for answers, bare, brief in _paths(decision_document(), {}):
         title = " · ".join(texts(f"decision.{answer}") for answer in answers.values())
-        scenario = replace(bare, about={**bare.about, "title": {lang: title}})
-        found.append(Leaf(answers, scenario, advise(results, scenario, devices, lang), brief))
+        scenario = replace(bare, about={**bare.about, "title": {texts.lang: title}})
+        found.append(Leaf(answers, scenario, advise(results, scenario, devices, lang, texts), brief))
     return tuple(found)
 
 
@@ -84,9 +84,7 @@ def next_question(answers: Mapping[str, str | None]) -> str | None:
         if answer is None:
             return str(question)
         if answer not in node["options"]:
-            raise UserError(
-                "no such answer", where=f"--{question}", found=answer, expected=", ".join(node["options"])
-            )
+            raise UserError("no such answer", where=f"--{question}", found=answer, expected=", ".join(node["options"]))
         node = node["options"][answer]
     extra = [q for q, a in answers.items() if a is not None and q not in asked]
     if extra:
@@ -106,9 +104,7 @@ def leaf_at(all_leaves: Sequence[Leaf], answers: Mapping[str, str | None]) -> Le
     return next(leaf for leaf in all_leaves if dict(leaf.answers) == given)
 
 
-def _paths(
-    node: Mapping[str, Any], answers: Mapping[str, str]
-) -> Iterator[tuple[Mapping[str, str], Scenario, str | None]]:
+def _paths(node: Mapping[str, Any], answers: Mapping[str, str]) -> Iterator[tuple[Mapping[str, str], Scenario, str | None]]:
     if "question" in node:
         for answer, child in node["options"].items():
             yield from _paths(child, {**answers, node["question"]: answer})

@@ -14,7 +14,7 @@ from imbik.errors import UserError
 from imbik.quantities import QUANTITIES
 
 LANGUAGES = ("en", "tr")
-_SHARES = ("accuracy", "f1", "macro_f1", "micro_f1")
+_SHARES = ("accuracy", "macro-f1", "micro-f1")
 
 
 class Phrases:

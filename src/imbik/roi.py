@@ -195,20 +195,19 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
         seconds / (load.window_hours * 3600),
         hours,
         hours * instance.hourly,
-        instance.hourly / 3600 / each * 1e6,
+        instance.hourly / 3600 / (each * instance.sustained) * 1e6,
         rates,
     )
 
 
-def cost_of(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> Cost:
-    """The cheapest instances that carry the load with ``m``.
+def options(
+    m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]
+) -> tuple[list[tuple[Instance, Cost]], list[str]]:
+    """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
-    Always-on: the fewest instances whose p95 response time at the peak rate keeps the limit
-    (:mod:`imbik.queueing`), all year. Batch: items / (items/s x workers) on as few instances as keep the
-    window at the planned utilisation, billed in whole units, 365 nights. GPU instances are only considered
-    for measurements made on a GPU.
+    GPU instances are only considered for measurements made on a GPU.
     """
-    found: list[Cost] = []
+    found: list[tuple[Instance, Cost]] = []
     reasons: list[str] = []
     for instance in prices.instances:
         if instance.gpu and not environment.get("gpu"):
@@ -222,11 +221,20 @@ def cost_of(m: Measurement, prices: Prices, load: Load, environment: Mapping[str
         if cost.why_not:
             reasons.append(cost.why_not)
         else:
-            found.append(cost)
+            found.append((instance, cost if m.peak_rss_bytes else replace(cost, unchecked=("memory",))))
+    return found, reasons or ["instances"]
+
+
+def cost_of(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> Cost:
+    """The cheapest of :func:`options`; equal costs: the fewest instances, then the lowest marginal cost.
+
+    Always-on: the fewest instances whose p95 response time at the peak rate keeps the limit (:mod:`imbik.queueing`), all year. Batch:
+    items / (items/s x workers) on as few instances as keep the window at the planned utilisation, billed in whole units, 365 nights.
+    """
+    found, reasons = options(m, prices, load, environment)
     if not found:
-        return Cost(m.id, None, why_not=reasons[0] if reasons else "instances")
-    best = min(found, key=lambda c: (c.yearly or 0.0, c.count, c.per_million or 0.0))
-    return best if m.peak_rss_bytes else replace(best, unchecked=("memory",))
+        return Cost(m.id, None, why_not=reasons[0])
+    return min((cost for _, cost in found), key=lambda c: (c.yearly or 0.0, c.count, c.per_million or 0.0))
 
 
 def roi(results: Results, prices: Prices, load: Load) -> tuple[Cost, ...]:

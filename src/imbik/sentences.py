@@ -30,10 +30,10 @@ def verdict_text(v: Verdict, texts: Phrases, target: str | None) -> str:
     asked = texts.capital(requirement_text(v, texts))
     if v.value is None:
         place = texts(f"target.{target}") if target else texts("target.here")
-        hint = (
-            "" if v.here is None else " " + texts("sentence.hint", value=texts.quantity(v.quantity, v.here))
-        )
-        return texts("sentence.not_measured", asked=asked, place=place) + hint
+        if v.here is None:
+            return texts("sentence.not_measured", asked=asked, place=place)
+        here = texts.quantity(v.quantity, v.here)
+        return texts("sentence.not_measured_hint", asked=asked, place=place, value=here)
     value = texts.quantity(v.quantity, v.value)
     if v.low is not None and v.high is not None and v.reported is not None:
         interval = texts(
@@ -42,7 +42,7 @@ def verdict_text(v: Verdict, texts: Phrases, target: str | None) -> str:
             low=texts.quantity(v.quantity, v.low),
             high=texts.quantity(v.quantity, v.high),
         )
-        value = f"{value} ({interval})"
+        value = texts("sentence.in_brackets", text=value, more=interval)
     return texts(
         "sentence.verdict",
         asked=asked,
@@ -81,9 +81,7 @@ def needs(verdicts: Sequence[Verdict], texts: Phrases, scenario: Scenario) -> tu
     return tuple(found)
 
 
-def reasons(
-    chosen: Measurement, table: Mapping[str, Any], results: Results, scenario: Scenario, texts: Phrases
-) -> tuple[str, ...]:
+def reasons(chosen: Measurement, table: Mapping[str, Any], results: Results, scenario: Scenario, texts: Phrases) -> tuple[str, ...]:
     """Why ``chosen``: the overall verdict, every requirement, how it was preferred, what the brief
     decided."""
     verdict = table[chosen.id]
@@ -93,7 +91,7 @@ def reasons(
     said += [verdict_text(v, texts, target) for v in verdict["requirements"]]
     rivals = [i for i, v in table.items() if v["overall"] == verdict["overall"] and i != results.baseline]
     if len(rivals) > 1 and verdict["overall"] != "unfit":
-        said.append(texts("sentence.preferred", count=len(rivals), rule=_rule(scenario, texts)))
+        said.append(texts("sentence.preferred", count=texts.number(len(rivals)), rule=_rule(scenario, texts)))
     teacher = table.get(results.baseline or "")
     if teacher and teacher["overall"] in ("fit", "caution"):
         said.append(texts("sentence.teacher_fits", id=results.baseline))
@@ -107,17 +105,14 @@ def _rule(scenario: Scenario, texts: Phrases) -> str:
     for p in scenario.about.get("prefer") or []:
         name = texts(f"quantity.{p['quantity']}")
         best = texts(f"better.{QUANTITIES[p['quantity']].better}", quantity=name)
-        parts.append(
-            f"{best} ({texts('sentence.within', share=texts.percent(p['within'], 1 if p['within'] < 0.01 else 0))})"
-            if p.get("within")
-            else best
-        )
+        if p.get("within"):
+            share = texts.percent(p["within"], 1 if p["within"] < 0.01 else 0)
+            best = texts("sentence.in_brackets", text=best, more=texts("sentence.within", share=share))
+        parts.append(best)
     return texts("sentence.then").join(parts)
 
 
-def brief_sentences(
-    chosen: Measurement, table: Mapping[str, Any], results: Results, scenario: Scenario, texts: Phrases
-) -> list[str]:
+def brief_sentences(chosen: Measurement, table: Mapping[str, Any], results: Results, scenario: Scenario, texts: Phrases) -> list[str]:
     """What the brief chose for this case, whether this run measured that family, and whether it agrees."""
     brief = scenario.about.get("brief")
     if not brief:
@@ -129,9 +124,7 @@ def brief_sentences(
         return [texts("sentence.brief_agrees", model=brief["model"], id=chosen.id)]
     best = max(family, key=lambda m: (table[m.id]["score"], m.dev_quality.get("value") or 0.0))
     verdict = texts(f"overall.{table[best.id]['overall']}")
-    return [
-        texts("sentence.brief_differs", model=brief["model"], id=chosen.id, other=best.id, verdict=verdict)
-    ]
+    return [texts("sentence.brief_differs", model=brief["model"], id=chosen.id, other=best.id, verdict=verdict)]
 
 
 def in_family(m: Measurement, family: str) -> bool:

@@ -1,0 +1,333 @@
+"""The page: every figure is in results.json or a documented function of it, says what it shows, and stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import plausible
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+import imbik
+from imbik.commands import report as command
+from imbik.errors import UserError
+from imbik.figures import FUNCTIONS, Source, advice_numbers, decision_numbers
+from imbik.published import brief_costs, published
+from imbik.report import report_source, write_report
+from imbik.results import load_results, write_results
+
+ROOT = Path(imbik.__file__).parent
+FLAGS = {"yes": 1.0, "no": 0.0, "evet": 1.0, "hayır": 0.0}
+VOID = {"meta", "link", "br", "input", "img", "hr"}
+
+
+class Reader(HTMLParser):
+    """All ``<data>`` elements, all texts with the tags around them, all links and sources."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[tuple[str, dict[str, str | None]]] = []
+        self.figures: list[dict[str, Any]] = []
+        self.texts: list[tuple[str, list[tuple[str, dict[str, str | None]]]]] = []
+        self.points: list[dict[str, str | None]] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.references += [str(v) for k, v in attributes.items() if k in ("href", "src")]
+        if attributes.get("id"):
+            self.ids.append(str(attributes["id"]))
+        if tag == "g" and "data-x" in attributes:
+            self.points.append(attributes)
+        if tag == "data":
+            self.figures.append({**attributes, "text": ""})
+        if tag not in VOID and tag not in ("line", "rect", "circle", "polyline"):
+            self.stack.append((tag, attributes))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        tags = [tag for tag, _ in self.stack]
+        if tags and tags[-1] == "data":
+            self.figures[-1]["text"] += data
+        if tags and tags[-1] == "script":
+            self.scripts.append(data)
+        if data.strip() and not {"style", "script"} & set(tags):
+            self.texts.append((data, list(self.stack)))
+
+
+def shown(text: str, lang: str) -> tuple[float, int]:
+    """The number in a text and how many decimals it shows."""
+    match = re.search(r"[\d.,]+", text)
+    assert match, text
+    digits = match.group().strip(".,")
+    group, mark = (".", ",") if lang == "tr" else (",", ".")
+    digits = digits.replace(group, "")
+    decimals = len(digits.split(mark)[1]) if mark in digits else 0
+    return float(digits.replace(mark, ".")) * (-1 if "\N{MINUS SIGN}" in text else 1), decimals
+
+
+def lookup(documents: list[dict[str, Any]], path: str) -> float:
+    """``results[0].measurements[3].latency_ms.p50`` in the JSON as it was written."""
+    value: Any = {"results": documents}
+    for part in re.findall(r"[^.\[\]]+", path):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return float(value)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "results.json"
+    write_results(path, plausible.results())
+    return path
+
+
+def _page(run: Path, lang: str, **options: Any) -> tuple[str, Reader, Source]:
+    results = load_results(run)
+    out = run.with_name(f"report-{lang}.html")
+    write_report(results, out, lang=lang, **options)
+    text = out.read_text("utf-8")
+    return text, Reader(text), report_source([results])
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_every_figure_is_what_it_says(run: Path, lang: str) -> None:
+    _, page, source = _page(run, lang)
+    documents = [json.loads(run.read_text("utf-8"))]
+    assert len(page.figures) > 700
+    for figure in page.figures:
+        value = float(figure["value"])
+        if "data-path" in figure:
+            assert value == lookup(documents, figure["data-path"]), figure
+        else:
+            _check_function(figure, value, source)
+        if figure["text"] in FLAGS:
+            assert value == FLAGS[figure["text"]]
+            continue
+        number, decimals = shown(figure["text"], lang)
+        scaled = value * float(figure.get("data-scale", 1))
+        assert abs(number - scaled) <= 0.5 * 10**-decimals * 1.0001, figure
+
+
+def _check_function(figure: dict[str, Any], value: float, source: Source) -> None:
+    arguments = json.loads(figure["data-args"])
+    if figure["data-fn"] == "advice":
+        assert value in advice_numbers(source, *arguments), figure
+    elif figure["data-fn"] == "decision":
+        assert value in decision_numbers(source, *arguments), figure
+    else:
+        assert value == FUNCTIONS[figure["data-fn"]](source, *arguments), figure
+
+
+def test_functions_by_hand(run: Path) -> None:
+    source = report_source([load_results(run)])
+    identifier = "layers-1+int8/onnx"
+    assert FUNCTIONS["retention_dev"](source, 0, identifier) == pytest.approx(0.9240 / 0.9300)
+    assert FUNCTIONS["quantity"](source, 0, identifier, "speedup") == pytest.approx(38.0 / 0.71)
+    gap = FUNCTIONS["class_gap"](source, 0, identifier, "lost_card")
+    assert gap == pytest.approx(0.9225 - 0.9325)
+    assert FUNCTIONS["verdict"](source, 0, "bank-support", identifier, 1, "headroom") == pytest.approx((100 - 0.71 * 1.6) / 100)
+    assert FUNCTIONS["per_class"](source, 0, identifier, "lost_card", "support") == 3080 // 6
+    assert FUNCTIONS["load"](source, "always-on", "per_day") == 100_000
+    assert FUNCTIONS["saving"](source, 0, identifier, "always-on", 0) == 0.0
+    assert FUNCTIONS["cost"](source, 0, identifier, "always-on", "yearly") == pytest.approx(0.0208 * 8760)
+    assert FUNCTIONS["split_rows"](source, 0, "test") == 3080
+
+
+def _words(lang: str) -> set[str]:
+    """Digit groups that fixed texts may hold: ``95%``, ``p50``, ``1,000``."""
+    documents = [*(ROOT / "locale").glob(f"{lang}.yaml"), *(ROOT / "scenarios").glob("*.yaml")]
+    found: set[str] = set()
+    for path in documents:
+        found |= set(re.findall(r"\d[\d.,]*", path.read_text("utf-8")))
+    return {f.strip(".,") for f in found}
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_no_number_stands_outside_a_data_element(run: Path, lang: str) -> None:
+    _, page, _ = _page(run, lang)
+    allowed = _words(lang) | set(re.findall(r"\d[\d.]*", imbik.__version__))
+    for text, stack in page.texts:
+        tags = [tag for tag, _ in stack]
+        marked = any({"data-user", "data-published", "data-brief-roi", "data-architectures"} & set(a) for _, a in stack)
+        if {"data", "code", "svg"} & set(tags) or marked or tags[-1] in ("output", "title", "h1"):
+            continue
+        assert {n.strip(".,") for n in re.findall(r"\d[\d.,]*", text)} <= allowed, text
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_published_numbers_are_those_of_the_file(run: Path, lang: str) -> None:
+    _, page, _ = _page(run, lang)
+    texts = [t for t, stack in page.texts if any("data-brief-roi" in a for _, a in stack) and stack[-1][0] == "td"]
+    numbers = [shown(t, lang)[0] for t in texts if re.search(r"\d", t) and "T4" not in t]
+    expected = [v for c in brief_costs() for v in (c.monthly, c.yearly, c.saved, round(c.share * 100))]
+    assert numbers == expected
+    table = [t.strip() for t, stack in page.texts if any("data-published" in a for _, a in stack)]
+    for model in published()["models"]:
+        assert model["name"] in table
+        assert any(shown(t, lang)[0] == model["glue"] for t in table if re.fullmatch(r"[\d.,]+", t))
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_points_of_the_plots_stand_where_their_numbers_say(run: Path, lang: str) -> None:
+    text, page, source = _page(run, lang)
+    results = source.runs[0]
+    assert len(page.points) == 3 * len(results.measurements)
+    for i, svg in enumerate(re.findall(r"<svg.*?</svg>", text, re.S)):
+        groups = re.findall(r'data-id="(.*?)" data-x="(.*?)" data-y="(.*?)">(.*?)</g>', svg, re.S)
+        places = []
+        for identifier, x, y, body in groups:
+            m = results.get(identifier)
+            assert m is not None
+            cost = source.cost(0, identifier, "always-on")
+            assert float(x) == (m.latency_ms["p50"], m.bytes / 1e6, cost and cost.per_million)[i]
+            assert float(y) == m.quality["value"]
+            mark = re.search(r'class="mark" (?:cx|x)="(.*?)" (?:cy|y)="(.*?)"', body)
+            assert mark
+            shift = 5.0 if "<rect" in body else 0.0  # a square is placed by its corner
+            places.append((float(x), float(mark.group(1)) + shift, float(y), float(mark.group(2)) + shift))
+        assert [p[1] for p in sorted(places)] == sorted(p[1] for p in places)
+        assert [p[3] for p in sorted(places, key=lambda p: -p[2])] == sorted(p[3] for p in places)
+        for value, label in re.findall(r'data-tick="(.*?)">(.*?)<', svg):
+            scale = 100 if "%" in label else 1
+            assert shown(label, lang)[0] == pytest.approx(float(value) * scale)
+
+
+def test_sliders_start_from_the_figures_of_the_page(run: Path) -> None:
+    _, page, source = _page(run, "en")
+    data = json.loads(next(s for s in page.scripts if s.startswith('{"baseline"')))
+    for mode, entry in data["modes"].items():
+        for row in entry["rows"]:
+            cost = source.cost(0, row["id"], mode)
+            assert cost is not None
+            option = next(o for o in row["options"] if o["instance"] == cost.instance)
+            assert option["rates"] == list(cost.rates)
+            assert option["per_million"] == cost.per_million
+            if mode == "always-on":
+                assert option["yearly"] * cost.count == cost.yearly
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_the_page_stands_alone(run: Path, lang: str) -> None:
+    text, page, _ = _page(run, lang)
+    assert len(text.encode()) < 3_000_000
+    assert all(r.startswith("#") or r == "data:," for r in page.references)
+    assert not re.search(r"https?://|@import|url\(", text.replace("http://www.w3.org", ""))
+    assert len(page.ids) == len(set(page.ids))
+    assert {r[1:] for r in page.references if r.startswith("#")} <= set(page.ids)
+    assert f'<html lang="{lang}">' in text
+    assert "{" not in "".join(t for t, _ in page.texts)
+    assert page.stack == []
+
+
+def test_user_texts_are_escaped(run: Path) -> None:
+    text, page, _ = _page(run, "en")
+    assert "My card is &lt;lost&gt; &amp; I&#39;m angry" in text
+    assert "My card is <lost> & I'm angry" in "".join(t for t, _ in page.texts)
+
+
+def test_turkish_casing_is_left_to_the_text() -> None:
+    assert "text-transform" not in (ROOT / "templates" / "report.css").read_text("utf-8")
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_markdown_has_the_same_figures(run: Path, lang: str) -> None:
+    out = run.with_name("report.md")
+    write_report(load_results(run), out, lang=lang)
+    text = out.read_text("utf-8")
+    assert "<" not in text.replace("<lost>", "")
+    assert re.search(r"\*\*`layers-1\+int8/onnx`\*\* \| 13[.,]870[.,]000 \| 14[.,]6 MB \| %?92[.,]2", text)
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            assert line.count("|") in (7, 12)
+
+
+def test_what_was_not_measured_is_left_open(tmp_path: Path) -> None:
+    run = plausible.results()
+    bare = replace(run.measurements[5], id="bare/onnx", name="bare", latency_ms={}, throughput={}, quality={}, dev_quality={},
+                   retention=None, per_class=None, peak_rss_bytes=None, cold_start_s=None, cpu_s_per_1000=None, bytes=None,
+                   params=None, parity=None, calibration=None, architecture={})  # fmt: skip
+    changed = replace(run, measurements=(*run.measurements, bare))
+    for name in ("r.html", "r.md"):
+        write_report(changed, tmp_path / name)
+        assert "bare/onnx" in (tmp_path / name).read_text("utf-8")
+
+
+def test_nothing_meets_the_limits_is_said(tmp_path: Path) -> None:
+    run = plausible.results()
+    choice = imbik.results.choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10)
+    for lang, words in (("en", "Nothing meets the limits"), ("tr", "Hiçbir aday sınırları karşılamıyor")):
+        write_report(replace(run, choice=choice), tmp_path / "r.html", lang=lang)
+        assert words in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_several_runs_side_by_side(tmp_path: Path) -> None:
+    one = plausible.results()
+    slow = tuple(replace(m, latency_ms={k: v * 4 for k, v in m.latency_ms.items()}) for m in one.measurements)
+    other = replace(one, measurements=slow, environment={"cpu": "Small CPU"})
+    paths = [tmp_path / name / "results.json" for name in ("server", "board")]
+    for path, run in zip(paths, (one, other), strict=True):
+        path.parent.mkdir()
+        write_results(path, run)
+    write_report([load_results(p) for p in paths], tmp_path / "r.html")
+    page = Reader((tmp_path / "r.html").read_text("utf-8"))
+    documents = [json.loads(p.read_text("utf-8")) for p in paths]
+    paths_shown = [f for f in page.figures if "data-path" in f]
+    assert {f["data-path"][:10] for f in paths_shown} == {"results[0]", "results[1]"}
+    assert all(float(f["value"]) == lookup(documents, f["data-path"]) for f in paths_shown)
+    assert {"run-0", "run-1", "runs"} <= set(page.ids)
+
+
+def test_languages_have_the_same_texts() -> None:
+    def flat(node: Any, prefix: str = "") -> dict[str, str]:
+        if not isinstance(node, dict):
+            return {prefix: str(node)}
+        return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}.{key}").items()}
+
+    english, turkish = (flat(yaml.safe_load((ROOT / "locale" / f"{x}.yaml").read_text("utf-8"))) for x in ("en", "tr"))
+    assert set(english) == set(turkish)
+    for key, text in english.items():
+        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", turkish[key])), key
+
+
+@pytest.fixture
+def cli() -> Any:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    command.register(app)
+    return lambda *arguments: CliRunner().invoke(app, ["report", *map(str, arguments)])
+
+
+def test_command(cli: Any, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    assert cli(run, "--out", out, "--lang", "tr", "--requests-per-day", "5000000").exit_code == 0
+    assert "5.000.000" in out.read_text("utf-8")
+    empty = tmp_path / "empty.json"
+    write_results(empty, plausible.results(measurements=(), baseline=None, choice=None, pareto=()))
+    for arguments, message in (
+        ([run, "--out", out, "--lang", "de"], "no such language"),
+        ([run, "--out", tmp_path / "nowhere" / "r.html"], "no such folder"),
+        ([run, "--out", out, "--scenario", "moon"], "no such scenario"),
+        ([run, "--out", out, "--requests-per-day", "-1"], "must be above zero"),
+        ([empty, "--out", out], "no candidate was measured"),
+        ([run, "--out", out, "--architectures", run], "not an architecture comparison"),
+        ([run, "--out", out, "--architectures", "nowhere.json"], "no such file"),
+    ):
+        failed = cli(*arguments)
+        assert isinstance(failed.exception, UserError), (arguments, failed.output)
+        assert message in str(failed.exception)
