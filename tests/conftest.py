@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 def few_cold_starts():
     """One cold start instead of three: importing PyTorch again and again is most of a tiny run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imbik.measure.COLD_STARTS", 1)
+        patch.setattr(importlib.import_module("imbik.measure"), "COLD_STARTS", 1)
         yield
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imbik.errors import UserError
 from imbik.onnx_fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
-from imbik.onnx_graph import Graph, fold_constants, matmul_counts
+from imbik.onnx_graph import Graph, fold_constants, matmul_counts, merge_equal
 from imbik.onnx_int8 import lower_products, lower_tables
 from imbik.onnx_trace import OPSET, input_names, trace
 from imbik.types import Checkpoint, Step
@@ -54,7 +54,12 @@ def build_graph(checkpoint: Checkpoint, preset: Mapping[str, Any]) -> tuple[onnx
             expected="dynamic",
         )
     names = input_names(checkpoint.model, checkpoint.tokenizer)
-    graph, record = _float_graph(checkpoint, names)
+    training = checkpoint.model.training
+    checkpoint.model.eval()
+    try:
+        graph, record = _float_graph(checkpoint, names)
+    finally:
+        checkpoint.model.train(training)
     quantisation = None
     if settings is not None:
         bits = int(preset["weight_bits"])
@@ -100,6 +105,7 @@ def _rewrite(model: Any, names: Sequence[str], *, fused: bool) -> tuple[Graph, d
     saved = keep_first_token(graph)
     graph = fuse_pointwise(graph)
     merged = merge_projections(graph)
+    merge_equal(graph)  # layers that share their weights share the merged ones
     return graph, {
         "fused": fused,
         "attentions": attentions,

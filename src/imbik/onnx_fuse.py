@@ -106,7 +106,8 @@ def _picks_first(graph: Graph, node: onnx.NodeProto) -> bool:
 def _cone(graph: Graph, pick: onnx.NodeProto) -> list[onnx.NodeProto]:
     """The nodes before ``pick`` whose result is needed for the first token only, last first."""
     inside, cone, wanted = {id(pick)}, [], {pick.input[0]}
-    graph._sort()
+    graph.drop_unused()
+    graph.sort()
     for node in reversed(graph.nodes):
         if node.output[0] not in wanted or node.output[0] in graph.outputs or not _tokenwise(graph, node):
             continue

@@ -27,12 +27,15 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         self.constants: dict[str, NDArray[Any]] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         self.outputs = {value.name for value in model.graph.output}
+        self._taken = set(self.constants) | {name for node in self.nodes for name in (*node.input, *node.output, node.name)}
         self._made = 0
 
     def name(self, stem: str) -> str:
         """A tensor name that nothing else uses."""
-        self._made += 1
-        return f"imbik.{stem}.{self._made}"
+        while (name := f"imbik.{stem}.{self._made}") in self._taken:
+            self._made += 1
+        self._taken.add(name)
+        return name
 
     def constant(self, stem: str, value: NDArray[Any]) -> str:
         """Store a constant; returns its name."""
@@ -48,8 +51,8 @@ class Graph:
         return None
 
     def producers(self) -> dict[str, onnx.NodeProto]:
-        """Tensor -> the node that makes it."""
-        return {output: node for node in self.nodes for output in node.output}
+        """Tensor -> the node that makes it (an empty name stands for an optional output that is not there)."""
+        return {output: node for node in self.nodes for output in node.output if output}
 
     def consumers(self, tensor: str) -> list[onnx.NodeProto]:
         """The nodes that read a tensor."""
@@ -71,8 +74,8 @@ class Graph:
 
     def finish(self) -> onnx.ModelProto:
         """Write nodes and constants back, without anything that no output needs."""
-        self._drop_unused()
-        self._sort()
+        self.drop_unused()
+        self.sort()
         graph = self.model.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
@@ -85,7 +88,8 @@ class Graph:
         _require_domain(self.model, MICROSOFT, any(node.domain == MICROSOFT for node in self.nodes))
         return self.model
 
-    def _drop_unused(self) -> None:
+    def drop_unused(self) -> None:
+        """Forget nodes and constants that no output needs."""
         producers, needed, kept = self.producers(), list(self.outputs), set()
         while needed:
             node = producers.get(needed.pop())
@@ -97,7 +101,7 @@ class Graph:
         used = {name for node in self.nodes for name in node.input} | self.outputs
         self.constants = {name: value for name, value in self.constants.items() if name in used}
 
-    def _sort(self) -> None:
+    def sort(self) -> None:
         """Execution order: a node stands after all that it reads (surgery may have put it too early)."""
         producers, done, order = self.producers(), set[int](), list[onnx.NodeProto]()
         for root in self.nodes:
@@ -107,6 +111,8 @@ class Graph:
                 before = [producers[name] for name in node.input if name in producers]
                 waiting = [other for other in before if id(other) not in done]
                 if waiting:
+                    if len(stack) > len(self.nodes) ** 2:
+                        raise ValueError(f"the graph has a cycle through {node.name or node.op_type}")
                     stack.extend(waiting)
                     continue
                 stack.pop()
@@ -152,10 +158,11 @@ def fold_constants(graph: Graph) -> None:
         if node.op_type == "Identity" and node.input[0] in graph.constants and node.output[0] not in graph.outputs:
             graph.rename(node.output[0], node.input[0])
             graph.nodes.remove(node)
-    _merge_equal(graph)
+    merge_equal(graph)
 
 
-def _merge_equal(graph: Graph) -> None:
+def merge_equal(graph: Graph) -> None:
+    """Equal constants are stored once."""
     first: dict[tuple[str, tuple[int, ...], str], str] = {}
     for name, value in list(graph.constants.items()):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()

@@ -133,13 +133,13 @@ def trace(model: Any, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:
     AttentionInterface.register(_NAME, _attend)
     AttentionMaskInterface.register(_NAME, _padding_mask)
     with _attention(model, _NAME if fused else "eager"):
-        graph = _export(_Logits(model, names).eval(), model, names)
+        graph = _export(_Logits(model, names).eval(), model, names, fused)
     if fused and not any(node.domain == DOMAIN for node in graph.graph.node):
         raise NotFusible("the model does not use transformers' attention interface")
     return graph
 
 
-def _export(wrapper: nn.Module, model: Any, names: Sequence[str]) -> onnx.ModelProto:
+def _export(wrapper: nn.Module, model: Any, names: Sequence[str], fused: bool) -> onnx.ModelProto:
     vocabulary = int(model.config.vocab_size)
     ids = torch.randint(min(5, vocabulary - 1), vocabulary, (2, 9), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
@@ -157,7 +157,7 @@ def _export(wrapper: nn.Module, model: Any, names: Sequence[str]) -> onnx.ModelP
             output_names=["logits"],
             dynamic_axes={**axes, "logits": {0: "batch"}},
             opset_version=OPSET,
-            custom_opsets={DOMAIN: 1},
+            custom_opsets={DOMAIN: 1} if fused else None,
             do_constant_folding=True,
             dynamo=False,
         )
