@@ -105,6 +105,7 @@ def measure(
     with ExitStack() as stack, (progress or Silent()).track("measure", total) as bar:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imbik-")))
         subjects = _start(candidates, data, threads, stack, failures, bar)
+        _say_failures(failures, baseline)
         _run(subjects, data, folder, failures, bar, rounds, deadline)
         _say_failures(failures, baseline)
         logits = {subject.candidate.id: subject.logits for subject in subjects}
@@ -123,7 +124,7 @@ def _check(candidates: Sequence[Candidate], baseline: str | None) -> None:
 
 def _say_failures(failures: Sequence[Mapping[str, str]], baseline: str | None) -> None:
     for failure in failures:
-        _log.warning("%s could not be measured: %s", failure["id"], failure["error"])
+        _log.info("%s could not be measured: %s", failure["id"], failure["error"])
         if failure["id"] == baseline:
             raise UserError("the baseline cannot be run", where=baseline, found=failure["error"])
 
@@ -171,7 +172,7 @@ def _run(
     """Time and predict. A candidate that dies on the way is dropped and the others are timed again without it."""
     rows = folder / "sample.jsonl"
     count = write_sample(rows, data.test)
-    while True:
+    while subjects:
         try:
             timings = time_candidates([s.process for s in subjects], rows, count, bar, rounds=rounds, deadline=deadline)
             for subject, timing in zip(subjects, timings, strict=True):
