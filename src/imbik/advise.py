@@ -122,22 +122,28 @@ def score(verdicts: Sequence[Verdict]) -> float:
     return sum(v.weight for v in verdicts if v.meets) / total if total else 1.0
 
 
+def reading_of(name: str, m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results]) -> Reading:
+    """The quantity where it counts: on the target device if the scenario has one and the quantity depends on the machine (empty
+    without a profile of it), else as this run measured it."""
+    baseline = results.get(results.baseline)
+    if not (scenario.about.get("target") and QUANTITIES[name].kind == "machine"):
+        return read(name, m, baseline, scenario.volume)
+    there = next((d for run in devices if (d := run.get(m.id)) is not None), None)
+    return read(name, there, baseline, scenario.volume) if there else Reading(None)
+
+
 def verdicts_of(m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results] = ()) -> tuple[Verdict, ...]:
     """Every requirement of ``scenario`` judged for ``m``; where the scenario names a target device, what
     depends on the machine is taken from ``devices`` (matched by id) and is *not measured* without them."""
-    baseline = results.get(results.baseline)
     target = scenario.about.get("target")
-    there = next((d for run in devices if (d := run.get(m.id)) is not None), None) if target else None
     found = []
     for requirement in scenario.requirements:
         name = requirement["quantity"]
-        kind = QUANTITIES[name].kind
-        reading, origin, hint = read(name, m, baseline, scenario.volume), _ORIGIN[kind], None
+        kind, hint = QUANTITIES[name].kind, None
         if kind == "machine" and target:
-            hint = reading.value
-            reading = read(name, there, baseline, scenario.volume) if there else Reading(None)
-            origin = "device"
-        found.append(judge(requirement, reading, origin, hint))
+            hint = read(name, m, results.get(results.baseline), scenario.volume).value
+        origin = "device" if kind == "machine" and target else _ORIGIN[kind]
+        found.append(judge(requirement, reading_of(name, m, results, scenario, devices), origin, hint))
     return tuple(found)
 
 
@@ -179,11 +185,17 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
             "requirements": verdicts,
             "needs": needs(verdicts, texts, scenario),
         }
-    chosen = _choose(candidates, table, results, scenario)
+    chosen = _choose(candidates, table, results, scenario, devices)
     return Advice(chosen.id, table, reasons(chosen, table, results, scenario, texts), pareto(results.measurements))
 
 
-def _choose(candidates: Sequence[Measurement], table: Mapping[str, Any], results: Results, scenario: Scenario) -> Measurement:
+def _choose(
+    candidates: Sequence[Measurement],
+    table: Mapping[str, Any],
+    results: Results,
+    scenario: Scenario,
+    devices: Sequence[Results],
+) -> Measurement:
     """The candidate of :func:`advise`'s rule."""
     best = min((table[m.id]["overall"] for m in candidates), key=ORDER.index)
     pool = [m for m in candidates if table[m.id]["overall"] == best]
@@ -196,14 +208,15 @@ def _choose(candidates: Sequence[Measurement], table: Mapping[str, Any], results
     if QUANTITIES[preferences[0]["quantity"]].kind != "property":
         pool = [m for m in pool if (parent := slower_than_parent(m, results.measurements)) is None or parent not in pool]
     for preference in preferences:
-        pool = _closest(pool, preference["quantity"], preference.get("within", 0.0), results, scenario)
+        pool = _closest(pool, preference["quantity"], preference.get("within", 0.0), results, scenario, devices)
     return pool[0]
 
 
-def _closest(pool: list[Measurement], name: str, within: float, results: Results, scenario: Scenario) -> list[Measurement]:
+def _closest(
+    pool: list[Measurement], name: str, within: float, results: Results, scenario: Scenario, devices: Sequence[Results]
+) -> list[Measurement]:
     """Those whose quantity is within a share ``within`` of the best; all of them where nobody has it."""
-    baseline = results.get(results.baseline)
-    values = {m.id: read(name, m, baseline, scenario.volume).value for m in pool}
+    values = {m.id: reading_of(name, m, results, scenario, devices).value for m in pool}
     known = [v for v in values.values() if v is not None]
     if not known:
         return pool

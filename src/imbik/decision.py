@@ -110,5 +110,5 @@ def _paths(node: Mapping[str, Any], answers: Mapping[str, str]) -> Iterator[tupl
             yield from _paths(child, {**answers, node["question"]: answer})
         return
     name = "/".join(answers.values())
-    document = {"name": name, "requirements": node["requirements"], "prefer": node["prefer"]}
+    document = {"name": name, "requirements": node["requirements"], "prefer": node["prefer"], "target": node.get("target")}
     yield answers, parse_scenario(document, f"decision.yaml, {name}"), node.get("brief")

@@ -210,7 +210,7 @@ def _numbers(advice: Advice) -> set[float]:
     for verdict in advice.verdicts.values():
         for r in verdict["requirements"]:
             values = (r.value, r.reported, r.low, r.high, r.limit, r.here, None if r.headroom is None else abs(r.headroom))
-            found |= {float(v) for v in values if v is not None}
+            found |= {float(v) * unit for v in values if v is not None for unit in (1, 60, 3600)}  # hours in a smaller unit
     return found
 
 
@@ -241,6 +241,8 @@ class Page:
         shown = float(value) * scale
         if unit in ("share", "signed"):
             scale *= 100
+        if unit == "hours" and 0 < shown < 1:
+            scale *= 60 if shown * 60 >= 1 else 3600
         text = self.texts.money(shown, self.source.prices.currency) if unit == "money" else self._text(shown, unit)
         attributes = dict(trace) | ({"data-scale": f"{scale:g}"} if scale != 1.0 else {})
         return Figure(float(value), text, attributes)

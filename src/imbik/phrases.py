@@ -40,6 +40,10 @@ class Phrases:
         """
         return self.texts[key].format(**values) if values else self.texts[key]
 
+    def maybe(self, key: str, otherwise: str) -> str:
+        """The text at ``key``, or ``otherwise`` where there is none (a task or metric that came later)."""
+        return self.texts.get(key, otherwise)
+
     def number(self, value: float, digits: int = 0) -> str:
         """``value`` with ``digits`` decimals, thousands grouped."""
         text = f"{value:,.{digits}f}"
@@ -59,6 +63,8 @@ class Phrases:
             return self.percent(value)
         if unit == "flag":
             return self("unit.yes" if value else "unit.no")
+        if unit == "hours" and 0 < value < 1:
+            return self.unit(value * 60, "min") if value * 60 >= 1 else self.unit(value * 3600, "s")
         if unit == "number":
             return self.number(value, 0 if float(value).is_integer() else 3)
         return self(f"unit.{unit}", value=self.number(value, decimals(value)))

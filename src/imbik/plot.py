@@ -73,14 +73,22 @@ def plot(points: Sequence[Point], texts: Phrases, *, x_label: str, y_label: str,
     """An SVG of ``points`` (all with x > 0). Each is a group with ``data-id``, ``data-x`` and ``data-y``, reachable by keyboard."""
     scale = _Scale(points)
     parts = [_axes(scale, texts, x_label, y_label, share)]
-    front = sorted((p for p in points if p.kind in ("front", "choice")), key=lambda p: p.x)
-    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in front)
+    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points))
     parts.append(f'<polyline class="frontline" points="{line}"/>')
     boxes = [_Box(scale.x(p.x) - 6, scale.y(p.y) - 6, scale.x(p.x) + 6, scale.y(p.y) + 6) for p in points]
     for p in sorted(points, key=lambda p: ("other", "front", "teacher", "choice").index(p.kind)):
         parts.append(_point(p, scale, boxes))
     head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}">'
     return Markup(head + "".join(parts) + "</svg>")
+
+
+def _outline(points: Sequence[Point]) -> list[Point]:
+    """From left to right those that are better than all to their left: the front in this plot's two numbers."""
+    found: list[Point] = []
+    for p in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not found or p.y > found[-1].y:
+            found.append(p)
+    return found
 
 
 def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool) -> str:

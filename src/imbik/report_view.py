@@ -55,7 +55,7 @@ class Judged:
         self.choice = self.results.choice or choose(self.results.measurements, self.results.baseline)
         self.baseline = self.results.get(self.results.baseline)
         metric = (self.baseline or self.results.measurements[0]).quality.get("metric")
-        self.metric = metric or "quality"
+        self.metric_name = self.texts.maybe(f"metric.{metric or 'quality'}", str(metric))
         self.quality_unit = "share" if metric in ("accuracy", "macro-f1", "micro-f1") else "number"
 
     def say(self, key: str, **values: object) -> str:
@@ -84,7 +84,7 @@ class Judged:
         first = self.say(
             "summary.keeps" if self.choice["meets"] else "summary.closest",
             id=chosen,
-            metric=self.texts(f"metric.{self.metric}"),
+            metric=self.metric_name,
             retention=self.at(chosen, "retention.value", "share"),
             low=self.at(chosen, "retention.low", "share"),
             high=self.at(chosen, "retention.high", "share"),
@@ -150,8 +150,8 @@ class Judged:
                 points,
                 self.texts,
                 x_label=self.texts(f"plot.{key}", currency=currency),
-                y_label=self.texts(f"metric.{self.metric}"),
-                title=self.texts("plot.svg", x=self.texts(f"plot.{key}_short"), y=self.texts(f"metric.{self.metric}")),
+                y_label=self.metric_name,
+                title=self.texts("plot.svg", x=self.texts(f"plot.{key}_short"), y=self.metric_name),
                 share=self.quality_unit == "share",
             )
             found.append({"key": key, "svg": svg})
@@ -166,7 +166,8 @@ class Judged:
         y = m.quality.get("value")
         if not x or y is None:
             return None
-        label = m.name if m.engine != "pytorch" else m.id
+        several = len([1 for other in self.results.measurements if other.name == m.name]) > 1
+        label = m.id if several else m.name
         return Point(m.id, label, x, y, m.quality.get("low"), m.quality.get("high"), self.kind(m))
 
     def scenarios(self) -> list[dict[str, Any]]:
@@ -185,7 +186,8 @@ class Judged:
             for index, r in enumerate(verdict["requirements"]):
                 arguments = (name, identifier, index)
                 shown = self.of("verdict", *arguments, "value", unit=_unit(r.quantity, self.quality_unit))
-                margin = self.of("verdict", *arguments, "headroom", unit="signed")
+                flag = QUANTITIES[r.quantity].unit == "flag"
+                margin = Absent() if flag else self.of("verdict", *arguments, "headroom", unit="signed")
                 cells.append({"value": shown, "margin": margin, "status": r.status, "origin": r.origin})
             rows.append({"id": identifier, "overall": verdict["overall"], "cells": cells, "needs": verdict["needs"]})
         return {
@@ -231,7 +233,7 @@ class Judged:
             "asked": [requirement_text(r, texts) for r in verdict["requirements"]],
             "brief": leaf.brief,
             "quality": self.at(chosen, "quality.value", "quality"),
-            "p50": self.at(chosen, "latency_ms.p50", "ms"),
+            "p50": None if leaf.scenario.about["target"] else self.at(chosen, "latency_ms.p50", "ms"),  # this machine's
             "size": self.at(chosen, "bytes", "mb", 1e-6),
             "reasons": leaf.advice.reasons,
         }

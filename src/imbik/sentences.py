@@ -105,6 +105,8 @@ def _rule(scenario: Scenario, texts: Phrases) -> str:
     for p in scenario.about.get("prefer") or []:
         name = texts(f"quantity.{p['quantity']}")
         best = texts(f"better.{QUANTITIES[p['quantity']].better}", quantity=name)
+        if QUANTITIES[p["quantity"]].kind == "proxy":
+            best = texts("sentence.in_brackets", text=best, more=texts("origin.proxy"))
         if p.get("within"):
             share = texts.percent(p["within"], 1 if p["within"] < 0.01 else 0)
             best = texts("sentence.in_brackets", text=best, more=texts("sentence.within", share=share))
