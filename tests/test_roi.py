@@ -212,6 +212,9 @@ def test_service_times_have_the_measured_percentiles() -> None:
     more = service_times({"p10": 1.9, "p50": 2.0, "p95": 5.0, "p99": 9.0}, 0.5)
     assert more is not None
     assert np.quantile(more, [0.1, 0.5]) * 1e3 == pytest.approx([0.95, 1.0], rel=0.01)
+    mean = service_times({"p50": 2.0, "p95": 5.0, "mean": 2.5})
+    assert mean is not None
+    assert mean.mean() == pytest.approx(0.0025)
     assert service_times({"p50": 2.0}) is None
 
 
@@ -224,7 +227,7 @@ def test_highest_rate_keeps_both_limits() -> None:
     assert highest_rate(times, 2, 0.004, 0.8) == 0.0
 
 
-def simulate(times: np.ndarray, workers: int, rate: float, n: int = 150_000, seed: int = 0) -> float:
+def simulate(times: np.ndarray, workers: int, rate: float, n: int = 120_000, seed: int = 0) -> float:
     """p95 of response time of a simulated queue: random arrivals, ``workers`` servers, service times drawn from ``times``."""
     random = np.random.default_rng(seed)
     arrivals, service = np.cumsum(random.exponential(1 / rate, n)), random.choice(times, n)
@@ -235,6 +238,25 @@ def simulate(times: np.ndarray, workers: int, rate: float, n: int = 150_000, see
         heapq.heappush(free, start + service[i])
         response[i] = start + service[i] - arrivals[i]
     return float(np.quantile(response[n // 10 :], 0.95))
+
+
+MEASURED = json.loads((Path(__file__).parent / "reference" / "service_times.json").read_text("utf-8"))["milliseconds"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_p95_estimate_against_a_simulation_with_measured_service_times(name: str, workers: int) -> None:
+    measured = np.array(MEASURED[name])
+    latency = {f"p{q}": float(np.percentile(measured, q)) for q in (50, 95, 99)}
+    percentiles = service_times(latency)
+    with_mean = service_times({**latency, "mean": float(measured.mean())})
+    assert percentiles is not None
+    assert with_mean is not None
+    for busy in (0.3, 0.6, 0.8):
+        rate = busy * workers / (measured.mean() / 1e3)
+        simulated = np.mean([simulate(measured / 1e3, workers, rate, seed=seed) for seed in range(3)])
+        assert response_quantile(percentiles, workers, rate) == pytest.approx(simulated, rel=0.15)
+        assert response_quantile(with_mean, workers, rate) == pytest.approx(simulated, rel=0.10)
 
 
 @pytest.fixture

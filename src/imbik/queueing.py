@@ -32,8 +32,9 @@ def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | Non
     """``(2000,)`` equally likely service times in seconds that have the measured percentiles (milliseconds).
 
     ``latency`` holds ``p50`` and ``p95`` at least; ``p99`` and any other ``pNN`` make it closer. Between the
-    percentiles, and beyond the outer ones, the logarithm of the time is linear in the normal quantile
-    (piecewise log-normal). None when p50 or p95 is missing.
+    percentiles, and beyond the outer ones, the logarithm of the time is linear in the normal quantile (piecewise
+    log-normal). Where ``mean`` is there too, all times are scaled to it: how busy a worker is follows the mean.
+    None when p50 or p95 is missing.
     """
     if not latency.get("p50") or not latency.get("p95"):
         return None
@@ -47,8 +48,10 @@ def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | Non
     before = logs[0] + slopes[0] * (wanted - z[0])
     beyond = logs[-1] + slopes[-1] * (wanted - z[-1])
     found = np.where(wanted < z[0], before, np.where(wanted > z[-1], beyond, inside))
-    times: Array = np.exp(found) * 1e-3 * scale
-    return times
+    times: Array = np.exp(found) * 1e-3
+    if latency.get("mean"):
+        times *= float(latency["mean"]) * 1e-3 / times.mean()
+    return times * scale
 
 
 def erlang_c(workers: int, load: float) -> float:

@@ -146,7 +146,7 @@ def _rates(
 
 
 def _key(m: Measurement) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted((k, float(v)) for k, v in m.latency_ms.items() if k.startswith("p") and v))
+    return tuple(sorted((k, float(v)) for k, v in m.latency_ms.items() if (k.startswith("p") or k == "mean") and v))
 
 
 def _always_on(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost:

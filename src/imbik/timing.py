@@ -48,8 +48,8 @@ class Timing:
     def latency(self) -> dict[str, Any]:
         """``latency_ms`` of a measurement."""
         p50, p95, p99 = (float(np.percentile(self.ms, q)) for q in (50, 95, 99))
-        mean = statistics.fmean(self.tokens)
-        return {"p50": p50, "p95": p95, "p99": p99, "batch": 1, "tokens": mean, "requests": len(self.ms)}
+        tokens, mean = statistics.fmean(self.tokens), statistics.fmean(self.ms)
+        return {"p50": p50, "p95": p95, "p99": p99, "mean": mean, "batch": 1, "tokens": tokens, "requests": len(self.ms)}
 
     def throughput(self) -> dict[str, Any]:
         """``throughput`` of a measurement: the median of the rounds."""
