@@ -6,6 +6,7 @@
 each model tries a grid on a split of the first training part, and the best settings go to the ten splits.
 """
 
+# ruff: noqa: B905 (SMURFF needs Python 3.9, whose zip has no strict)
 from __future__ import annotations
 
 import argparse
@@ -41,20 +42,20 @@ def surprise(name, settings, train, test):
     start = time.perf_counter()
     model.fit(data)
     seconds = time.perf_counter() - start
-    return np.array([model.predict(u, i).est for u, i in zip(test[0], test[1], strict=False)]), seconds
+    return np.array([model.predict(u, i).est for u, i in zip(test[0], test[1])]), seconds
 
 
 def cornac(name, settings, train, test):
     from cornac import models
     from cornac.data import Dataset
 
-    data = Dataset.from_uir(list(zip(train[0].tolist(), train[1].tolist(), train[2].tolist(), strict=False)))
+    data = Dataset.from_uir(list(zip(train[0].tolist(), train[1].tolist(), train[2].tolist())))
     model = getattr(models, name)(**settings, seed=0, verbose=False)
     start = time.perf_counter()
     model.fit(data)
     seconds = time.perf_counter() - start
     mean = float(train[2].mean())
-    known = [(data.uid_map.get(u, -1), data.iid_map.get(i, -1)) for u, i in zip(test[0].tolist(), test[1].tolist(), strict=False)]
+    known = [(data.uid_map.get(u, -1), data.iid_map.get(i, -1)) for u, i in zip(test[0].tolist(), test[1].tolist())]
     return np.array([float(model.rate(u, i)) if u >= 0 and i >= 0 else mean for u, i in known]), seconds
 
 
@@ -92,7 +93,7 @@ def smurff(name, settings, train, test):
     predictions = session.run()
     seconds = time.perf_counter() - start
     found = {tuple(p.coords): p.pred_avg + mean for p in predictions}
-    return np.array([found[(int(u), int(i))] for u, i in zip(test[0], test[1], strict=False)]), seconds
+    return np.array([found[(int(u), int(i))] for u, i in zip(test[0], test[1])]), seconds
 
 
 def measure(run, name, settings, train, test):
@@ -109,7 +110,7 @@ def tuned(run, name, grid, train):
     held = np.zeros(len(train[0]), bool)
     held[np.random.default_rng(99).permutation(len(held))[: len(held) // 10]] = True
     parts = [p[~held] for p in train], [p[held] for p in train]
-    options = [dict(zip(grid, values, strict=False)) for values in itertools.product(*grid.values())]
+    options = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
     scored = [(measure(run, name, option, *parts)["rmse"], number) for number, option in enumerate(options)]
     for score, number in scored:
         print(f"  {score:.4f} {options[number]}", file=sys.stderr)

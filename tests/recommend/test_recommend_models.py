@@ -102,7 +102,7 @@ def test_cold_users_and_items_follow_the_rules(ratings: Ratings) -> None:
     expected = model.facts_["mean"] + model.arrays_["items"][1, 0]
     assert user == pytest.approx(np.clip(expected, *train.range), abs=1e-5)
     assert model.predict([cold_user], [cold_item])[0] == pytest.approx(model.facts_["mean"], abs=1e-5)
-    with pytest.raises(UserError, match="unknown user.*'nobody'"):
+    with pytest.raises(UserError, match=r"unknown user.*'nobody'"):
         model.predict(["nobody"], [cold_item])
     assert model.predict(["nobody"], [ratings.item_ids[1]], cold=True)[0] == pytest.approx(user, abs=1e-5)
     for name in EXPLICIT:

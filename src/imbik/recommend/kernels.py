@@ -44,10 +44,24 @@ def padded(rows: Array) -> Array:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def workspace(dims: int, width: int) -> Any:
-    """Scratch of one thread: gathered rows, their outer products, A and b; sizes fit the tiles."""
+    """Scratch of one thread: gathered rows, A and b of a block in float32, and in float64; sizes fit the tiles."""
     height = -(-dims // 8) * 8
-    block, partial = np.zeros((BLOCK, width), np.float32), np.zeros((height, width), np.float32)
-    return block, partial, np.zeros((height, width)), np.zeros(width)
+    block, part, part_vector = (np.zeros((BLOCK, width), np.float32), np.zeros((height, width), np.float32), np.zeros(width, np.float32))
+    return block, part, part_vector, np.zeros((height, width)), np.zeros(width)
+
+
+@njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+def flush(work: Any, count: int) -> None:
+    """Add the outer products of the block's first `count` rows, and its vector, to A and b; clear the float32 parts."""
+    block, part, part_vector, matrix, vector = work
+    outer_products(block, count, part)
+    for i in range(part.shape[0]):
+        for j in range(part.shape[1]):
+            matrix[i, j] += part[i, j]
+            part[i, j] = 0.0
+    for j in range(len(vector)):
+        vector[j] += part_vector[j]
+        part_vector[j] = 0.0
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
@@ -74,19 +88,15 @@ def _normal_equations(row: int, side: Any, other: Any, prior: Any, work: Any) ->
     """Fill work's A (upper triangle) and b for one row."""
     indptr = side[0]
     precision, shift, scale, by_count = prior
-    block, partial, matrix, vector = work
+    block, _, part_vector, matrix, vector = work
     dims, width = precision.shape[0], matrix.shape[1]
     matrix[:] = 0.0
     vector[:] = 0.0
     start, stop = indptr[row], indptr[row + 1]
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
-        partial[:] = 0.0
-        _gather(side, first, last, other, block, matrix, vector)
-        outer_products(block, last - first, partial)
-        for i in range(dims):
-            for j in range(width):
-                matrix[i, j] += partial[i, j]
+        _gather(side, first, last, other, block, matrix, part_vector)
+        flush(work, last - first)
     ridge = max(stop - start, 1) if by_count else 1.0
     for i in range(dims):
         vector[i] = scale * vector[i] + ridge * shift[i]
@@ -141,7 +151,7 @@ def gaussian_rows(
     failed = 0
     for chunk in prange(len(borders) - 1):
         work = workspace(dims, width)
-        matrix, vector = work[2], work[3]
+        matrix, vector = work[3], work[4]
         column, diagonal = np.zeros(dims), np.zeros(dims)
         quiet = np.zeros(0, np.float32)
         bad = 0
@@ -180,7 +190,7 @@ def nonnegative_rows(borders: Array, side: Any, other: Any, prior: Any, steps: i
     dims, width = prior[0].shape[0], other[0].shape[1]
     for chunk in prange(len(borders) - 1):
         work, x = workspace(dims, width), np.zeros(dims)
-        matrix, vector = work[2], work[3]
+        matrix, vector = work[3], work[4]
         for row in range(borders[chunk], borders[chunk + 1]):
             _normal_equations(row, side, other, prior, work)
             for d in range(dims):

@@ -7,28 +7,29 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from imbik.recommend.kernels import BLOCK, FAST, solve, workspace
-from imbik.recommend.kernels_tile import cholesky, outer_products
+from imbik.recommend.kernels import BLOCK, FAST, flush, solve, workspace
+from imbik.recommend.kernels_tile import cholesky
 from imbik.recommend.ratings import Array
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _random(counter: int) -> Any:
-    """SplitMix64 of a counter: random access, so that a draw depends on its place and not on the thread."""
+def _draw(counter: int, count: int) -> Any:
+    """One of 0..count - 1 by SplitMix64 of a counter: a draw depends on its place and not on the thread."""
     z = np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (z ^ (z >> np.uint64(31))) >> np.uint64(1)
+    return np.int64(((z ^ (z >> np.uint64(31))) >> np.uint64(32)) * np.uint64(count) >> np.uint64(32))
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
 def _event(x: Array, z: Array, offset: float, happened: float, weight: float, copy: Array, vector: Array) -> None:
-    """One term of the Newton system at x: curvature w s (1 - s) z z', target w (y - s) + curvature x.z."""
+    """One term of the Newton system at x (padded like z): curvature w s (1 - s) z z', target w (y - s) + curvature x.z."""
     dot = np.float32(0.0)
-    for d in range(len(x)):
+    for d in range(len(z)):
         dot += x[d] * z[d]
-    chance = 1.0 / (1.0 + np.exp(-(dot + offset)))
-    curvature = weight * chance * (1.0 - chance)
+    one = np.float32(1.0)
+    chance = one / (one + np.exp(-(dot + offset)))
+    curvature = weight * chance * (one - chance)
     target = weight * (happened - chance) + curvature * dot
     root = np.sqrt(curvature)
     for d in range(len(z)):
@@ -49,30 +50,25 @@ def logistic_rows(borders: Array, side: Any, other: Any, sampling: Any, ridge: A
     dims, width = rows.shape[1], design.shape[1]
     failed = 0
     for chunk in prange(len(borders) - 1):
-        block, partial, matrix, vector = workspace(dims, width)
-        quiet = np.zeros(0, np.float32)
+        work, quiet, x = workspace(dims, width), np.zeros(0, np.float32), np.zeros(width, np.float32)
+        block, part_vector, matrix, vector = work[0], work[2], work[3], work[4]
         bad = 0
         for row in range(borders[chunk], borders[chunk + 1]):
             start, events = indptr[row], indptr[row + 1] - indptr[row]
             total = events + events * per_event + per_row
             matrix[:] = 0.0
             vector[:] = 0.0
-            x = rows[row]
+            x[:dims] = rows[row]
             for first in range(0, total, BLOCK):
                 count = min(BLOCK, total - first)
                 for q in range(count):
                     if first + q < events:
                         column = indices[start + first + q]
-                        _event(x, design[column], offset[column], 1.0, values[start + first + q], block[q], vector)
+                        _event(x, design[column], offset[column], np.float32(1.0), values[start + first + q], block[q], part_vector)
                         continue
-                    draw = _random(seed + (start + row) * (per_event + per_row + 1) + first + q) % len(pool)
-                    column = pool[draw]
-                    _event(x, design[column], offset[column], 0.0, weight, block[q], vector)
-                partial[:] = 0.0
-                outer_products(block, count, partial)
-                for i in range(dims):
-                    for j in range(width):
-                        matrix[i, j] += partial[i, j]
+                    column = pool[_draw(seed + (start + row) * (per_event + per_row + 1) + first + q, len(pool))]
+                    _event(x, design[column], offset[column], np.float32(0.0), weight, block[q], part_vector)
+                flush(work, count)
             for d in range(dims):
                 matrix[d, d] += ridge[d]
             if not cholesky(matrix, dims):
@@ -80,7 +76,7 @@ def logistic_rows(borders: Array, side: Any, other: Any, sampling: Any, ridge: A
                 continue
             solve(matrix, vector, quiet, dims)
             for d in range(dims):
-                x[d] += step * (vector[d] - x[d])
+                rows[row, d] += step * (vector[d] - x[d])
         failed += bad
     return failed
 

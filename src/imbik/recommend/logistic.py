@@ -38,10 +38,10 @@ class LogisticPMF(FactorModel):
     rank: int = 32
     biases: bool = True
     alpha: float = 1.0
-    ridge: float = 3.0
-    bias_ridge: float = 1.0
+    ridge: float = 4.0
+    bias_ridge: float = 3.0
     negatives: int = 10
-    epochs: int = 15
+    epochs: int = 10
     seed: int = 0
     threads: int = 0
 
@@ -64,7 +64,7 @@ class LogisticPMF(FactorModel):
             for epoch in range(self.epochs):
                 step = 1.0 if epoch < self.epochs // 2 else 0.5  # later steps average over the samples
                 for k in (0, 1):
-                    sampling = (pools[k], *draws[k], 1.0, int(rng.integers(2**62)))
+                    sampling = (pools[k], *draws[k], np.float32(1.0), int(rng.integers(2**62)))
                     data = (sides[k].indptr, sides[k].indices, weights[k])
                     self._step(borders[k], data, rows[1 - k], sampling, ridge, step, rows[k])
                 report(epoch + 1, self.epochs, self._loss(ratings, rows, rng))

@@ -1,0 +1,90 @@
+"""1, 3 and 10 million synthetic ratings of 100,000 users and 20,000 items: seconds and peak memory, one process each.
+
+    python benchmarks/bench_recommend_scale.py out.json [MODEL ...]
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+USERS, ITEMS, RANK = 100_000, 20_000, 16
+SIZES = (1_000_000, 3_000_000, 10_000_000)
+PASSES = {"read": 1, "bpmf": 10, "pmf": 10, "nmf": 10, "svd": 10, "als": 10, "logistic": 3}
+
+
+def triples(count: int) -> Any:
+    """Users at random, items by a power law, no cell twice; ratings of rank 4 with biases, on half stars."""
+    rng = np.random.default_rng(0)
+    users = rng.integers(0, USERS, int(count * 1.3))
+    items = (ITEMS * rng.random(len(users)) ** 2).astype(np.int64)
+    cells = np.unique(users * ITEMS + items)
+    cells = rng.permutation(cells)[:count]
+    users, items = cells // ITEMS, cells % ITEMS
+    left, right = rng.standard_normal((USERS, 5)) * 0.4, rng.standard_normal((ITEMS, 5)) * 0.6
+    values = 3.4 + left[users, 4] + right[items, 4] + np.einsum("nd,nd->n", left[users, :4], right[items, :4])
+    return users, items, np.clip(np.round(2 * (values + 0.8 * rng.standard_normal(count))) / 2, 0.5, 5)
+
+
+def worker(name: str, count: int) -> None:
+    from imbik.recommend import Ratings, random_split, read_ratings
+    from imbik.recommend.registry import build
+
+    users, items, values = triples(count)
+    if name == "read":
+        import pyarrow as pa
+        from pyarrow import csv
+
+        csv.write_csv(pa.table({"user": users, "item": items, "rating": values}), f"/tmp/bench_{count}.csv")
+        del users, items, values
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        read_ratings(f"/tmp/bench_{count}.csv")
+        report = {"seconds_a_pass": time.perf_counter() - start, "rmse": float("nan")}
+    else:
+        ids = [np.arange(n).astype(str) for n in (USERS, ITEMS)]
+        shape = ids[0], ids[1]
+        data = Ratings(users.astype(np.int32), items.astype(np.int32), values.astype(np.float32), *shape)
+        del users, items, values
+        split = random_split(data, 0.02, 0)
+        split.train.by_user, split.train.by_item  # noqa: B018 (sorted once, outside the clock)
+        del data
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        report = passes(name, split, build)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({**report, "peak_mb": peak / 1024, "before_mb": before / 1024}))
+
+
+def passes(name: str, split: Any, build: Any) -> dict[str, float]:
+    """Median seconds of a pass after the first (which compiles), and RMSE on the held-out part."""
+    length = {"burn_in": PASSES[name] - 4, "samples": 4} if name == "bpmf" else {"epochs": PASSES[name]}
+    model = build(name, rank=RANK, **length)
+    clock = [time.perf_counter()]
+    model.fit(split.train, report=lambda done, total, loss: clock.append(time.perf_counter()))
+    error = model.predict_for(split.test) - split.test.values
+    rmse = float(np.sqrt(np.mean(error.astype(np.float64) ** 2))) if model.feedback == "explicit" else float("nan")
+    return {"seconds_a_pass": float(np.median(np.diff(clock)[1:])), "fit_seconds": clock[-1] - clock[0], "rmse": rmse}
+
+
+def main(out: str, names: list[str]) -> None:
+    result: dict[str, Any] = {}
+    for name in names or PASSES:
+        for count in SIZES:
+            done = subprocess.run([sys.executable, __file__, "--worker", name, str(count)], capture_output=True, text=True)
+            result[f"{name} {count}"] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": done.stderr[-500:]}
+            print(name, count, result[f"{name} {count}"], flush=True)
+            with open(out, "w") as file:
+                json.dump(result, file, indent=1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--worker":
+        worker(sys.argv[2], int(sys.argv[3]))
+    else:
+        main(sys.argv[1], sys.argv[2:])
