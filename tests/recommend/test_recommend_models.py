@@ -178,6 +178,9 @@ def test_folders_that_hold_no_model(ratings: Ratings, tmp_path: Path) -> None:
         load(tmp_path)
     make("biases").fit(ratings).save(tmp_path)
     text = (tmp_path / "model.json").read_text()
+    (tmp_path / "model.json").write_text("{not json")
+    with pytest.raises(UserError, match="cannot be read"):
+        load(tmp_path)
     (tmp_path / "model.json").write_text(text.replace('"format": 1', '"format": 99'))
     with pytest.raises(UserError, match="another format"):
         load(tmp_path)

@@ -2,7 +2,10 @@
 
 Names are loaded on first use (PEP 562): importing this package costs neither numba nor scipy.
 
->>> from imbik.recommend import BayesianPMF, read_ratings, random_split, evaluate  # doctest: +SKIP
+>>> from imbik.recommend import PMF, Ratings
+>>> model = PMF(rank=1).fit(Ratings.of(["ada", "ada", "bob"], ["x", "y", "x"], [5, 4, 2]))
+>>> [item for item, score in model.recommend("bob", k=1)]
+['y']
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ class LogisticPMF(FactorModel):
         P(event) = sigmoid(b_u + c_i + p_u . q_i)
         maximise  sum_events w_ui log P  +  sum_non-events log(1 - P)  -  ridge/2 (|P|^2 + |Q|^2) - bias_ridge/2 (|b|^2 + |c|^2)
 
-    with w = 1 + alpha log(1 + (count - 1) / 1). The non-events are sampled anew in each pass, `negatives` for an event,
+    with w = 1 + alpha log(count). The non-events are sampled anew in each pass, `negatives` for an event,
     uniformly over the items; the item side draws users in proportion to their events, so that both sides climb the same
     function. Where Johnson takes AdaGrad steps, each row takes one damped Newton step (its Hessian is rank x rank and
     costs little beside the gradient), which needs a third of the passes. `predict` gives P among sampled non-events, a
     number to rank by rather than the share of all users.
 
     >>> model = LogisticPMF(rank=1, epochs=3).fit(Ratings.of("aabbc", "xyxyz"))
-    >>> 0.0 < model.predict(["a"], ["z"])[0] < 1.0
+    >>> bool(0.0 < model.predict(["a"], ["z"])[0] < 1.0)
     True
     """
 

@@ -210,6 +210,11 @@ def load(folder: str | Path) -> Model:
     from safetensors.numpy import load_file
 
     folder = Path(folder)
+    if not (folder / "model.json").is_file() or not (folder / "arrays.safetensors").is_file():
+        raise UserError(
+            "this folder holds no model", where=folder, expected="model.json and arrays.safetensors",
+            fix="write one with `imbik recommend fit ... --out FOLDER`",
+        )  # fmt: skip
     try:
         document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         model = MODELS[document["model"]](**document["settings"])
@@ -223,8 +228,8 @@ def load(folder: str | Path) -> Model:
         model.item_ids_ = np.array(document["items"], dtype=str)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            "this folder holds no model", where=folder, found=f"{type(error).__name__}: {error}",
-            expected="model.json and arrays.safetensors, written by `imbik recommend fit --out`",
+            "the model cannot be read", where=folder, found=f"{type(error).__name__}: {error}",
+            expected="what `imbik recommend fit --out` wrote",
         ) from error  # fmt: skip
     model.arrays_, model.facts_ = arrays, document["facts"]
     model.range_, model._codes_ = tuple(document["range"]), {}
