@@ -26,6 +26,7 @@ _COMMANDS = (
     "advise",
     "roi",
     "report",
+    "compare_architectures",
     "recommend",
 )
 

@@ -1,0 +1,77 @@
+"""``imbik compare-architectures``: BERT-base, DistilBERT, MobileBERT and TinyBERT at full size on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from imbik.commands.common import consoles
+from imbik.phrases import Phrases
+from imbik.progress import progress_for
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("compare-architectures")
+    def compare_architectures(
+        shape: Annotated[list[str] | None, typer.Option("--shape", help="bert-base, distilbert, mobilebert, tinybert-4l-312.")] = None,
+        engine: Annotated[str, typer.Option(help="What runs them.")] = "onnx",
+        base: Annotated[str | None, typer.Option("--base", help="Whose tokenizer; default: the bundled base's.")] = None,
+        data: Annotated[str | None, typer.Option("--data", help="Whose texts; default: the bundled bank messages.")] = None,
+        threads: Annotated[int | None, typer.Option(help="Of every engine.", min=1)] = None,
+        lang: Annotated[str, typer.Option(help="en or tr.")] = "en",
+        as_json: Annotated[Path | None, typer.Option("--json", help="File for the rows (imbik report --architectures); -: print.")] = None,
+    ) -> None:
+        """Size and speed of the real shapes with random weights, measured here; quality from the papers in its own column."""
+        texts = Phrases(lang)
+        from imbik.architectures import SHAPES
+        from imbik.architectures import compare_architectures as compare
+
+        console, say = consoles()
+        found = compare(
+            shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console)
+        )
+        for failure in found["failures"]:
+            say(f"{failure['id']}: {failure['error']}")
+        if as_json is not None:
+            text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+            if str(as_json) == "-":
+                sys.stdout.write(text)
+                return
+            as_json.write_text(text, encoding="utf-8")
+        Console(highlight=False).print(_table(found["rows"], texts))
+
+
+def _table(rows: list[dict[str, Any]], texts: Phrases) -> Table:
+    """Measured columns, then what the brief and the papers say."""
+    table = Table(title=texts("published.here"))
+    table.add_column(texts("published.model"), no_wrap=True)
+    keys = ("published.engine", "table.params", "table.layers", "table.hidden", "table.heads", "table.megabytes", "table.p50",
+            "table.speedup", "table.items_per_s", "table.throughput_gain", "published.brief_speed", "published.speedup",
+            "published.glue")  # fmt: skip
+    for key in keys:
+        table.add_column(texts(key), justify="right")
+    for r in rows:
+        paper = r["published"]
+        table.add_row(
+            r["name"],
+            r["engine"],
+            texts.number(r["params"] / 1e6, 1) + " M",
+            *(texts.number(r[key]) for key in ("layers", "hidden", "heads")),
+            texts.unit(r["bytes"] / 1e6, "mb"),
+            texts.unit(r["p50_ms"], "ms"),
+            texts.unit(r["speedup"], "times"),
+            texts.unit(r["items_per_s"], "per_s"),
+            texts.unit(r["throughput_gain"], "times"),
+            texts.unit(r["brief_speedup"], "times"),
+            f"{texts.unit(paper['speedup'], 'times')} ({paper['device']})",
+            f"{texts.number(paper['glue'], 1)} ({texts('published.convention_' + paper['convention'])})",
+        )
+    return table
