@@ -1,6 +1,7 @@
 """imbik: make Transformer models small, fast and cheap, and prove it.
 
-``import imbik`` is cheap: a public name loads its room (and what that room needs) when it is first used.
+``import imbik`` is cheap: a public name loads its room (and what that room needs) when it is first used. The verbs bear their
+room's name and are imported from it: ``from imbik.compress import compress``, likewise ``finetune``, ``export`` and ``measure``.
 """
 
 from __future__ import annotations
@@ -15,11 +16,8 @@ _ROOMS = {
     "load_checkpoint": "imbik.checkpoint",
     "save_checkpoint": "imbik.checkpoint",
     "load_recipe": "imbik.recipe",
-    "compress": "imbik.compress",
-    "finetune": "imbik.finetune",
-    "export": "imbik.export",
     "load_artefact": "imbik.runtime",
-    "measure": "imbik.measure",
+    "write_report": "imbik.report",
     "UserError": "imbik.errors",
 }
 
