@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from imbik import __version__
 from imbik.errors import UserError
@@ -114,6 +114,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["soft"] = _soft
     template = environment.get_template("report.md" if markdown else "report.html")
     return template.render(
         views=views,
@@ -124,7 +125,7 @@ def render(
         lang=lang,
         title=", ".join(dict.fromkeys(str(v.results.data.get("source") or v.name) for v in views)),
         columns=[key for key, *_ in COLUMNS],
-        md_columns=MARKDOWN,
+        md_columns=[key for key, *_ in COLUMNS if key in MARKDOWN],
         tipped=TIPPED,
         glyphs=GLYPHS,
         modes=list(source.loads),
@@ -140,6 +141,11 @@ def render(
         css=Markup(folder.joinpath("report.css").read_text("utf-8")),
         js=Markup(folder.joinpath("report.js").read_text("utf-8")),
     )
+
+
+def _soft(identifier: str) -> Markup:
+    """An id that may break behind a slash or a plus, for narrow columns."""
+    return Markup(str(escape(identifier)).replace("/", "/<wbr>").replace("+", "+<wbr>"))
 
 
 def _shared(runs: Sequence[Results]) -> list[str]:

@@ -21,11 +21,6 @@ from imbik.types import Measurement
 Shown = Figure | Absent
 # Column of the table: key of its heading, path in the measurement or (function, argument), unit, scale.
 COLUMNS: tuple[tuple[str, str | tuple[str, str], str, float], ...] = (
-    ("params", "params", "count", 1.0),
-    ("layers", "architecture.layers", "count", 1.0),
-    ("hidden", "architecture.hidden", "count", 1.0),
-    ("heads", "architecture.heads", "count", 1.0),
-    ("megabytes", "bytes", "mb", 1e-6),
     ("quality", "quality.value", "quality", 1.0),
     ("retention", "retention.value", "share", 1.0),
     ("dev_retention", ("retention_dev", ""), "share", 1.0),
@@ -34,6 +29,11 @@ COLUMNS: tuple[tuple[str, str | tuple[str, str], str, float], ...] = (
     ("speedup", ("quantity", "speedup"), "times", 1.0),
     ("items_per_s", "throughput.items_per_s", "per_s", 1.0),
     ("throughput_gain", ("quantity", "throughput_gain"), "times", 1.0),
+    ("megabytes", "bytes", "mb", 1e-6),
+    ("params", "params", "count", 1.0),
+    ("layers", "architecture.layers", "count", 1.0),
+    ("hidden", "architecture.hidden", "count", 1.0),
+    ("heads", "architecture.heads", "count", 1.0),
     ("peak_rss", "peak_rss_bytes", "mb", 1e-6),
     ("cold_start", "cold_start_s", "s", 1.0),
     ("cpu", "cpu_s_per_1000", "s", 1.0),
