@@ -143,6 +143,8 @@ def verdicts_of(m: Measurement, results: Results, scenario: Scenario, devices: S
         if kind == "machine" and target:
             hint = read(name, m, results.get(results.baseline), scenario.volume).value
         origin = "device" if kind == "machine" and target else _ORIGIN[kind]
+        if kind == "quality" and results.data.get("quality") == "published":
+            origin = "published"
         found.append(judge(requirement, reading_of(name, m, results, scenario, devices), origin, hint))
     return tuple(found)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import yaml
 
+from imbik.results import Results
 from imbik.roi import Cost, saving
+from imbik.types import Measurement
 
 
 @functools.cache
@@ -44,3 +47,55 @@ def brief_costs() -> tuple[BriefCost, ...]:
         amount, share = saving(cost, costs[0]) or (0.0, 0.0)
         found.append(BriefCost(row["name"], row["machine"], row["monthly"], cost.yearly or 0.0, amount, share))
     return tuple(found)
+
+
+# Shape of the full-size comparison -> the family that the scenarios name.
+_FAMILY = {"distilbert": "distilbert-6l", "mobilebert": "mobilebert", "tinybert-4l-312": "tinybert-4l-312"}
+
+
+def brief_results(architectures: Mapping[str, Any]) -> Results:
+    """The brief's three models as candidates against BERT-base, so that its decisions can be derived again from evidence.
+
+    Speed, size and CPU time are those that ``imbik compare-architectures`` measured; retention is the published one, each on its
+    paper's own scale, and is marked so (``data["quality"] = "published"``). An int8 row carries the fp32 model's retention: what int8
+    costs in quality was not measured.
+    """
+    papers = {m["shape"]: m for m in published()["models"]}
+    measurements = []
+    for row in architectures["rows"]:
+        shape = row["shape"]
+        if shape == "bert-base" and row["precision"] != "fp32":
+            continue
+        name = _FAMILY.get(shape, shape) + ("+int8" if row["precision"] == "int8" else "")
+        measurements.append(_as_measurement(name, row, papers[shape]["retention"]))
+    baseline = next((m.id for m in measurements if m.name == "bert-base"), None)
+    return Results("classification", {"quality": "published"}, architectures.get("environment") or {}, baseline, tuple(measurements))
+
+
+def _as_measurement(name: str, row: Mapping[str, Any], retention: float) -> Measurement:
+    return Measurement(
+        id=name,
+        name=name,
+        engine=str(row["engine"]).split(" ")[0],  # "onnx int8"
+        steps=({"quantize": {"scheme": "dynamic"}},) if row["precision"] == "int8" else (),
+        architecture={key: row[key] for key in ("layers", "hidden", "heads")} | {"family": row["shape"]},
+        params=row["params"],
+        flops_per_item=0.0,
+        bytes=row["bytes"],
+        model_bytes=row["bytes"],
+        quality={},
+        dev_quality={"value": retention, "split": "published"},
+        retention=None,
+        agreement=None,
+        calibration=None,
+        per_class=None,
+        latency_ms=row["latency_ms"],
+        throughput={"items_per_s": row["items_per_s"]},
+        peak_rss_bytes=row["peak_rss_bytes"],
+        cold_start_s=row["cold_start_s"],
+        cpu_s_per_1000=row["cpu_s_per_1000"],
+        train_seconds=None,
+        threads=(row.get("threads") or 1),
+        parity=None,
+    )
+

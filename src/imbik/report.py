@@ -17,11 +17,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from imbik import __version__
+from imbik.advise import advise
 from imbik.errors import UserError
 from imbik.figures import Page, Source
 from imbik.phrases import Phrases
 from imbik.prices import Prices, load_prices
-from imbik.published import brief_costs, published
+from imbik.published import brief_costs, brief_results, published
 from imbik.report_detail import View
 from imbik.report_view import COLUMNS
 from imbik.results import Results
@@ -135,6 +136,7 @@ def render(
         published=published(),
         brief_costs=brief_costs(),
         architectures=architectures,
+        decisions=_brief_decisions(source, architectures, texts),
         hundred=texts.percent(1.0, 0),
         log10=math.log10,
         version=__version__,
@@ -146,6 +148,19 @@ def render(
 def _soft(identifier: str) -> Markup:
     """An id that may break behind a slash or a plus, for narrow columns."""
     return Markup(str(escape(identifier)).replace("/", "/<wbr>").replace("+", "+<wbr>"))
+
+
+def _brief_decisions(source: Source, architectures: Mapping[str, Any] | None, texts: Phrases) -> list[dict[str, Any]]:
+    """The brief's cases judged on its own models at full size; empty without a comparison that holds BERT-base and another."""
+    run = brief_results(architectures) if architectures else None
+    if run is None or run.baseline is None or len(run.measurements) < 2:
+        return []
+    found = []
+    for scenario in source.scenarios.values():
+        if scenario.about.get("brief"):
+            title = texts.among(scenario.about.get("title") or {}, scenario.name)
+            found.append({"title": title, "reasons": advise(run, scenario, texts=texts).reasons})
+    return found
 
 
 def _shared(runs: Sequence[Results]) -> list[str]:
@@ -161,7 +176,8 @@ def _architectures(path: str | Path | None) -> dict[str, Any] | None:
     try:
         document = json.loads(Path(path).read_text("utf-8"))
         rows = document["rows"]
-        needed = {"name", "params", "layers", "hidden", "heads", "engine", "bytes", "p50_ms", "items_per_s", "speedup"}
+        needed = {"name", "shape", "precision", "params", "layers", "hidden", "heads", "engine", "bytes", "p50_ms", "items_per_s",
+                  "speedup", "throughput_gain", "latency_ms", "peak_rss_bytes", "cold_start_s", "cpu_s_per_1000"}  # fmt: skip
         missing = sorted({key for row in rows for key in needed - set(row)})
     except FileNotFoundError:
         raise UserError("no such file", where=path, fix="write it with imbik compare-architectures --json FILE") from None
