@@ -184,6 +184,7 @@ BAD = {
     "negative weight": ({"quantity": "ece", "at_most": 5, "weight": -1}, "requirements.0.weight"),
     "limit as text": ({"quantity": "ece", "at_most": "fast"}, "requirements.0.at_most"),
     "unknown field": ({"quantity": "ece", "at_most": 5, "unit": "ms"}, "requirements.0.unit"),
+    "batch without a size": ({"quantity": "batch_hours", "at_most": 5}, "batch_hours needs the size of the batch"),
     "infinite": ({"quantity": "ece", "at_most": float("inf")}, "requirements.0.at_most"),
 }
 
