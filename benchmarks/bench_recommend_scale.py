@@ -9,7 +9,9 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +43,14 @@ def worker(name: str, count: int) -> None:
         import pyarrow as pa
         from pyarrow import csv
 
-        csv.write_csv(pa.table({"user": users, "item": items, "rating": values}), f"/tmp/bench_{count}.csv")
-        del users, items, values
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.perf_counter()
-        read_ratings(f"/tmp/bench_{count}.csv")
-        report = {"seconds_a_pass": time.perf_counter() - start, "rmse": float("nan")}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ratings.csv"
+            csv.write_csv(pa.table({"user": users, "item": items, "rating": values}), path)
+            del users, items, values
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            start = time.perf_counter()
+            read_ratings(path)
+            report = {"seconds_a_pass": time.perf_counter() - start, "rmse": float("nan")}
     else:
         ids = [np.arange(n).astype(str) for n in (USERS, ITEMS)]
         shape = ids[0], ids[1]

@@ -20,6 +20,10 @@ from imbik.recommend.evaluate import paired
 TITLES = {"imbik": "**imbik**", "surprise": "scikit-surprise", "smurff": "SMURFF"}
 
 
+def head(*titles: str) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+
+
 def quality(folder: Path) -> list[str]:
     rows: dict[tuple[str, str, str], Any] = {}
     for path in sorted(folder.glob("quality-*.json")):
@@ -27,55 +31,58 @@ def quality(folder: Path) -> list[str]:
             tuned = bool(row["settings"]) and row["library"] != "imbik"
             rows[row["library"], row["name"], "tuned" if tuned else "default"] = row
     base = np.array([s["rmse"] for s in rows["imbik", "bpmf", "default"]["splits"]])
-    table = ["| library | model | settings | RMSE ± sd over splits | minus ours (bpmf), paired 95 % | MAE | 90 % interval covers | train s |", "|---|---|---|---|---|---|---|---|"]
+    table = head("library", "model", "settings", "RMSE ± sd over splits", "minus bpmf, paired 95 %", "MAE", "90 % covers", "train s")
     for (library, name, kind), row in sorted(rows.items(), key=lambda r: float(np.mean([s["rmse"] for s in r[1]["splits"]]))):
         value = {k: np.array([s[k] for s in row["splits"]]) for k in row["splits"][0]}
         gap = paired(value["rmse"], base[: len(value["rmse"])])
         cover = f"{value['coverage'].mean():.3f}" if "coverage" in value else ""
-        settings = "see below" if library == "imbik" else kind if kind == "default" else ", ".join(f"{k} {v}" for k, v in row["settings"].items())
-        table.append(
-            f"| {TITLES.get(library, library)} | {name} | {settings} | {value['rmse'].mean():.4f} ± {value['rmse'].std(ddof=1):.4f} | "
-            f"{gap['difference']:+.4f} ({gap['low']:+.4f}, {gap['high']:+.4f}) | {value['mae'].mean():.4f} | {cover} | {np.median(value['train_seconds']):.2f} |"
-        )
+        tuned = ", ".join(f"{k} {v}" for k, v in row["settings"].items())
+        settings = "see below" if library == "imbik" else tuned if kind == "tuned" else "default"
+        cells = (
+            TITLES.get(library, library), name, settings, f"{value['rmse'].mean():.4f} ± {value['rmse'].std(ddof=1):.4f}",
+            f"{gap['difference']:+.4f} ({gap['low']:+.4f}, {gap['high']:+.4f})", f"{value['mae'].mean():.4f}", cover,
+            f"{np.median(value['train_seconds']):.2f}",
+        )  # fmt: skip
+        table.append(f"| {' | '.join(cells)} |")
     return table
 
 
 def speed(folder: Path) -> list[str]:
-    table = ["| work, rank | library | ms a sweep, median (range of rounds) | times ours |", "|---|---|---|---|"]
+    table = head("work, rank", "library", "ms a sweep, median (range of rounds)", "times ours")
     for task, times in json.loads((folder / "speed.json").read_text()).items():
         ours = float(np.median(times["imbik"]))
         for library, values in times.items():
             middle = float(np.median(values))
-            table.append(f"| {task} | {TITLES.get(library, library)} | {middle:.1f} ({min(values):.1f}-{max(values):.1f}) | {middle / ours:.1f} |")
+            span = f"{min(values):.1f}-{max(values):.1f}"
+            table.append(f"| {task} | {TITLES.get(library, library)} | {middle:.1f} ({span}) | {middle / ours:.1f} |")
     return table
 
 
 def scale(folder: Path) -> list[str]:
     result = json.loads((folder / "scale.json").read_text())
-    table = ["| model (rank 16) | 1 million | 3 million | 10 million | seconds, 10 M over 1 M |", "|---|---|---|---|---|"]
+    table = head("work (rank 16)", "1 million", "3 million", "10 million", "seconds, 10 M over 1 M")
     for name in dict.fromkeys(key.split()[0] for key in result):
         cells = [result.get(f"{name} {count}") for count in (1_000_000, 3_000_000, 10_000_000)]
         if any(c is None or "error" in c for c in cells):
             continue
-        texts = [f"{c['seconds_a_pass']:.2f} s, peak {c['peak_mb'] / 1000:.2f} GB" for c in cells]
+        memory = [(c["before_mb"] / 1024, (c["peak_mb"] - c["before_mb"]) / 1024) for c in cells]
+        texts = [f"{c['seconds_a_pass']:.2f} s, {a:.2f} + {b:.2f} GB" for c, (a, b) in zip(cells, memory, strict=True)]
         table.append(f"| {name} | {' | '.join(texts)} | {cells[2]['seconds_a_pass'] / cells[0]['seconds_a_pass']:.1f} |")
     return table
 
 
 def events(folder: Path) -> list[str]:
     rows = json.loads((folder / "events.json").read_text())
-    table = ["| library | model | settings | NDCG@20 | Recall@20 | MAP | MPR | train s |", "|---|---|---|---|---|---|---|---|"]
-    chosen = {"implicit": json.loads((folder / "events-implicit.json").read_text()), "imbik": json.loads((folder / "events-imbik.json").read_text())}
+    table = head("library", "model", "settings", "NDCG@20", "Recall@20", "MAP", "MPR", "train s")
+    chosen = {name: json.loads((folder / f"events-{name}.json").read_text()) for name in ("implicit", "imbik")}
     for library, name in dict.fromkeys((r[0], r[1]) for r in rows):
         own = [r[3] for r in rows if (r[0], r[1]) == (library, name)]
         mean = {k: float(np.mean([o[k] for o in own])) for k in own[0]}
         spread = float(np.std([o["ndcg"] for o in own]))
         settings = ", ".join(f"{k} {v}" for k, v in chosen[library].get(name, {}).items())
         seconds = f"{mean['seconds']:.2f}" if "seconds" in mean else ""
-        table.append(
-            f"| {TITLES.get(library, library)} | {name} | {settings} | {mean['ndcg']:.4f} ± {spread:.4f} | {mean['recall']:.4f} | {mean['map']:.4f} | "
-            f"{mean['mpr']:.4f} | {seconds} |"
-        )
+        measures = [f"{mean['ndcg']:.4f} ± {spread:.4f}", *(f"{mean[k]:.4f}" for k in ("recall", "map", "mpr"))]
+        table.append(f"| {' | '.join((TITLES.get(library, library), name, settings, *measures, seconds))} |")
     return table
 
 

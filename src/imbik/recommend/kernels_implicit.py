@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from imbik.recommend.kernels import BLOCK, FAST, flush, solve, workspace
-from imbik.recommend.kernels_tile import cholesky
+from imbik.recommend.kernels import BLOCK, FAST, solve, workspace
+from imbik.recommend.kernels_tile import cholesky, outer_products
 from imbik.recommend.ratings import Array
 
 
@@ -50,8 +50,8 @@ def logistic_rows(borders: Array, side: Any, other: Any, sampling: Any, ridge: A
     dims, width = rows.shape[1], design.shape[1]
     failed = 0
     for chunk in prange(len(borders) - 1):
-        work, quiet, x = workspace(dims, width), np.zeros(0, np.float32), np.zeros(width, np.float32)
-        block, part_vector, matrix, vector = work[0], work[2], work[3], work[4]
+        block, matrix, vector, _, _ = workspace(dims, width)  # float32 will do for a step that the next one corrects
+        quiet, x = np.zeros(0, np.float32), np.zeros(width, np.float32)
         bad = 0
         for row in range(borders[chunk], borders[chunk + 1]):
             start, events = indptr[row], indptr[row + 1] - indptr[row]
@@ -64,11 +64,11 @@ def logistic_rows(borders: Array, side: Any, other: Any, sampling: Any, ridge: A
                 for q in range(count):
                     if first + q < events:
                         column = indices[start + first + q]
-                        _event(x, design[column], offset[column], np.float32(1.0), values[start + first + q], block[q], part_vector)
+                        _event(x, design[column], offset[column], np.float32(1.0), values[start + first + q], block[q], vector)
                         continue
                     column = pool[_draw(seed + (start + row) * (per_event + per_row + 1) + first + q, len(pool))]
-                    _event(x, design[column], offset[column], np.float32(0.0), weight, block[q], part_vector)
-                flush(work, count)
+                    _event(x, design[column], offset[column], np.float32(0.0), weight, block[q], vector)
+                outer_products(block, count, matrix)
             for d in range(dims):
                 matrix[d, d] += ridge[d]
             if not cholesky(matrix, dims):

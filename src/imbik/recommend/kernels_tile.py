@@ -89,10 +89,10 @@ def outer_products(block: Array, count: int, total: Array) -> None:
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz", "arcp"})  # type: ignore[untyped-decorator]
 def cholesky(matrix: Array, dims: int) -> bool:
-    """Upper U with U'U = matrix (float64, padded as above), in place; False when it is not positive definite."""
-    width = matrix.shape[1]
+    """Upper U with U'U = matrix (padded as above), in place; False when it is not positive definite."""
+    width, lanes = matrix.shape[1], BYTES // matrix.itemsize
     for panel in range(0, dims, 8):
-        for j in range(panel, width, 8):
+        for j in range(panel // lanes * lanes, width, lanes):  # may begin left of the diagonal, where nothing is read
             _subtract_tile(matrix, panel, panel, j, matrix)
         for k in range(panel, min(panel + 8, dims)):
             row = matrix[k]
