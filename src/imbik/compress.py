@@ -104,8 +104,8 @@ def compress(
         results = _results(measured, builder, outcome.failures)
     results = judge(results, limits or Limits())
     write_results(directory / "results.json", results)
-    write_report([results], directory / "report.html", lang=lang)
     _remember(builder, outcome, candidates, threads)
+    write_report([results], directory / "report.html", lang=lang)
     return results
 
 
