@@ -276,6 +276,18 @@ def test_nothing_meets_the_limits_is_said(tmp_path: Path) -> None:
         assert words in (tmp_path / "r.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_a_busy_machine_and_a_teacher_that_knows_dev_are_said(tmp_path: Path, suffix: str) -> None:
+    run = plausible.results()
+    first, *rest = run.measurements
+    knows = replace(first, dev_quality={"metric": "accuracy", "value": 0.987})
+    out = tmp_path / f"r.{suffix}"
+    write_report(replace(run, measurements=(knows, *rest), environment={"load": 4.3, "cores": 2}), out)
+    assert {"learned the dev rows", "machine was busy"} <= {w for w in ("learned the dev rows", "machine was busy") if w in out.read_text()}
+    write_report(run, out)
+    assert "learned the dev rows" not in out.read_text()
+
+
 def test_several_runs_side_by_side(tmp_path: Path) -> None:
     one = plausible.results()
     slow = tuple(replace(m, latency_ms={k: v * 4 for k, v in m.latency_ms.items()}) for m in one.measurements)

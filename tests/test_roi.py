@@ -218,6 +218,14 @@ def test_service_times_have_the_measured_percentiles() -> None:
     assert service_times({"p50": 2.0}) is None
 
 
+def test_a_tail_from_a_busy_machine_does_not_break_the_estimate() -> None:
+    times = service_times({"p50": 0.12, "p95": 0.24, "p99": 4.2, "mean": 0.25})
+    assert times is not None
+    assert times.max() < 2.2 * 4.2e-3
+    for rate in (1.0, 500.0, 3000.0):
+        assert response_quantile(times, 1, rate) >= np.quantile(times, 0.95)
+
+
 def test_highest_rate_keeps_both_limits() -> None:
     times = service_times({"p50": 2.0, "p95": 5.0, "p99": 9.0})
     assert times is not None

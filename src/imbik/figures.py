@@ -153,6 +153,11 @@ def _verdict(source: Source, run: int, scenario: str, identifier: str, index: in
     return None if value is None else float(value)
 
 
+def _environment(source: Source, run: int, name: str) -> float | None:
+    value = source.runs[run].environment.get(name)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def _shortfall(source: Source, run: int, name: str, part: str) -> float | None:
     results = source.runs[run]
     choice = results.choice or choose(results.measurements, results.baseline)
@@ -181,6 +186,7 @@ FUNCTIONS: Mapping[str, Callable[..., float | None]] = {
     "cost": _cost,
     "saving": _saving,
     "verdict": _verdict,
+    "environment": _environment,
     "shortfall": _shortfall,
     "load": _load,
     "price": _price,

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 
 _BINS = 4096
 _POINTS = 2000
+_REACH = math.log(2.0)  # beyond the outer percentiles
 _SATURATED = 0.98  # busier than this the queue has no steady length worth estimating
 _PERCENTILE = re.compile(r"p[1-9]\d?$")
 
@@ -33,8 +34,8 @@ def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | Non
 
     ``latency`` holds ``p50`` and ``p95`` at least; ``p99`` and any other ``pNN`` make it closer. Between the
     percentiles, and beyond the outer ones, the logarithm of the time is linear in the normal quantile (piecewise
-    log-normal). Where ``mean`` is there too, all times are scaled to it: how busy a worker is follows the mean.
-    None when p50 or p95 is missing.
+    log-normal), but no further than half the lowest and twice the highest percentile. Where ``mean`` is there
+    too, all times are scaled to it: how busy a worker is follows the mean. None when p50 or p95 is missing.
     """
     if not latency.get("p50") or not latency.get("p95"):
         return None
@@ -45,8 +46,8 @@ def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | Non
     wanted = np.array([normal.inv_cdf((i + 0.5) / _POINTS) for i in range(_POINTS)])
     slopes = np.diff(logs) / np.diff(z)
     inside = np.interp(wanted, z, logs)
-    before = logs[0] + slopes[0] * (wanted - z[0])
-    beyond = logs[-1] + slopes[-1] * (wanted - z[-1])
+    before = np.maximum(logs[0] + slopes[0] * (wanted - z[0]), logs[0] - _REACH)
+    beyond = np.minimum(logs[-1] + slopes[-1] * (wanted - z[-1]), logs[-1] + _REACH)
     found = np.where(wanted < z[0], before, np.where(wanted > z[-1], beyond, inside))
     times: Array = np.exp(found) * 1e-3
     if latency.get("mean"):
@@ -97,7 +98,8 @@ def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) 
     delayed = np.convolve(_delay(times / workers, load / workers, step), service)
     response = waits * delayed
     response[: len(service)] += (1.0 - waits) * service
-    return float((np.searchsorted(np.cumsum(response), q)) * step)
+    found = float(np.searchsorted(np.cumsum(response), q) * step)
+    return max(found, float(np.quantile(times, q)))  # nobody is answered sooner than served; the grid may be coarse
 
 
 def _step(times: Array, workers: int, rho: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imbik.choice import slower_than_parent
+from imbik.choice import less_is_better, slower_than_parent
 from imbik.report_view import Judged, Shown
 from imbik.roi import options
 
@@ -26,6 +26,26 @@ class View(Judged):
             value, limit = (self.of("shortfall", name, part, unit=units[name][0]) for part in ("value", "limit"))
             found.append(self.say(f"shortfall.{name}", value=value, limit=limit))
         return found
+
+    def cautions(self) -> list[str]:
+        """What makes these results weaker than they look: a busy machine, a teacher that seems to have learned the dev rows."""
+        found = []
+        load, cores = (self.results.environment.get(k) for k in ("load", "cores"))
+        if load and cores and load > cores:
+            shown = [self.of("environment", k, unit="number") for k in ("load", "cores")]
+            found.append(self.say("caution.busy", load=shown[0], cores=shown[1]))
+        if self.baseline and self._dev_is_too_good():
+            dev, test = (self.at(self.baseline.id, f"{k}.value", "quality") for k in ("dev_quality", "quality"))
+            found.append(self.say("caution.dev", dev=dev, test=test))
+        return found
+
+    def _dev_is_too_good(self) -> bool:
+        """Whether the teacher is better on dev than its whole test interval by as much as that is wide."""
+        base = self.baseline
+        if base is None or less_is_better(base):
+            return False
+        dev, low, high = base.dev_quality.get("value"), base.quality.get("low"), base.quality.get("high")
+        return dev is not None and low is not None and high is not None and dev > high + (high - low)
 
     def environment(self) -> list[tuple[str, str]]:
         """The machine, as far as the results say."""
