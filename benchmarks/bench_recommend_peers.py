@@ -71,7 +71,7 @@ def myfm(name, settings, train, test):
     model = library.MyFMGibbsRegressor(rank=int(name.split()[-1]), random_seed=0)
     start = time.perf_counter()
     x = one_hot(train)
-    model.fit(x, train[2].astype(float), n_iter=250, n_kept_samples=200, grouping=[2000, 2000])
+    model.fit(x, train[2].astype(float), n_iter=250, n_kept_samples=200, group_shapes=[2000, 2000])
     seconds = time.perf_counter() - start
     return model.predict(one_hot(test)), seconds
 

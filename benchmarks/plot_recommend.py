@@ -25,7 +25,7 @@ from matplotlib import pyplot as plt
 DATA = Path(os.environ.get("IMBIK_DATA", "../shared/data"))
 BLUE, ORANGE, GREY, GREEN = "#0b62a4", "#d9730d", "#8a949b", "#2e8b57"
 plt.rcParams.update({
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e2e6e9",
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e2e6e9", "axes.axisbelow": True,
     "svg.fonttype": "none", "svg.hashsalt": "imbik", "figure.facecolor": "white", "lines.linewidth": 1.6,
 })  # fmt: skip
 
@@ -94,6 +94,7 @@ def pmf(axes: Any) -> None:
         axes[0].plot(ranks, found, ".-", color=colour, label=label)
     axes[0].set(xscale="log", xlabel="rank", ylabel="RMSE, validation", title="What a prior is for")
     axes[0].set_xticks(ranks, [str(r) for r in ranks])
+    axes[0].minorticks_off()
     axes[0].legend(frameon=False)
     curve: dict[str, list[float]] = {"als": [], "sgd": []}
     for solver, values in curve.items():
