@@ -286,7 +286,8 @@ def test_a_read_only_output_folder(place, capsys):
     assert "out" in run(capsys, *compress(place))
 
 
-def test_a_full_disk_stops_with_one_message(place):
+@pytest.mark.parametrize("size", [20_000, 150_000], ids=["while exporting", "while training"])
+def test_a_full_disk_stops_with_one_message(place, size):
     """A file-size limit of the process makes writes fail as a full disk does (EFBIG instead of ENOSPC)."""
     resource = pytest.importorskip("resource")
 
@@ -294,7 +295,7 @@ def test_a_full_disk_stops_with_one_message(place):
         import signal
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     command = [sys.executable, "-m", "imbik.cli", *[str(a) for a in compress(place, "--recipe", "layers-1")]]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=120)

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import re
 import sys
 
 import typer
@@ -50,6 +51,14 @@ _EXTRA_OF = {
 }
 
 
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file is larger than this system lets it be",
+    errno.EROFS: "the file system is read-only",
+}
+
+
 def build_app() -> typer.Typer:
     """The typer application with every command registered."""
     app = typer.Typer(
@@ -80,11 +89,22 @@ def _user_error(error: Exception) -> UserError | None:
         package = error.name.split(".")[0]
         if package in _EXTRA_OF:
             return MissingExtra(_EXTRA_OF[package], package)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return UserError("the disk is full", where=error.filename, fix="free some space and run the same command again; it continues")
+    number = _os_error(error)
+    if number in _FULL:
+        return UserError(
+            _FULL[number], where=getattr(error, "filename", None), fix="make room, or choose another --out, and run the same command again"
+        )
     if isinstance(error, PermissionError):
         return UserError("no permission to write or read", where=error.filename, fix="choose a folder that you own with --out")
     return None
+
+
+def _os_error(error: Exception) -> int | None:
+    """The operating system's error number; libraries written in Rust give it in their message only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 def main(arguments: list[str] | None = None) -> None:
