@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         data: DataOption,
         out: OutOption,
         recipe: Annotated[list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several.")] = None,
-        engine: Annotated[list[str] | None, typer.Option("--engine", help="onnx; repeat for several.")] = None,
+        engine: Annotated[list[str] | None, typer.Option("--engine", help="onnx, or auto for all that are installed; repeat for several.")] = None,
         unlabelled: Annotated[Path | None, typer.Option("--unlabelled", help="Further texts; the teacher labels them.")] = None,
         text: TextOption = None,
         text_pair: PairOption = None,
@@ -57,6 +57,7 @@ def register(app: typer.Typer) -> None:
         from imbik.compress import Limits
         from imbik.compress import compress as run
         from imbik.data import load_data
+        from imbik.engines import buildable
 
         console, say = consoles()
         loaded = load_checkpoint(teacher)
@@ -79,7 +80,7 @@ def register(app: typer.Typer) -> None:
             Path(out),
             source=teacher,
             recipes=recipe or (),
-            engines=engine or ("onnx",),
+            engines=buildable() if engine and "auto" in engine else engine or ("onnx",),
             limits=Limits(min_retention, max_latency_ms, max_mb),
             minutes=minutes,
             threads=threads,
