@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from imbik.recommend import random_split, read_ratings
-from imbik.recommend.compare import compare
-from imbik.recommend.evaluate import paired
+from imbik.recommend.comparison import compare
+from imbik.recommend.evaluation import paired
 from imbik.recommend.registry import build
 
 SPLITS = 10

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 GRID = {
-    "logistic": {"factors": [30], "iterations": [15, 30, 60], "regularization": [0.6, 2.0, 6.0], "neg_prop": [10, 30]},
+    "logistic": {"factors": [30], "iterations": [30, 60], "regularization": [0.6, 2.0, 6.0], "neg_prop": [30]},
     "als": {"factors": [32], "iterations": [15], "regularization": [1.0, 5.0, 20.0], "alpha": [3.0, 10.0, 30.0]},
 }  # fmt: skip
 OURS = {
-    "logistic": {"rank": [30], "ridge": [3.0, 4.0, 5.0], "negatives": [10, 20], "bias_ridge": [1.0, 3.0, 6.0]},
+    "logistic": {"rank": [30], "ridge": [3.0, 4.0, 5.0], "negatives": [10], "bias_ridge": [1.0, 3.0]},
     "als": {"rank": [32], "ridge": [1.0, 5.0, 20.0], "alpha": [3.0, 10.0, 30.0]},
 }
 SEEDS = 5

@@ -16,7 +16,7 @@ import numpy as np
 
 from imbik.recommend import Ratings, random_split, read_ratings
 from imbik.recommend.baselines import fit_biases
-from imbik.recommend.evaluate import evaluate
+from imbik.recommend.evaluation import evaluate
 from imbik.recommend.registry import build
 
 matplotlib.use("svg")
@@ -25,7 +25,8 @@ from matplotlib import pyplot as plt
 DATA = Path(os.environ.get("IMBIK_DATA", "../shared/data"))
 BLUE, ORANGE, GREY, GREEN = "#0b62a4", "#d9730d", "#8a949b", "#2e8b57"
 plt.rcParams.update({
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e2e6e9", "axes.axisbelow": True,
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e2e6e9",
+    "axes.axisbelow": True,
     "svg.fonttype": "none", "svg.hashsalt": "imbik", "figure.facecolor": "white", "lines.linewidth": 1.6,
 })  # fmt: skip
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.recommend.compare import compare, markdown, write
-from imbik.recommend.evaluate import Ranking, evaluate, interval_coverage, paired, rank_held_out, ranking_measures, rating_errors
+from imbik.recommend.comparison import compare, markdown, write
+from imbik.recommend.evaluation import Ranking, evaluate, interval_coverage, paired, rank_held_out, ranking_measures, rating_errors
 from imbik.recommend.ratings import Ratings
 from imbik.recommend.registry import build
 from imbik.recommend.splits import random_split

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.recommend.evaluate import evaluate
+from imbik.recommend.evaluation import evaluate
 from imbik.recommend.model import Model
 from imbik.recommend.ratings import Ratings
 from imbik.recommend.registry import MODELS, build, load
@@ -194,3 +194,15 @@ def test_a_failed_save_keeps_the_old_model(ratings: Ratings, tmp_path: Path, mon
         make("biases", user_ridge=50.0).fit(ratings).save(tmp_path)
     monkeypatch.undo()
     assert load(tmp_path).settings == old.settings
+
+
+def test_public_names_are_things_and_not_the_modules_that_hold_them() -> None:
+    import types
+
+    import imbik.recommend
+
+    for _ in range(2):  # importing a module sets a name on the package: the second look must see the same
+        found = {name: getattr(imbik.recommend, name) for name in imbik.recommend.__all__}
+        assert not [name for name, thing in found.items() if isinstance(thing, types.ModuleType)]
+    with pytest.raises(AttributeError):
+        _ = imbik.recommend.nothing

@@ -35,8 +35,8 @@ _HOMES = {
     "Biases": "baselines",
     "MostPopular": "baselines",
     "ItemKNN": "knn",
-    "evaluate": "evaluate",
-    "compare": "compare",
+    "evaluate": "evaluation",
+    "compare": "comparison",
 }
 __all__ = sorted(_HOMES)
 

@@ -87,7 +87,7 @@ def evaluate(
     implicit: Implicit = False,
 ) -> None:
     """Measure a fitted model on ratings that it has not seen."""
-    from imbik.recommend.evaluate import evaluate as measure
+    from imbik.recommend.evaluation import evaluate as measure
     from imbik.recommend.registry import load
 
     console = Console(stderr=True, highlight=False)
@@ -172,7 +172,7 @@ def compare(
     duplicates: Duplicates = None,
 ) -> None:
     """All models on the same splits: one table, JSON and a plot."""
-    from imbik.recommend import compare as room
+    from imbik.recommend import comparison as room
     from imbik.recommend.registry import MODELS, build
 
     console = Console(stderr=True, highlight=False)

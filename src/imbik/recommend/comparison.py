@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.evaluate import evaluate, paired
+from imbik.recommend.evaluation import evaluate, paired
 from imbik.recommend.memory import PeakMemory
 from imbik.recommend.model import Model
 from imbik.recommend.ratings import Ratings
