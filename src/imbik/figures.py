@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from imbik.advise import Verdict, advise
 from imbik.choice import choose, dev_retention
 from imbik.decision import leaves
-from imbik.phrases import Phrases
+from imbik.phrases import Phrases, decimals
 from imbik.prices import Prices
 from imbik.quantities import read
 from imbik.results import Results
@@ -254,6 +254,8 @@ class Page:
         return Figure(float(value), text, attributes)
 
     def _text(self, value: float, unit: str) -> str:
+        if unit == "plain":
+            return self.texts.number(value, decimals(value))
         if unit in ("count", "signed"):
             text = self.texts.percent(value) if unit == "signed" else self.texts.number(value)
             return f"+{text}" if unit == "signed" and value > 0 else text

@@ -124,7 +124,7 @@ def render(
         n=texts.number,
         texts=texts,
         lang=lang,
-        title=", ".join(dict.fromkeys(str(v.results.data.get("source") or v.name) for v in views)),
+        title=", ".join(dict.fromkeys(_short(v.results.data.get("source")) or v.name for v in views)),
         columns=[key for key, *_ in COLUMNS],
         md_columns=[key for key, *_ in COLUMNS if key in MARKDOWN],
         tipped=TIPPED,
@@ -143,6 +143,12 @@ def render(
         css=Markup(folder.joinpath("report.css").read_text("utf-8")),
         js=Markup(folder.joinpath("report.js").read_text("utf-8")),
     )
+
+
+def _short(source: object) -> str:
+    """The last part of a path, for the title; a hub name stays whole."""
+    text = str(source or "")
+    return Path(text).name if Path(text).is_absolute() or Path(text).exists() else text
 
 
 def _soft(identifier: str) -> Markup:

@@ -32,7 +32,7 @@ class View(Judged):
         found = []
         load, cores = (self.results.environment.get(k) for k in ("load", "cores"))
         if load and cores and load > cores:
-            shown = [self.of("environment", k, unit="number") for k in ("load", "cores")]
+            shown = [self.of("environment", k, unit=unit) for k, unit in (("load", "plain"), ("cores", "count"))]
             found.append(self.say("caution.busy", load=shown[0], cores=shown[1]))
         if self.baseline and self._dev_is_too_good():
             dev, test = (self.at(self.baseline.id, f"{k}.value", "quality") for k in ("dev_quality", "quality"))

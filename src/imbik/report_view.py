@@ -50,7 +50,7 @@ class Judged:
         self.page, self.run, self.html = page, run, html
         self.results: Results = page.source.runs[run]
         path = self.results.path
-        self.name = f"{path.parent.name}/{path.name}" if path else str(self.results.data.get("source") or run)
+        self.name = f"{path.resolve().parent.name}/{path.name}" if path else str(self.results.data.get("source") or run)
         self.texts: Phrases = page.texts
         self.choice = self.results.choice or choose(self.results.measurements, self.results.baseline)
         self.baseline = self.results.get(self.results.baseline)
