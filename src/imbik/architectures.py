@@ -106,7 +106,7 @@ def compare_architectures(
         "schema": 1,
         "kind": "architectures",
         "engine": engine,
-        "texts": {"source": splits.source, "rows": len(texts.test.texts)},
+        "texts": {"source": splits.source if data else "bundled bank messages", "rows": len(texts.test.texts)},
         "environment": dict(measured.environment),
         "rows": _rows(measured.measurements),
         "failures": [*failures, *measured.failures],
