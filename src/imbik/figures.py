@@ -17,7 +17,7 @@ from imbik.phrases import Phrases, decimals
 from imbik.prices import Prices
 from imbik.quantities import read
 from imbik.results import Results
-from imbik.roi import Cost, Load, cost_of, saving
+from imbik.roi import DAY_S, Cost, Load, cost_of, saving
 from imbik.types import Advice, Scenario
 
 
@@ -134,8 +134,9 @@ def _per_class(source: Source, run: int, identifier: str, label: str, name: str)
 
 def _cost(source: Source, run: int, identifier: str, mode: str, name: str) -> float | None:
     cost = source.cost(run, identifier, mode)
-    if name == "capacity":
-        return cost.rates[0] if cost and cost.rates else None
+    if name in ("capacity", "carries"):  # of one instance: requests a second at the peak, requests a day
+        found = cost.rates[0] if cost and cost.rates else None
+        return found if name == "capacity" or found is None else found * DAY_S / source.loads[mode].peak_factor
     value = getattr(cost, name) if cost else None
     return None if value is None else float(value)
 

@@ -114,6 +114,8 @@ class Judged:
             base_yearly=cost[base],
             million=self.of("cost", chosen, "always-on", "per_million", unit="money"),
             base_million=self.of("cost", base, "always-on", "per_million", unit="money"),
+            carries=self.of("cost", chosen, "always-on", "carries", unit="count"),
+            base_carries=self.of("cost", base, "always-on", "carries", unit="count"),
         )
 
     def kind(self, m: Measurement) -> str:
