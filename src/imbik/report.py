@@ -107,15 +107,7 @@ def render(
     texts = Phrases(lang)
     page = Page(source, texts)
     views = [View(page, i, not markdown) for i in range(len(runs))]
-    folder = files("imbik").joinpath("templates")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
-        autoescape=not markdown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["soft"] = _soft
+    folder, environment = _templates(markdown)
     template = environment.get_template("report.md" if markdown else "report.html")
     return template.render(
         views=views,
@@ -143,6 +135,20 @@ def render(
         css=Markup(folder.joinpath("report.css").read_text("utf-8")),
         js=Markup(folder.joinpath("report.js").read_text("utf-8")),
     )
+
+
+def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
+    """The folder of the templates, and the environment that renders them."""
+    folder = files("imbik").joinpath("templates")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        autoescape=not markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["soft"] = _soft
+    return folder, environment
 
 
 def _short(source: object) -> str:

@@ -87,6 +87,31 @@ def load_results(path: str | Path) -> Results:
 
 def _read(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; a lone measurement is wrapped into a document."""
+    text = _text(path)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{path}, line {error.lineno}, column {error.colno}"
+        fix = "run imbik compress again; it writes the file anew"
+        raise UserError("not valid JSON", where=place, found=error.msg, fix=fix) from None
+    if not isinstance(document, dict):
+        kind = f"a JSON {type(document).__name__}"
+        raise UserError("not a results file", where=path, found=kind, expected="a JSON object")
+    if "measurements" not in document and "engine" in document:
+        document = {"schema": SCHEMA, "environment": document.get("environment"), "measurements": [document]}
+    if document.get("schema") != SCHEMA:
+        raise UserError(
+            "unknown schema",
+            where=path,
+            found=repr(document.get("schema")),
+            expected=f'"schema": {SCHEMA}',
+            fix="use the imbik that wrote the file, or measure again with this one",
+        )
+    return document
+
+
+def _text(path: Path) -> str:
+    """The file's text, which is not empty."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
@@ -99,39 +124,9 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError("not a text file", where=path, expected="JSON in UTF-8") from None
     if not text.strip():
-        raise UserError(
-            "the file is empty",
-            where=path,
-            expected="a results.json",
-            fix="run imbik compress again; it continues",
-        )
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            "not valid JSON",
-            where=f"{path}, line {error.lineno}, column {error.colno}",
-            found=error.msg,
-            fix="run imbik compress again; it writes the file anew",
-        ) from None
-    if not isinstance(document, dict):
-        raise UserError(
-            "not a results file",
-            where=path,
-            found=f"a JSON {type(document).__name__}",
-            expected="a JSON object",
-        )
-    if "measurements" not in document and "engine" in document:
-        document = {"schema": SCHEMA, "environment": document.get("environment"), "measurements": [document]}
-    if document.get("schema") != SCHEMA:
-        raise UserError(
-            "unknown schema",
-            where=path,
-            found=repr(document.get("schema")),
-            expected=f'"schema": {SCHEMA}',
-            fix="use the imbik that wrote the file, or measure again with this one",
-        )
-    return document
+        fix = "run imbik compress again; it continues"
+        raise UserError("the file is empty", where=path, expected="a results.json", fix=fix)
+    return text
 
 
 def _check_ids(path: Path, document: Mapping[str, Any], ids: Sequence[str]) -> None:
