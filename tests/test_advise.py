@@ -247,7 +247,15 @@ def test_command(cli: Any, tmp_path: Path) -> None:
     assert "uygun" in cli(path, "--scenario", "bank-support", "--lang", "tr").output
     assert "mini-2x192+int8/onnx" in cli(path, "--where", "cpu").output
     assert cli("--show", "edge").output == shipped_text("edge")
+    m = plausible.results().measurements[5]
+    profile, other = tmp_path / "phone.json", tmp_path / "other.json"
+    write_results(profile, Results("classification", {}, {}, None, (replace(m, latency_ms={"p50": 50.0, "p95": 70.0}),)))
+    write_results(other, Results("classification", {}, {}, None, (replace(m, id="elsewhere"),)))
+    for arguments in ([path, profile], [path, "--device", profile]):
+        found = json.loads(cli(*arguments, "--scenario", "mobile", "--json").output)
+        assert [v["origin"] for v in found[0]["verdicts"][m.id]["requirements"]].count("device") == 2
     for arguments, message in (
+        ([path, "--device", other], "name no candidate of the run"),
         ([path, "--where", "server"], "--priority: an answer is missing"),
         ([path, "--scenario", "edge", "--lang", "de"], "no such language"),
         ([], "no results given"),

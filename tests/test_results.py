@@ -60,6 +60,10 @@ def test_a_lone_measurement_reads_as_results_without_baseline(tmp_path: Path) ->
     assert run.measurements[0].peak_rss_bytes is None
 
 
+def test_what_measure_prints_reads_as_results(tmp_path: Path) -> None:
+    assert len(_load(tmp_path, {"environment": {}, "measurements": [{"id": "x", "name": "x", "engine": "onnx"}]}).measurements) == 1
+
+
 def _broken(change: Any) -> Any:
     def make(document: dict[str, Any]) -> Any:
         change(document)

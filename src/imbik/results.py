@@ -99,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError("not a results file", where=path, found=kind, expected="a JSON object")
     if "measurements" not in document and "engine" in document:
         document = {"schema": SCHEMA, "environment": document.get("environment"), "measurements": [document]}
-    if document.get("schema") != SCHEMA:
+    if document.get("schema", SCHEMA if "measurements" in document else None) != SCHEMA:
         raise UserError(
             "unknown schema",
             where=path,

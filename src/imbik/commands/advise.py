@@ -72,11 +72,25 @@ def register(app: typer.Typer) -> None:
 
 
 def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[list[Results], list[Results]]:
-    """Runs to judge, and device profiles: what ``--device`` names, and results without a baseline beside one that has it."""
-    whole = [run for run in runs if run.baseline is not None]
-    if not whole:
-        return list(runs), list(devices)
-    return whole, [*devices, *(run for run in runs if run.baseline is None)]
+    """Runs to judge, and device profiles: what ``--device`` names, and results without a baseline beside one that has it.
+
+    Raises:
+        UserError: a profile that shares no candidate with the runs.
+    """
+    whole = [run for run in runs if run.baseline is not None] or list(runs)
+    profiles = [*devices, *(run for run in runs if run not in whole)]
+    known = {m.id for run in whole for m in run.measurements}
+    for profile in profiles:
+        found = [m.id for m in profile.measurements]
+        if not known.intersection(found):
+            raise UserError(
+                "the device's measurements name no candidate of the run",
+                where=profile.path,
+                found=", ".join(found),
+                expected=f"one of {', '.join(sorted(known))}",
+                fix="measure the folder as compress left it: RUN/<recipe>/artefacts/<engine>",
+            )
+    return whole, profiles
 
 
 def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
