@@ -6,12 +6,11 @@ run that was killed and started again ends with the weights of a run that was no
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from imbik.embeddings import compact_embeddings
@@ -28,6 +25,7 @@ from imbik.encoding import Encoded, shuffled_batches, sorted_batches
 from imbik.errors import UserError
 from imbik.hardware import autocast_dtype
 from imbik.progress import Progress, Task
+from imbik.trainstate import Keeper, State
 
 logger = logging.getLogger(__name__)
 
@@ -58,21 +56,6 @@ class Training:
     max_grad_norm: float = 1.0
     patience: int = 0
     max_steps: int = 0
-
-
-@dataclass
-class State:
-    """Where training stands; everything else follows from it and the seed."""
-
-    epoch: int = 0
-    step: int = 0
-    steps_done: int = 0
-    best_score: float = -math.inf
-    best_epoch: int = -1
-    history: list[dict[str, float]] = field(default_factory=list)
-    tokens: int = 0
-    seconds: float = 0.0
-    finished: bool = False
 
 
 def fit(
@@ -114,7 +97,7 @@ def fit(
         loss.to(accelerator.device)
         names, parameters = _parameters(model, loss)
         optimizer = torch.optim.AdamW(_groups(names, parameters, settings), lr=settings.learning_rate, fused=True)
-        keeper = _Keeper(directory, names, parameters, optimizer, save_every)
+        keeper = Keeper(directory, names, parameters, optimizer, save_every)
         state = keeper.restore()
         run = _Run(model, loss, data, settings, seed, accelerator, optimizer, parameters, keeper)
         total = settings.epochs * len(data) if not settings.max_steps else settings.max_steps
@@ -139,7 +122,7 @@ class _Run:
     accelerator: Accelerator
     optimizer: torch.optim.Optimizer
     parameters: list[nn.Parameter]
-    keeper: _Keeper
+    keeper: Keeper
 
     def epoch(self, state: State, bar: Task) -> None:
         plan = shuffled_batches(self.data.lengths, self.settings.batch_tokens, mixed(self.seed, state.epoch))
@@ -244,7 +227,7 @@ def _close_epoch(
     settings: Training,
     evaluate: Callable[[nn.Module], float] | None,
     model: nn.Module,
-    keeper: _Keeper,
+    keeper: Keeper,
     accelerator: Accelerator,
 ) -> None:
     score = evaluate(model) if evaluate is not None else float(state.epoch)
@@ -275,71 +258,3 @@ def _groups(names: list[str], parameters: list[nn.Parameter], settings: Training
     decayed = [p for n, p in zip(names, parameters, strict=True) if p.ndim > 1 and "embedding" not in n]
     plain = [p for n, p in zip(names, parameters, strict=True) if not (p.ndim > 1 and "embedding" not in n)]
     return [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-class _Keeper:
-    """State on disk: one file holds weights, optimiser moments and the position, so that a kill never splits them."""
-
-    def __init__(
-        self,
-        directory: Path,
-        names: list[str],
-        parameters: list[nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        every: float,
-    ) -> None:
-        self.directory, self.names, self.parameters, self.optimizer = directory, names, parameters, optimizer
-        self.every, self.saved = every, time.monotonic()
-        self.path = directory / "state.safetensors"
-
-    def restore(self) -> State:
-        """The state of an earlier run in this directory, its weights and moments loaded; else a fresh one."""
-        if not self.path.is_file():
-            return State()
-        with safe_open(self.path, framework="pt") as file:
-            state = State(**json.loads(file.metadata()["state"]))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a mapping
-        with torch.no_grad():
-            for name, parameter in zip(self.names, self.parameters, strict=True):
-                parameter.copy_(tensors[name])
-                if f"{name}#exp_avg" in tensors:
-                    self.optimizer.state[parameter] = {
-                        "step": tensors[f"{name}#step"],
-                        "exp_avg": tensors[f"{name}#exp_avg"].to(parameter.device),
-                        "exp_avg_sq": tensors[f"{name}#exp_avg_sq"].to(parameter.device),
-                    }
-        return state
-
-    def maybe_save(self, state: State) -> None:
-        if time.monotonic() - self.saved >= self.every:
-            self.save(state)
-
-    def save(self, state: State) -> None:
-        tensors = self._weights()
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{name}#{key}"] = value.detach().cpu().contiguous()
-        _write(tensors, self.path, {"state": json.dumps(state.__dict__)})
-        self.saved = time.monotonic()
-
-    def save_best(self, state: State) -> None:
-        _write(self._weights(), self._best(state.best_epoch))
-
-    def load_best(self, state: State) -> None:
-        """Put the best epoch's weights back; older ones are deleted."""
-        best = load_file(self._best(state.best_epoch))
-        with torch.no_grad():
-            for name, parameter in zip(self.names, self.parameters, strict=True):
-                parameter.copy_(best[name])
-
-    def _best(self, epoch: int) -> Path:
-        return self.directory / f"best-{epoch}.safetensors"
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {n: p.detach().cpu().contiguous().clone() for n, p in zip(self.names, self.parameters, strict=True)}
-
-
-def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata=metadata)
-    temporary.replace(path)
