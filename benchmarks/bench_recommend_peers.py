@@ -19,7 +19,7 @@ import numpy as np
 
 GRIDS = {
     ("surprise", "SVD"): {"n_factors": [50, 100], "lr_all": [0.005, 0.01], "reg_all": [0.02, 0.1], "n_epochs": [20, 60]},
-    ("surprise", "NMF"): {"n_factors": [5, 15], "reg_pu": [0.06, 0.12], "reg_qi": [0.06, 0.12], "n_epochs": [30, 50]},
+    ("surprise", "NMF"): {"n_factors": [5, 15], "reg_pu": [0.06, 0.12], "reg_qi": [0.06, 0.12], "n_epochs": [50]},
     ("surprise", "NMF biased"): {"n_factors": [5, 15], "lr_bu": [0.005], "lr_bi": [0.005], "n_epochs": [30, 50]},
     ("surprise", "PMF"): {"n_factors": [10, 20], "lr_all": [0.005, 0.01], "reg_all": [0.02, 0.1], "n_epochs": [30, 60]},
     ("cornac", "MF"): {"k": [10, 50], "learning_rate": [0.01], "lambda_reg": [0.02, 0.1], "max_iter": [25, 60]},
