@@ -31,7 +31,7 @@ class View(Judged):
         """What makes these results weaker than they look: a busy machine, a teacher that seems to have learned the dev rows."""
         found = []
         load, cores = (self.results.environment.get(k) for k in ("load", "cores"))
-        if load and cores and load > cores:
+        if load and cores and load > 2 * cores:  # the run's own training leaves a load of about the cores
             shown = [self.of("environment", k, unit=unit) for k, unit in (("load", "plain"), ("cores", "count"))]
             found.append(self.say("caution.busy", load=shown[0], cores=shown[1]))
         if self.baseline and self._dev_is_too_good():
