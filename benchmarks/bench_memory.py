@@ -34,7 +34,20 @@ def run(rows: int, words: int, place: Path) -> dict[str, float]:
     for name in ("dev", "test"):
         lines = [f"{' '.join(generator.choices(WORDS, k=words))} {name}{i},{('bad', 'good', 'other')[i % 3]}" for i in range(300)]
         (place / f"{name}.csv").write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    command = [sys.executable, "-m", "imbik.cli", "compress", "--teacher", "../teacher", "--data", ".", "--out", "out", "--recipe", "../one.yaml"]
+    command = [
+        sys.executable,
+        "-m",
+        "imbik.cli",
+        "compress",
+        "--teacher",
+        "../teacher",
+        "--data",
+        ".",
+        "--out",
+        "out",
+        "--recipe",
+        "../one.yaml",
+    ]
     began = time.perf_counter()
     code = (
         "import resource, subprocess, sys; r = subprocess.run(sys.argv[1:], capture_output=True, text=True); "

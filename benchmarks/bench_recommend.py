@@ -1,9 +1,9 @@
 """MovieLens 100K: all models on ten random 90:10 splits, beside the peers on the same splits; writes docs/results.
 
-    IMBIK_DATA=... python benchmarks/bench_recommend.py splits /tmp/splits.npz      1. the splits, for everybody
-    PEER/bin/python benchmarks/bench_recommend_peers.py LIBRARY /tmp/splits.npz out.json [--tune]     2. each peer
-    IMBIK_DATA=... python benchmarks/bench_recommend.py ours ours.json              3. our models
-    python benchmarks/bench_recommend.py table ours.json peer.json ...              4. the table, with paired differences
+IMBIK_DATA=... python benchmarks/bench_recommend.py splits /tmp/splits.npz      1. the splits, for everybody
+PEER/bin/python benchmarks/bench_recommend_peers.py LIBRARY /tmp/splits.npz out.json [--tune]     2. each peer
+IMBIK_DATA=... python benchmarks/bench_recommend.py ours ours.json              3. our models
+python benchmarks/bench_recommend.py table ours.json peer.json ...              4. the table, with paired differences
 """
 
 from __future__ import annotations

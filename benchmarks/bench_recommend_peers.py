@@ -85,9 +85,7 @@ def smurff(name, settings, train, test):
     left, right = (sp.coo_matrix((p[2].astype(float) - mean, (p[0], p[1])), shape=shape) for p in (train, test))
     noise = library.AdaptiveNoise() if "adaptive" in name else library.FixedNoise()
     rank = int(name.split("rank ")[1].split(",")[0])
-    session = library.TrainSession(
-        priors=["normal", "normal"], num_latent=rank, burnin=50, nsamples=200, num_threads=2, seed=1, verbose=0
-    )
+    session = library.TrainSession(priors=["normal", "normal"], num_latent=rank, burnin=50, nsamples=200, num_threads=2, seed=1, verbose=0)
     session.addTrainAndTest(left.tocsr(), right.tocsr(), noise)
     start = time.perf_counter()
     predictions = session.run()

@@ -1,6 +1,6 @@
 """1, 3 and 10 million synthetic ratings of 100,000 users and 20,000 items: seconds and peak memory, one process each.
 
-    python benchmarks/bench_recommend_scale.py out.json [MODEL ...]
+python benchmarks/bench_recommend_scale.py out.json [MODEL ...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The figures of docs/recommend.md from MovieLens 100K and Last.fm; needs matplotlib, which imbik does not.
 
-    IMBIK_DATA=... python benchmarks/plot_recommend.py docs/img
+IMBIK_DATA=... python benchmarks/plot_recommend.py docs/img
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes docs/results/recommend.md from the JSON files of the other bench_recommend scripts.
 
-    python benchmarks/report_recommend.py FOLDER_OF_JSON docs/results/recommend.md
+python benchmarks/report_recommend.py FOLDER_OF_JSON docs/results/recommend.md
 """
 
 from __future__ import annotations

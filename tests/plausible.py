@@ -57,10 +57,7 @@ def measurement(row: tuple[Any, ...], n: int = 3080) -> Measurement:
         retention={"value": kept, "low": kept - 0.008, "high": min(kept + 0.008, 1.01)},
         agreement=round(kept - 0.01, 4),
         calibration={"ece": 0.021},
-        per_class={
-            label: {"recall": r, "precision": r - 0.005, "f1": r - 0.002, "support": n // 6}
-            for label, r in recall.items()
-        },
+        per_class={label: {"recall": r, "precision": r - 0.005, "f1": r - 0.002, "support": n // 6} for label, r in recall.items()},
         latency_ms={"p50": p50, "p95": p50 * 1.6, "p99": p50 * 2.1, "batch": 1, "tokens": 14.1},
         throughput={"items_per_s": rate, "batch": 64},
         peak_rss_bytes=int(rss * 1e6),

@@ -126,8 +126,7 @@ CASES = [
     one("a word among numbers", NUMBERS + "x,high\n", "row 22", "'high'", "number", task="regression"),
     one("decimal comma", "text;score\n" + "a;1,5\nb;2,5\nc;3,5\nd;1,0\n", "row 2", "'1,5'", "point", task="regression"),
     one("empty target", NUMBERS + "x,\n", "row 22", "an empty cell", task="regression"),
-    one("NaN deep among many numbers", "text,score\n" + "".join(f"t,{i / 7}\n" for i in range(60_000)) + "t,nan\n",
-        "row 60002", "'nan'"),
+    one("NaN deep among many numbers", "text,score\n" + "".join(f"t,{i / 7}\n" for i in range(60_000)) + "t,nan\n", "row 60002", "'nan'"),
     one("numbers for a classifier", NUMBERS, "numbers", "classes", labels=("a", "b"), task="regression"),
     # options
     Bad("unknown task", {"d.csv": GOOD}, ("--task", "'tagging'", "regression"), "d.csv", {"task": "tagging"}),

@@ -132,7 +132,7 @@ def test_contradictions_are_counted(folder: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "windows-1254"])
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json"])
 def test_formats_and_encodings(tmp_path: Path, encoding: str, suffix: str) -> None:
-    rows = [(f"çok, \"güzel\" şey {i}", "ğü"[i % 2]) for i in range(30)]
+    rows = [(f'çok, "güzel" şey {i}', "ğü"[i % 2]) for i in range(30)]
     path = tmp_path / f"all.{suffix}"
     objects = [json.dumps({"text": t, "label": y}, ensure_ascii=False) for t, y in rows]
     with path.open("w", encoding=encoding, newline="") as file:

@@ -34,9 +34,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 
 def test_numpy_and_non_finite_numbers_become_json(tmp_path: Path) -> None:
     first, *rest = plausible.results().measurements
-    odd = replace(
-        first, params=np.int64(5), calibration={"ece": float("nan")}, per_class={"a": np.array([1, 2])}
-    )
+    odd = replace(first, params=np.int64(5), calibration={"ece": float("nan")}, per_class={"a": np.array([1, 2])})
     write_results(tmp_path / "r.json", plausible.results(measurements=(odd, *rest)))
     row = json.loads((tmp_path / "r.json").read_text())["measurements"][0]
     assert (row["params"], row["calibration"], row["per_class"]) == (5, {"ece": None}, {"a": [1, 2]})
@@ -134,29 +132,20 @@ def test_choice_is_the_fastest_that_keeps_enough() -> None:
 
 def test_choice_is_made_on_dev_not_on_test() -> None:
     run = plausible.results()
-    rows = [
-        replace(m, quality={**m.quality, "value": 0.1}) if m.name == "layers-1+int8" else m
-        for m in run.measurements
-    ]
+    rows = [replace(m, quality={**m.quality, "value": 0.1}) if m.name == "layers-1+int8" else m for m in run.measurements]
     assert choose(rows, run.baseline)["id"] == "layers-1+int8/onnx"
 
 
 def test_candidates_as_fast_as_each_other_are_told_apart_by_dev_quality() -> None:
     run = plausible.results()
-    close = [
-        replace(m, latency_ms={"p50": 0.66, "p95": 1.0}) if m.name == "layers-1+int8" else m
-        for m in run.measurements
-    ]
+    close = [replace(m, latency_ms={"p50": 0.66, "p95": 1.0}) if m.name == "layers-1+int8" else m for m in run.measurements]
     assert choose(close, run.baseline, min_retention=0.95)["id"] == "layers-1+int8/onnx"
     assert choose(run.measurements, run.baseline, min_retention=0.95)["id"] == "mini-2x192+int8/onnx"
 
 
 def test_int8_slower_than_its_float_parent_is_not_chosen_for_speed() -> None:
     run = plausible.results()
-    slow = [
-        replace(m, latency_ms={"p50": 1.95, "p95": 3.0}) if m.name == "layers-1+int8" else m
-        for m in run.measurements
-    ]
+    slow = [replace(m, latency_ms={"p50": 1.95, "p95": 3.0}) if m.name == "layers-1+int8" else m for m in run.measurements]
     wanted = [m for m in slow if m.name in ("teacher", "layers-1", "layers-1+int8")]
     assert choose(wanted, run.baseline, min_retention=0.99)["id"] == "layers-1/onnx"
     small = choose(wanted, run.baseline, min_retention=0.99, max_mb=20)
@@ -192,7 +181,4 @@ def test_limit_on_something_unmeasured_is_not_met() -> None:
 def test_disagreements_put_the_teacher_is_right_first() -> None:
     found = disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"])
     assert [d["index"] for d in found] == [1, 0, 2]
-    assert (
-        len(disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"], limit=2))
-        == 2
-    )
+    assert len(disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"], limit=2)) == 2

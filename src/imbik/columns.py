@@ -114,9 +114,7 @@ def _by_lower_name(columns: Sequence[str]) -> dict[str, str]:
     return {name.lower(): name for name in reversed(columns)}
 
 
-def _guess_text(
-    where: str, columns: Sequence[str], free: Sequence[str], text_pair: str | None
-) -> tuple[str, str | None]:
+def _guess_text(where: str, columns: Sequence[str], free: Sequence[str], text_pair: str | None) -> tuple[str, str | None]:
     names = _by_lower_name(free)
     if text_pair is None and "text" not in names:
         for first, second in _PAIRS:

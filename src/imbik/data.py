@@ -86,9 +86,7 @@ def load_data(
     """
     tables = tables_of(source, encoding, say)
     if ALL not in tables and "train" not in tables:
-        raise UserError(
-            "no train split", where=source, found=", ".join(sorted(tables)), expected="a train file", fix="add train.csv"
-        )
+        raise UserError("no train split", where=source, found=", ".join(sorted(tables)), expected="a train file", fix="add train.csv")
     main = ALL if ALL in tables else "train"
     head = tables[main][0]
     columns = choose(head.where, head.columns, say, text=text, text_pair=text_pair, label=label)
@@ -163,9 +161,7 @@ def _drop_unlabelled(rows: dict[str, Rows], main: str) -> list[str]:
     return notes
 
 
-def _complete(
-    parts: dict[str, _Part], task: TaskName, seed: int, where: str, *, single_file: bool
-) -> list[str]:
+def _complete(parts: dict[str, _Part], task: TaskName, seed: int, where: str, *, single_file: bool) -> list[str]:
     """Fill in ``dev`` and ``test`` by the rules that :func:`load_data` states; the notes say what was done."""
     notes = []
     total = len(parts["train"].keys)
@@ -220,9 +216,7 @@ def _load_texts(
     return examples(rows.texts, rows.pairs, None), rows.keys
 
 
-def _extra(
-    path: str | Path, columns: Columns, encoding: str | None, parts: dict[str, _Part], notes: list[str], say: Say
-) -> Examples:
+def _extra(path: str | Path, columns: Columns, encoding: str | None, parts: dict[str, _Part], notes: list[str], say: Say) -> Examples:
     """The user's own texts, with the columns of the task where the file has them."""
     file = Path(path).expanduser()
     if file.suffix.lower() == ".txt":

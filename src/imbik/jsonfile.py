@@ -99,16 +99,12 @@ def _open_array(path: Path, encoding: str) -> Table:
         raise decoding_error(path, encoding) from error
     except (ValueError, RecursionError) as error:
         row = getattr(error, "lineno", 1)
-        raise UserError(
-            "broken JSON", where=f"{path}, row {row}", found=str(error), expected="an array of objects"
-        ) from error
+        raise UserError("broken JSON", where=f"{path}, row {row}", found=str(error), expected="an array of objects") from error
     if not items:
         raise UserError("no rows", where=path, found="an empty array", expected="an array of objects")
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
-            raise UserError(
-                "no JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"column": value}'
-            )
+            raise UserError("no JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"column": value}')
     names = check_columns(str(path), list(items[0]))
 
     def stream(wanted: Sequence[str]) -> Iterator[Chunk]:

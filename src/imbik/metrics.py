@@ -29,9 +29,7 @@ def counts(predictions: Array, targets: Array, labels: int) -> Array:
         both = (predictions != 0) & (targets != 0)
         return np.stack([both.sum(0), (predictions != 0).sum(0), (targets != 0).sum(0)]).astype(np.float64)
     hits = np.bincount(targets[predictions == targets], minlength=labels)
-    return np.stack(
-        [hits, np.bincount(predictions, minlength=labels), np.bincount(targets, minlength=labels)]
-    ).astype(np.float64)
+    return np.stack([hits, np.bincount(predictions, minlength=labels), np.bincount(targets, minlength=labels)]).astype(np.float64)
 
 
 def accuracy(predictions: Array, targets: Array) -> float:
@@ -196,9 +194,7 @@ def ece(probabilities: Array, targets: Array, task: TaskName, bins: int = 15) ->
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def per_class(
-    probabilities: Array, targets: Array, task: TaskName, labels: Sequence[str]
-) -> Mapping[str, Mapping[str, float]] | None:
+def per_class(probabilities: Array, targets: Array, task: TaskName, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]] | None:
     """``precision``, ``recall``, ``f1`` and ``support`` of every label by name; None for regression."""
     if task == "regression":
         return None

@@ -36,10 +36,7 @@ def label_sets(splits: Sequence[Sequence[LabelColumn]]) -> list[Sets]:
     if all({value.lower() for value in values} <= _ON | _OFF for values in seen):
         return [[[_switched(column.name, value) for value in column.values] for column in columns] for columns in splits]
     shared = {value for value, count in Counter(v for values in seen for v in values).items() if count > 1}
-    return [
-        [[(f"{column.name}={v}" if v in shared else v,) for v in column.values] for column in columns]
-        for columns in splits
-    ]
+    return [[[(f"{column.name}={v}" if v in shared else v,) for v in column.values] for column in columns] for columns in splits]
 
 
 def _switched(name: str, value: str) -> tuple[str, ...]:
@@ -51,9 +48,7 @@ def _listed(column: LabelColumn, code: int) -> tuple[str, ...]:
     if value.startswith("["):
         found = json_list(value)
         if found is None:
-            raise UserError(
-                "broken list of labels", where=column.where(code), found=shorten(value), expected='["one", "two"]'
-            )
+            raise UserError("broken list of labels", where=column.where(code), found=shorten(value), expected='["one", "two"]')
         return tuple(found)
     return tuple(part for part in (piece.strip() for piece in re.split(r"[|;]", value)) if part)
 

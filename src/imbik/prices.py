@@ -92,9 +92,7 @@ def load_prices(path: str | Path | None = None) -> Prices:
         place = f"{where}, line {mark.line + 1}" if mark else where
         raise UserError("not valid YAML", where=place, found=getattr(error, "problem", None)) from None
     if not isinstance(document, dict):
-        raise UserError(
-            "not a price list", where=where, expected="currency: and instances:", fix="start from imbik roi --show-prices"
-        )
+        raise UserError("not a price list", where=where, expected="currency: and instances:", fix="start from imbik roi --show-prices")
     try:
         file = _File.model_validate(document)
     except ValidationError as error:
@@ -140,6 +138,4 @@ def _mistake(where: str, document: dict[str, Any], error: ValidationError) -> Us
     if location == ["currency"] and first["type"] == "missing":
         return UserError("no currency", where=where, expected="currency: USD (a three-letter code)", fix="add the line")
     found = None if first["type"] == "missing" else repr(first["input"])[:80]
-    return UserError(
-        "price list not valid", where=f"{where}, {place}", found=found, expected=first["msg"].removeprefix("Value error, ")
-    )
+    return UserError("price list not valid", where=f"{where}, {place}", found=found, expected=first["msg"].removeprefix("Value error, "))

@@ -98,4 +98,3 @@ def _as_measurement(name: str, row: Mapping[str, Any], retention: float) -> Meas
         threads=(row.get("threads") or 1),
         parity=None,
     )
-

@@ -114,9 +114,7 @@ def _judged_on_dev(name: str, m: Measurement, baseline: Measurement | None) -> R
     return Reading(value, reported.get("low"), reported.get("high"), reported.get("value"), split)
 
 
-def _derived(
-    name: str, m: Measurement, baseline: Measurement | None, volume: Mapping[str, Any]
-) -> float | None:
+def _derived(name: str, m: Measurement, baseline: Measurement | None, volume: Mapping[str, Any]) -> float | None:
     if name == "standalone":
         return 0.0 if m.engine == "pytorch" else 1.0
     if name == "batch_hours":

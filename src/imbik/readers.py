@@ -202,5 +202,3 @@ def _width_error(form: _Csv, lines: NDArray[np.int64], rows: list[list[str]], wi
         expected=f"{width} fields, as in the header",
         fix=f'put a field that holds {form.delimiter!r} in "..."',
     )
-
-

@@ -100,9 +100,7 @@ def report_source(
     return Source(runs, known, {**LOADS, **(loads or {})}, wanted, devices)
 
 
-def render(
-    runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Mapping[str, Any] | None = None
-) -> str:
+def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Mapping[str, Any] | None = None) -> str:
     """The report as a string."""
     texts = Phrases(lang)
     page = Page(source, texts)

@@ -132,9 +132,7 @@ def instances_needed(rates: tuple[float, ...], rate: float, least: int = 1) -> i
 
 
 @functools.lru_cache(maxsize=4096)
-def _rates(
-    key: tuple[tuple[str, float], ...], workers: int, limit_s: float, utilisation: float, speed: float
-) -> tuple[float, ...]:
+def _rates(key: tuple[tuple[str, float], ...], workers: int, limit_s: float, utilisation: float, speed: float) -> tuple[float, ...]:
     times = service_times(dict(key), 1.0 / speed)
     assert times is not None  # the caller has asked
     found: list[float] = []
@@ -200,9 +198,7 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
     )
 
 
-def options(
-    m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]
-) -> tuple[list[tuple[Instance, Cost]], list[str]]:
+def options(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> tuple[list[tuple[Instance, Cost]], list[str]]:
     """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
     GPU instances are only considered for measurements made on a GPU.
@@ -244,9 +240,7 @@ def roi(results: Results, prices: Prices, load: Load) -> tuple[Cost, ...]:
         UserError: nothing was measured.
     """
     if not results.measurements:
-        raise UserError(
-            "nothing was measured", where=results.path or "results.json", fix="run imbik compress or imbik measure first"
-        )
+        raise UserError("nothing was measured", where=results.path or "results.json", fix="run imbik compress or imbik measure first")
     return tuple(cost_of(m, prices, load, results.environment) for m in results.measurements)
 
 

@@ -71,9 +71,7 @@ def read_rows(tables: Sequence[Table], columns: Columns) -> Rows:
         column.close()
     store = texts.close()
     if empty == len(store):
-        raise UserError(
-            "every text is empty", where=f"{where}, column {columns.text!r}", fix="name the text column with --text"
-        )
+        raise UserError("every text is empty", where=f"{where}, column {columns.text!r}", fix="name the text column with --text")
     return Rows(where, store, pairs.close() if pairs else None, labels, np.concatenate(keys), empty)
 
 

@@ -128,9 +128,7 @@ def parse_scenario(document: Any, where: str) -> Scenario:
     for i, preference in enumerate(file.prefer):
         _known(preference.quantity, f"{where}, prefer.{i}.quantity")
     if any(r.quantity == "batch_hours" for r in file.requirements) and file.volume.items_per_batch is None:
-        raise UserError(
-            "batch_hours needs the size of the batch", where=f"{where}, volume", fix="add volume: {items_per_batch: 200000}"
-        )
+        raise UserError("batch_hours needs the size of the batch", where=f"{where}, volume", fix="add volume: {items_per_batch: 200000}")
     return Scenario(
         name=file.name,
         requirements=tuple(r.model_dump() for r in file.requirements),

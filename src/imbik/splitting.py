@@ -92,9 +92,7 @@ def strata(targets: NDArray[np.generic], task: TaskName) -> NDArray[np.int64]:
     return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
 
 
-def carve(
-    groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def carve(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows that stay and rows that go, both ascending: a tenth of the rows (at most ``most``), each group in proportion.
 
     A group keeps at least one row. Texts that stand more than once stay, so that no text is on both sides; only when
@@ -111,10 +109,7 @@ def carve(
     for i in np.argsort(-(exact - np.floor(exact)), kind="stable"):
         if deal.sum() < wanted and deal[i] < sizes[i] - 1:
             deal[i] += 1
-    gone = [
-        generator.permutation(np.flatnonzero((groups == name) & free))[:count]
-        for name, count in zip(names, deal, strict=True)
-    ]
+    gone = [generator.permutation(np.flatnonzero((groups == name) & free))[:count] for name, count in zip(names, deal, strict=True)]
     going = np.sort(np.concatenate(gone)).astype(np.int64)
     stays = np.ones(len(groups), bool)
     stays[going] = False

@@ -59,9 +59,7 @@ def check_columns(where: str, columns: Sequence[str]) -> tuple[str, ...]:
     """
     twice = [name for i, name in enumerate(columns) if name in columns[:i]]
     if twice:
-        raise UserError(
-            "two columns have the same name", where=f"{where}, row 1", found=f"{twice[0]!r} twice", fix="rename one"
-        )
+        raise UserError("two columns have the same name", where=f"{where}, row 1", found=f"{twice[0]!r} twice", fix="rename one")
     return tuple(columns)
 
 

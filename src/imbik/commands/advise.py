@@ -107,9 +107,7 @@ def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
             answers[question] = options[given - 1]
 
 
-def _scenario_output(
-    run: Results, scenario: Scenario, advice: Advice, texts: Phrases, console: Console | None
-) -> dict[str, Any]:
+def _scenario_output(run: Results, scenario: Scenario, advice: Advice, texts: Phrases, console: Console | None) -> dict[str, Any]:
     if console:
         title = texts.among(scenario.about["title"], scenario.name)
         console.print(_matrix(scenario, advice, texts, title))
@@ -122,8 +120,7 @@ def _scenario_output(
 def advice_json(advice: Advice) -> dict[str, Any]:
     """Advice in JSON's own types."""
     verdicts = {
-        i: {**v, "requirements": [asdict(r) for r in v["requirements"]], "needs": list(v["needs"])}
-        for i, v in advice.verdicts.items()
+        i: {**v, "requirements": [asdict(r) for r in v["requirements"]], "needs": list(v["needs"])} for i, v in advice.verdicts.items()
     }
     return {"choice": advice.choice, "verdicts": verdicts, "reasons": list(advice.reasons), "pareto": list(advice.pareto)}
 
@@ -148,9 +145,7 @@ def _matrix(scenario: Scenario, advice: Advice, texts: Phrases, title: str) -> T
     return table
 
 
-def _path_output(
-    run: Results, found: Sequence[Leaf], leaf: Leaf, texts: Phrases, console: Console | None
-) -> dict[str, Any]:
+def _path_output(run: Results, found: Sequence[Leaf], leaf: Leaf, texts: Phrases, console: Console | None) -> dict[str, Any]:
     if console:
         console.print(_tree(found, leaf, texts))
         for sentence in leaf.advice.reasons:

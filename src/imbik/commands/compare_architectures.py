@@ -35,9 +35,7 @@ def register(app: typer.Typer) -> None:
         from imbik.architectures import compare_architectures as compare
 
         console, say = consoles()
-        found = compare(
-            shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console)
-        )
+        found = compare(shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console))
         for failure in found["failures"]:
             say(f"{failure['id']}: {failure['error']}")
         if as_json is not None:

@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
         data: DataOption,
         out: OutOption,
         recipe: Annotated[list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several.")] = None,
-        engine: Annotated[list[str] | None, typer.Option("--engine", help="onnx, or auto for all that are installed; repeat for several.")] = None,
+        engine: Annotated[
+            list[str] | None, typer.Option("--engine", help="onnx, or auto for all that are installed; repeat for several.")
+        ] = None,
         unlabelled: Annotated[Path | None, typer.Option("--unlabelled", help="Further texts; the teacher labels them.")] = None,
         text: TextOption = None,
         text_pair: PairOption = None,

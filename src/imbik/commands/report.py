@@ -42,7 +42,5 @@ def register(app: typer.Typer) -> None:
             "always-on": replace(always, per_day=requests_per_day or always.per_day, limit_ms=limit_ms or always.limit_ms),
             "batch": replace(batch, per_day=items_per_night or batch.per_day),
         }
-        write_report(
-            runs, out, lang=lang, prices=prices, scenarios=scenario, loads=loads, devices=devices, architectures=architectures
-        )
+        write_report(runs, out, lang=lang, prices=prices, scenarios=scenario, loads=loads, devices=devices, architectures=architectures)
         typer.echo(str(out), err=True)

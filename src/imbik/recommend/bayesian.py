@@ -120,9 +120,7 @@ class BayesianPMF(FactorModel):
     def _frozen(self, chain: Chain, rng: np.random.Generator) -> tuple[Array, Array]:
         """Both sides as they are stored: bias first, and a draw from the population as the row of the cold."""
         sides = ((chain.users, chain.user_prior), (chain.items, chain.item_prior))
-        left, right = (
-            with_cold_row(with_bias_column(rows, self.biases), wishart.sample(prior, rng)) for rows, prior in sides
-        )
+        left, right = (with_cold_row(with_bias_column(rows, self.biases), wishart.sample(prior, rng)) for rows, prior in sides)
         return left, right
 
     def samples_for(self, users: Array, items: Array) -> tuple[Array, Array]:

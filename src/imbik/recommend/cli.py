@@ -247,9 +247,7 @@ def _asked(user: str | None, item: str | None, file: Path | None) -> tuple[list[
 
 def _predictions(model: Model, users: list[str], items: list[str], level: float, cold: bool) -> list[dict[str, Any]]:
     values = model.predict(users, items, cold=cold)
-    rows: list[dict[str, Any]] = [
-        {"user": u, "item": i, "prediction": float(v)} for u, i, v in zip(users, items, values, strict=True)
-    ]
+    rows: list[dict[str, Any]] = [{"user": u, "item": i, "prediction": float(v)} for u, i, v in zip(users, items, values, strict=True)]
     if hasattr(model, "interval"):
         for row, (low, high) in zip(rows, model.interval(users, items, level, cold=cold), strict=True):
             row |= {"low": float(low), "high": float(high)}

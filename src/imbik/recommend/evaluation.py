@@ -24,9 +24,7 @@ class Ranking:
     candidates: Array
 
 
-def evaluate(
-    model: Model, test: Ratings, *, k: int = 10, level: float = 0.9, relevant: float | None = None
-) -> dict[str, float]:
+def evaluate(model: Model, test: Ratings, *, k: int = 10, level: float = 0.9, relevant: float | None = None) -> dict[str, float]:
     """All measures that apply: `rmse`, `mae` (and `coverage`, `width` of intervals) for models of ratings; for all models
     `ndcg`, `recall`, `precision` at `k`, `map` (mean average precision over the whole list) and `mpr`.
 

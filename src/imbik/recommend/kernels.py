@@ -137,9 +137,7 @@ def _inverse_diagonal(matrix: Array, dims: int, column: Array, out: Array) -> No
 
 
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def gaussian_rows(
-    borders: Array, side: Any, other: Any, prior: Any, noise: Array, out: Array, variances: Array
-) -> int:
+def gaussian_rows(borders: Array, side: Any, other: Any, prior: Any, noise: Array, out: Array, variances: Array) -> int:
     """Solve (noise of shape (0, 0)) or sample (noise (n, D) standard normal) every row into `out` (n, D) float32.
 
     side = (indptr, indices, values, weights or an empty array); other = (design (m, padded), offset (m,), variances (m, D) or an

@@ -94,9 +94,7 @@ class Ratings:
     def take(self, rows: Array) -> Ratings:
         """The same tables with only the given rows (indices or a mask)."""
         times = None if self.times is None else self.times[rows]
-        return Ratings(
-            self.users[rows], self.items[rows], self.values[rows], self.user_ids, self.item_ids, times, self.implicit
-        )
+        return Ratings(self.users[rows], self.items[rows], self.values[rows], self.user_ids, self.item_ids, times, self.implicit)
 
     @cached_property
     def by_user(self) -> Compressed:
@@ -122,9 +120,7 @@ def compress(rows: Array, columns: Array, values: Array, count: int) -> Compress
 def _check_columns(users: int, items: int, values: Array, times: Array | None, where: str | None) -> None:
     lengths = [users, items, len(values)] + ([] if times is None else [len(times)])
     if len(set(lengths)) != 1:
-        raise UserError(
-            "the columns differ in length", where=where, found=str(lengths), expected="one user, item and rating a row"
-        )
+        raise UserError("the columns differ in length", where=where, found=str(lengths), expected="one user, item and rating a row")
     if users == 0:
         raise UserError("there are no ratings", where=where, found="0 rows", expected="user, item, rating in each row")
     bad = np.flatnonzero(~np.isfinite(values))

@@ -36,8 +36,7 @@ def descend(
     mean = float(ratings.values.mean(dtype=np.float64))
     dims = model.rank + model.biases
     first, second = (
-        with_bias_column(initial_rows(model, ratings, side, dims, start, rng, 0.1), model.biases)
-        for side in ("users", "items")
+        with_bias_column(initial_rows(model, ratings, side, dims, start, rng, 0.1), model.biases) for side in ("users", "items")
     )
     traits = np.zeros((len(ratings.item_ids), model.rank), np.float32)
     *triples, borders = stratify(ratings, rng)
