@@ -35,8 +35,8 @@ test-slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(VENV)/dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 
 types: $(VENV)/dev
 	$(BIN)/mypy
