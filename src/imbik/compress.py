@@ -101,7 +101,7 @@ def compress(
     if results is None:
         say(f"measuring {len(candidates)} candidates, interleaved")
         measured = measure(candidates, splits, baseline=BASELINE, threads=threads, progress=progress)
-        for note in _seen_dev(measured):
+        for note in _easy_dev(measured):
             say(note)
         results = _results(measured, builder, outcome.failures)
     results = judge(results, limits or Limits())
@@ -195,7 +195,7 @@ def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[st
             "unlabelled": len(splits.unlabelled.texts) if splits.unlabelled else 0,
             "truncated": {name: encode(getattr(splits, name), builder.teacher.tokenizer).truncated for name in ("train", "dev", "test")},
             "max_length": int(builder.teacher.tokenizer.model_max_length),
-            "notes": [*splits.notes, *_seen_dev(measured)],
+            "notes": [*splits.notes, *_easy_dev(measured)],
         },
         environment=measured.environment,
         baseline=BASELINE,
@@ -205,15 +205,15 @@ def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[st
     )
 
 
-def _seen_dev(measured: Measured) -> list[str]:
-    """A teacher far better on dev than on test has probably learned dev, when dev was carved from its training rows."""
+def _easy_dev(measured: Measured) -> list[str]:
+    """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
     if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
         return []
     note = (
-        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has probably seen the dev rows while it was "
-        "trained, so retention on dev, which the choice goes by, is too low; give a folder with a dev file that the teacher has not seen"
+        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev resembles train more "
+        "than test does; retention on dev, which the choice goes by, may not hold on test; a dev file that is like the test file mends it"
     )
     return [note]
 
