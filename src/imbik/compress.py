@@ -212,8 +212,8 @@ def _easy_dev(measured: Measured) -> list[str]:
     if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
         return []
     note = (
-        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev resembles train more "
-        "than test does; retention on dev, which the choice goes by, may not hold on test; a dev file that is like the test file mends it"
+        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev is more like "
+        "train than test is; retention on dev, which the choice goes by, may not hold on test; a dev file that is like the test file mends it"
     )
     return [note]
 
