@@ -213,7 +213,7 @@ def _easy_dev(measured: Measured) -> list[str]:
         return []
     note = (
         f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev is more like "
-        "train than test is; retention on dev, which the choice goes by, may not hold on test; a dev file that is like the test file mends it"
+        "train than test is; retention on dev, which the choice goes by, may not hold on test; a dev file like the test file mends it"
     )
     return [note]
 
