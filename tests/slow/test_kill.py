@@ -51,7 +51,7 @@ def test_twenty_kills(tmp_path):
     generator, kills = random.Random(1), 0
     while kills < KILLS:
         process = start(tmp_path, "broken")
-        time.sleep(generator.uniform(4.0, 12.0))
+        time.sleep(generator.uniform(5.0, 16.0))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             kills += 1
