@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.cards import teacher_card
@@ -70,6 +71,8 @@ def finetune(
     if max_length:
         checkpoint.tokenizer.model_max_length = min(max_length, _positions(checkpoint))
     checkpoint.model.config.imbik_base = str(base)
+    if splits.task == "multi-label":
+        start_from_priors(checkpoint.model, np.asarray(splits.train.targets))
     arguments = {"base": str(base), "data": splits.fingerprint, "settings": settings.__dict__, "seed": seed, "length": max_length}
     workspace = Workspace(directory, arguments)
     data, dev = encode(splits.train, checkpoint.tokenizer), encode(splits.dev, checkpoint.tokenizer)
@@ -103,6 +106,22 @@ def default_settings(rows: int) -> Training:
     """
     epochs = 10 if rows < 20_000 else 3
     return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
+
+
+@torch.no_grad()
+def start_from_priors(model: nn.Module, targets: NDArray[np.float32]) -> None:
+    """Set the head's bias to the log-odds of each label, so that training does not begin by unlearning 0.5 for all of them.
+
+    The start that Lin et al. 2017 (arXiv 1708.02002, section 4.1) give to rare classes.
+
+    Args:
+        model: a classifier whose last Linear gives the ``L`` logits.
+        targets: ``(N, L)`` of 0/1.
+    """
+    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == targets.shape[1] and m.bias is not None]
+    share = torch.from_numpy(targets.mean(axis=0)).clamp(1e-4, 1 - 1e-4)
+    if heads:
+        heads[-1].bias.copy_(torch.log(share / (1 - share)))
 
 
 class _Labels(nn.Module):

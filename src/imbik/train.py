@@ -44,7 +44,7 @@ class Training:
         warmup: share of all steps spent warming up.
         weight_decay: on weight matrices; none on biases, norms and embedding tables.
         max_grad_norm: gradients are clipped to this norm.
-        patience: stop after this many epochs without a better dev score; 0 never stops early.
+        patience: stop after this many epochs without a better dev score, once it has risen; 0 never stops early.
         max_steps: stop after this many steps (0: no limit).
     """
 
@@ -239,7 +239,8 @@ def _close_epoch(
         keeper.save_best(state)
     state.epoch += 1
     state.step = 0
-    waited = state.epoch - 1 - state.best_epoch
+    rising = state.best_score > state.history[0]["dev"]  # a score that has not moved yet (multi-label F1 starts at 0) says nothing
+    waited = state.epoch - 1 - state.best_epoch if rising else 0
     enough = bool(settings.max_steps) and state.steps_done >= settings.max_steps
     state.finished = state.epoch >= settings.epochs or enough or (0 < settings.patience <= waited)
     keeper.save(state)

@@ -1,0 +1,41 @@
+"""Fine-tuning: a teacher that learned, its card, its labels, its folder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.finetune import default_settings, finetune, start_from_priors
+from imbik.progress import Silent
+from imbik.testing import logits_of, tiny_bert, tiny_splits
+from imbik.train import Training
+
+
+@pytest.mark.parametrize("task", ["classification", "multi-label", "regression"])
+def test_a_teacher_is_made_for_every_task(task, tmp_path):
+    save_checkpoint(tiny_bert(labels=("x", "y")), tmp_path / "base")
+    splits = tiny_splits(task)
+    said: list[str] = []
+    settings = Training(epochs=2, learning_rate=1e-3, batch_tokens=128)
+    result = finetune(tmp_path / "base", splits, tmp_path / "out", settings=settings, max_length=6, progress=Silent(), say=said.append)
+    loaded = load_checkpoint(tmp_path / "out")
+    assert loaded.task == task and labels_of(loaded) == splits.labels
+    assert loaded.model.config.imbik_base == str(tmp_path / "base") and loaded.tokenizer.model_max_length == 6
+    assert result.truncated > 0 and any("are cut to 6 tokens" in line for line in said)
+    np.testing.assert_array_equal(logits_of(loaded, splits.test), logits_of(result.checkpoint, splits.test))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| test |" in card and str(tmp_path / "base") in card
+    assert not (tmp_path / "out" / ".imbik").exists(), "nothing unfinished is left behind"
+
+
+def test_a_multi_label_head_starts_from_the_share_of_each_label():
+    model = tiny_bert(("a", "b", "c"), "multi-label").model
+    targets = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=np.float32)
+    start_from_priors(model, targets)
+    np.testing.assert_allclose(torch.sigmoid(model.classifier.bias.detach()).numpy(), [0.75, 0.25, 1e-4], rtol=1e-3)
+
+
+def test_fewer_rows_get_more_epochs():
+    assert default_settings(1_000).epochs > default_settings(100_000).epochs
