@@ -91,7 +91,7 @@ def fit(
         UserError: the loss stopped being finite.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision="bf16" if autocast_dtype() == torch.bfloat16 else "no")
+    accelerator = Accelerator()  # its precision is one per process and may be set by the user's program; ours is `precision`
     with compact_embeddings(model, pieces):
         model.to(accelerator.device)
         loss.to(accelerator.device)
@@ -149,7 +149,7 @@ class _Run:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * schedule(done, self.settings.warmup)
-        with self.accelerator.autocast():
+        with precision(self.accelerator.device):
             value = self.loss(self.model, batch)
         self.accelerator.backward(value)
         result = float(value.detach())
@@ -207,8 +207,7 @@ def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Ta
     model.eval()
     device = next(model.parameters()).device
     out: NDArray[np.float32] | None = None
-    dtype = autocast_dtype()
-    with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+    with precision(device):
         for rows in sorted_batches(data.lengths, budget):
             logits = model(**model_inputs(to_batch(data, rows, device))).logits.float().cpu().numpy()
             out = np.zeros((len(data), logits.shape[1]), dtype=np.float32) if out is None else out
@@ -216,6 +215,12 @@ def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Ta
             if task is not None:
                 task.advance(len(rows))
     return out if out is not None else np.zeros((0, 0), dtype=np.float32)
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """Matrix products in bf16 where the hardware has it, see :func:`imbik.hardware.autocast_dtype`."""
+    dtype = autocast_dtype()
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def _units_done(state: State, settings: Training, rows: int) -> int:
