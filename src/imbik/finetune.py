@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from imbik.methods.distill import dev_score
 from imbik.metrics import score
 from imbik.progress import Progress
 from imbik.tasks import TASKS
-from imbik.train import Batch, Training, fit, model_inputs, predict_logits
+from imbik.train import Batch, Training, batch_for, fit, model_inputs, predict_logits
 from imbik.types import Checkpoint, Splits, TaskName
 from imbik.workspace import Workspace
 
@@ -45,6 +45,7 @@ def finetune(
     directory: Path,
     *,
     settings: Training | None = None,
+    changes: Mapping[str, Any] | None = None,
     max_length: int | None = None,
     seed: int = 0,
     progress: Progress,
@@ -56,7 +57,8 @@ def finetune(
         base: folder or hub name of a pretrained encoder; its name is recorded in the result.
         splits: the data.
         directory: gets the teacher as a plain transformers folder with a model card.
-        settings: defaults depend on the number of training rows, see :func:`default_settings`.
+        settings: defaults depend on how much there is to train on, see :func:`default_settings`.
+        changes: fields of :class:`imbik.train.Training` that differ from ``settings``.
         max_length: texts are cut to this many tokens (default: the model's limit, at most 256).
         seed: of the new head, the order of rows and dropout.
         progress: where progress is shown.
@@ -65,17 +67,11 @@ def finetune(
     Raises:
         UserError: the base cannot be opened, the loss is not finite, the directory holds another run.
     """
-    settings = settings or default_settings(len(splits.train.texts))
-    torch.manual_seed(seed)
-    checkpoint = load_base(base, splits.task, splits.labels)
-    if max_length:
-        checkpoint.tokenizer.model_max_length = min(max_length, _positions(checkpoint))
-    checkpoint.model.config.imbik_base = str(base)
-    if splits.task == "multi-label":
-        start_from_priors(checkpoint.model, np.asarray(splits.train.targets))
+    checkpoint = _start(base, splits, max_length, seed)
+    data, dev = encode(splits.train, checkpoint.tokenizer), encode(splits.dev, checkpoint.tokenizer)
+    settings = replace(settings or default_settings(len(data), len(data.ids)), **(changes or {}))
     arguments = {"base": str(base), "data": splits.fingerprint, "settings": settings.__dict__, "seed": seed, "length": max_length}
     workspace = Workspace(directory, arguments)
-    data, dev = encode(splits.train, checkpoint.tokenizer), encode(splits.dev, checkpoint.tokenizer)
     if data.truncated:
         length = checkpoint.tokenizer.model_max_length
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
@@ -98,14 +94,34 @@ def finetune(
     return result
 
 
-def default_settings(rows: int) -> Training:
-    """Settings that reached the best dev score on the data sets of docs/results: more passes over fewer rows.
+def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) -> Checkpoint:
+    """The base with a new head for the task."""
+    torch.manual_seed(seed)
+    checkpoint = load_base(base, splits.task, splits.labels)
+    if max_length:
+        checkpoint.tokenizer.model_max_length = min(max_length, _positions(checkpoint))
+    checkpoint.model.config.imbik_base = str(base)
+    if splits.task == "multi-label":
+        start_from_priors(checkpoint.model, np.asarray(splits.train.targets))
+    return checkpoint
 
-    >>> default_settings(3_000).epochs > default_settings(60_000).epochs
+
+def default_settings(rows: int, tokens: int) -> Training:
+    """Settings that reached the best dev score on the data sets of docs/results: more passes over fewer rows, smaller batches where
+    the passes would otherwise be over in a few hundred updates.
+
+    Args:
+        rows: training rows.
+        tokens: their tokens.
+
+    >>> default_settings(3_000, 45_000).epochs > default_settings(60_000, 900_000).epochs
+    True
+    >>> default_settings(900, 13_000).batch_tokens < default_settings(9_000, 130_000).batch_tokens
     True
     """
     epochs = 10 if rows < 20_000 else 3
-    return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
+    batch = batch_for(tokens, epochs, updates=500)
+    return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=batch, patience=3)
 
 
 @torch.no_grad()

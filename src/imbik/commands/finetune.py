@@ -45,7 +45,6 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Fine-tune a pretrained encoder into a teacher; the epoch that is best on dev is kept."""
         from imbik.data import load_data
-        from imbik.finetune import default_settings
         from imbik.finetune import finetune as run
 
         check_positive("--learning-rate", learning_rate)
@@ -53,10 +52,8 @@ def register(app: typer.Typer) -> None:
         splits = load_data(
             data, text=text, text_pair=text_pair, label=label, task=task, metric=metric, encoding=encoding, seed=seed, say=say
         )
-        from dataclasses import replace
-
-        settings = replace(default_settings(len(splits.train.texts)), **overridden(epochs=epochs, learning_rate=learning_rate))
-        result = run(base, splits, Path(out), settings=settings, max_length=max_length, seed=seed, progress=progress_for(console), say=say)
+        changes = overridden(epochs=epochs, learning_rate=learning_rate)
+        result = run(base, splits, Path(out), changes=changes, max_length=max_length, seed=seed, progress=progress_for(console), say=say)
         facts = {
             "out": str(out),
             "metric": result.metric,

@@ -1,0 +1,5 @@
+"""``python -m imbik``: the same as the command ``imbik``."""
+
+from imbik.cli import main
+
+main()
