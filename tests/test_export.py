@@ -132,8 +132,8 @@ def test_a_graph_that_computes_something_else_is_not_called_done(tmp_path: Path,
 
     build = module.build
 
-    def spoiled(checkpoint: Checkpoint, directory: Path, preset: object) -> dict[str, object]:
-        record = build(checkpoint, directory, preset)  # type: ignore[arg-type]
+    def spoiled(checkpoint: Checkpoint, directory: Path, request: object) -> dict[str, object]:
+        record = build(checkpoint, directory, request)  # type: ignore[arg-type]
         graph = Graph(onnx.load(directory / "model.onnx"))
         name = next(name for name, value in graph.constants.items() if value.ndim == 2 and value.dtype == np.float32)
         graph.constants[name] = graph.constants[name] * 1.5

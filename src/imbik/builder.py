@@ -187,7 +187,7 @@ class Builder:
             target = folder / "artefacts" / engine
             if not (target / "manifest.json").is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                export(checkpoint, engine, target, texts=self.splits.dev, progress=self.progress)
+                export(checkpoint, engine, target, texts=self.splits.dev, calibration=self.splits.train, progress=self.progress)
             out[engine] = target
         return out
 

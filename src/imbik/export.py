@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from imbik.artefact_readme import readme
-from imbik.engines import ENGINES, engine
+from imbik.engines import ENGINES, BuildRequest, engine, quantise_step, refusal
 from imbik.engines.pytorch import TorchSession, facts, manifest_of, tokenizer_of
 from imbik.environment import int8_preset
 from imbik.errors import UserError
 from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, sha256
+from imbik.methods import make_method
 from imbik.progress import Progress, Silent
 from imbik.quality import agreement
 from imbik.runtime import Predictor, load_artefact
-from imbik.types import Artefact, Checkpoint, Examples
+from imbik.types import Artefact, Checkpoint, Examples, Step
 
 PARITY_TEXTS = 200
 TOLERANCE = 1e-3
@@ -39,6 +40,7 @@ def export(
     directory: Path,
     *,
     texts: Examples | Sequence[str] | None = None,
+    calibration: Examples | None = None,
     preset: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Artefact:
@@ -48,13 +50,13 @@ def export(
     The folder appears under its name only when it is complete; one that stood there is replaced.
 
     Args:
-        checkpoint: the model; a last step ``{"quantize": {"scheme": "dynamic"}}`` lowers it to int8. It comes
-            back as it was.
+        checkpoint: the model; a last step ``quantize`` lowers it. It comes back as it was.
         engine_name: a name of :data:`imbik.engines.ENGINES`.
         directory: the artefact folder.
         texts: real texts for the parity gate (the first 200 count); None: the gate compares a few sentences
             of our own.
-        pairs: second texts, for a task on text pairs.
+        calibration: texts of the task, neither of dev nor of test, for an engine that observes activations
+            itself.
         preset: how int8 weights are stored, see :func:`imbik.environment.int8_preset`; None: for this
             processor.
         progress: where the work is shown.
@@ -64,15 +66,19 @@ def export(
         ParityError: a float artefact's predictions differ from the checkpoint's.
     """
     check_engine(engine_name)
+    reason = refusal(engine_name, checkpoint.steps)
+    if reason:
+        raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
     module = engine(engine_name)
     _refuse_foreign(directory)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     preset, probe = preset or int8_preset(), _probe(texts)
+    request = BuildRequest(preset, settled(checkpoint.steps), calibration)
     try:
         with (progress or Silent()).track(f"export to {engine_name}", 3) as bar:
-            built = module.build(checkpoint, partial, preset)
+            built = module.build(checkpoint, partial, request)
             bar.advance(note="parity")
             manifest = _manifest(checkpoint, engine_name, built, preset)
             _write_tokenizer(checkpoint, partial, int(manifest["max_length"]), str(manifest["truncation_side"]))
@@ -86,6 +92,19 @@ def export(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return read_artefact(directory)
+
+
+def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
+    """The settings of the ``quantize`` step that ends a recipe, defaults written out; None for a float model.
+
+    Raises:
+        UserError: settings that the method refuses.
+    """
+    settings = quantise_step(steps)
+    if settings is None:
+        return None
+    made = make_method({"quantize": settings}, "the checkpoint's steps")
+    return {name: getattr(made, name) for name in made.__dataclass_fields__}
 
 
 def check_engine(name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
+from imbik.engines import BuildRequest
 from imbik.errors import UserError
 from imbik.onnx_fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
 from imbik.onnx_graph import Graph, fold_constants, matmul_counts, merge_equal
 from imbik.onnx_int8 import lower_products, lower_tables
 from imbik.onnx_trace import OPSET, input_names, trace
-from imbik.types import Checkpoint, Step
+from imbik.types import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -25,34 +26,12 @@ TOLERANCE = 1e-3
 """Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have."""
 
 
-def quantise_step(steps: Sequence[Step]) -> Mapping[str, Any] | None:
-    """The settings of a ``quantize`` step that ends a recipe, or None when the model stays in float.
-
-    >>> quantise_step(({"distill": {}}, {"quantize": {"scheme": "dynamic"}}))
-    {'scheme': 'dynamic'}
-    >>> quantise_step(({"distill": {}},)) is None
-    True
-    """
-    if not steps or "quantize" not in steps[-1]:
-        return None
-    settings = steps[-1]["quantize"]
-    return settings if settings.get("scheme") else None
-
-
-def build_graph(checkpoint: Checkpoint, preset: Mapping[str, Any]) -> tuple[onnx.ModelProto, dict[str, Any]]:
+def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The graph, and what the manifest records of it (``inputs``, ``quantisation``, ``graph``).
 
     Raises:
-        UserError: the architecture cannot be exported, or the quantisation scheme is unknown to this engine.
+        UserError: the architecture cannot be exported.
     """
-    settings = quantise_step(checkpoint.steps)
-    if settings is not None and settings["scheme"] != "dynamic":
-        raise UserError(
-            "this engine cannot lower the quantisation scheme",
-            where="onnx",
-            found=settings["scheme"],
-            expected="dynamic",
-        )
     names = input_names(checkpoint.model, checkpoint.tokenizer)
     training = checkpoint.model.training
     checkpoint.model.eval()
@@ -61,13 +40,13 @@ def build_graph(checkpoint: Checkpoint, preset: Mapping[str, Any]) -> tuple[onnx
     finally:
         checkpoint.model.train(training)
     quantisation = None
-    if settings is not None:
-        bits = int(preset["weight_bits"])
+    if request.quantise is not None:
+        settings, bits = request.quantise, int(request.preset["weight_bits"])
         quantisation = {
             "scheme": "dynamic",
             "weight_bits": bits,
             "products": lower_products(graph, bits),
-            "tables": lower_tables(graph) if settings.get("embeddings", True) else 0,
+            "tables": lower_tables(graph) if settings["embeddings"] else 0,
         }
     model = graph.finish()
     model.ir_version = min(model.ir_version, 8)

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
         checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, such as DIR/<recipe>/model.")],
         out: OutOption,
         engine: Annotated[str, typer.Option("--engine", help="onnx, or auto: a folder in --out for each engine installed.")] = "onnx",
-        data: Annotated[str | None, typer.Option("--data", help="Texts that the artefact is compared with PyTorch on.")] = None,
+        data: Annotated[
+            str | None, typer.Option("--data", help="Texts to compare with PyTorch on (dev), and to calibrate on (train).")
+        ] = None,
         text: TextOption = None,
         text_pair: PairOption = None,
         int8: Annotated[bool, typer.Option("--int8", help="Lower to dynamic int8, whatever the checkpoint's steps say.")] = False,
@@ -47,13 +49,13 @@ def register(app: typer.Typer) -> None:
         loaded = load_checkpoint(checkpoint, role="checkpoint")
         if int8 and not any("quantize" in step for step in loaded.steps):
             loaded = replace(loaded, steps=(*loaded.steps, {"quantize": {"scheme": "dynamic"}}))
-        rows = None if data is None else _texts(data, text, text_pair, say)
+        rows, calibration = (None, None) if data is None else _texts(data, text, text_pair, say)
         flags = PRESETS[cpu]
         preset = int8_preset(None if flags is None else frozenset({flags}))
         made = []
         for name in names:
             target = out / name if engine == "auto" else out
-            made.append(run(loaded, name, target, texts=rows, preset=preset, progress=progress_for(console)))
+            made.append(run(loaded, name, target, texts=rows, calibration=calibration, preset=preset, progress=progress_for(console)))
         if as_json:
             facts = [{"path": str(a.path), "engine": a.engine, "bytes": a.bytes, "parity": dict(a.parity)} for a in made]
             typer.echo(json.dumps(facts))
@@ -68,10 +70,12 @@ def register(app: typer.Typer) -> None:
             )
 
 
-def _texts(data: str, text: str | None, text_pair: str | None, say: Callable[[str], None]) -> Examples:
-    """Rows to compare on: a file's own, or a folder's test or dev."""
+def _texts(data: str, text: str | None, text_pair: str | None, say: Callable[[str], None]) -> tuple[Examples, Examples]:
+    """Rows to compare on and rows to calibrate on: a folder's dev and train; a single file serves for both."""
     from imbik.data import load_data, load_texts
 
     if Path(data).is_file():
-        return load_texts(data, text=text, text_pair=text_pair, say=say)
-    return load_data(data, text=text, text_pair=text_pair, say=say).dev
+        rows = load_texts(data, text=text, text_pair=text_pair, say=say)
+        return rows, rows
+    splits = load_data(data, text=text, text_pair=text_pair, say=say)
+    return splits.dev, splits.train

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
+    from imbik.engines import BuildRequest
     from imbik.types import Checkpoint
 
 MODEL = "model.onnx"
@@ -61,20 +62,19 @@ def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OnnxSess
         ) from None
 
 
-def build(checkpoint: Checkpoint, directory: Path, preset: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``model.onnx``: fused where the architecture allows, int8 where the checkpoint's last step asks
-    for it.
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.onnx``: fused where the architecture allows, int8 where the request asks for it.
 
     Args:
         checkpoint: the model; it comes back as it was.
         directory: an existing folder.
-        preset: see :func:`imbik.environment.int8_preset`.
+        request: see :class:`imbik.engines.BuildRequest`.
 
     Returns:
         ``inputs``, ``model``, ``quantisation`` and ``graph`` for the manifest.
     """
     from imbik.onnx_build import build_graph
 
-    model, record = build_graph(checkpoint, preset)
+    model, record = build_graph(checkpoint, request)
     (directory / MODEL).write_bytes(model.SerializeToString())
     return {"model": MODEL, **record}

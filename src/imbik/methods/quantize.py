@@ -19,12 +19,14 @@ class Quantize:
     Attributes:
         scheme: ``dynamic``.
         bits: 8.
+        embeddings: whether embedding tables are stored as integers too.
     """
 
     lowered: ClassVar[bool] = True  # the model itself stays as it is: nothing to keep on disk
 
     scheme: Literal["dynamic"] = "dynamic"
     bits: Literal[8] = 8
+    embeddings: bool = True
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The checkpoint itself; its recorded step tells the exporter what to do."""
