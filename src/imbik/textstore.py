@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHUNK = 4096  # texts read at once by iteration and by the fingerprint
-_WINDOW = 32 << 20  # mapped bytes after which the pages are handed back to the system
+_WINDOW = 4 << 20  # mapped bytes after which the pages are handed back to the system
 _FAULT = 64 << 10  # what the kernel maps around one touched byte
 
 
