@@ -352,3 +352,18 @@ def test_real(name: str, options: dict[str, str], sizes: tuple, task: str, label
     assert any(note in line for line in splits.notes), splits.notes
     assert all(len(part.targets) == len(part.texts) and np.isfinite(part.targets).all() for part in parts)
     assert (splits.train.pairs is not None) == (name in ("rte", "stsb"))
+
+
+def test_a_rare_label_that_only_test_has_counts_as_an_error_and_is_said(tmp_path):
+    write_csv(tmp_path / "train.csv", [(f"text {i}", "ab"[i % 2]) for i in range(60)])
+    write_csv(tmp_path / "test.csv", [(f"other {i}", "ab"[i % 2]) for i in range(60)] + [("strange", "c")])
+    said: list[str] = []
+    splits = load_data(tmp_path, say=said.append)
+    assert splits.labels == ("a", "b", "c")
+    assert set(splits.train.targets) == {0, 1}
+    assert splits.test.targets[-1] == 2
+    assert any("row 62" in line and "'c'" in line and "count as errors" in line for line in said)
+
+
+def write_csv(path, rows):
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")

@@ -93,7 +93,7 @@ def load_data(
     rows = _read(tables, main, columns)
     chosen = _task(task, rows[main], labels, say)
     notes = _drop_unlabelled(rows, main)
-    targets, names = targets_of(rows, chosen, labels, say)
+    targets, names = targets_of(rows, chosen, labels, notes.append)
     parts = {k: _Part(examples(r.texts, r.pairs, targets[k]), r.keys) for k, r in rows.items()}
     parts["train"] = parts.pop(main)
     notes += _doubles(parts, chosen) + _empties(rows)

@@ -16,6 +16,9 @@ from imbik.table import Say
 from imbik.targets import class_names, natural_order, regression_targets
 from imbik.types import TaskName
 
+MOST_UNLEARNABLE = 0.02
+"""Share of the rows of dev or test that may carry a label which train lacks."""
+
 _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without a name
 
 
@@ -79,11 +82,12 @@ def _names(
     per_split = [{n for column in values for value in column for n in value} for values in sets]
     if labels is None:
         names = natural_order(per_split[0])
-        if len(names) < 2:
+        names = natural_order([*names, *_unlearnable(splits, sets, set(names), say)])
+        if len(per_split[0]) < 2:
             raise UserError(
-                "only one class" if names else "no labels at all",
+                "only one class" if per_split[0] else "no labels at all",
                 where=f"{splits[0].where}, column {splits[0].labels[0].name!r}",
-                found=_listed(names),
+                found=_listed(natural_order(per_split[0])),
                 expected="at least two different labels",
                 fix="name the label column with --label",
             )
@@ -103,6 +107,22 @@ def _names(
             fix="name the right label column with --label, or use a model that was trained on these labels",
         )
     return tuple(labels), renamed
+
+
+def _unlearnable(splits: Sequence[Rows], sets: Sequence[Sets], known: set[str], say: Say) -> list[str]:
+    """Labels that only dev or test have. A few such rows are usual where classes are rare, and count as errors of every model; many
+    mean that the files do not belong together, and :func:`_check_known` refuses them."""
+    new: list[str] = []
+    for rows, values in zip(splits[1:], sets[1:], strict=True):
+        for column, distinct in zip(rows.labels, values, strict=True):
+            foreign = [not set(value) <= known for value in distinct]
+            count = int(np.asarray(foreign, bool)[column.codes].sum())
+            if 0 < count <= MOST_UNLEARNABLE * len(column.codes):
+                names = natural_order({n for value in distinct for n in value} - known)
+                place = column.where(foreign.index(True))
+                say(f"{place}: {count} rows with labels that train lacks ({_listed(names, 5)}); they count as errors")
+                new += names
+    return new
 
 
 def _rewrite(found: set[str], labels: Sequence[str], say: Say) -> dict[str, str]:
