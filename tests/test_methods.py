@@ -16,6 +16,7 @@ from imbik.testing import check_method, check_reload, quick, tiny_bert, tiny_con
 STEPS = {
     "distill": {"distill": {"temperature": 2.0}},
     "quantize": {"quantize": {"scheme": "dynamic"}},
+    "vocabulary": {"vocabulary": {"margin": 10}},
 }
 
 

@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class Builder:
             checkpoint = load_checkpoint(found, role="student")
         else:
             checkpoint = make_student(recipe.student, self.teacher, self.splits.train, recipe.seed)
-            checkpoint = Checkpoint(checkpoint.model, checkpoint.tokenizer, checkpoint.task, self.teacher.steps)
+            checkpoint = replace(checkpoint, steps=self.teacher.steps)
         for number in range(start, len(recipe.steps)):
             checkpoint, seconds = self._step(recipe, number, checkpoint, seconds)
         return checkpoint, seconds
@@ -156,7 +156,7 @@ class Builder:
         with _Clock(private / "seconds.json") as clock:
             changed = made.apply(checkpoint, context)
         logger.info("%s, %s: %.1f s", recipe.name, made.name, time.perf_counter() - began)
-        changed = Checkpoint(changed.model.eval(), changed.tokenizer, changed.task, (*checkpoint.steps, _settled(step)))
+        changed = replace(changed, model=changed.model.eval(), steps=(*checkpoint.steps, _settled(step)))
         seconds = before + clock.total
         if not getattr(made, "lowered", False):
             self._keep(changed, self.work / "steps" / key, seconds)
@@ -174,7 +174,7 @@ class Builder:
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
-        card = student_card(recipe, self.splits, dev, self.source, architecture(checkpoint.model))
+        card = student_card(recipe, self.splits, dev, self.source, architecture(checkpoint.model), checkpoint.notes)
         save_checkpoint(checkpoint, folder / "model", card)
         self._export(checkpoint, folder)
         temporary = folder / (_DONE + ".tmp")

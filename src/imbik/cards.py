@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -30,7 +31,7 @@ def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
     )
 
 
-def student_card(recipe: Recipe, splits: Splits, dev: float, teacher: str, architecture: dict[str, Any]) -> str:
+def student_card(recipe: Recipe, splits: Splits, dev: float, teacher: str, architecture: dict[str, Any], notes: Sequence[str] = ()) -> str:
     """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact."""
     steps = yaml.safe_dump({"student": recipe.student, "steps": [dict(s) for s in recipe.steps], "seed": recipe.seed}, sort_keys=False)
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
@@ -40,6 +41,8 @@ def student_card(recipe: Recipe, splits: Splits, dev: float, teacher: str, archi
         + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
         + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
         + f"```yaml\n{steps}```\n\n"
+        + "".join(f"* {note}\n" for note in notes)
+        + ("\n" if notes else "")
         + "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         + 'model = AutoModelForSequenceClassification.from_pretrained("model")\n'
         + 'tokenizer = AutoTokenizer.from_pretrained("model")\n```\n\n'

@@ -49,7 +49,7 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
     model = _from_pretrained(path, config, role)
     tokenizer = load_tokenizer(path, config, role)
     task = _task_of(config)
-    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)))
+    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), read_notes(Path(path)))
 
 
 def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Checkpoint:
@@ -84,7 +84,7 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = 
     directory.mkdir(parents=True, exist_ok=True)
     checkpoint.model.save_pretrained(directory)
     checkpoint.tokenizer.save_pretrained(directory)
-    record = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task}
+    record = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task, "notes": list(checkpoint.notes)}
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:
         (directory / "README.md").write_text(card, encoding="utf-8")
@@ -92,10 +92,17 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = 
 
 def read_steps(directory: Path) -> tuple[Step, ...]:
     """The recipe steps recorded beside a checkpoint; empty for a folder that imbik did not make."""
+    return tuple(_record(directory).get("steps", ()))
+
+
+def read_notes(directory: Path) -> tuple[str, ...]:
+    """What the steps found out, see :class:`imbik.types.Checkpoint`; empty for a folder that imbik did not make."""
+    return tuple(_record(directory).get("notes", ()))
+
+
+def _record(directory: Path) -> dict[str, Any]:
     record = directory / _RECORD
-    if not record.is_file():
-        return ()
-    return tuple(json.loads(record.read_text(encoding="utf-8")).get("steps", ()))
+    return dict(json.loads(record.read_text(encoding="utf-8"))) if record.is_file() else {}
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

@@ -70,12 +70,14 @@ class Checkpoint:
         tokenizer: a fast transformers tokenizer; ``tokenizer.model_max_length`` is the length texts are cut to.
         task: see :data:`TaskName`.
         steps: recipe steps applied so far, as written in the recipe.
+        notes: what steps found out on the way that a reader of the model card should know.
     """
 
     model: Any
     tokenizer: Any
     task: TaskName
     steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

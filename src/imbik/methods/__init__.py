@@ -95,4 +95,4 @@ def _never(_later: Any) -> str | None:
     return None
 
 
-from imbik.methods import distill, quantize  # noqa: E402, F401  registration
+from imbik.methods import distill, quantize, vocabulary  # noqa: E402, F401  registration

@@ -1,0 +1,177 @@
+"""A smaller vocabulary: only the pieces that the user's texts need, and a margin for the texts to come."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from imbik.context import Context
+from imbik.encoding import Encoded, encode
+from imbik.errors import UserError
+from imbik.methods import method
+from imbik.tokenizer_rewrite import Spec, characters, closed, pieces_of, rewritten, special_ids
+from imbik.train import predict_logits
+from imbik.types import Checkpoint, Examples
+
+logger = logging.getLogger(__name__)
+
+_PROBE = 8
+"""Texts on which the pruned model must answer as before."""
+
+
+@method("vocabulary")
+class Vocabulary:
+    """Keep the embedding rows of the pieces that the texts of the task use; rewrite the tokenizer to match.
+
+    Kept are: special tokens; every piece that occurs at least ``min_count`` times in train and unlabelled texts; single characters, so
+    that nothing becomes unknown that was not; and ``margin`` more, the first ones of the table, which every usual way of building a
+    table orders by frequency. With ``min_count: 1`` the training texts are cut as before and the model answers them as before, bit for
+    bit, so nothing has to be learned again; a new text that needs a piece which is gone is cut into smaller ones.
+
+    What it saves is bytes: a row of the table per piece, and its line in tokenizer.json. Rows are looked up one by one, so neither
+    FLOPs nor time change. Dev texts are only used to report what became unknown and how much longer texts became; test never.
+
+    Attributes:
+        margin: pieces beyond those that are needed.
+        min_count: a piece that the texts use less often is not needed; above 1, put a ``distill`` step behind.
+        characters: ``all`` that the table has, or only those ``seen`` in the texts and ASCII.
+    """
+
+    margin: Annotated[int, Ge(0)] = 1000
+    min_count: Annotated[int, Ge(1)] = 1
+    characters: Literal["all", "seen"] = "all"
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The checkpoint with a smaller table and tokenizer, and a note of what it means for dev.
+
+        Raises:
+            UserError: a tokenizer of another kind, an embedding that has no rows to choose from, or a model that answers otherwise
+                afterwards because it reads meaning into the numbers of the ids.
+        """
+        spec = json.loads(checkpoint.tokenizer.backend_tokenizer.to_str())
+        corpus = [encode(part, checkpoint.tokenizer) for part in (context.splits.train, context.splits.unlabelled) if part is not None]
+        size = int(checkpoint.model.get_input_embeddings().num_embeddings)
+        spec, old = rewritten(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
+        dev = encode(context.splits.dev, checkpoint.tokenizer)
+        pruned = replace(checkpoint, tokenizer=with_backend(checkpoint.tokenizer, spec))
+        probe = _covered(context.splits.train, corpus[0], set(old))
+        before = predict_logits(checkpoint.model, encode(probe, checkpoint.tokenizer))
+        _prune_table(checkpoint.model, old, pruned.tokenizer)
+        _check_same(before, predict_logits(pruned.model, encode(probe, pruned.tokenizer)), type(checkpoint.model).__name__)
+        note = _note(size, len(old), dev, encode(context.splits.dev, pruned.tokenizer), checkpoint.tokenizer, pruned.tokenizer)
+        logger.info(note)
+        return replace(pruned, notes=(*checkpoint.notes, note))
+
+    def kept(self, spec: Spec, counts: NDArray[np.int64], backend: Tokenizer) -> set[int]:
+        """Old ids that stay, from how often each occurs."""
+        pieces, single = pieces_of(spec), characters(spec)
+        used = set(np.flatnonzero(counts >= self.min_count).tolist())
+        stay = set(single.values())
+        if self.characters == "seen":
+            letters = {letter for piece, index in pieces.items() if counts[index] for letter in piece}
+            stay = {index for piece, index in single.items() if piece[-1].isascii() or piece[-1] in letters}
+        needed = closed(spec, used | special_ids(spec) | stay)
+        spare = (piece for piece in _frequent_first(spec) if pieces[piece] not in needed and piece not in single)
+        more = islice((piece for piece in spare if _is_a_word(piece, spec, backend)), self.margin)
+        return closed(spec, needed | {pieces[piece] for piece in more})
+
+
+def _frequent_first(spec: Spec) -> list[str]:
+    """The table's pieces, most frequent first: by score where it has scores, else in the order of the table."""
+    pieces = pieces_of(spec)
+    if spec["model"]["type"] == "Unigram":
+        return [piece for piece, _ in sorted(spec["model"]["vocab"], key=lambda entry: -entry[1])]
+    return sorted(pieces, key=pieces.__getitem__)
+
+
+def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
+    """False for a WordPiece entry that no text can give, such as ``[unused7]``."""
+    inside = spec["model"].get("continuing_subword_prefix") or ""
+    if spec["model"]["type"] != "WordPiece" or (inside and piece.startswith(inside)):
+        return True
+    return bool(backend.encode(piece, add_special_tokens=False).tokens == [piece])
+
+
+def with_backend(tokenizer: Any, spec: Spec) -> PreTrainedTokenizerFast:
+    """A transformers tokenizer around a rewritten ``tokenizers`` JSON, with the settings of ``tokenizer``."""
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spec)),
+        model_max_length=tokenizer.model_max_length,
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        model_input_names=list(tokenizer.model_input_names),
+        **special,
+    )
+
+
+def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
+    """How often each of ``size`` ids occurs, ``(size,)``."""
+    counts = np.zeros(size, dtype=np.int64)
+    for part in corpus:
+        for start in range(0, len(part.ids), 1 << 22):
+            counts += np.bincount(part.ids[start : start + (1 << 22)], minlength=size)
+    return counts
+
+
+def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
+    """The first few texts whose pieces are all kept."""
+    rows = (row for row in range(len(data)) if kept.issuperset(data.ids[data.offsets[row] : data.offsets[row + 1]].tolist()))
+    chosen = list(islice(rows, _PROBE))
+    pairs = None if examples.pairs is None else [examples.pairs[row] for row in chosen]
+    return Examples([examples.texts[row] for row in chosen], pairs, None, "")
+
+
+@torch.no_grad()
+def _prune_table(model: Any, old: list[int], tokenizer: Any) -> None:
+    """Keep the rows ``old`` of the model's table, in that order, and set the ids in its config right."""
+    table = model.get_input_embeddings()
+    rows = torch.tensor(old)
+    padding = old.index(table.padding_idx) if getattr(table, "padding_idx", None) in old else None
+    if isinstance(table, nn.Embedding):
+        new = nn.Embedding(len(old), table.embedding_dim, padding_idx=padding)
+        new.weight.copy_(table.weight[rows])
+        new.weight.requires_grad_(table.weight.requires_grad)
+        model.set_input_embeddings(new)
+    elif hasattr(table, "keep_rows"):
+        table.keep_rows(rows, padding)
+    else:
+        raise UserError("this embedding has no rows to choose from", where="vocabulary", found=type(table).__name__, expected="a table")
+    model.config.vocab_size = len(old)
+    for name in ("pad", "bos", "eos", "cls", "sep", "unk", "mask"):
+        if getattr(model.config, f"{name}_token_id", None) is not None:
+            before = getattr(model.config, f"{name}_token_id")
+            setattr(model.config, f"{name}_token_id", old.index(before) if before in old else getattr(tokenizer, f"{name}_token_id"))
+
+
+def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: str) -> None:
+    if np.allclose(before, after, rtol=1e-3, atol=1e-3):
+        return
+    raise UserError(
+        "the model answers otherwise with its ids renumbered",
+        where="vocabulary",
+        found=f"{name}: logits differ by {np.abs(before - after).max():.3g}",
+        expected="a model that only looks its ids up",
+        fix="leave the vocabulary step out for this teacher",
+    )
+
+
+def _note(size: int, left: int, before: Encoded, after: Encoded, old: Any, new: Any) -> str:
+    """What pruning means for texts that it did not see."""
+    unknown = [float(np.mean(data.ids == tokenizer.unk_token_id)) for data, tokenizer in ((before, old), (after, new))]
+    length = [len(data.ids) / max(len(data), 1) for data in (before, after)]
+    return (
+        f"vocabulary: {left:,} of {size:,} pieces kept ({1 - left / size:.1%} gone); on dev, unseen by this step, unknown pieces "
+        f"{unknown[0]:.2%} before and {unknown[1]:.2%} after, pieces per text {length[0]:.2f} before and {length[1]:.2f} after"
+    )

@@ -1,0 +1,154 @@
+"""A tokenizer with fewer pieces: the ``tokenizers`` JSON of a WordPiece, BPE or Unigram model, rewritten so that nothing contradicts.
+
+A text whose pieces are all kept is cut exactly as before (up to the new ids):
+
+* WordPiece takes the longest piece at each place; taking away other pieces leaves it the longest.
+* BPE merges the pair of lowest rank; every kept piece keeps all merges that build it, and those that are left keep their order.
+* Unigram takes the most probable cut; taking away other pieces leaves it the most probable.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from imbik.errors import UserError
+
+Spec = dict[str, Any]
+"""``json.loads(tokenizer.to_str())``."""
+
+KINDS = ("WordPiece", "BPE", "Unigram")
+
+
+def pieces_of(spec: Spec) -> dict[str, int]:
+    """Piece -> id of the model's table, without the tokens that were added behind it.
+
+    Raises:
+        UserError: another kind of tokenizer, or a BPE that marks the inside or the end of words.
+    """
+    model = spec["model"]
+    kind = model.get("type")
+    marked = kind == "BPE" and bool(model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"))
+    if kind not in KINDS or marked:
+        raise UserError(
+            "the vocabulary of this tokenizer cannot be pruned",
+            where="vocabulary",
+            found=f"{kind} with marked word parts" if marked else str(kind),
+            expected=", ".join(KINDS) + " (BPE without marks inside or at the end of words)",
+            fix="leave the vocabulary step out for this teacher",
+        )
+    if kind == "Unigram":
+        return {piece: index for index, (piece, _) in enumerate(model["vocab"])}
+    return dict(model["vocab"])
+
+
+def special_ids(spec: Spec) -> set[int]:
+    """Ids that always stay: added tokens (padding, class, separator, mask, …) and the one for what is unknown."""
+    model, ids = spec["model"], {int(token["id"]) for token in spec["added_tokens"]}
+    if model["type"] == "Unigram":
+        return ids | ({int(model["unk_id"])} if model.get("unk_id") is not None else set())
+    unknown = model.get("unk_token")
+    return ids | ({int(model["vocab"][unknown])} if unknown in model["vocab"] else set())
+
+
+def characters(spec: Spec) -> dict[str, int]:
+    """The pieces that are a single character, at the start of a word or inside: with them nothing is unknown that was not before.
+
+    >>> characters({"model": {"type": "WordPiece", "vocab": {"a": 0, "##b": 1, "card": 2}, "continuing_subword_prefix": "##"}})
+    {'a': 0, '##b': 1}
+    """
+    prefix = spec["model"].get("continuing_subword_prefix") or ""
+    byte = {f"<0x{value:02X}>" for value in range(256)}
+    marks = ("▁",) if spec["model"]["type"] == "Unigram" else ()
+    out = {}
+    for piece, index in pieces_of(spec).items():
+        bare = piece.removeprefix(prefix) if prefix else piece
+        bare = next((bare[len(mark) :] for mark in marks if bare.startswith(mark) and len(bare) > 1), bare)
+        if len(bare) == 1 or piece in byte:
+            out[piece] = index
+    return out
+
+
+def closed(spec: Spec, ids: Iterable[int]) -> set[int]:
+    """``ids`` and all that they are built from: for BPE the parts of every merge on the way, else nothing more."""
+    kept = set(ids)
+    if spec["model"]["type"] != "BPE":
+        return kept
+    vocabulary, ranks = pieces_of(spec), _ranks(spec)
+    names = {index: piece for piece, index in vocabulary.items()}
+    for index in list(kept):
+        for left, right in _derivation(names.get(index, ""), ranks):
+            kept |= {vocabulary[left], vocabulary[right], vocabulary[left + right]}
+    return kept
+
+
+def rewritten(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
+    """The tokenizer with the pieces ``kept`` only, and the old id of every new one.
+
+    Args:
+        spec: not changed.
+        kept: closed under :func:`closed`, :func:`special_ids` among them.
+    """
+    old = sorted(set(kept))
+    new_id = {before: after for after, before in enumerate(old)}
+    spec = copy.deepcopy(spec)
+    model = spec["model"]
+    if model["type"] == "Unigram":
+        model["vocab"] = [entry for index, entry in enumerate(model["vocab"]) if index in new_id]
+        if model.get("unk_id") is not None:
+            model["unk_id"] = new_id[model["unk_id"]]
+    else:
+        names = {index: piece for piece, index in model["vocab"].items()}
+        model["vocab"] = {names[before]: after for before, after in new_id.items() if before in names}
+    if model["type"] == "BPE":
+        used = {pair for piece in model["vocab"] for pair in _derivation(piece, _ranks(spec))}
+        model["merges"] = [merge for merge in model["merges"] if _pair(merge) in used]
+    spec["added_tokens"] = [{**token, "id": new_id[token["id"]]} for token in spec["added_tokens"]]
+    if spec.get("post_processor"):
+        spec["post_processor"] = _processor(spec["post_processor"], new_id)
+    if spec.get("padding"):
+        spec["padding"]["pad_id"] = new_id[spec["padding"]["pad_id"]]
+    return spec, old
+
+
+def _processor(processor: Mapping[str, Any], new_id: Mapping[int, int]) -> dict[str, Any]:
+    """A post-processor with the new ids of the tokens that it adds."""
+    out = dict(processor)
+    if out["type"] == "Sequence":
+        out["processors"] = [_processor(part, new_id) for part in out["processors"]]
+    elif out["type"] == "TemplateProcessing":
+        out["special_tokens"] = {
+            name: {**token, "ids": [new_id[index] for index in token["ids"]]} for name, token in out["special_tokens"].items()
+        }
+    elif out["type"] in ("BertProcessing", "RobertaProcessing"):
+        out |= {name: [out[name][0], new_id[out[name][1]]] for name in ("sep", "cls")}
+    return out
+
+
+def _pair(merge: Any) -> tuple[str, str]:
+    """A merge is written as a list of two, in older files as two words in one string."""
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return left, right
+
+
+def _ranks(spec: Spec) -> dict[tuple[str, str], int]:
+    return {_pair(merge): rank for rank, merge in enumerate(spec["model"]["merges"])}
+
+
+def _derivation(piece: str, ranks: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
+    """The merges that build a piece from its characters, in order.
+
+    >>> _derivation("abc", {("b", "c"): 0, ("a", "b"): 1, ("a", "bc"): 2})
+    [('b', 'c'), ('a', 'bc')]
+    """
+    symbols, done = list(piece), []
+    while len(symbols) > 1:
+        pairs = [(ranks.get(pair, len(ranks)), place) for place, pair in enumerate(pairwise(symbols))]
+        rank, place = min(pairs)
+        if rank == len(ranks):
+            break
+        done.append((symbols[place], symbols[place + 1]))
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+    return done
