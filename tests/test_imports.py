@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "imbik"
 # Packages that only some rooms may import, and where at module level. Elsewhere an import must stand inside a function.
 ALLOWED = {
     "torch": {"architecture", "architectures", "builder", "checkpoint", "context", "embeddings", "encoding", "finetune", "hardware",
+              "anatomy", "feature_losses", "hooks", "teacher_states", "transfer",
               "losses", "methods/vocabulary", "projection",
               "students", "teacher", "testing", "train", "trainstate", "methods/distill", "onnx_trace", "engines/pytorch", "onnx_build"},
     "transformers": {"architectures", "checkpoint", "methods/vocabulary", "students", "testing"},

@@ -8,7 +8,8 @@ import torch
 
 from imbik.checkpoint import layer_stack
 from imbik.errors import UserError
-from imbik.students import CATALOGUE, make_student, uniform_layers
+from imbik.layer_map import uniform_layers
+from imbik.students import CATALOGUE, make_student
 from imbik.testing import logits_of, tiny_bert, tiny_splits
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert"]

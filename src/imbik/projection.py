@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imbik.anatomy import roles_of
 from imbik.checkpoint import layer_stack
 from imbik.encoding import encode
 from imbik.train import model_inputs, to_batch
@@ -91,32 +92,17 @@ def _project_embeddings(teacher: Any, student: Any, directions: Tensor) -> None:
             new[rows:] = torch.randn_like(new[rows:]) * scale
 
 
-_ROLES = {
-    "query": ("query", "q_lin", "q_proj"),
-    "key": ("key", "k_lin", "k_proj"),
-    "value": ("value", "v_lin", "v_proj"),
-    "out": ("attention.output.dense", "out_lin", "attention.dense"),
-    "up": ("intermediate.dense", "ffn.lin1"),
-    "down": ("output.dense", "ffn.lin2"),
-}
+_NEEDED = {"query", "key", "value", "out", "up", "down"}
 
 
 def _linears(layer: nn.Module) -> dict[str, nn.Linear]:
     """The six matrices of a Transformer layer by role; a role is missing where the names say nothing."""
-    found: dict[str, nn.Linear] = {}
-    for name, module in layer.named_modules():
-        if not isinstance(module, nn.Linear):
-            continue
-        for role, names in _ROLES.items():
-            if role not in found and any(name == n or name.endswith("." + n) for n in names):
-                found[role] = module
-                break
-    return found
+    return {role: module for role, (_, module) in roles_of(layer).items() if isinstance(module, nn.Linear) and role in _NEEDED}
 
 
 def _project_layer(source: nn.Module, target: nn.Module, directions: Tensor, old: Any, new: Any) -> None:
     have, want = _linears(source), _linears(target)
-    if set(have) != set(_ROLES):
+    if set(have) != _NEEDED:
         return
     size = int(new.hidden_size) // int(new.num_attention_heads)
     rows = _head_rows(have, int(old.num_attention_heads), int(new.num_attention_heads), size)

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from imbik.checkpoint import labels_of, layer_stack, load_base, set_labels
 from imbik.errors import UserError
+from imbik.layer_map import uniform_layers
 from imbik.projection import project
 from imbik.types import Checkpoint, Examples
 
@@ -88,17 +89,6 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
     if init == "teacher" and shape.hidden <= int(teacher.model.config.hidden_size):
         project(teacher, student, uniform_layers(len(layer_stack(teacher.model)[1]), shape.layers), texts)
     return student
-
-
-def uniform_layers(teacher: int, student: int) -> list[int]:
-    """Which teacher layer (0-based) each student layer starts from: evenly spaced, ending with the last.
-
-    TinyBERT's map g(m) = m · M / N (arXiv 1909.10351); where N does not divide M it is rounded.
-
-    >>> uniform_layers(12, 4), uniform_layers(6, 1), uniform_layers(6, 4)
-    ([2, 5, 8, 11], [5], [1, 2, 4, 5])
-    """
-    return [int(m * teacher / student + 0.5) - 1 for m in range(1, student + 1)]
 
 
 def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape, str]:

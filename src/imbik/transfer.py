@@ -1,0 +1,135 @@
+"""Pairs of a student's state and a teacher's state, each with its loss: what a student is trained on besides the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from imbik.anatomy import listen
+from imbik.errors import UserError
+from imbik.hooks import Tap, module_at
+from imbik.teacher_states import run_model
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One term of the sum: ``weight`` · loss(student's state, teacher's state, mask).
+
+    Attributes:
+        student, teacher: names of states, see :class:`imbik.anatomy.Anatomy`; module paths where the reader is :class:`Modules`.
+        loss: of :mod:`imbik.feature_losses`, or any module called the same way.
+        weight: its factor.
+    """
+
+    student: str
+    teacher: str
+    loss: nn.Module
+    weight: float = 1.0
+
+
+class TeacherStates(Protocol):
+    """:class:`imbik.teacher_states.LiveTeacher` or :class:`imbik.teacher_states.StoredTeacher`."""
+
+    def states(self, batch: Any) -> Mapping[str, Tensor]:
+        """The teacher's states of a batch, by name."""
+
+
+class Modules:
+    """Reads any network by module path: what the module at that path gives (its last call; ``""`` is the network itself)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def taps(self, name: str) -> tuple[Tap, ...]:
+        """Where the state is read.
+
+        Raises:
+            UserError: no such module; the message lists what exists.
+        """
+        module_at(self.model, name)
+        return (Tap(name),)
+
+    def read(self, name: str, captured: Mapping[Tap, Tensor]) -> Tensor:
+        """The state from what its tap gave.
+
+        Raises:
+            UserError: the module did not run, or gave no tensor.
+        """
+        if Tap(name) not in captured:
+            raise UserError(
+                "the module gives no tensor when the network runs",
+                where=type(self.model).__name__,
+                found=repr(name),
+                expected="a module that is called in the forward pass",
+            )
+        return captured[Tap(name)]
+
+
+class Transfer(nn.Module):
+    """The weighted sum over pairs, called as ``transfer(model, batch)`` by :func:`imbik.train.fit`.
+
+    Args:
+        pairs: at least one.
+        reader: of the student's states: its :class:`imbik.anatomy.Anatomy` or :class:`Modules`.
+        teacher: gives the teacher's states of a batch.
+        call: runs the student on a batch; default: a transformers model on its inputs.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], reader: Any, teacher: TeacherStates, call: Any = None) -> None:
+        super().__init__()
+        if not pairs:
+            raise UserError(
+                "there is nothing to learn from the teacher", where="losses", expected="at least one pair with a weight above 0"
+            )
+        self.losses = nn.ModuleList(pair.loss for pair in pairs)
+        self.pairs, self.reader, self.call = list(pairs), reader, call or run_model
+        self.teacher = teacher
+        self.last: dict[str, float] = {}
+        """Value of every term in the latest step, before its weight."""
+
+    @torch.no_grad()
+    def bind(self, model: nn.Module, batch: Any) -> None:
+        """Run both once and let every loss see its shapes: projections are made, what cannot be matched is refused.
+
+        Raises:
+            UserError: a state that does not exist or did not run, shapes that cannot be compared, a loss that is not finite.
+        """
+        theirs = self.teacher.states(batch)
+        training = model.training
+        model.eval()
+        with listen(model, self.reader, [pair.student for pair in self.pairs]) as ours:
+            self.call(model, batch)
+        model.train(training)
+        for pair in self.pairs:
+            where = f"{pair.student or 'the network'} ↔ {pair.teacher or 'the network'}"
+            one, two = ours[pair.student], theirs[pair.teacher]
+            try:
+                if hasattr(pair.loss, "bind"):
+                    pair.loss.bind(one, two, mask_of(batch))
+                value = pair.loss(one, two, mask_of(batch))
+            except UserError as error:
+                error.where = where if error.where is None else f"{where}, {error.where}"
+                raise
+            if value.ndim or not torch.isfinite(value):
+                raise UserError("the loss is not a finite number", where=where, found=value.tolist(), expected="a scalar")
+
+    def forward(self, model: nn.Module, batch: Any) -> Tensor:
+        theirs = self.teacher.states(batch)
+        with listen(model, self.reader, [pair.student for pair in self.pairs]) as ours:
+            self.call(model, batch)
+        mask, device = mask_of(batch), next(model.parameters()).device
+        with torch.autocast(device.type, enabled=False):  # small sums of squares and exponentials: bf16 would round them away
+            values = [pair.loss(ours[pair.student], theirs[pair.teacher], mask) for pair in self.pairs]
+        self.last = {f"{p.student} ↔ {p.teacher}": float(v.detach()) for p, v in zip(self.pairs, values, strict=True)}
+        total: Tensor = torch.stack([pair.weight * value for pair, value in zip(self.pairs, values, strict=True)]).sum()
+        return total
+
+
+def mask_of(batch: Any) -> Tensor | None:
+    """``(B, T)``, true on real tokens; None for data without padding."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    return mask.bool() if mask is not None else None
