@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "imbik"
 ALLOWED = {
     "torch": {"architecture", "architectures", "builder", "checkpoint", "context", "embeddings", "encoding", "finetune", "hardware",
               "anatomy", "feature_losses", "hooks", "teacher_states", "transfer",
-              "losses", "methods/vocabulary", "projection",
+              "losses", "masking", "methods/vocabulary", "mlm", "projection",
               "students", "teacher", "testing", "train", "trainstate", "methods/distill", "onnx_trace", "engines/pytorch", "onnx_build"},
     "transformers": {"architectures", "checkpoint", "methods/vocabulary", "students", "testing"},
     "accelerate": {"train"},

@@ -12,6 +12,7 @@ from imbik.types import Recipe, Splits
 
 if TYPE_CHECKING:
     from imbik.finetune import Finetuned
+    from imbik.mlm import FittedMlm
 
 _HEAD = "---\nlibrary_name: transformers\ntags:\n- imbik\n{tags}---\n\n"
 
@@ -28,6 +29,22 @@ def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
         + f"Best of {result.epochs} epochs: {result.best_epoch}. {result.truncated} training texts were cut.\n\n"
         + (f"Notes on the data:\n\n{notes}\n" if notes else "")
         + _labels(splits)
+    )
+
+
+def mlm_card(result: FittedMlm, corpus: str, base: str) -> str:
+    """README.md of a masked language model."""
+    rows = "".join(
+        f"| {name} | {quality.loss:.3f} | {quality.perplexity:.1f} | {quality.accuracy:.4f} |\n"
+        for name, quality in (("before", result.before), ("after", result.after))
+    )
+    return (
+        _HEAD.format(tags="- fill-mask\n")
+        + f"# Masked language model: {base}\n\n"
+        + f"Made by imbik {__version__} from `{base}` on `{corpus}` ({result.blocks} blocks, {result.epochs} epochs).\n\n"
+        + f"On {result.after.tokens} masked tokens of held-out blocks:\n\n"
+        + "| | cross-entropy (nats) | perplexity | accuracy |\n|---|---|---|---|\n"
+        + rows
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
@@ -65,6 +65,25 @@ def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Ch
     return Checkpoint(model, load_tokenizer(path, config, "base model"), task)
 
 
+def load_masked_lm(source: str | Path, role: str = "base model") -> tuple[Any, Any, bool]:
+    """A masked language model from any encoder's folder or hub name.
+
+    Returns:
+        The ``…ForMaskedLM`` (in training mode), its tokenizer, and whether its head is new: the folder has none, and the head's
+        weights are random (seed first) but for the decoder, which is the embedding table itself.
+
+    Raises:
+        UserError: as :func:`load_checkpoint`, or no masked language model exists for the architecture.
+    """
+    path = _existing(source, role)
+    config = _config(path, role)
+    model, report = _from_pretrained(path, config, role, AutoModelForMaskedLM, output_loading_info=True)
+    encoder = model.base_model_prefix + "."
+    tied = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is model.get_input_embeddings().weight}
+    fresh = [name for name in report["missing_keys"] if not name.startswith(encoder) and name not in tied]
+    return model, load_tokenizer(path, config, role), bool(fresh)
+
+
 def set_labels(config: Any, task: TaskName, labels: tuple[str, ...]) -> None:
     """Write task and label names into a transformers config."""
     config.num_labels = len(labels)
@@ -81,10 +100,15 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:
     """Write model (safetensors), tokenizer, the steps that made it and, if given, a model card."""
-    directory.mkdir(parents=True, exist_ok=True)
-    checkpoint.model.save_pretrained(directory)
-    checkpoint.tokenizer.save_pretrained(directory)
     record = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task, "notes": list(checkpoint.notes)}
+    save_model(checkpoint.model, checkpoint.tokenizer, directory, record, card)
+
+
+def save_model(model: Any, tokenizer: Any, directory: Path, record: dict[str, Any], card: str | None = None) -> None:
+    """A transformers folder: model (safetensors), tokenizer, our record, and a model card."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:
         (directory / "README.md").write_text(card, encoding="utf-8")
@@ -157,13 +181,18 @@ def load_tokenizer(path: str | Path, config: Any, role: str) -> Any:
             expected="tokenizer.json or vocab.txt beside config.json",
             fix="save the tokenizer there with tokenizer.save_pretrained(folder)",
         )
-    positions = int(getattr(config, "max_position_embeddings", 0) or 10**9)
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= 2  # their position ids start behind the padding id
+    positions = positions_of(config)
     ours = (Path(path) / _RECORD).is_file()  # a folder of ours carries the length that its user chose
     limit = int(tokenizer.model_max_length or MAX_LENGTH)
     tokenizer.model_max_length = min(limit, positions) if ours else min(limit, positions, MAX_LENGTH)
     return tokenizer
+
+
+def positions_of(config: Any) -> int:
+    """The longest row that a model of this config can read; a very large number where nothing bounds it."""
+    positions = int(getattr(config, "max_position_embeddings", 0) or 10**9)
+    offset = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")  # position ids start behind the padding id
+    return positions - 2 if offset else positions
 
 
 def _existing(source: str | Path, role: str) -> str:
@@ -195,7 +224,7 @@ def _config(path: str, role: str) -> Any:
         ) from None
 
 
-def _from_pretrained(path: str, config: Any, role: str, **options: Any) -> Any:
+def _from_pretrained(path: str, config: Any, role: str, auto: Any = AutoModelForSequenceClassification, **options: Any) -> Any:
     folder = Path(path)
     if folder.is_dir() and not list(folder.glob("*.safetensors")):
         pickles = [p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
@@ -207,15 +236,16 @@ def _from_pretrained(path: str, config: Any, role: str, **options: Any) -> Any:
             fix="in a program that you trust: AutoModel….from_pretrained(folder).save_pretrained(folder)",
         )
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
+        loaded = auto.from_pretrained(
             path, config=config, attn_implementation="eager", use_safetensors=True, dtype=torch.float32, **options
         )
     except Exception as error:
         raise UserError(f"the weights of the {role} cannot be loaded", where=path, found=_first_line(error)) from None
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
     for name, tensor in model.named_parameters():
         if not torch.isfinite(tensor).all():
             raise UserError(f"the {role} has weights that are not finite", where=path, found=name, fix="train it again")
-    return model
+    return loaded
 
 
 def _task_of(config: Any) -> TaskName:

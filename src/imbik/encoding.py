@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,20 @@ from numpy.typing import NDArray
 from imbik.types import Examples
 
 _CHUNK = 4096
+
+
+class Rows(Protocol):
+    """Token ids of N rows, wherever they live: what the training loop asks of its data."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every row, ``(N,)``."""
+
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """Some rows, padded: ``input_ids``, ``attention_mask`` (and ``token_type_ids``), each ``(B, T)``."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,9 @@ def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: i
     """
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(lengths))
+    if len(rows) and lengths.min() == lengths.max():  # the blocks of a corpus: nothing to sort, and there may be millions
+        each = max(1, budget // int(lengths[0]))
+        return [rows[start : start + each] for start in range(0, len(rows), each)]
     size = max(1, int(pool * budget / max(float(lengths.mean()), 1.0)))
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(rows), size):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.cards import teacher_card
-from imbik.checkpoint import load_base, save_checkpoint
+from imbik.checkpoint import load_base, positions_of, save_checkpoint
 from imbik.encoding import encode
 from imbik.losses import label_loss
 from imbik.methods.distill import dev_score
@@ -99,7 +99,7 @@ def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) 
     torch.manual_seed(seed)
     checkpoint = load_base(base, splits.task, splits.labels)
     if max_length:
-        checkpoint.tokenizer.model_max_length = min(max_length, _positions(checkpoint))
+        checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model.config))
     checkpoint.model.config.imbik_base = str(base)
     if splits.task == "multi-label":
         start_from_priors(checkpoint.model, np.asarray(splits.train.targets))
@@ -155,8 +155,3 @@ class _Labels(nn.Module):
 def _quality(model: nn.Module, splits: Splits, data: Any) -> float:
     probabilities = TASKS[splits.task].decode(predict_logits(model, data))
     return float(score(splits.metric, probabilities, np.asarray(splits.test.targets), splits.task))
-
-
-def _positions(checkpoint: Checkpoint) -> int:
-    positions = int(getattr(checkpoint.model.config, "max_position_embeddings", 0) or 10**9)
-    return positions - 2 if checkpoint.model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else positions

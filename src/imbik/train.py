@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.embeddings import compact_embeddings
-from imbik.encoding import Encoded, shuffled_batches, sorted_batches
+from imbik.encoding import Encoded, Rows, shuffled_batches, sorted_batches
 from imbik.errors import UserError
 from imbik.hardware import autocast_dtype
 from imbik.progress import Progress, Task
@@ -46,6 +46,7 @@ class Training:
         max_grad_norm: gradients are clipped to this norm.
         patience: stop after this many epochs without a better dev score, once it has risen; 0 never stops early.
         max_steps: stop after this many steps (0: no limit).
+        accumulate: batches whose gradients are averaged for one step, so that a step may learn from more than fits in memory.
     """
 
     epochs: int = 3
@@ -56,12 +57,13 @@ class Training:
     max_grad_norm: float = 1.0
     patience: int = 0
     max_steps: int = 0
+    accumulate: int = 1
 
 
 def fit(
     model: nn.Module,
     loss: nn.Module,
-    data: Encoded,
+    data: Rows,
     settings: Training,
     *,
     seed: int,
@@ -77,7 +79,7 @@ def fit(
     Args:
         model: a transformers model, on CPU.
         loss: called as ``loss(model, batch)``, gives a scalar; its own parameters (projections) train too.
-        data: the encoded rows.
+        data: the encoded rows, or the blocks of a corpus.
         settings: see :class:`Training`.
         seed: of the order of rows and of dropout.
         directory: holds the state while training runs; a later call with the same directory continues from there.
@@ -116,7 +118,7 @@ class _Run:
 
     model: nn.Module
     loss: nn.Module
-    data: Encoded
+    data: Rows
     settings: Training
     seed: int
     accelerator: Accelerator
@@ -125,23 +127,23 @@ class _Run:
     keeper: Keeper
 
     def epoch(self, state: State, bar: Task) -> None:
-        plan = shuffled_batches(self.data.lengths, self.settings.batch_tokens, mixed(self.seed, state.epoch))
+        batches = shuffled_batches(self.data.lengths, self.settings.batch_tokens, mixed(self.seed, state.epoch))
+        plan = [batches[i : i + self.settings.accumulate] for i in range(0, len(batches), self.settings.accumulate)]
         self.model.train()
         self.loss.train()
         while state.step < len(plan) and not self._enough(state):
-            rows = plan[state.step]
+            parts = plan[state.step]
             began = time.perf_counter()
-            value = self._step(rows, state, len(plan))
+            value = self._step(parts, state, len(plan))
             state.seconds += time.perf_counter() - began
-            state.tokens += int(self.data.lengths[rows].sum())
+            state.tokens += sum(int(self.data.lengths[rows].sum()) for rows in parts)
             state.step += 1
             state.steps_done += 1
             self.keeper.maybe_save(state)
-            bar.advance(1 if self.settings.max_steps else len(rows), f"loss {value:.3f}")
+            bar.advance(1 if self.settings.max_steps else sum(map(len, parts)), f"loss {value:.3f}")
 
-    def _step(self, rows: NDArray[np.int64], state: State, steps: int) -> float:
+    def _step(self, parts: list[NDArray[np.int64]], state: State, steps: int) -> float:
         torch.manual_seed(mixed(self.seed, state.epoch, state.step))
-        batch = to_batch(self.data, rows, self.accelerator.device)
         done = (
             state.steps_done / self.settings.max_steps
             if self.settings.max_steps
@@ -149,10 +151,13 @@ class _Run:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * schedule(done, self.settings.warmup)
-        with precision(self.accelerator.device):
-            value = self.loss(self.model, batch)
-        self.accelerator.backward(value)
-        result = float(value.detach())
+        result = 0.0
+        for rows in parts:
+            batch = to_batch(self.data, rows, self.accelerator.device)
+            with precision(self.accelerator.device):
+                value = self.loss(self.model, batch) / len(parts)
+            self.accelerator.backward(value)
+            result += float(value.detach())
         if not math.isfinite(result):
             raise UserError(
                 "the training loss is not finite",
@@ -201,7 +206,7 @@ def batch_for(tokens: int, epochs: int, updates: int) -> int:
     return next((size for size in (1024, 512) if wanted >= size), 256)
 
 
-def to_batch(data: Encoded, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
+def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
     """Padded tensors of some rows, with their row numbers."""
     batch = {name: torch.from_numpy(array).to(device) for name, array in data.batch(rows).items()}
     batch["rows"] = torch.from_numpy(rows)

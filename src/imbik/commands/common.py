@@ -14,7 +14,9 @@ from imbik.errors import UserError
 TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
 PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
 LabelOption = Annotated[str | None, typer.Option("--label", help="Column with the label; several, comma-separated: multi-label.")]
-TaskOption = Annotated[str | None, typer.Option("--task", help="classification, multi-label or regression (guessed if not given).")]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="classification, multi-label or regression (guessed if not given); finetune: mlm too.")
+]
 EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
 DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,8 +43,19 @@ def register(app: typer.Typer) -> None:
         max_length: Annotated[int | None, typer.Option(help="Texts are cut to this many tokens.", min=2)] = None,
         seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+        train_encoder: Annotated[bool, typer.Option("--train-encoder", help="mlm: train the encoder too, not the head alone.")] = False,
+        whole_words: Annotated[bool, typer.Option("--whole-words", help="mlm: mask whole words.")] = False,
+        max_steps: Annotated[int | None, typer.Option(help="mlm: stop after this many steps.", min=1)] = None,
     ) -> None:
-        """Fine-tune a pretrained encoder into a teacher; the epoch that is best on dev is kept."""
+        """Fine-tune a pretrained encoder into a teacher (the epoch that is best on dev is kept), or, with --task mlm, fit a
+        masked-language-model head on raw text: a text file, a folder of them, a table or a hub name."""
+        if task == "mlm":
+            changes = overridden(epochs=epochs, learning_rate=learning_rate, max_steps=max_steps)
+            check_positive("--learning-rate", learning_rate)
+            _refuse(text_pair=text_pair, label=label, metric=metric)
+            corpus = {"source": data, "text": text, "encoding": encoding}
+            _mlm(base, corpus, out, changes, encoder=train_encoder, whole_words=whole_words, length=max_length, seed=seed, as_json=as_json)
+            return
         from imbik.data import load_data
         from imbik.finetune import finetune as run
 
@@ -70,3 +82,52 @@ def register(app: typer.Typer) -> None:
                 f"{result.metric}: dev {result.dev:.4f}, test {result.test:.4f} (epoch {result.best_epoch} of {result.epochs}); "
                 f"teacher in {out}"
             )
+
+
+def _refuse(**options: str | None) -> None:
+    """Options that mean nothing for raw text."""
+    from imbik.errors import UserError
+
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(
+                "raw text has no such thing", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
+            )
+
+
+def _mlm(
+    base: str, corpus: dict[str, Any], out: Path, changes: dict[str, Any], *, length: int | None, as_json: bool, **options: Any
+) -> None:
+    from dataclasses import replace
+
+    from imbik.corpus import BLOCK
+    from imbik.documents import open_documents
+    from imbik.mlm import HEAD, WHOLE, finetune_mlm
+
+    console, say = consoles()
+    settings = replace(WHOLE if options["encoder"] else HEAD, **changes)
+    result = finetune_mlm(
+        base,
+        open_documents(**corpus, say=say),
+        out,
+        settings=settings,
+        length=length or BLOCK,
+        progress=progress_for(console),
+        say=say,
+        **options,
+    )
+    facts = {
+        "out": str(out),
+        "before": asdict(result.before),
+        "after": asdict(result.after),
+        "blocks": result.blocks,
+        "epochs": result.epochs,
+        "train_seconds": round(result.seconds, 1),
+    }
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        typer.echo(
+            f"held-out masked tokens: perplexity {result.before.perplexity:.1f} -> {result.after.perplexity:.1f}, "
+            f"accuracy {result.before.accuracy:.4f} -> {result.after.accuracy:.4f} ({result.after.tokens} tokens); model in {out}"
+        )

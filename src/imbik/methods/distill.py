@@ -111,7 +111,7 @@ class _SoftLabels(nn.Module):
 
 def training_of(settings: Any, tokens: int) -> Training:
     """The :class:`Training` of a method that trains on ``tokens`` tokens; what is ``auto`` is resolved here."""
-    values = {name: getattr(settings, name) for name in Training.__dataclass_fields__}
+    values = {name: getattr(settings, name) for name in Training.__dataclass_fields__ if hasattr(settings, name)}
     if values["batch_tokens"] == "auto":
         passes = _MOST_EPOCHS if values["epochs"] == "auto" else values["epochs"]
         values["batch_tokens"] = batch_for(tokens, passes, settings.target_steps)
