@@ -15,11 +15,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "imbik"
 ALLOWED = {
     "torch": {"architecture", "architectures", "builder", "checkpoint", "context", "embeddings", "encoding", "finetune", "hardware",
               "anatomy", "feature_losses", "hooks", "teacher_states", "transfer",
-              "losses", "masking", "methods/vocabulary", "mlm", "projection",
+              "layers", "losses", "masking", "methods/vocabulary", "mlm", "projection", "structure",
               "students", "teacher", "testing", "train", "trainstate", "methods/distill", "onnx_trace", "engines/pytorch", "onnx_build"},
     "transformers": {"architectures", "checkpoint", "methods/vocabulary", "students", "testing"},
     "accelerate": {"train"},
-    "safetensors": {"trainstate"},
+    "safetensors": {"structure", "trainstate"},
     "onnx": {"onnx_build", "onnx_fuse", "onnx_graph", "onnx_int8", "onnx_trace"},
     "onnxruntime": {"onnx_build", "onnx_fuse", "onnx_graph", "onnx_int8", "engines/onnx"},
     "datasets": set(),

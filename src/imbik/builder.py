@@ -23,6 +23,7 @@ from imbik.export import export
 from imbik.methods import check_order, make_method
 from imbik.methods.distill import dev_score
 from imbik.progress import Progress
+from imbik.structure import structure_of
 from imbik.students import make_student
 from imbik.teacher import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
@@ -174,7 +175,8 @@ class Builder:
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
-        card = student_card(recipe, self.splits, dev, self.source, architecture(checkpoint.model), checkpoint.notes)
+        shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
+        card = student_card(recipe, self.splits, dev, self.source, shape, checkpoint.notes, plain=plain)
         save_checkpoint(checkpoint, folder / "model", card)
         self._export(checkpoint, folder)
         temporary = folder / (_DONE + ".tmp")

@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 _HEAD = "---\nlibrary_name: transformers\ntags:\n- imbik\n{tags}---\n\n"
 
 
+_PLAIN = """```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained("model")
+tokenizer = AutoTokenizer.from_pretrained("model")
+```
+
+"""
+_CHANGED = """transformers alone cannot open this folder: some layers were replaced or are shared, as `imbik_structure` in
+`config.json` lists. imbik opens it; the exported artefact needs neither.
+
+```python
+from imbik.checkpoint import load_checkpoint
+
+checkpoint = load_checkpoint("model")
+model, tokenizer = checkpoint.model, checkpoint.tokenizer
+```
+
+"""
+
+
 def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
     """README.md of a fine-tuned teacher."""
     notes = "".join(f"* {note}\n" for note in splits.notes)
@@ -48,8 +69,21 @@ def mlm_card(result: FittedMlm, corpus: str, base: str) -> str:
     )
 
 
-def student_card(recipe: Recipe, splits: Splits, dev: float, teacher: str, architecture: dict[str, Any], notes: Sequence[str] = ()) -> str:
-    """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact."""
+def student_card(
+    recipe: Recipe,
+    splits: Splits,
+    dev: float,
+    teacher: str,
+    architecture: dict[str, Any],
+    notes: Sequence[str] = (),
+    *,
+    plain: bool,
+) -> str:
+    """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
+
+    Args:
+        plain: transformers opens the folder; otherwise it has replaced or shared layers (:mod:`imbik.structure`).
+    """
     steps = yaml.safe_dump({"student": recipe.student, "steps": [dict(s) for s in recipe.steps], "seed": recipe.seed}, sort_keys=False)
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
     return (
@@ -60,9 +94,7 @@ def student_card(recipe: Recipe, splits: Splits, dev: float, teacher: str, archi
         + f"```yaml\n{steps}```\n\n"
         + "".join(f"* {note}\n" for note in notes)
         + ("\n" if notes else "")
-        + "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
-        + 'model = AutoModelForSequenceClassification.from_pretrained("model")\n'
-        + 'tokenizer = AutoTokenizer.from_pretrained("model")\n```\n\n'
+        + (_PLAIN if plain else _CHANGED)
         + _labels(splits)
     )
 

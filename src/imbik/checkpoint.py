@@ -1,4 +1,5 @@
-"""Load and save a Checkpoint: a plain transformers folder (safetensors only) that ``AutoModelFor….from_pretrained`` opens without imbik."""
+"""Load and save a Checkpoint: a plain transformers folder (safetensors only) that ``AutoModelFor….from_pretrained`` opens without imbik;
+for a model with replaced or shared layers, one that :func:`load_checkpoint` alone opens (:mod:`imbik.structure`)."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
+from imbik.structure import load_structured, save_structured, structure_of
 from imbik.tasks import TASKS
 from imbik.types import Checkpoint, Step, TaskName
 
@@ -107,7 +109,10 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = 
 def save_model(model: Any, tokenizer: Any, directory: Path, record: dict[str, Any], card: str | None = None) -> None:
     """A transformers folder: model (safetensors), tokenizer, our record, and a model card."""
     directory.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(directory)
+    if structure_of(model.config):
+        save_structured(model, directory)
+    else:
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:
@@ -236,9 +241,15 @@ def _from_pretrained(path: str, config: Any, role: str, auto: Any = AutoModelFor
             fix="in a program that you trust: AutoModel….from_pretrained(folder).save_pretrained(folder)",
         )
     try:
-        loaded = auto.from_pretrained(
-            path, config=config, attn_implementation="eager", use_safetensors=True, dtype=torch.float32, **options
-        )
+        if structure_of(config):
+            loaded = auto.from_config(config, attn_implementation="eager", dtype=torch.float32)
+            load_structured(loaded, folder)
+        else:
+            loaded = auto.from_pretrained(
+                path, config=config, attn_implementation="eager", use_safetensors=True, dtype=torch.float32, **options
+            )
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"the weights of the {role} cannot be loaded", where=path, found=_first_line(error)) from None
     model = loaded[0] if isinstance(loaded, tuple) else loaded

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imbik.layers import FactorisedEmbedding
+
 
 class CompactEmbedding(nn.Module):
     """Looks ids up in the rows that are in use: ``(B, T)`` ids -> ``(B, T, H)``. An id outside ``pieces`` is an IndexError."""
@@ -35,6 +37,21 @@ class CompactEmbedding(nn.Module):
         return nn.functional.embedding(self.remap[ids], self.weight, padding_idx=self.padding_idx)
 
 
+def table_of(model: Any) -> nn.Module:
+    """The module that holds the word vectors, one row per id: the input embedding, or the table inside a factorised one."""
+    embedding: nn.Module = model.get_input_embeddings()
+    return embedding.table if isinstance(embedding, FactorisedEmbedding) else embedding
+
+
+def set_table(model: Any, table: nn.Module) -> None:
+    """Put ``table`` where :func:`table_of` found one."""
+    embedding = model.get_input_embeddings()
+    if isinstance(embedding, FactorisedEmbedding):
+        embedding.table = table
+    else:
+        model.set_input_embeddings(table)
+
+
 @contextmanager
 def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator[None]:
     """Inside, ``model`` has a table of ``pieces`` only; on leaving, their trained rows are back in the full table.
@@ -45,7 +62,7 @@ def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator
         model: a transformers model.
         pieces: sorted distinct ids.
     """
-    full = model.get_input_embeddings()
+    full = table_of(model)
     output = model.get_output_embeddings()
     if pieces is None or not isinstance(full, nn.Embedding) or output is not None:
         yield
@@ -53,10 +70,10 @@ def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator
     keep = set(pieces.tolist()) | ({full.padding_idx} if full.padding_idx is not None else set())
     index = torch.tensor(sorted(keep))
     compact = CompactEmbedding(full, index)
-    model.set_input_embeddings(compact)
+    set_table(model, compact)
     try:
         yield
     finally:
         with torch.no_grad():
             full.weight[index] = compact.weight.detach().to(full.weight.device, full.weight.dtype)
-        model.set_input_embeddings(full)
+        set_table(model, full)

@@ -20,6 +20,7 @@ from imbik.checkpoint import labels_of, layer_stack, load_base, set_labels
 from imbik.errors import UserError
 from imbik.layer_map import uniform_layers
 from imbik.projection import project
+from imbik.structure import structure_of
 from imbik.types import Checkpoint, Examples
 
 
@@ -93,6 +94,14 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
 
 def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape, str]:
     """The numbers that a spec stands for, checked against the teacher, and where the weights start."""
+    if structure_of(teacher.model.config):
+        raise UserError(
+            "a model with replaced or shared layers can be copied, not cut or projected",
+            where="student",
+            found=spec,
+            expected="no student, or {from: folder}",
+            fix="start from the model that it was made of",
+        )
     if isinstance(spec, str):
         match = re.fullmatch(r"layers-(\d+)", spec)
         if match:
