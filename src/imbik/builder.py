@@ -20,7 +20,7 @@ from imbik.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from imbik.context import Context
 from imbik.encoding import encode
 from imbik.export import export
-from imbik.methods import check_order, make_method
+from imbik.methods import check_order, make_method, settings_of
 from imbik.methods.distill import dev_score
 from imbik.progress import Progress
 from imbik.structure import structure_of
@@ -214,7 +214,7 @@ class _Clock:
 def _settled(step: Step) -> Step:
     """The step with every setting written out, so that a changed default is a changed key."""
     made = make_method(step, "recipe")
-    return {made.name: {name: getattr(made, name) for name in made.__dataclass_fields__}}
+    return {made.name: settings_of(made)}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from imbik.engines.pytorch import TorchSession, facts, manifest_of, tokenizer_of
 from imbik.environment import int8_preset
 from imbik.errors import UserError
 from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, sha256
-from imbik.methods import make_method
+from imbik.methods import make_method, settings_of
 from imbik.progress import Progress, Silent
 from imbik.quality import agreement
 from imbik.runtime import Predictor, load_artefact
@@ -104,7 +104,7 @@ def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
     if settings is None:
         return None
     made = make_method({"quantize": settings}, "the checkpoint's steps")
-    return {name: getattr(made, name) for name in made.__dataclass_fields__}
+    return settings_of(made)
 
 
 def check_engine(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import ConfigDict, ValidationError
@@ -62,10 +63,19 @@ def make_method(step: Step, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(_METHODS[name].__dataclass_fields__)
+        known = ", ".join(entry.name for entry in fields(_METHODS[name]))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise UserError("unknown setting", where=f"{where}, {name}", found=field, expected=known) from None
         raise UserError("wrong setting", where=f"{where}, {name}.{field}", found=first["input"], expected=first["msg"]) from None
+
+
+def settings_of(made: Any) -> dict[str, Any]:
+    """Every setting of a method object, defaults included; class variables are none.
+
+    >>> settings_of(make_method({"quantize": {}}, "recipe"))["scheme"]
+    'dynamic'
+    """
+    return {entry.name: getattr(made, entry.name) for entry in fields(made)}
 
 
 def check_order(steps: tuple[Step, ...], where: str) -> None:
