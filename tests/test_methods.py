@@ -15,6 +15,7 @@ from imbik.testing import check_method, check_reload, quick, tiny_bert, tiny_con
 # One representative step of every method; a method that is missing here fails the first test.
 STEPS = {
     "distill": {"distill": {"temperature": 2.0}},
+    "distilbert": {"distilbert": {"hard": 0.0}},
     "quantize": {"quantize": {"scheme": "dynamic"}},
     "vocabulary": {"vocabulary": {"margin": 10}},
 }

@@ -152,7 +152,7 @@ class Builder:
         private.mkdir(parents=True, exist_ok=True)
         seed = int(key[:7], 16) + recipe.seed
         torch.manual_seed(seed)
-        context = Context(self.teacher, self.splits, self.cache, seed, self.progress, private, self.save_every)
+        context = Context(self.teacher, self.splits, self.cache, seed, self.progress, private, self.work / "shared", self.save_every)
         began = time.perf_counter()
         with _Clock(private / "seconds.json") as clock:
             changed = made.apply(checkpoint, context)

@@ -195,9 +195,12 @@ def load_tokenizer(path: str | Path, config: Any, role: str) -> Any:
 
 def positions_of(config: Any) -> int:
     """The longest row that a model of this config can read; a very large number where nothing bounds it."""
-    positions = int(getattr(config, "max_position_embeddings", 0) or 10**9)
-    offset = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")  # position ids start behind the padding id
-    return positions - 2 if offset else positions
+    return int(getattr(config, "max_position_embeddings", 0) or 10**9) - position_offset(config)
+
+
+def position_offset(config: Any) -> int:
+    """Row of the position table that the first token of a text reads: RoBERTa and its like begin behind the padding id."""
+    return int(config.pad_token_id) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
 
 
 def _existing(source: str | Path, role: str) -> str:

@@ -21,6 +21,7 @@ class Context:
         seed: everything random follows from it.
         progress: where long work is shown.
         directory: private to this step; what it holds survives a kill, and is removed when the step is finished.
+        shared: of all steps and recipes of one output folder, for what is costly and found again by a key (a tokenised corpus).
         save_every: seconds between training states on disk.
     """
 
@@ -30,4 +31,5 @@ class Context:
     seed: int
     progress: Progress
     directory: Path
+    shared: Path
     save_every: float = 30.0

@@ -14,6 +14,7 @@ from imbik.errors import UserError
 from imbik.types import Recipe
 
 _FIELDS = {"name", "student", "steps", "seed"}
+_ANY_DEPTH = {r"layers-\d+": "layers-3", r"distilbert-\d+l": "distilbert-6l"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -97,12 +98,12 @@ def _by_name(name: str) -> Recipe:
 
 def _part(name: str, whole: str) -> Recipe:
     folder = resources.files("imbik") / "recipes"
-    match = re.fullmatch(r"layers-(\d+)", name)
+    family = next((template for pattern, template in _ANY_DEPTH.items() if re.fullmatch(pattern, name)), None)
     file = folder / f"{name}.yaml"
     if file.is_file():
         return parse_recipe(file.read_text(encoding="utf-8"), name)
-    if match:  # any depth: the same steps as the shipped ones
-        template = parse_recipe((folder / "layers-3.yaml").read_text(encoding="utf-8"), name)
+    if family is not None:  # any depth: the same steps as the shipped one
+        template = parse_recipe((folder / f"{family}.yaml").read_text(encoding="utf-8"), name)
         return Recipe(name, template.steps, name, template.seed)
     raise UserError(
         "no such recipe",

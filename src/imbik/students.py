@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from imbik.checkpoint import labels_of, layer_stack, load_base, set_labels
+from imbik.distilbert_student import check_distilbert, make_distilbert
 from imbik.errors import UserError
 from imbik.layer_map import uniform_layers
 from imbik.projection import project
@@ -45,12 +46,12 @@ CATALOGUE: dict[str, Shape] = {
 """Shapes by name. The ``mini`` ones have heads of 32 and widths that are multiples of 64: what processors multiply fastest."""
 
 _LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers")
-_FIELDS = {"layers", "hidden", "heads", "intermediate", "init", "from"}
+_FIELDS = {"layers", "hidden", "heads", "intermediate", "init", "from", "family"}
 
 
 def student_names() -> list[str]:
     """All names that a recipe may use, ``layers-N`` for any N included."""
-    return ["layers-N", *CATALOGUE]
+    return ["layers-N", "distilbert", "distilbert-Nl", *CATALOGUE]
 
 
 def check_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint) -> None:
@@ -59,7 +60,12 @@ def check_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint) -> 
     Raises:
         UserError: as :func:`make_student`.
     """
-    if spec is not None and not (isinstance(spec, Mapping) and "from" in spec and not set(spec) - _FIELDS):
+    if spec is None or (isinstance(spec, Mapping) and "from" in spec and not set(spec) - _FIELDS):
+        return
+    distilbert = _distilbert(spec)
+    if distilbert is not None:
+        check_distilbert(teacher, *distilbert)
+    else:
         _resolve(spec, teacher)
 
 
@@ -68,7 +74,8 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
 
     Args:
         spec: None (a copy of the teacher), ``layers-N``, a name of :data:`CATALOGUE`, ``{"layers": …, "hidden": …, "heads": …,
-            "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's) or ``{"from": folder or hub name}``.
+            "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's), ``{"from": folder or hub name}``,
+            ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family": "distilbert", "layers": …, "init": …}``.
         teacher: not changed.
         texts: task texts, for the principal directions of its hidden states.
         seed: of all weights that start at random.
@@ -83,6 +90,9 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
         started = load_base(spec["from"], teacher.task, labels_of(teacher))
         started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, teacher.tokenizer.model_max_length)
         return Checkpoint(started.model.eval(), started.tokenizer, teacher.task)
+    distilbert = _distilbert(spec)
+    if distilbert is not None:
+        return make_distilbert(teacher, *distilbert)
     shape, init = _resolve(spec, teacher)
     if shape == _shape_of(teacher, shape.layers):
         return _cut(teacher, shape.layers, init)
@@ -90,6 +100,39 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
     if init == "teacher" and shape.hidden <= int(teacher.model.config.hidden_size):
         project(teacher, student, uniform_layers(len(layer_stack(teacher.model)[1]), shape.layers), texts)
     return student
+
+
+def _distilbert(spec: str | Mapping[str, Any]) -> tuple[int | None, str] | None:
+    """Layers (None: half of the teacher's) and start of a DistilBERT student; None for any other student."""
+    if isinstance(spec, str):
+        match = re.fullmatch(r"distilbert(?:-(\d+)l)?", spec)
+        return None if match is None else (int(match[1]) if match[1] else None, "teacher")
+    if spec.get("family") != "distilbert":
+        return None
+    wrong = set(spec) - {"family", "layers", "init"}
+    if wrong:
+        raise UserError(
+            "a DistilBERT student has its teacher's width",
+            where="student",
+            found=", ".join(sorted(wrong)),
+            expected="family, layers, init",
+            fix="leave the rest out; narrower students are of the family bert",
+        )
+    return _count(spec, "layers", None), _init(spec)
+
+
+def _init(spec: Mapping[str, Any]) -> str:
+    init = spec.get("init", "teacher")
+    if init not in ("teacher", "random"):
+        raise UserError("unknown start", where="student.init", found=init, expected="teacher or random")
+    return str(init)
+
+
+def _count(spec: Mapping[str, Any], name: str, default: int | None) -> int | None:
+    value = spec.get(name, default)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
+    return value
 
 
 def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape, str]:
@@ -113,12 +156,10 @@ def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape,
     if unknown:
         raise UserError("unknown field", where="student", found=", ".join(sorted(unknown)), expected=", ".join(sorted(_FIELDS)))
     for name in ("layers", "hidden", "heads", "intermediate"):
-        value = spec.get(name, 1)
-        if not isinstance(value, int) or value < 1:
-            raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
-    init = spec.get("init", "teacher")
-    if init not in ("teacher", "random"):
-        raise UserError("unknown start", where="student.init", found=init, expected="teacher or random")
+        _count(spec, name, 1)
+    if spec.get("family", "bert") != "bert":
+        raise UserError("unknown family", where="student.family", found=spec["family"], expected="bert or distilbert")
+    init = _init(spec)
     like = _shape_of(teacher, spec.get("layers", len(layer_stack(teacher.model)[1])))
     hidden = spec.get("hidden", like.hidden)
     wide = like.intermediate if hidden == like.hidden else 4 * hidden

@@ -157,7 +157,9 @@ def _targets(texts: list[str], task: TaskName) -> NDArray[Any]:
 
 def tiny_context(teacher: Checkpoint, splits: Splits, directory: Path, seed: int = 0) -> Context:
     """A context as :mod:`imbik.compress` would give it."""
-    return Context(teacher, splits, TeacherCache(directory / "teacher", teacher), seed, Silent(), directory / "step", 1e9)
+    return Context(
+        teacher, splits, TeacherCache(directory / "teacher", teacher), seed, Silent(), directory / "step", directory / "shared", 1e9
+    )
 
 
 def quick(step: Step) -> Step:

@@ -67,10 +67,8 @@ class Distill:
         data = encode(rows, checkpoint.tokenizer)
         dev = encode(context.splits.dev, checkpoint.tokenizer)
         teacher = context.cache.logits(rows, context.progress)
-        loss = _SoftLabels(checkpoint.task, teacher, _targets(context.splits, len(rows.texts)), self.temperature, self.hard)
-        for module in checkpoint.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0  # the teacher's distribution already regularises; a small student needs all its width
+        loss = SoftLabels(checkpoint.task, teacher, targets_of(context.splits, len(rows.texts)), self.temperature, self.hard)
+        without_dropout(checkpoint.model)
         fit(
             checkpoint.model,
             loss,
@@ -87,7 +85,7 @@ class Distill:
         return checkpoint
 
 
-class _SoftLabels(nn.Module):
+class SoftLabels(nn.Module):
     """The mixed loss; the teacher's logits are looked up by row number."""
 
     def __init__(self, task: TaskName, teacher: TeacherLogits, targets: Tensor | None, temperature: float, hard: float) -> None:
@@ -96,17 +94,20 @@ class _SoftLabels(nn.Module):
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         logits: Tensor = model(**model_inputs(batch)).logits.float()
-        rows = batch["rows"]
+        soft, labels = self.terms(logits, batch["rows"])
+        return soft if labels is None else (1.0 - self.hard) * soft + self.hard * labels
+
+    def terms(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The loss against the teacher, and against the labels: None where its weight is zero or no row of the batch has one."""
         wanted = torch.from_numpy(self.teacher.take(rows.numpy())).to(logits.device)
         soft = distillation_loss(self.task, logits, wanted, self.temperature)
         if self.hard == 0.0 or self.targets is None:
-            return soft
+            return soft, None
         labelled = rows < len(self.targets)
         if not labelled.any():
-            return soft
+            return soft, None
         targets = self.targets[rows[labelled]].to(logits.device)
-        labels = label_loss(self.task, logits[labelled.to(logits.device)], targets)
-        return (1.0 - self.hard) * soft + self.hard * labels
+        return soft, label_loss(self.task, logits[labelled.to(logits.device)], targets)
 
 
 def training_of(settings: Any, tokens: int) -> Training:
@@ -119,6 +120,13 @@ def training_of(settings: Any, tokens: int) -> Training:
         steps = max(1.0, tokens / values["batch_tokens"])
         values["epochs"] = max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps)))
     return Training(**values)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Set every dropout to zero: what the teacher says already regularises, and a small student needs all its width."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def learning_rows(splits: Splits) -> Examples:
@@ -162,6 +170,7 @@ def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
         )
 
 
-def _targets(splits: Splits, rows: int) -> Tensor | None:
+def targets_of(splits: Splits, rows: int) -> Tensor | None:
+    """The labels of the train rows; the unlabelled rows behind them have none."""
     targets: NDArray[Any] | None = splits.train.targets
     return torch.from_numpy(np.asarray(targets)) if targets is not None and rows else None

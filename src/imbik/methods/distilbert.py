@@ -1,0 +1,223 @@
+"""Three losses at once: DistilBERT (Sanh et al. 2019, arXiv 1910.01108)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
+
+from imbik.anatomy import anatomy, listen
+from imbik.checkpoint import layer_stack
+from imbik.context import Context
+from imbik.corpus import BLOCK
+from imbik.distilbert_student import alternate_layers, copy_encoder
+from imbik.encoding import encode
+from imbik.errors import UserError
+from imbik.feature_losses import HiddenCosine
+from imbik.general import General, copy_mlm_head, open_general, predictions
+from imbik.masking import Masker
+from imbik.methods import method
+from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, training_of, without_dropout
+from imbik.teacher_states import LiveTeacher
+from imbik.train import Batch, fit, model_inputs, to_batch
+from imbik.transfer import TeacherStates, mask_of
+from imbik.types import Checkpoint
+
+_LAST = "hidden.-1"
+
+
+@method("distilbert")
+class DistilBert:
+    """Learn from the teacher's predictions, from the truth and from the direction of the teacher's last hidden states, together.
+
+    L = w_soft · T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) + w_hard · L_truth + w_cosine · (1 - cos(h_S, h_T)), the last one mean
+    over all real tokens. General stage: z are the predictions of masked tokens in raw text and L_truth the masked language modelling
+    loss; the teacher is the pretrained model. Task stage: z are the class logits and L_truth is against the labels.
+
+    Attributes:
+        stage: ``task`` or ``general``.
+        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.documents.open_documents`.
+        teacher: general stage: folder or hub name of a masked language model, or ``base``: what the task's teacher was fine-tuned from.
+        start: general stage: ``teacher``: a DistilBERT student starts again from every other layer of the general teacher, as published;
+            ``keep``: it goes on from what it is.
+        soft, hard, cosine: weights of the three losses.
+        temperature: T > 0.
+        everywhere: general stage: compare predictions at all tokens, not at the masked ones alone; several times the work.
+        mask, whole_words: general stage: share of the tokens that are hidden, and whether as whole words.
+        block: general stage: tokens of a block.
+        accumulate: batches per step, for the very large batches of the paper (up to 4,000 rows).
+        epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
+            :class:`imbik.methods.distill.Distill`.
+    """
+
+    stage: Literal["general", "task"] = "task"
+    corpus: str = ""
+    teacher: str = "base"
+    start: Literal["teacher", "keep"] = "teacher"
+    soft: Annotated[float, Ge(0)] = 5.0
+    hard: Annotated[float, Ge(0)] = 2.0
+    cosine: Annotated[float, Ge(0)] = 1.0
+    temperature: Annotated[float, Gt(0)] = 2.0
+    everywhere: bool = False
+    mask: Annotated[float, Gt(0), Le(1)] = 0.15
+    whole_words: bool = False
+    block: Annotated[int, Ge(8)] = BLOCK
+    accumulate: Annotated[int, Ge(1)] = 1
+    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    target_steps: Annotated[int, Ge(1)] = 1500
+    learning_rate: Annotated[float, Gt(0)] = 3e-4
+    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    max_grad_norm: Annotated[float, Gt(0)] = 5.0
+    patience: Annotated[int, Ge(0)] = 0
+    max_steps: Annotated[int, Ge(0)] = 0
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The student after training. The general stage changes its encoder and leaves its head as it was.
+
+        Raises:
+            UserError: settings of the other stage, no corpus, no masked-language-model head, labels or tokens that differ, no loss.
+        """
+        if self.soft + self.hard + self.cosine == 0:
+            raise UserError("there is nothing to learn", where="distilbert", found="soft, hard and cosine are 0", fix="set one above 0")
+        if self.stage == "task" and self.corpus:
+            raise UserError("the task stage learns from the task's texts", where="distilbert.corpus", expected="stage: general")
+        without_dropout(checkpoint.model)
+        return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
+
+    def _general(self, student: Checkpoint, context: Context) -> Checkpoint:
+        masker = Masker.of(student.tokenizer, self.mask, self.whole_words)
+        general = open_general(
+            student, context, teacher=self.teacher, corpus=self.corpus, length=self.block, masker=masker, where="distilbert"
+        )
+        if self.start == "teacher":
+            _start_again(student, general)
+        copy_mlm_head(general.teacher, general.student)
+        loss = GeneralTriple(general, self)
+        if self.cosine:
+            loss.bind(to_batch(general.train, np.arange(min(8, len(general.train)))))
+        fit(
+            general.student,
+            loss,
+            general.train,
+            training_of(self, int(general.train.lengths.sum())),
+            seed=context.seed,
+            directory=context.directory,
+            progress=context.progress,
+            what="general distillation",
+            evaluate=general.score,
+            save_every=context.save_every,
+        )
+        student.model.eval()
+        return student
+
+    def _task(self, student: Checkpoint, context: Context) -> Checkpoint:
+        check_labels(student, context.teacher)
+        rows = learning_rows(context.splits)
+        data, dev = encode(rows, student.tokenizer), encode(context.splits.dev, student.tokenizer)
+        training = training_of(self, int(data.offsets[-1]))
+        wanted, targets = context.cache.logits(rows, context.progress), targets_of(context.splits, len(rows.texts))
+        labels = SoftLabels(student.task, wanted, targets, self.temperature, self.hard)
+        states = None
+        if self.cosine:
+            theirs = encode(rows, context.teacher.tokenizer)
+            if not np.array_equal(theirs.offsets, data.offsets):
+                raise UserError(
+                    "teacher and student cut texts into different tokens",
+                    where="distilbert.cosine",
+                    found=f"{len(context.teacher.tokenizer)} and {len(student.tokenizer)} pieces",
+                    expected="the teacher's tokenizer: hidden states are compared token by token",
+                    fix="set cosine: 0",
+                )
+            states = LiveTeacher(context.teacher.model, anatomy(context.teacher.model), [_LAST], theirs)
+        loss = TaskTriple(student.model, labels, states, self)
+        if self.cosine:
+            loss.bind(student.model, to_batch(data, np.arange(min(64, len(data)))))
+        fit(
+            student.model,
+            loss,
+            data,
+            training,
+            seed=context.seed,
+            directory=context.directory,
+            progress=context.progress,
+            what="distilling",
+            evaluate=dev_score(context.splits, dev),
+            pieces=np.union1d(data.pieces(), dev.pieces()),
+            save_every=context.save_every,
+        )
+        return student
+
+
+def _start_again(student: Checkpoint, general: General) -> None:
+    """Every other layer of the general teacher; only for a DistilBERT as wide as it."""
+    ours, theirs = general.student.base_model, general.teacher.base_model
+    width = int(theirs.config.hidden_size)
+    if ours.config.model_type != "distilbert" or int(ours.config.hidden_size) != width:
+        raise UserError(
+            "this student cannot start from the general teacher's layers",
+            where="distilbert.start",
+            found=f"{ours.config.model_type}, width {ours.config.hidden_size}",
+            expected=f"a DistilBERT of width {width}",
+            fix="set start: keep",
+        )
+    layers = [len(layer_stack(model)[1]) for model in (theirs, ours)]
+    copy_encoder(theirs, ours, alternate_layers(*layers))
+
+
+class GeneralTriple(nn.Module):
+    """The three losses on masked raw text."""
+
+    def __init__(self, general: General, weights: DistilBert) -> None:
+        super().__init__()
+        self.general, self.weights, self.cosine = general, weights, HiddenCosine()
+        self.readers = anatomy(general.student), anatomy(general.teacher)
+
+    def bind(self, batch: Batch) -> None:
+        """Make the cosine's projection where the widths differ."""
+        self._forward(self.general.student, batch, bind=True)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        return self._forward(model, batch)
+
+    def _forward(self, model: nn.Module, batch: Batch, bind: bool = False) -> Tensor:
+        teacher, weights = self.general.teacher.to(batch["input_ids"].device), self.weights
+        names = [_LAST] if weights.cosine else []
+        with listen(model, self.readers[0], names) as ours, listen(teacher, self.readers[1], names) as theirs:
+            said = predictions(model, teacher, batch, self.general.masker, weights.everywhere)
+        loss = weights.soft * said.soft(weights.temperature) + weights.hard * said.hard()
+        if weights.cosine:
+            if bind:
+                self.cosine.bind(ours[_LAST], theirs[_LAST], mask_of(batch))
+            loss = loss + weights.cosine * self.cosine(ours[_LAST], theirs[_LAST], mask_of(batch))
+        return loss
+
+
+class TaskTriple(nn.Module):
+    """The three losses on the task's rows; the teacher's logits and states are looked up."""
+
+    def __init__(self, model: nn.Module, labels: SoftLabels, states: TeacherStates | None, weights: DistilBert) -> None:
+        super().__init__()
+        self.labels, self.states, self.weights = labels, states, weights
+        self.reader, self.cosine = anatomy(model), HiddenCosine()
+
+    def bind(self, model: nn.Module, batch: Batch) -> None:
+        """Make the cosine's projection where the widths differ."""
+        assert self.states is not None
+        with listen(model, self.reader, [_LAST]) as ours:
+            model(**model_inputs(batch))
+        self.cosine.bind(ours[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        with listen(model, self.reader, [_LAST] if self.states is not None else []) as ours:
+            logits: Tensor = model(**model_inputs(batch)).logits.float()
+        soft, hard = self.labels.terms(logits, batch["rows"])
+        loss = self.weights.soft * soft
+        if hard is not None:
+            loss = loss + self.weights.hard * hard
+        if self.states is not None:
+            loss = loss + self.weights.cosine * self.cosine(ours[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
+        return loss
