@@ -17,8 +17,8 @@ import torch
 from imbik.environment import int8_preset
 from imbik.errors import UserError
 from imbik.export import ParityError, export
+from imbik.integer import symmetric
 from imbik.onnx_graph import Graph, count_ops, matmul_counts
-from imbik.onnx_int8 import quantise
 from imbik.runtime import load_artefact
 from imbik.testing import sqnr, tiny_bert
 from imbik.types import Artefact, Checkpoint, Examples
@@ -91,7 +91,7 @@ def test_a_seven_bit_preset_stores_seven_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("bits", "floor"), [(8, 40.0), (7, 34.0)])
 def test_quantised_weights_keep_their_signal(bits: int, floor: float) -> None:
     weight = np.random.default_rng(0).standard_normal((64, 48)).astype(np.float32)
-    q, scale = quantise(weight, axis=1, bits=bits)
+    q, scale = symmetric(weight, axis=1, bits=bits)
     assert sqnr(weight, q * scale) > floor
     assert np.abs(weight - q * scale).max() <= scale.max() / 2 + 1e-7
 

@@ -16,8 +16,11 @@ from imbik.engines import BuildRequest
 from imbik.errors import UserError
 from imbik.onnx_fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
 from imbik.onnx_graph import Graph, fold_constants, matmul_counts, merge_equal
-from imbik.onnx_int8 import lower_products, lower_tables
+from imbik.onnx_integer import remaining
+from imbik.onnx_lower import lower
+from imbik.onnx_products import name_operators, operators
 from imbik.onnx_trace import OPSET, input_names, trace
+from imbik.ranges import ranges_of, uses
 from imbik.types import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -27,39 +30,38 @@ TOLERANCE = 1e-3
 
 
 def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The graph, and what the manifest records of it (``inputs``, ``quantisation``, ``graph``).
+    """The graph, and what the manifest records of it (``inputs``, ``quantisation``, ``graph``; ``operators``: all with weights).
 
     Raises:
-        UserError: the architecture cannot be exported.
+        UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint does not carry.
     """
     names = input_names(checkpoint.model, checkpoint.tokenizer)
-    training = checkpoint.model.training
-    checkpoint.model.eval()
-    try:
-        graph, record = _float_graph(checkpoint, names)
-    finally:
-        checkpoint.model.train(training)
-    quantisation = None
-    if request.quantise is not None:
-        settings, bits = request.quantise, int(request.preset["weight_bits"])
-        quantisation = {
-            "scheme": "dynamic",
-            "weight_bits": bits,
-            "products": lower_products(graph, bits),
-            "tables": lower_tables(graph) if settings["embeddings"] else 0,
-        }
+    integer = request.quantise is not None and request.quantise["scheme"] == "integer"
+    key = "integer" if integer else "float"
+    if key not in request.memo:
+        training = checkpoint.model.training
+        checkpoint.model.eval()
+        try:
+            request.memo[key] = _float_graph(checkpoint, names, bias=not integer)
+        finally:
+            checkpoint.model.train(training)
+    floats, facts = request.memo[key]
+    graph, record = floats.copy(), dict(facts)
+    quantisation = None if request.quantise is None else lower(graph, request, ranges_of(checkpoint.model))
     model = graph.finish()
     model.ir_version = min(model.ir_version, 8)
     int8, left = matmul_counts(model)
     record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
-    return model, {"inputs": list(names), "quantisation": quantisation, "graph": record}
+    if integer:
+        record["float_operators"] = remaining(model)
+    return model, {"inputs": list(names), "quantisation": quantisation, "graph": record, "operators": operators(floats)}
 
 
-def _float_graph(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Graph, dict[str, Any]]:
+def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) -> tuple[Graph, dict[str, Any]]:
     reasons: list[str] = []
     for fused in (True, False):
         try:
-            graph, record = _rewrite(checkpoint.model, names, fused=fused)
+            graph, record = _rewrite(checkpoint.model, names, fused=fused, bias=bias)
             difference = _difference(graph, checkpoint.model, names)
             if difference <= TOLERANCE:
                 return graph, record | {"max_abs_relative": difference, "unfused_because": reasons}
@@ -77,12 +79,13 @@ def _float_graph(checkpoint: Checkpoint, names: Sequence[str]) -> tuple[Graph, d
     )
 
 
-def _rewrite(model: Any, names: Sequence[str], *, fused: bool) -> tuple[Graph, dict[str, Any]]:
+def _rewrite(model: Any, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
     graph = Graph(trace(model, names, fused=fused))
     fold_constants(graph)
+    _name(graph, model, names)
     attentions = fuse_attention(graph) if fused else 0
     saved = keep_first_token(graph)
-    graph = fuse_pointwise(graph)
+    graph = fuse_pointwise(graph, bias=bias)
     merged = merge_projections(graph)
     merge_equal(graph)  # layers that share their weights share the merged ones
     return graph, {
@@ -91,6 +94,15 @@ def _rewrite(model: Any, names: Sequence[str], *, fused: bool) -> tuple[Graph, d
         "first_token_nodes": saved,
         "merged_projections": merged,
     }
+
+
+def _name(graph: Graph, model: Any, names: Sequence[str]) -> None:
+    """Give products and tables the names that the checkpoint's ranges use."""
+    feed = _random_batch(1, 4, int(model.config.vocab_size))
+    used, _ = uses(model, {name: torch.from_numpy(feed[name]) for name in names})
+    modules = model.named_modules()
+    found = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
+    name_operators(graph, used, found)
 
 
 def _difference(graph: Graph, model: Any, names: Sequence[str]) -> float:

@@ -143,15 +143,17 @@ def _tokenwise(graph: Graph, node: onnx.NodeProto) -> bool:
     return all(value.ndim < 2 or value.shape[-2] == 1 for value in constants)
 
 
-def fuse_pointwise(graph: Graph, model_type: str = "bert") -> Graph:
+def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True) -> Graph:
     """LayerNorm with its residual, GELU with its bias: onnxruntime's own fusions, without those that quantise
-    badly."""
+    badly. Without ``bias`` a product's bias stays beside it.
+    """
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.onnx_model_bert import BertOnnxModel
 
     options = FusionOptions(model_type)
     options.enable_attention = False
     options.enable_embed_layer_norm = False
+    options.enable_bias_gelu = options.enable_bias_skip_layer_norm = bias
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     fused = BertOnnxModel(graph.finish())
     fused.optimize(options)
@@ -196,8 +198,10 @@ def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
     bias = np.concatenate([graph.constants[chain[3]] for chain in chains])
     widths = np.array([graph.constants[chain[2]].shape[1] for chain in chains], dtype=np.int64)
     product, added = graph.name("product"), graph.name("projection")
+    names = [str(chain[0].name) for chain in chains]
+    graph.parts["+".join(names)] = tuple(zip(names, widths.tolist(), strict=True))
     nodes = [
-        helper.make_node("MatMul", [chains[0][0].input[0], graph.constant("weight", weight)], [product], name=product),
+        helper.make_node("MatMul", [chains[0][0].input[0], graph.constant("weight", weight)], [product], name="+".join(names)),
         helper.make_node("Add", [product, graph.constant("bias", bias)], [added], name=added),
         helper.make_node(
             "Split",

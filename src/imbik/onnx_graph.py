@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 MICROSOFT = "com.microsoft"
 """The operator domain that onnxruntime adds to ONNX."""
 
-INT8_OPS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QAttention", "QLinearMatMul"})
+INT8_OPS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "MatMulNBits", "QAttention", "QLinearMatMul"})
 _FLOAT_OPS = frozenset({"MatMul", "Gemm", "Attention", "FusedMatMul", "Einsum"})
 
 
@@ -27,8 +27,23 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         self.constants: dict[str, NDArray[Any]] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         self.outputs = {value.name for value in model.graph.output}
+        self.parts: dict[str, tuple[tuple[str, int], ...]] = {}  # merged product -> the products in it, and their widths
         self._taken = set(self.constants) | {name for node in self.nodes for name in (*node.input, *node.output, node.name)}
         self._made = 0
+
+    def copy(self) -> Graph:
+        """A graph to change without changing this one; the constants are not copied."""
+        model = onnx.ModelProto()
+        del self.model.graph.initializer[:]  # they are in `constants`; finish() writes them back
+        model.CopyFrom(self.model)
+        del model.graph.node[:]
+        twin = Graph(model)
+        for node in self.nodes:
+            twin.nodes.append(onnx.NodeProto())
+            twin.nodes[-1].CopyFrom(node)
+        twin.constants, twin.parts = dict(self.constants), dict(self.parts)
+        twin._taken, twin._made = set(self._taken), self._made
+        return twin
 
     def name(self, stem: str) -> str:
         """A tensor name that nothing else uses."""
@@ -178,7 +193,7 @@ def count_ops(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def matmul_counts(model: onnx.ModelProto) -> tuple[int, int]:
-    """How many products with a weight run in int8, and how many are left in float.
+    """How many products with a weight run on integer weights, and how many are left in float.
 
     A float product counts when one of its factors is a floating-point constant of at least two dimensions,
     directly or through ``Transpose``, ``Identity`` or ``Reshape``.

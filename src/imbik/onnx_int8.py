@@ -1,120 +1,116 @@
-"""Dynamic int8 lowering of an ONNX graph: weights in int8 per output channel, activations quantised at run
-time.
+"""int8 lowering of an ONNX graph, dynamic and static.
 
-A weight is stored as q = round(w / s) with one scale s per output channel (symmetric, zero point 0); the
-activation of a product is quantised per tensor to unsigned 8 bits, the sum runs in int32 and is scaled back
-to float by s_x · s_w (Jacob et al. 2018, section 2). Embedding tables are stored per row, and only the rows
-that a text needs are scaled back.
+A weight is stored as q = round(w / s) with one scale per output channel (or one per product), zero point 0; the input of a product
+is quantised per tensor to unsigned 8 bits, the sum runs in int32 and is scaled back to float by s_x · s_w (Jacob et al. 2018,
+section 2). Dynamic: s_x follows from each tensor's own range at run time. Static: s_x is a constant, observed before
+(:mod:`imbik.ranges`), and a tensor that several products read is quantised once.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from imbik.onnx_graph import Graph, attribute, microsoft
-
-SMALL_TABLE = 4096
-"""Tables of fewer values stay in float: there is nothing to gain."""
-
-
-def quantise(values: NDArray[Any], axis: int, bits: int = 8) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric integers and their scales, one scale per index of ``axis``.
-
-    Returns:
-        ``(q, scale)`` with ``values ≈ q * scale``; ``scale`` keeps its dimensions for broadcasting.
-
-    >>> q, scale = quantise(np.array([[1.0, -4.0], [0.5, 2.0]], dtype=np.float32), axis=1)
-    >>> q.tolist(), scale.shape
-    ([[127, -127], [64, 64]], (1, 2))
-    """
-    top = 2 ** (bits - 1) - 1
-    others = tuple(index for index in range(values.ndim) if index != axis)
-    scale = np.abs(values).max(axis=others, keepdims=True).astype(np.float32) / top
-    scale = np.where(scale > 0, scale, np.float32(1.0))
-    return np.clip(np.rint(values / scale), -top, top).astype(np.int8), scale.astype(np.float32)
+from imbik.integer import affine, symmetric
+from imbik.onnx_graph import Graph, microsoft
+from imbik.onnx_products import Product, Table
+from imbik.ranges import Ranges
 
 
-def lower_products(graph: Graph, bits: int = 8) -> int:
-    """Every product with a constant weight runs in int8 from now on; returns how many.
+class Weights:
+    """int8 weights of a graph, each stored once however many products read it.
 
     Args:
+        graph: it receives the constants.
         bits: 8, or 7 on a CPU whose 8-bit multiply-add saturates at 16 bits (AVX2 or AVX-512 without VNNI).
+        per_channel: one scale per output channel, else one per product of the model.
+        ranges: learned ``clip`` factors, where there are any.
     """
-    stored: dict[tuple[str, bool], tuple[str, str]] = {}
-    lowered = 0
-    for node in list(graph.nodes):
-        found = _weight_of(graph, node)
-        if found is None:
-            continue
-        weight, transposed = found
-        if (weight, transposed) not in stored:
-            matrix = graph.constants[weight].T if transposed else graph.constants[weight]
-            q, scale = quantise(matrix, axis=1, bits=bits)
-            stored[weight, transposed] = graph.constant("int8", q), graph.constant("scale", scale.reshape(-1))
-        bias, replaced = _bias_of(graph, node)
-        inputs = [node.input[0], *stored[weight, transposed], "", bias] if bias else [node.input[0], *stored[weight, transposed]]
-        output = replaced[-1].output[0]
-        new = microsoft("DynamicQuantizeMatMul", inputs, [output], graph.name("int8_product"))
-        graph.replace(replaced, [new])
-        lowered += 1
-    return lowered
+
+    def __init__(self, graph: Graph, bits: int, per_channel: bool, ranges: Ranges) -> None:
+        self.graph, self.bits, self.per_channel, self.ranges = graph, bits, per_channel, ranges
+        self._stored: dict[str, tuple[str, str]] = {}
+
+    def integers(self, product: Product) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """``(K, N)`` integers and ``(N,)`` scales; the parts of a merged product keep scales of their own."""
+        columns, scales, start = [], [], 0
+        for name, width in product.parts:
+            part = product.matrix[:, start : start + width]
+            clip = float(self.ranges.get(name, {}).get("clip", 1.0))
+            q, scale = symmetric(part, axis=1 if self.per_channel else None, bits=self.bits, clip=clip)
+            columns.append(q)
+            scales.append(np.broadcast_to(scale.reshape(-1), (width,)))
+            start += width
+        return np.concatenate(columns, axis=1), np.concatenate(scales)
+
+    def names(self, product: Product) -> tuple[str, str]:
+        """Names of both as constants."""
+        if product.weight not in self._stored:
+            q, scale = self.integers(product)
+            self._stored[product.weight] = self.graph.constant("int8", q), self.graph.constant("scale", scale)
+        return self._stored[product.weight]
 
 
-def _weight_of(graph: Graph, node: onnx.NodeProto) -> tuple[str, bool] | None:
-    """The constant matrix that a product multiplies by, and whether it is stored as (out, in)."""
-    if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in graph.constants:
-        return None
-    value = graph.constants[node.input[1]]
-    if value.ndim != 2 or value.dtype != np.float32:
-        return None
-    if node.op_type == "MatMul":
-        return node.input[1], False
-    plain = attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)
-    return (node.input[1], bool(attribute(node, "transB", 0))) if plain else None
+class Inputs:
+    """Tensors quantised with constant scales, each once."""
+
+    def __init__(self, graph: Graph, ranges: Ranges) -> None:
+        self.graph, self.ranges = graph, ranges
+        self._made: dict[str, tuple[str, str, str]] = {}
+
+    def known(self, product: Product) -> bool:
+        """Whether the range of what a product reads was observed."""
+        return all(name in self.ranges for name, _ in product.parts)
+
+    def range(self, product: Product) -> tuple[np.float32, int]:
+        """Scale and zero point of what a product reads."""
+        ends = [self.ranges[name]["input"] for name, _ in product.parts]
+        return affine(min(low for low, _ in ends), max(high for _, high in ends))
+
+    def names(self, product: Product) -> tuple[tuple[str, str, str], list[onnx.NodeProto]]:
+        """Names of ``(q, scale, zero point)`` of what a product reads, and the nodes that are new for it."""
+        source = str(product.node.input[0])
+        if source in self._made:
+            return self._made[source], []
+        scale, zero = self.range(product)
+        names = (
+            self.graph.name("quantised"),
+            self.graph.constant("scale", np.array(scale)),
+            self.graph.constant("zero", np.array(zero, dtype=np.uint8)),
+        )
+        self._made[source] = names
+        return names, [helper.make_node("QuantizeLinear", [source, names[1], names[2]], [names[0]], name=names[0])]
 
 
-def _bias_of(graph: Graph, node: onnx.NodeProto) -> tuple[str | None, list[onnx.NodeProto]]:
-    """The bias that belongs to a product, and the nodes that the int8 product replaces."""
-    width = graph.constants[node.input[1]].shape[0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else 1]
-    if node.op_type == "Gemm":
-        bias = node.input[2] if len(node.input) > 2 else None
-        return (bias, [node]) if bias is None or graph.constants[bias].shape == (width,) else (None, [node])
-    readers = graph.consumers(node.output[0])
-    if len(readers) != 1 or readers[0].op_type != "Add" or node.output[0] in graph.outputs:
-        return None, [node]
-    bias = next((name for name in readers[0].input if name in graph.constants), None)
-    if bias is None or graph.constants[bias].shape != (width,):
-        return None, [node]
-    return bias, [node, readers[0]]
+def lower_dynamic(graph: Graph, product: Product, weights: Weights) -> None:
+    """A product in int8 that quantises its input by the range it finds there."""
+    inputs = [product.node.input[0], *weights.names(product), *(("", product.bias) if product.bias else ())]
+    graph.replace(product.replaced, [microsoft("DynamicQuantizeMatMul", inputs, [product.output], product.node.name)])
 
 
-def lower_tables(graph: Graph, bits: int = 8) -> int:
-    """Embedding tables become int8 with one scale per row; returns how many.
+def lower_static(graph: Graph, product: Product, weights: Weights, quantised: Inputs) -> None:
+    """A product in int8 whose input is quantised by a range that was observed before."""
+    (q, scale, zero), nodes = quantised.names(product)
+    weight, weight_scale = weights.names(product)
+    inputs = [q, weight, scale, weight_scale, zero, "", *((product.bias,) if product.bias else ())]
+    node = microsoft("MatMulIntegerToFloat", inputs, [product.output], product.node.name)
+    graph.replace(product.replaced, [*nodes, node])
 
-    ``Gather(table, ids)`` becomes ``Cast(Gather(q, ids)) * Gather(scale, ids)``: the float table never
-    exists, on disk or in memory.
+
+def lower_table(graph: Graph, table: Table) -> None:
+    """An embedding table becomes int8 with one scale per row.
+
+    ``Gather(table, ids)`` becomes ``Cast(Gather(q, ids)) * Gather(scale, ids)``: the float table never exists, on disk or in memory.
     """
-    lowered = 0
-    for node in list(graph.nodes):
-        if node.op_type != "Gather" or attribute(node, "axis", 0) != 0 or node.input[0] not in graph.constants:
-            continue
-        table = graph.constants[node.input[0]]
-        if table.ndim != 2 or table.dtype != np.float32 or table.size < SMALL_TABLE:
-            continue
-        q, scale = quantise(table, axis=0, bits=bits)
-        rows, floats, scales = graph.name("rows"), graph.name("floats"), graph.name("scales")
-        ids = node.input[1]
-        nodes = [
-            helper.make_node("Gather", [graph.constant("table", q), ids], [rows], name=rows, axis=0),
-            helper.make_node("Cast", [rows], [floats], name=floats, to=onnx.TensorProto.FLOAT),
-            helper.make_node("Gather", [graph.constant("scale", scale), ids], [scales], name=scales, axis=0),
-            helper.make_node("Mul", [floats, scales], [node.output[0]], name=graph.name("table")),
-        ]
-        graph.replace([node], nodes)
-        lowered += 1
-    return lowered
+    q, scale = symmetric(table.values, axis=0)
+    node, ids = table.node, table.node.input[1]
+    rows, floats, scales = graph.name("rows"), graph.name("floats"), graph.name("scales")
+    nodes = [
+        helper.make_node("Gather", [graph.constant("table", q), ids], [rows], name=rows, axis=0),
+        helper.make_node("Cast", [rows], [floats], name=floats, to=onnx.TensorProto.FLOAT),
+        helper.make_node("Gather", [graph.constant("scale", scale), ids], [scales], name=scales, axis=0),
+        helper.make_node("Mul", [floats, scales], [node.output[0]], name=node.name),
+    ]
+    graph.replace([node], nodes)

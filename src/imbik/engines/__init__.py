@@ -67,8 +67,12 @@ class Engine:
     schemes: tuple[str, ...] = ()
 
 
+_ONNX_SCHEMES = ("dynamic", "static", "qat", "weight-only", "integer")
+
 ENGINES: dict[str, Engine] = {
-    "onnx": Engine("imbik.engines.onnx", "onnxruntime", "compress", builds=True, schemes=("dynamic",)),
+    "onnx": Engine(
+        "imbik.engines.onnx", "onnxruntime", "compress", builds=True, schemes=("dynamic", "static", "qat", "weight-only", "integer")
+    ),
     "pytorch": Engine("imbik.engines.pytorch", "torch", "compress", builds=False),
 }
 """Engine name -> what is known of it. A new engine is one file and one line here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from imbik.tasks import TASKS
 from imbik.teacher import TeacherLogits
 from imbik.textstore import TextStore
 from imbik.train import Batch, Training, batch_for, fit, model_inputs, predict_logits
+from imbik.trainstate import State
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
 _MOST_EPOCHS = 30
@@ -62,27 +64,51 @@ class Distill:
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        check_labels(checkpoint, context.teacher)
-        rows = learning_rows(context.splits)
-        data = encode(rows, checkpoint.tokenizer)
-        dev = encode(context.splits.dev, checkpoint.tokenizer)
-        teacher = context.cache.logits(rows, context.progress)
-        loss = SoftLabels(checkpoint.task, teacher, targets_of(context.splits, len(rows.texts)), self.temperature, self.hard)
-        without_dropout(checkpoint.model)
-        fit(
-            checkpoint.model,
-            loss,
-            data,
-            training_of(self, int(data.offsets[-1])),
-            seed=context.seed,
-            directory=context.directory,
-            progress=context.progress,
-            what="distilling",
-            evaluate=dev_score(context.splits, dev),
-            pieces=np.union1d(data.pieces(), dev.pieces()),
-            save_every=context.save_every,
-        )
+        distil(checkpoint, context, self)
         return checkpoint
+
+
+Evaluate = Callable[[nn.Module], float]
+Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
+
+
+def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str = "distilling", wrap: Wrap | None = None) -> State:
+    """Train ``checkpoint.model`` in place on the teacher's logits.
+
+    Args:
+        checkpoint: the student.
+        context: teacher, data, cache.
+        settings: a method with :class:`Distill`'s fields.
+        what: what progress calls it.
+        wrap: gives the loss and the dev score that are used in the place of those it is given; the loss's own parameters train too.
+
+    Raises:
+        UserError: the student has another number of labels than the teacher.
+    """
+    check_labels(checkpoint, context.teacher)
+    rows = learning_rows(context.splits)
+    data = encode(rows, checkpoint.tokenizer)
+    dev = encode(context.splits.dev, checkpoint.tokenizer)
+    teacher = context.cache.logits(rows, context.progress)
+    targets = targets_of(context.splits, len(rows.texts))
+    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, settings.temperature, settings.hard)
+    evaluate: Evaluate = dev_score(context.splits, dev)
+    if wrap is not None:
+        loss, evaluate = wrap(loss, evaluate)
+    without_dropout(checkpoint.model)
+    return fit(
+        checkpoint.model,
+        loss,
+        data,
+        training_of(settings, int(data.offsets[-1])),
+        seed=context.seed,
+        directory=context.directory,
+        progress=context.progress,
+        what=what,
+        evaluate=evaluate,
+        pieces=np.union1d(data.pieces(), dev.pieces()),
+        save_every=context.save_every,
+    )
 
 
 class SoftLabels(nn.Module):

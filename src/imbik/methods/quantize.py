@@ -1,37 +1,153 @@
-"""Quantisation. The arithmetic is lowered where the artefact is built (:mod:`imbik.export`); here the recipe asks for it."""
+"""Quantisation. The arithmetic is lowered where the artefact is built (:mod:`imbik.export`); here ranges are observed or trained."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import logging
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from pydantic import model_validator
+from torch import Tensor, nn
 
 from imbik.context import Context
+from imbik.encoding import encode
+from imbik.fakequant import FakeQuantiser
 from imbik.methods import Method, method
+from imbik.methods.distill import Evaluate, dev_score, distil
+from imbik.ranges import FIELD, Ranges, calibrate, uses
+from imbik.train import Batch, model_inputs, to_batch
 from imbik.types import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 @method("quantize")
 class Quantize:
-    """int8 weights and activations (Jacob et al. 2018, arXiv 1712.05877: r = S(q - Z)).
+    """Integers in the place of floats (Jacob et al. 2018, arXiv 1712.05877: r = S(q - Z)).
 
-    ``dynamic``: weights are quantised per output channel when the artefact is built, activations at run time from the range of each
-    tensor; embedding tables per row. The PyTorch checkpoint stays float: the artefact holds the integers.
+    ``dynamic``: weights are stored in int8, activations are quantised at run time by the range of each tensor. ``static``: their
+    ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
+    imitated while it distils from its teacher, starting from the static ranges, which train along. ``weight-only``: weights in 4 or
+    8 bits with a scale per block, for size. ``integer``: as static, and products, biases and requantisation run in integers alone.
+
+    The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
     Attributes:
-        scheme: ``dynamic``.
-        bits: 8.
+        scheme: see above.
+        bits: of the weights: 8, or 4 for ``weight-only``.
+        granularity: one weight scale per output channel, or one per product.
+        calibration: ``min-max`` covers every value observed, ``percentile`` the central ``percentile`` % of them.
+        percentile: see ``calibration``.
+        samples: training texts to observe.
         embeddings: whether embedding tables are stored as integers too.
+        block: weights that share a scale in ``weight-only``.
+        learn_ranges: ``qat``: whether the ranges train along.
+        temperature, hard, epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps:
+            of the training in ``qat``, see :class:`imbik.methods.distill.Distill`.
     """
 
-    lowered: ClassVar[bool] = True  # the model itself stays as it is: nothing to keep on disk
-
-    scheme: Literal["dynamic"] = "dynamic"
-    bits: Literal[8] = 8
+    scheme: Literal["dynamic", "static", "qat", "weight-only", "integer"] = "dynamic"
+    bits: Literal[8, 4] = 8
+    granularity: Literal["per-channel", "per-tensor"] = "per-channel"
+    calibration: Literal["min-max", "percentile"] = "percentile"
+    percentile: Annotated[float, Gt(50), Le(100)] = 99.99
+    samples: Annotated[int, Ge(1)] = 256
     embeddings: bool = True
+    block: Literal[16, 32, 64, 128] = 64
+    learn_ranges: bool = True
+    temperature: Annotated[float, Gt(0)] = 2.0
+    hard: Annotated[float, Ge(0), Le(1)] = 0.0
+    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    target_steps: Annotated[int, Ge(1)] = 400
+    learning_rate: Annotated[float, Gt(0)] = 5e-5
+    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    patience: Annotated[int, Ge(0)] = 0
+    max_steps: Annotated[int, Ge(0)] = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Quantize:
+        if self.bits == 4 and self.scheme != "weight-only":
+            raise ValueError("weights of 4 bits with scheme: weight-only (the int8 schemes multiply 8-bit weights)")
+        if self.granularity == "per-tensor" and self.scheme == "weight-only":
+            raise ValueError("weight-only has one scale per block: leave granularity out")
+        return self
+
+    @property
+    def lowered(self) -> bool:
+        """Whether the model itself stays as it is: then there is nothing to keep on disk."""
+        return self.scheme in ("dynamic", "weight-only")
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint itself; its recorded step tells the exporter what to do."""
+        """The checkpoint with ranges in its config, for ``qat`` with trained weights; ``(B, L)`` logits in float as before.
+
+        Raises:
+            UserError: ``qat`` of a student with another number of labels than the teacher.
+        """
+        ranges: Ranges = {}
+        if not self.lowered:
+            ranges = calibrate(
+                checkpoint,
+                context.splits.train,
+                samples=self.samples,
+                percentile=self.percentile if self.calibration == "percentile" else 100.0,
+                seed=context.seed,
+                progress=context.progress,
+            )
+        if self.scheme == "qat":
+            ranges = self._train(checkpoint, context, ranges)
+        setattr(checkpoint.model.config, FIELD, ranges or None)
         return checkpoint
+
+    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> Ranges:
+        """Distil in imitated int8; what training made worse on dev is taken back."""
+        model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
+        _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
+        channels = self.granularity == "per-channel"
+        quantiser = FakeQuantiser(ranges, same, per_channel=channels, embeddings=self.embeddings, learn=self.learn_ranges)
+        score = _imitated(quantiser, dev_score(context.splits, dev))
+        before, start = score(model), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        state = distil(
+            checkpoint,
+            context,
+            self,
+            what="training for int8",
+            wrap=lambda loss, evaluate: (_Imitating(loss, quantiser), _imitated(quantiser, evaluate)),
+        )
+        logger.info("dev in imitated int8: %.4f as calibrated, %.4f trained", before, state.best_score)
+        quantiser.to("cpu")
+        if state.best_score < before:
+            model.load_state_dict(start)
+            return ranges
+        return quantiser.learned()
 
     def refuse_before(self, later: Method) -> str | None:
         """quantize is last: a later step would change weights that are integers already."""
         return f"quantize is the last step; put {later.name} before it"
+
+
+class _Imitating(nn.Module):
+    """A loss computed in imitated int8; the ranges are parameters of it."""
+
+    def __init__(self, loss: nn.Module, quantiser: FakeQuantiser) -> None:
+        super().__init__()
+        self.loss, self.quantiser = loss, quantiser
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        with self.quantiser.quantised(model):
+            value: Tensor = self.loss(model, batch)
+        return value
+
+
+def _imitated(quantiser: FakeQuantiser, evaluate: Evaluate) -> Any:
+    """The dev score in imitated int8."""
+
+    def score(model: nn.Module) -> float:
+        with torch.no_grad(), quantiser.quantised(model):
+            return evaluate(model)
+
+    return score

@@ -1,0 +1,166 @@
+"""Quantisation schemes: signal kept, what is lowered, ranges in the checkpoint, training that recovers, settings that are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from imbik.checkpoint import load_checkpoint, save_checkpoint
+from imbik.encoding import encode
+from imbik.errors import UserError
+from imbik.export import export
+from imbik.fakequant import FakeQuantiser
+from imbik.methods import make_method
+from imbik.methods.quantize import Quantize
+from imbik.onnx_graph import Graph
+from imbik.progress import Silent
+from imbik.ranges import calibrate, ranges_of, uses
+from imbik.runtime import load_artefact
+from imbik.students import make_student
+from imbik.testing import sqnr, tiny_bert, tiny_context, tiny_splits
+from imbik.train import model_inputs, to_batch
+from imbik.types import Checkpoint, Splits, Step
+
+SPLITS = tiny_splits(rows=400)
+# dB of the logits of a random two-layer model, three below what was measured
+FLOORS = {"dynamic": 26.0, "static": 25.5, "integer": 23.0, "weight-only": 26.0, "int4": 4.5}
+
+
+def step(scheme: str, **settings: Any) -> Step:
+    return {"quantize": {"scheme": "weight-only", "bits": 4, "block": 16} if scheme == "int4" else {"scheme": scheme, **settings}}
+
+
+def quantised(teacher: Checkpoint, scheme: Step, directory: Path, splits: Splits = SPLITS) -> Checkpoint:
+    student = make_student(None, teacher, splits.train, 0)
+    made = make_method(scheme, "test").apply(student, tiny_context(teacher, splits, directory))
+    return replace(made, steps=(scheme,))
+
+
+def exact(checkpoint: Checkpoint, splits: Splits = SPLITS) -> np.ndarray:
+    """Logits in float32 (training's own predictions are in bf16 where the processor has it)."""
+    data = encode(splits.dev, checkpoint.tokenizer)
+    with torch.no_grad():
+        return checkpoint.model(**model_inputs(to_batch(data, np.arange(len(data))))).logits.numpy()
+
+
+def artefact_logits(checkpoint: Checkpoint, directory: Path, splits: Splits = SPLITS) -> tuple[np.ndarray, dict[str, Any]]:
+    artefact = export(checkpoint, "onnx", directory, texts=splits.dev)
+    manifest = json.loads((artefact.path / "manifest.json").read_text(encoding="utf-8"))
+    return load_artefact(artefact.path, threads=1).scores(list(splits.dev.texts)), manifest
+
+
+@pytest.mark.parametrize("scheme", sorted(FLOORS))
+@pytest.mark.parametrize("family", ["bert", "albert"])
+def test_every_scheme_keeps_the_signal_and_leaves_no_product_in_float(scheme: str, family: str, tmp_path: Path) -> None:
+    teacher = tiny_bert(family=family, layers=2, hidden=64)
+    found, manifest = artefact_logits(quantised(teacher, step(scheme), tmp_path / "work"), tmp_path / "a")
+    assert sqnr(exact(teacher), found) > FLOORS[scheme]
+    assert manifest["parity"]["float_matmuls"] == 0 and manifest["parity"]["int8_ops"] >= 9
+    assert manifest["quantisation"]["products"] == manifest["parity"]["int8_ops"]
+    assert manifest["quantisation"]["unobserved"] == 0
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "static", "integer", "int4"])
+def test_shared_weights_are_stored_once(scheme: str, tmp_path: Path) -> None:
+    def size(layers: int) -> int:
+        teacher = tiny_bert(family="albert", layers=layers, hidden=64)
+        checkpoint = quantised(teacher, step(scheme), tmp_path / f"work{layers}")
+        return int(export(checkpoint, "onnx", tmp_path / str(layers)).files["model.onnx"])
+
+    float_size = export(tiny_bert(family="albert", layers=6, hidden=64), "onnx", tmp_path / "float").files["model.onnx"]
+    assert size(6) < 0.7 * float_size
+    weights = [
+        v for v in Graph(onnx.load(tmp_path / "6" / "model.onnx")).constants.values() if v.dtype in (np.int8, np.uint8) and v.ndim > 1
+    ]
+    assert len({value.tobytes() for value in weights}) == len(weights)
+
+
+def test_each_use_of_a_shared_weight_has_its_own_range() -> None:
+    teacher = tiny_bert(family="albert", layers=3)
+    ranges = calibrate(teacher, SPLITS.train, samples=20, percentile=100, seed=0, progress=Silent())
+    ffn = [value["input"] for name, value in ranges.items() if name.split("#")[0].endswith(".ffn")]
+    assert len(ffn) == 3 and ffn[0] != ffn[1] != ffn[2]
+
+
+def test_ranges_grow_with_the_percentile_and_hold_every_value_at_the_end() -> None:
+    teacher = tiny_bert(layers=1)
+    found = [
+        calibrate(teacher, SPLITS.train, samples=100, percentile=p, seed=0, progress=Silent())["classifier"]["output"]
+        for p in (90.0, 99.0, 100.0)
+    ]
+    assert found[2][0] <= found[1][0] <= found[0][0] < found[0][1] <= found[1][1] <= found[2][1]
+    rows = np.random.default_rng(0).permutation(len(SPLITS.train.texts))[:100]
+    drawn = replace(SPLITS.train, texts=[SPLITS.train.texts[row] for row in rows], targets=None)
+    logits = exact(teacher, replace(SPLITS, dev=drawn))
+    np.testing.assert_allclose(found[2], [logits.min(), logits.max()], rtol=1e-4)
+
+
+def test_ranges_travel_in_a_plain_checkpoint_folder(tmp_path: Path) -> None:
+    made = quantised(tiny_bert(layers=1), step("static"), tmp_path / "work")
+    save_checkpoint(made, tmp_path / "saved")
+    loaded = load_checkpoint(tmp_path / "saved")
+    assert ranges_of(loaded.model) == ranges_of(made.model) != {}
+    one, _ = artefact_logits(made, tmp_path / "a")
+    two, _ = artefact_logits(loaded, tmp_path / "b")
+    assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
+def test_the_imitation_computes_what_the_artefact_computes(granularity: str, tmp_path: Path) -> None:
+    teacher = tiny_bert(layers=2, hidden=64)
+    made = quantised(teacher, step("qat", granularity=granularity, epochs=2, learning_rate=1e-3), tmp_path / "work")
+    ranges = ranges_of(made.model)
+    assert all(0 < entry.get("clip", 1.0) <= 1 for entry in ranges.values())
+    batch = model_inputs(to_batch(encode(SPLITS.dev, made.tokenizer), np.arange(len(SPLITS.dev.texts))))
+    _, same = uses(made.model, batch)
+    quantiser = FakeQuantiser(ranges, same, per_channel=granularity == "per-channel", embeddings=True, learn=False)
+    with torch.no_grad(), quantiser.quantised(made.model):
+        imitated = made.model(**batch).logits.numpy()
+    found, manifest = artefact_logits(made, tmp_path / "a")
+    assert manifest["quantisation"]["scheme"] == "qat"
+    assert np.mean(imitated.argmax(1) == found.argmax(1)) >= 0.99
+    assert sqnr(imitated, found) > sqnr(exact(made), found) + 10, "the artefact computes the imitation, not the float model"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scheme": "qat", "bits": 4}, "weight-only"),
+        ({"scheme": "dynamic", "bits": 4}, "weight-only"),
+        ({"scheme": "weight-only", "granularity": "per-tensor"}, "one scale per block"),
+        ({"scheme": "static", "percentile": 30}, "greater than 50"),
+        ({"scheme": "static", "percentile": 101}, "less than or equal to 100"),
+        ({"scheme": "static", "samples": 0}, "greater than or equal to 1"),
+        ({"scheme": "weight-only", "block": 7}, "16, 32, 64 or 128"),
+        ({"scheme": "magic"}, "dynamic"),
+        ({"scheme": "static", "calibraton": "min-max"}, "unknown setting"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_method({"quantize": settings}, "recipe")
+
+
+def test_a_calibrated_scheme_without_ranges_says_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no activation ranges.*imbik compress"):
+        export(replace(tiny_bert(layers=1), steps=(step("static"),)), "onnx", tmp_path / "a")
+
+
+def test_what_remains_in_float_is_reported(tmp_path: Path) -> None:
+    _, manifest = artefact_logits(quantised(tiny_bert(layers=2), step("integer"), tmp_path / "work"), tmp_path / "a")
+    left = manifest["graph"]["float_operators"]
+    assert left["MultiHeadAttention"]["count"] == 2 and "softmax" in left["MultiHeadAttention"]["why"]
+    assert left["Gelu"]["count"] == 2 and "MatMul" not in left
+    assert not any("BiasGelu" in name for name in left), "biases are added in integers"
+
+
+def test_a_scheme_that_needs_no_ranges_leaves_nothing_to_keep() -> None:
+    assert Quantize(scheme="dynamic").lowered and Quantize(scheme="weight-only").lowered  # type: ignore[call-arg]
+    assert not Quantize(scheme="static").lowered  # type: ignore[call-arg]
