@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,35 @@ def test_mistakes(csv: Path, tmp_path: Path) -> None:
     (tmp_path / "full" / "notes.txt").write_text("mine")
     assert "something else" in mistake("fit", csv, "--model", "biases", "--out", tmp_path / "full")
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+    assert "lies in one" in mistake("fit", csv, "--out", csv / "m")
+    assert "lies in one" in mistake("compare", csv, "--out", csv / "m")
+    out.mkdir()
+    (out / "arrays.tmp").write_text("left by a fit that was killed while it saved")
     run("fit", csv, "--model", "biases", "--out", out)
     assert "unknown user" in mistake("top", out, "--user", "nobody")
     assert "'no such'" in mistake("predict", out, "--user", "u1", "--item", "no such")
     assert "nothing to predict" in mistake("predict", out, "--user", "u1")
     assert "holds no model" in mistake("top", tmp_path, "--user", "u1")
     assert run("predict", out, "--user", "nobody", "--item", "i1", "--cold")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_fit(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    monkeypatch.setattr("imbik.recommend.reading.read_ratings", lambda *a, **k: pytest.fail("read before the folder was looked at"))
+    assert "cannot be written" in mistake("fit", csv, "--out", tmp_path / "m")
+
+
+def test_measuring_on_the_training_data_is_noted(csv: Path, tmp_path: Path) -> None:
+    run("fit", csv, "--model", "biases", "--out", tmp_path / "m")
+    result = RUNNER.invoke(app, ["evaluate", str(tmp_path / "m"), str(csv), "--json"], catch_exceptions=False)
+    assert "the figures flatter it" in result.stderr and "rmse" in json.loads(result.stdout)
+
+
+def test_all_commands_read_files_alike(csv: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text(csv.read_text().replace("user,item,rating", "kişi,şey,değer"), encoding="windows-1254")
+    columns = "--user-column", "1", "--item-column", "şey", "--rating-column", "3", "--encoding", "windows-1254"
+    run("fit", other, "--model", "biases", "--out", tmp_path / "m", *columns)
+    alike = json.loads(run("evaluate", tmp_path / "m", other, "--json", *columns))
+    assert alike == json.loads(run("evaluate", tmp_path / "m", csv, "--json"))
+    assert json.loads(run("compare", other, "--model", "biases", "--splits", 1, "--json", *columns))["data"]["users"] == 60

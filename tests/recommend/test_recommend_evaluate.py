@@ -11,7 +11,16 @@ import pytest
 
 from imbik.errors import UserError
 from imbik.recommend.comparison import compare, markdown, write
-from imbik.recommend.evaluation import Ranking, evaluate, interval_coverage, paired, rank_held_out, ranking_measures, rating_errors
+from imbik.recommend.evaluation import (
+    Ranking,
+    evaluate,
+    interval_coverage,
+    paired,
+    rank_held_out,
+    ranking_measures,
+    rating_errors,
+    seen_in_training,
+)
 from imbik.recommend.ratings import Ratings
 from imbik.recommend.registry import build
 from imbik.recommend.splits import random_split
@@ -62,8 +71,17 @@ def test_seen_items_are_no_candidates_and_cold_cells_are_left_out(events: Rating
     strange = Ratings.of(["nobody", "u0"], ["i0", "nothing"])
     with pytest.raises(UserError, match="all cold"):
         rank_held_out(model, strange)
+    with pytest.raises(UserError, match="length of a list"):
+        evaluate(model, test, k=0)
     with pytest.raises(UserError, match="empty"):
         evaluate(model, test.take(np.zeros(len(test), bool)))
+
+
+def test_cells_of_the_training_data_are_counted(ratings: Ratings) -> None:
+    train, test = random_split(ratings, 0.2, 0)
+    model = build("biases").fit(train)
+    assert seen_in_training(model, test) == 0 and seen_in_training(model, train) == len(train)
+    assert seen_in_training(model, Ratings.of(["nobody", ratings.user_ids[0]], ["i0", "nothing"], [1, 2])) == 0
 
 
 def test_tables_of_another_file_are_matched_by_id(ratings: Ratings) -> None:
@@ -90,3 +108,20 @@ def test_compare_measures_every_model_and_writes_its_files(ratings: Ratings, tmp
     assert markdown(result).count("\n") == 4 and len(paths) == 3
     with pytest.raises(UserError, match="number of splits"):
         compare(ratings, ["pmf"], splits=0)
+
+
+def test_compare_finds_mistakes_before_it_works(ratings: Ratings) -> None:
+    told: list[str] = []
+    for models, more, message in [
+        (["biases", build("pmf", rank=900)], {}, "rank does not fit"), (["biases"], {"k": 0}, "length of a list"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            compare(ratings, models, progress=told.append, **more)  # type: ignore[arg-type]
+    assert not told
+
+
+def test_one_split_has_no_interval_and_the_file_is_json(ratings: Ratings, tmp_path: Path) -> None:
+    result = compare(ratings, ["biases", "global-mean"], splits=1)
+    write(result, tmp_path)
+    text = (tmp_path / "compare.json").read_text()
+    assert "NaN" not in text and json.loads(text)["models"][1]["versus_best"]["low"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,8 @@ def test_settings_are_checked(ratings: Ratings) -> None:
     for attempt, message in [
         (lambda: build("pmff"), "unknown model"), (lambda: build("pmf", rnak=3), "no such setting"),
         (lambda: build("pmf", rank="ten"), "wrong type"), (lambda: make("pmf", ridge=-1.0).fit(ratings), "out of range"),
+        (lambda: make("pmf", ridge=np.inf).fit(ratings), "out of range"), (lambda: make("nmf", epochs=0).fit(ratings), r"epochs.*>= 1"),
+        (lambda: make("svd", learning_rate=1000.0).fit(ratings), r"diverged.*learning_rate"),
         (lambda: make("pmf", prior="none").fit(ratings), "unknown prior"), (lambda: make("bpmf", samples=0).fit(ratings), "no samples"),
         (lambda: make("pmf").predict(["a"], ["b"]), "not been fitted"), (lambda: make("pmf").fit(ratings).recommend("u1", 0), "at least 1"),
         (lambda: make("bpmf").fit(ratings).interval(["u1"], ["i1"], 1.2), "level"),
@@ -194,6 +197,34 @@ def test_a_failed_save_keeps_the_old_model(ratings: Ratings, tmp_path: Path, mon
         make("biases", user_ridge=50.0).fit(ratings).save(tmp_path)
     monkeypatch.undo()
     assert load(tmp_path).settings == old.settings
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_save_that_is_killed_between_its_two_files_loses_nothing(
+    before: bool, ratings: Ratings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before:
+        make("biases").fit(ratings).save(tmp_path)
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target.name == "model.json":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", killed)
+    new = make("biases", user_ridge=50.0).fit(ratings)
+    with pytest.raises(KeyboardInterrupt):
+        new.save(tmp_path)
+    monkeypatch.undo()
+    again = load(tmp_path)
+    assert again.settings == new.settings and np.array_equal(again.predict(["u1"], ["i1"]), new.predict(["u1"], ["i1"]))
+
+
+@pytest.mark.parametrize("name", ["bpmf", "pmf", "nmf", "svd", "biases"])
+def test_models_of_ratings_refuse_events_of_one_weight(name: str, events: Ratings) -> None:
+    with pytest.raises(UserError, match=r"all ratings are equal.*logistic or als"):
+        make(name).fit(events)
 
 
 def test_public_names_are_things_and_not_the_modules_that_hold_them() -> None:

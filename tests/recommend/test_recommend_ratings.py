@@ -102,11 +102,14 @@ BAD = {
     "nan.csv": ("user,item,rating\na,x,NaN\n", "row 2, column rating"),
     "hole.csv": ("user,item,rating\na,x,\n", "row 2, column rating"),
     "comma.csv": ("user;item;rating\na;x;3,5\n", "point as decimal"),
-    "noid.csv": ("user,item,rating\n  ,x,5\n", "user id is empty"),
+    "noid.csv": ("user,item,rating\na,x,5\n  ,x,5\n", "row 3: the user id is empty"),
+    "large.csv": ("user,item,rating\na,x,5\na,y,1e300\n", r"row 3: 1 rating\(s\) are too large"),
+    "unread.csv": ("who,what,how\na,x,5\n", "row 1.*if this row is a header.*--rating-column"),
+    "twice.csv": ("\nuser,item,rating\na,x,5\n", "starts with an empty line"),
     "short.csv": ("user,item,rating\na,x,5\nb,y\n", "another number of columns"),
-    "nocolumn.csv": ("user,stars\na,5\n", "no item column"),
+    "nocolumn.csv": ("user,stars\na,5\n", "no item column.*--item-column"),
     "header.csv": ("user,item,rating\n", "no ratings"),
-    "binary.csv": ("a\x00b", "not a text file"),
+    "binary.csv": ("a\x00b", "zero bytes"),
 }
 
 
@@ -118,6 +121,17 @@ def test_bad_files_get_one_clear_message(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read_ratings(tmp_path / name)
     assert name in str(caught.value)
+
+
+def test_other_encodings_are_read_or_named(tmp_path: Path) -> None:
+    text = "kullanıcı,ürün,puan\nşule,x,5\nali,x,3\n"
+    (tmp_path / "marked.csv").write_text(text, encoding="utf-16")
+    (tmp_path / "turkish.csv").write_text(text, encoding="windows-1254")
+    for read in (read_ratings(tmp_path / "marked.csv"), read_ratings(tmp_path / "turkish.csv", encoding="windows-1254")):
+        assert read.user_ids.tolist() == ["şule", "ali"] and read.values.tolist() == [5, 3]
+    with pytest.raises(UserError, match=r"turkish.csv, row 1: not valid UTF-8.*--encoding"):
+        read_ratings(tmp_path / "turkish.csv")
+    assert read_pairs(tmp_path / "turkish.csv", "windows-1254")[0] == ["şule", "ali"]
 
 
 def test_bad_columns_in_memory() -> None:

@@ -9,16 +9,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.recommend import wishart
-from imbik.recommend.factors import (
-    NO_ROWS,
-    FactorModel,
-    as_side,
-    initial_rows,
-    seen_through,
-    threads,
-    with_bias_column,
-    with_cold_row,
-)
+from imbik.recommend.factors import NO_ROWS, TrainedFactors, as_side, initial_rows, seen_through, threads, with_bias_column, with_cold_row
 from imbik.recommend.model import Model, Report, register
 from imbik.recommend.ratings import Array, Compressed, Ratings
 
@@ -44,7 +35,7 @@ class Data(NamedTuple):
 
 @register
 @dataclass
-class BayesianPMF(FactorModel):
+class BayesianPMF(TrainedFactors):
     """BPMF (Salakhutdinov & Mnih, ICML 2008) with biases as part of each row and the noise precision sampled too.
 
         r_ui ~ N(m + b_u + c_i + p_u . q_i, 1 / alpha)            alpha ~ Gamma(noise_shape, rate noise_rate)
@@ -63,9 +54,6 @@ class BayesianPMF(FactorModel):
     """
 
     name: ClassVar[str] = "bpmf"
-    continues: ClassVar[bool] = True
-    rank: int = 10
-    biases: bool = True
     burn_in: int = 50
     samples: int = 200
     thin: int = 1
@@ -74,8 +62,6 @@ class BayesianPMF(FactorModel):
     freedom: float = 0.0
     noise_shape: float = 1.0
     noise_rate: float = 1.0
-    seed: int = 0
-    threads: int = 0
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
         if self.samples < 1 or self.thin < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,26 +13,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from imbik.errors import UserError
+from imbik.recommend.source import Source, reads_ratings
 
 if TYPE_CHECKING:
     from imbik.recommend.model import Model
-    from imbik.recommend.ratings import Ratings
 
 app = typer.Typer(help="Factorise a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
-User = Annotated[str | None, typer.Option("--user-column", help="Name or number of the user column.")]
-Item = Annotated[str | None, typer.Option("--item-column", help="Name or number of the item column.")]
-Rating = Annotated[str | None, typer.Option("--rating-column", help="Name or number of the rating column.")]
-Time = Annotated[str | None, typer.Option("--time-column", help="Name or number of the time column.")]
-Separator = Annotated[str | None, typer.Option(help="What stands between columns (guessed).")]
-Implicit = Annotated[bool, typer.Option("--implicit", help="Values are counts of events, not opinions.")]
-Duplicates = Annotated[str | None, typer.Option(help="A cell that occurs twice: last, mean, sum or error.")]
+MODEL_FILES = ("model.json", "model.tmp", "arrays.safetensors", "arrays.tmp")
+PLAIN = Source()
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()
+@reads_ratings
 def fit(
     ratings: File,
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")],
@@ -41,25 +38,17 @@ def fit(
     threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
     setting: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the model as name=value; repeat.")] = None,
     start: Annotated[Path | None, typer.Option("--continue", help="Folder of a model to start from.")] = None,
-    user_column: User = None,
-    item_column: Item = None,
-    rating_column: Rating = None,
-    time_column: Time = None,
-    separator: Separator = None,
-    implicit: Implicit = False,
-    duplicates: Duplicates = None,
+    source: Source = PLAIN,
 ) -> None:
     """Learn a model from a file and write it to a folder."""
     from imbik.progress import progress_for
     from imbik.recommend.registry import MODELS, build, load
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     chosen = build(model, **_settings(model, MODELS, rank, seed, threads, setting))
-    names = user_column, item_column, rating_column, time_column
-    data = _read(ratings, console, names, separator, implicit or _events(model), duplicates)
+    check_output(out, MODEL_FILES)
+    data = source.read(ratings, console, MODELS[model].feedback == "implicit")
     before = load(start) if start else None
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "model.json").is_file())):
-        raise UserError("the output folder holds something else", where=out, expected="a new folder, or one of a model")
     with progress_for(console).track(f"fitting {model}", 1000) as task:
         steps = [0]
 
@@ -74,26 +63,26 @@ def fit(
 
 
 @app.command()
+@reads_ratings
 def evaluate(
     folder: Folder,
     ratings: File,
     k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
     level: Annotated[float, typer.Option(help="Nominal level of predictive intervals.")] = 0.9,
     as_json: AsJson = False,
-    user_column: User = None,
-    item_column: Item = None,
-    rating_column: Rating = None,
-    separator: Separator = None,
-    implicit: Implicit = False,
+    source: Source = PLAIN,
 ) -> None:
     """Measure a fitted model on ratings that it has not seen."""
     from imbik.recommend.evaluation import evaluate as measure
+    from imbik.recommend.evaluation import seen_in_training
     from imbik.recommend.registry import load
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     model = load(folder)
-    events = implicit or model.feedback == "implicit"
-    data = _read(ratings, console, (user_column, item_column, rating_column, None), separator, events, None)
+    data = source.read(ratings, console, model.feedback == "implicit")
+    seen = seen_in_training(model, data)
+    if seen:
+        console.print(f"note: the model was fitted on {seen} of these {len(data)} cells, so the figures flatter it")
     result = measure(model, data, k=k, level=level)
     if as_json:
         typer.echo(json.dumps(result, indent=1))
@@ -110,6 +99,7 @@ def predict(
     user: Annotated[str | None, typer.Option("--user", help="User id.")] = None,
     item: Annotated[str | None, typer.Option("--item", help="Item id.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Pairs: CSV with user and item columns.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the file, where it is neither UTF-8 nor marked UTF-16.")] = None,
     level: Annotated[float, typer.Option(help="Level of the interval (bpmf only).")] = 0.9,
     cold: Annotated[bool, typer.Option("--cold", help="Allow ids that were not in training.")] = False,
     as_json: AsJson = False,
@@ -118,7 +108,7 @@ def predict(
     from imbik.recommend.registry import load
 
     model = load(folder)
-    users, items = _asked(user, item, file)
+    users, items = _asked(user, item, file, encoding)
     rows = _predictions(model, users, items, level, cold)
     if as_json:
         typer.echo(json.dumps(rows))
@@ -153,6 +143,7 @@ def top(
 
 
 @app.command()
+@reads_ratings
 def compare(
     ratings: File,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json, .md and .svg.")] = None,
@@ -164,19 +155,16 @@ def compare(
     threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
     k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
     as_json: AsJson = False,
-    user_column: User = None,
-    item_column: Item = None,
-    rating_column: Rating = None,
-    separator: Separator = None,
-    implicit: Implicit = False,
-    duplicates: Duplicates = None,
+    source: Source = PLAIN,
 ) -> None:
     """All models on the same splits: one table, JSON and a plot."""
     from imbik.recommend import comparison as room
     from imbik.recommend.registry import MODELS, build
 
-    console = Console(stderr=True, highlight=False)
-    data = _read(ratings, console, (user_column, item_column, rating_column, None), separator, implicit, duplicates)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if out:
+        check_output(out)
+    data = source.read(ratings, console)
     names = model or (room.IMPLICIT if data.implicit else room.EXPLICIT)
     chosen = [build(n, **_settings(n, MODELS, rank, seed, threads, None, strict=False)) for n in names]
     result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=lambda text: console.print(f"  {text}"))
@@ -193,10 +181,15 @@ def compare(
     Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
 
 
-def _events(model: str) -> bool:
-    from imbik.recommend.registry import MODELS
-
-    return model in MODELS and MODELS[model].feedback == "implicit"
+def check_output(out: Path, ours: tuple[str, ...] | None = None) -> None:
+    """Refuse, before any work, a folder that cannot be written or, with `ours`, that holds other files than these."""
+    base = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not base.is_dir():
+        raise UserError("the output folder is a file, or lies in one", where=base, fix="choose another folder with --out")
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise UserError("the output folder cannot be written", where=base, fix="choose a folder that you own with --out")
+    if ours and out.exists() and not {path.name for path in out.iterdir()} <= set(ours):
+        raise UserError("the output folder holds something else", where=out, expected="a new folder, or one of a model")
 
 
 def _settings(
@@ -217,29 +210,11 @@ def _settings(
     return settings
 
 
-def _read(
-    path: Path, console: Console, names: tuple[str | None, ...], separator: str | None, implicit: bool, duplicates: str | None
-) -> Ratings:
-    """Read and tell what was noticed."""
-    from imbik.recommend.reading import read_ratings
-
-    if duplicates not in (None, "last", "mean", "sum", "error"):
-        raise UserError("unknown rule", where="--duplicates", found=duplicates, expected="last, mean, sum or error")
-    user, item, rating, time = names
-    data = read_ratings(
-        path, user=user, item=item, rating=rating, time=time, separator=separator,
-        implicit=implicit or None, duplicates=duplicates,  # type: ignore[arg-type]
-    )  # fmt: skip
-    for note in data.notes:
-        console.print(f"note: {escape(note)}")
-    return data
-
-
-def _asked(user: str | None, item: str | None, file: Path | None) -> tuple[list[str], list[str]]:
+def _asked(user: str | None, item: str | None, file: Path | None, encoding: str | None) -> tuple[list[str], list[str]]:
     from imbik.recommend.reading import read_pairs
 
     if file is not None and user is None and item is None:
-        return read_pairs(file)
+        return read_pairs(file, encoding)
     if file is None and user is not None and item is not None:
         return [user], [item]
     raise UserError("nothing to predict, or two things at once", expected="--user U --item I, or --file pairs.csv")

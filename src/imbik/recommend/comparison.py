@@ -39,12 +39,17 @@ def compare(
     """Fit every model on `splits` random splits (seeds seed, seed + 1, ...) and measure all of them the same way.
 
     Returns {"data", "environment", "metric", "k", "models": [{"name", "settings", "measures": {name: {"mean", "low", "high",
-    "values"}}, "versus_best": paired comparison, ...}]}, best first. Intervals are Student's over the splits. Settings are
-    taken as they are: choose them on a split of the training part, never here.
+    "values"}}, "versus_best": paired comparison, ...}]}, best first. Intervals are Student's over the splits (of a
+    single split: the value itself, and None in the comparison). Settings are taken as they are: choose them on a split of
+    the training part, never here.
     """
     if splits < 1:
         raise UserError("impossible number of splits", found=splits, expected="at least 1")
     chosen = [build(m) if isinstance(m, str) else m for m in models or (IMPLICIT if ratings.implicit else EXPLICIT)]
+    if k < 1:
+        raise UserError("impossible length of a list of recommendations", found=k, expected="at least 1")
+    for model in chosen:
+        model._check(ratings)  # a mistake is told before hours of work, not in the middle of it
     _warm_up(chosen, ratings)
     rows: list[list[dict[str, float]]] = [[] for _ in chosen]
     for number in range(splits):
@@ -58,7 +63,7 @@ def compare(
     table.sort(key=lambda r: (1 if metric in LOWER_IS_BETTER else -1) * r["measures"][metric]["mean"])
     for entry in table:
         best, own = (np.array(e["measures"][metric]["values"]) for e in (table[0], entry))
-        entry["versus_best"] = paired(own, best, test=test)
+        entry["versus_best"] = {name: value if np.isfinite(value) else None for name, value in paired(own, best, test=test).items()}
     return {
         "schema": 1, "metric": metric, "k": k, "splits": splits, "test": test, "seed": seed,
         "data": {"ratings": len(ratings), "users": ratings.shape[0], "items": ratings.shape[1], "implicit": ratings.implicit},

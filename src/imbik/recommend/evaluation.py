@@ -33,6 +33,8 @@ def evaluate(model: Model, test: Ratings, *, k: int = 10, level: float = 0.9, re
     """
     if len(test) == 0:
         raise UserError("the test part is empty", found="0 rows")
+    if k < 1:
+        raise UserError("impossible length of a list of recommendations", found=k, expected="at least 1")
     out: dict[str, float] = {}
     if model.feedback == "explicit" and not test.implicit:
         out |= rating_errors(model.predict_for(test), test.values)
@@ -44,6 +46,14 @@ def evaluate(model: Model, test: Ratings, *, k: int = 10, level: float = 0.9, re
     if len(right):
         out |= ranking_measures(rank_held_out(model, right), k)
     return out
+
+
+def seen_in_training(model: Model, test: Ratings) -> int:
+    """How many cells of `test` the model was fitted on; measures over those say nothing about new cells."""
+    users, items = model.align(test)
+    width = len(model.item_ids_) + 1
+    rows = np.repeat(np.arange(len(model.user_ids_)), np.diff(model.seen_.indptr))
+    return int(np.isin(users * width + items, rows * width + model.seen_.indices)[(users >= 0) & (items >= 0)].sum())
 
 
 def rating_errors(predicted: Array, true: Array) -> dict[str, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +45,17 @@ class FactorModel(Model):
             for name, rows, vector in (("users", users, cold[0]), ("items", items, cold[1]))
         }
         self.facts_["mean"] = float(mean)
+
+
+@dataclass
+class TrainedFactors(FactorModel):
+    """Factors with optional biases that are learnt in passes and can be continued: the settings that such models share."""
+
+    continues: ClassVar[bool] = True
+    rank: int = 10
+    biases: bool = True
+    seed: int = 0
+    threads: int = 0
 
 
 def with_bias_column(rows: Array, biases: bool) -> Array:

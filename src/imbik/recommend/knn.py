@@ -24,6 +24,7 @@ class ItemKNN(Model):
     """
 
     name: ClassVar[str] = "item-knn"
+    reads_events: ClassVar[bool] = True
     neighbours: int = 50
     shrink: float = 50.0
     shrink_weights: float = 0.3

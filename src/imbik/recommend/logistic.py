@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.factors import FactorModel, initial_rows, seen_through, threads
+from imbik.recommend.factors import TrainedFactors, initial_rows, seen_through, threads
 from imbik.recommend.model import Model, Report, register
 from imbik.recommend.ratings import Array, Ratings
 
 
 @register
 @dataclass
-class LogisticPMF(FactorModel):
+class LogisticPMF(TrainedFactors):
     """Logistic PMF (Johnson 2014): the chance that user u takes item i, from events only.
 
         P(event) = sigmoid(b_u + c_i + p_u . q_i)
@@ -33,17 +33,13 @@ class LogisticPMF(FactorModel):
     """
 
     name: ClassVar[str] = "logistic"
-    continues: ClassVar[bool] = True
     feedback: ClassVar[str] = "implicit"
     rank: int = 32
-    biases: bool = True
     alpha: float = 1.0
     ridge: float = 4.0
     bias_ridge: float = 3.0
     negatives: int = 10
     epochs: int = 10
-    seed: int = 0
-    threads: int = 0
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
         from imbik.recommend.kernels import chunks

@@ -40,6 +40,7 @@ class Model(ABC):
     name: ClassVar[str]
     feedback: ClassVar[str] = "explicit"  # what it learns from: "explicit" opinions or "implicit" events
     continues: ClassVar[bool] = False  # whether fit can start from a fitted model
+    reads_events: ClassVar[bool] = False  # whether it can learn from events alone, all of weight 1
     seed: int
 
     user_ids_: Array
@@ -82,6 +83,12 @@ class Model(ABC):
         self._codes_: dict[str, dict[str, int]] = {}
         self.seen_ = ratings.by_user
         self._fit(ratings, start, report or (lambda done, total, value: None))
+        if not all(np.isfinite(array).all() for array in self.arrays_.values()):
+            del self.arrays_  # a model that predicts NaN is no model
+            raise UserError(
+                f"the fit of {self.name} diverged", found="numbers that are not finite",
+                fix="lower learning_rate, or raise the ridges",
+            )  # fmt: skip
         return self
 
     def predict(self, users: Sequence[Any], items: Sequence[Any], *, cold: bool = False) -> Array:
@@ -162,10 +169,11 @@ class Model(ABC):
                 f"{self.name} learns from events, which have positive counts", found=f"{ratings.values.min():g}",
                 expected="counts above 0", fix="choose a model of ratings, such as pmf",
             )  # fmt: skip
-        if self.feedback == "explicit" and not ratings.implicit and np.ptp(ratings.values) == 0:
+        enough = self.feedback == "implicit" or (ratings.implicit and self.reads_events)
+        if not enough and np.ptp(ratings.values) == 0:
             raise UserError(
                 "all ratings are equal: there is nothing to learn", found=f"{len(ratings)} times {ratings.values[0]:g}",
-                expected="at least two different ratings", fix="for events, use --implicit with logistic or als",
+                expected="at least two different ratings", fix="for events, use --model logistic or als (with --implicit)",
             )  # fmt: skip
         rank = getattr(self, "rank", 1)
         if not 1 <= rank <= min(ratings.shape):
@@ -174,12 +182,17 @@ class Model(ABC):
                 expected=f"1 to {min(ratings.shape)} ({ratings.shape[0]} users, {ratings.shape[1]} items)",
             )  # fmt: skip
         for name, value in self.settings.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and (value < 0 or value != value):
-                raise UserError("a setting is out of range", where=f"{self.name}.{name}", found=value, expected=">= 0")
+            least = 1 if name in ("epochs", "steps", "neighbours") else 0
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value < np.inf:
+                raise UserError("a setting is out of range", where=f"{self.name}.{name}", found=value, expected=f">= {least}")
 
     # -- on disk ----------------------------------------------------------------------------------------------------
     def save(self, folder: str | Path) -> None:
-        """Write `model.json` (settings, facts, ids) and `arrays.safetensors`; an interrupted save leaves the old model."""
+        """Write `model.json` (settings, facts, ids) and `arrays.safetensors`.
+
+        Killed at any moment it leaves the old model or the new one: `load` takes the `model.json`, or the `model.tmp` of
+        an unfinished save, that fits the arrays.
+        """
         from safetensors.numpy import save_file
 
         self._check_fitted()
@@ -202,6 +215,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _fitting(papers: list[Path], digest: str) -> dict[str, Any]:
+    """The first of the papers that was written for arrays of this digest."""
+    for path in papers:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document["sha256"] == digest:
+            return document
+    raise UserError("the two files do not belong together", where=papers[0].parent, found="another checksum", fix="fit again")
+
+
 def load(folder: str | Path) -> Model:
     """The model that `save` wrote to `folder`; predicts exactly as it did.
 
@@ -210,18 +232,17 @@ def load(folder: str | Path) -> Model:
     from safetensors.numpy import load_file
 
     folder = Path(folder)
-    if not (folder / "model.json").is_file() or not (folder / "arrays.safetensors").is_file():
+    papers = [path for path in (folder / "model.json", folder / "model.tmp") if path.is_file()]
+    if not papers or not (folder / "arrays.safetensors").is_file():
         raise UserError(
             "this folder holds no model", where=folder, expected="model.json and arrays.safetensors",
             fix="write one with `imbik recommend fit ... --out FOLDER`",
         )  # fmt: skip
     try:
-        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        document = _fitting(papers, _digest(folder / "arrays.safetensors"))
         model = MODELS[document["model"]](**document["settings"])
         if document["format"] != FORMAT:
             raise UserError("a model of another format", where=folder, found=document["format"], expected=FORMAT)
-        if document["sha256"] != _digest(folder / "arrays.safetensors"):
-            raise UserError("the two files do not belong together", where=folder, found="another checksum", fix="fit again")
         arrays = load_file(folder / "arrays.safetensors")
         model.seen_ = Compressed(arrays.pop("seen.indptr"), arrays.pop("seen.indices"), np.zeros(0, np.float32))
         model.user_ids_ = np.array(document["users"], dtype=str)

@@ -8,21 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.factors import (
-    NO_ROWS,
-    FactorModel,
-    as_side,
-    initial_rows,
-    seen_through,
-    threads,
-)
+from imbik.recommend.factors import NO_ROWS, TrainedFactors, as_side, initial_rows, seen_through, threads
 from imbik.recommend.model import Model, Report, register
 from imbik.recommend.ratings import Array, Ratings
 
 
 @register
 @dataclass
-class NMF(FactorModel):
+class NMF(TrainedFactors):
     """Masked NMF: every rating is a sum of non-negative parts, and only observed cells count.
 
         minimise  sum (r_ui - b_u - c_i - p_u . q_i)^2 + ridge (sum |p_u - p|^2 + sum |q_i - q|^2) + bias_ridge (...),
@@ -41,15 +34,10 @@ class NMF(FactorModel):
     """
 
     name: ClassVar[str] = "nmf"
-    continues: ClassVar[bool] = True
-    rank: int = 10
-    biases: bool = True
     ridge: float = 15.0
     bias_ridge: float = 4.0
     epochs: int = 30
     steps: int = 4
-    seed: int = 0
-    threads: int = 0
 
     def _check(self, ratings: Ratings) -> None:
         super()._check(ratings)

@@ -8,15 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.factors import (
-    NO_ROWS,
-    Design,
-    FactorModel,
-    as_side,
-    initial_rows,
-    seen_through,
-    threads,
-)
+from imbik.recommend.factors import NO_ROWS, Design, TrainedFactors, as_side, initial_rows, seen_through, threads
 from imbik.recommend.model import Model, Report, register
 from imbik.recommend.ratings import Array, Compressed, Ratings
 from imbik.recommend.sgd import descend
@@ -24,7 +16,7 @@ from imbik.recommend.sgd import descend
 
 @register
 @dataclass
-class PMF(FactorModel):
+class PMF(TrainedFactors):
     """PMF (Salakhutdinov & Mnih, NIPS 2007): gaussian ratings, gaussian factors, the mode of the posterior.
 
         minimise  sum (r_ui - m - b_u - c_i - p_u . q_i)^2 + sum_u x_u' L_U x_u + sum_i z_i' L_V z_i
@@ -34,7 +26,7 @@ class PMF(FactorModel):
     * `fixed`: `ridge` on factors, `bias_ridge` on biases, for every row (their ratio of variances in the paper);
     * `weighted`: the same times the number of ratings of the row (ALS-WR, Zhou et al. 2008);
     * `adaptive`: one precision per dimension and side and the noise are learnt with the factors. Where the paper takes the
-      mode of these too, we use MacKay's evidence update, which counts the uncertainty of the rows and does not collapse.
+      mode of these too, which collapses, we keep the variance of each row (variational EM, Lim & Teh 2007).
 
     `solver="als"` solves each row exactly; `"sgd"` takes `epochs` passes of `learning_rate` (fixed prior only), and so does
     `constrained=True`: p_u = y_u + mean of w_j over the items that u rated (section 4 of the paper), which helps users with
@@ -46,9 +38,6 @@ class PMF(FactorModel):
     """
 
     name: ClassVar[str] = "pmf"
-    continues: ClassVar[bool] = True
-    rank: int = 10
-    biases: bool = True
     prior: Literal["fixed", "weighted", "adaptive"] = "adaptive"
     ridge: float = 8.0
     bias_ridge: float = 4.0
@@ -56,8 +45,6 @@ class PMF(FactorModel):
     constrained: bool = False
     epochs: int = 30
     learning_rate: float = 0.01
-    seed: int = 0
-    threads: int = 0
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
         if self.prior not in ("fixed", "weighted", "adaptive") or self.solver not in ("als", "sgd"):

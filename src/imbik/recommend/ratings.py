@@ -19,6 +19,21 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Duplicates = Literal["last", "mean", "sum", "error"]
 
 
+LARGEST = 1e15  # far from the end of float32, whose squares must be finite too
+
+
+class Place(NamedTuple):
+    """Where rows come from, for messages."""
+
+    file: str | None
+    first_row: int
+
+    def row(self, index: int) -> str:
+        """The place of the row with this index, counted from 0."""
+        number = f"row {index + self.first_row}"
+        return f"{self.file}, {number}" if self.file else number
+
+
 class Compressed(NamedTuple):
     """One side of the matrix, row by row: row i owns `indices[indptr[i]:indptr[i + 1]]` and the same slice of `values`."""
 
@@ -58,6 +73,7 @@ class Ratings:
         implicit: bool | None = None,
         duplicates: Duplicates | None = None,
         where: str | None = None,
+        first_row: int = 1,
     ) -> Ratings:
         """Ratings from three or four columns; ids are turned into strings, blanks around them dropped.
 
@@ -65,18 +81,21 @@ class Ratings:
         `duplicates`: `last` (the newest by time, else the last row; the default for opinions), `mean`, `sum` (the default
         for implicit data) or `error`.
 
-        Raises UserError for columns of different length, an empty id, a rating that is not finite, or no rows.
+        Messages name `where` (a file) and count its rows from `first_row`.
+
+        Raises UserError for columns of different length, an empty id, a rating that float32 cannot hold, or no rows.
         """
         if implicit is None:
             implicit = values is None
         numbers = np.ones(len(users), np.float64) if values is None else np.asarray(values, np.float64)
         stamps = None if times is None else np.asarray(times, np.float64)
-        _check_columns(len(users), len(items), numbers, stamps, where)
-        user_codes, user_ids, user_notes = _encode(users, "user", where)
-        item_codes, item_ids, item_notes = _encode(items, "item", where)
+        place = Place(where, first_row)
+        _check_columns(len(users), len(items), numbers, stamps, place)
+        user_codes, user_ids, user_notes = _encode(users, "user", place)
+        item_codes, item_ids, item_notes = _encode(items, "item", place)
         notes = user_notes + item_notes + _constant_notes(numbers, stamps, implicit)
         raw = Ratings(user_codes, item_codes, numbers.astype(np.float32), user_ids, item_ids, stamps, implicit)
-        return _without_duplicates(raw, duplicates or ("sum" if implicit else "last"), notes, where)
+        return _without_duplicates(raw, duplicates or ("sum" if implicit else "last"), notes, place)
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -117,28 +136,25 @@ def compress(rows: Array, columns: Array, values: Array, count: int) -> Compress
     return Compressed(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data)
 
 
-def _check_columns(users: int, items: int, values: Array, times: Array | None, where: str | None) -> None:
+def _check_columns(users: int, items: int, values: Array, times: Array | None, place: Place) -> None:
     lengths = [users, items, len(values)] + ([] if times is None else [len(times)])
     if len(set(lengths)) != 1:
-        raise UserError("the columns differ in length", where=where, found=str(lengths), expected="one user, item and rating a row")
+        raise UserError("the columns differ in length", where=place.file, found=str(lengths), expected="one user, item and rating a row")
     if users == 0:
-        raise UserError("there are no ratings", where=where, found="0 rows", expected="user, item, rating in each row")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        raise UserError(
-            f"{len(bad)} rating(s) are not numbers",
-            where=_row(where, int(bad[0])),
-            found=str(values[bad[0]]),
-            expected="a finite number",
-            fix="remove the row or write its rating",
-        )
+        raise UserError("there are no ratings", where=place.file, found="0 rows", expected="user, item, rating in each row")
+    for bad, what, expected in (
+        (~np.isfinite(values), "not numbers", "a finite number"),
+        (np.abs(values) > LARGEST, "too large", f"at most {LARGEST:g} in size"),
+    ):
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise UserError(
+                f"{int(bad.sum())} rating(s) are {what}", where=place.row(row), found=str(values[row]), expected=expected,
+                fix="correct or remove the row",
+            )  # fmt: skip
 
 
-def _row(where: str | None, index: int) -> str:
-    return f"{where}, row {index + 1}" if where else f"row {index + 1}"
-
-
-def _encode(ids: Sequence[Any] | Array, kind: str, where: str | None) -> tuple[Array, Array, tuple[str, ...]]:
+def _encode(ids: Sequence[Any] | Array, kind: str, place: Place) -> tuple[Array, Array, tuple[str, ...]]:
     """Codes, the table of ids in order of first appearance, and notes about blanks that were stripped."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -155,7 +171,7 @@ def _encode(ids: Sequence[Any] | Array, kind: str, where: str | None) -> tuple[A
     if (stripped == "").any():
         code = int(np.flatnonzero(stripped == "")[0])
         first = int(np.flatnonzero(codes == code)[0])
-        raise UserError(f"the {kind} id is empty", where=_row(where, first), found="''", expected=f"a {kind} id")
+        raise UserError(f"the {kind} id is empty", where=place.row(first), found="''", expected=f"a {kind} id")
     changed = int((stripped != table).sum())
     if not changed:
         return codes, table.astype(str), ()
@@ -175,7 +191,7 @@ def _constant_notes(values: Array, times: Array | None, implicit: bool) -> tuple
     return tuple(notes)
 
 
-def _without_duplicates(raw: Ratings, rule: Duplicates, notes: tuple[str, ...], where: str | None) -> Ratings:
+def _without_duplicates(raw: Ratings, rule: Duplicates, notes: tuple[str, ...], place: Place) -> Ratings:
     cell = raw.users.astype(np.int64) * len(raw.item_ids) + raw.items
     keys = (cell,) if raw.times is None else (raw.times, cell)
     order = np.lexsort(keys)
@@ -187,7 +203,7 @@ def _without_duplicates(raw: Ratings, rule: Duplicates, notes: tuple[str, ...], 
     if rule == "error":
         row = int(order[np.flatnonzero(~last)[0] + 1])
         cellname = f"user {raw.user_ids[raw.users[row]]}, item {raw.item_ids[raw.items[row]]}"
-        raise UserError("a cell is rated twice", where=_row(where, row), found=cellname, expected="one rating a cell")
+        raise UserError("a cell is rated twice", where=place.row(row), found=cellname, expected="one rating a cell")
     rows = np.sort(order[last])
     values = raw.values
     if rule in ("mean", "sum"):

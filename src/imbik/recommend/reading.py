@@ -10,6 +10,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.recommend.ratings import Array, Duplicates, Ratings
+from imbik.textfile import decoding_error, encoding_of
 
 NAMES = {
     "user": ("user", "user_id", "userid", "uid", "customer", "customer_id", "reviewerid", "kullanici", "kullanıcı"),
@@ -29,6 +30,7 @@ def read_ratings(
     rating: str | None = None,
     time: str | None = None,
     separator: str | None = None,
+    encoding: str | None = None,
     implicit: bool | None = None,
     duplicates: Duplicates | None = None,
 ) -> Ratings:
@@ -36,7 +38,8 @@ def read_ratings(
 
     A header is recognised by names such as `userId`, `movie_id`, `rating`, `timestamp`; without one the columns are taken
     in this order. `user`, `item`, `rating`, `time` name columns (or give their position from 1). Without a rating column,
-    or with `implicit=True`, the values are counts of events. Times may be numbers or ISO dates.
+    or with `implicit=True`, the values are counts of events. Times may be numbers or ISO dates. Text is UTF-8, or UTF-16 with
+    a mark, or in `encoding`.
 
     Raises UserError that names file, row and column: missing file or column, a rating that is not a number, an empty id.
 
@@ -50,7 +53,7 @@ def read_ratings(
     if not path.is_file():
         raise UserError("file not found", where=path, expected="CSV, TSV, '::'-separated text or Parquet")
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
-    table, header, guessed = _table(path, separator, [name for name in wanted.values() if name])
+    table, header, guessed = _table(path, separator, encoding, [name for name in wanted.values() if name])
     places = _places(list(table.column_names), wanted, header, path)
     no_rating = places["rating"] is None
     values = None if no_rating else _numbers(table.column(places["rating"]), "rating", path, header)
@@ -63,19 +66,19 @@ def read_ratings(
     times = None if places["time"] is None else _times(table.column(places["time"]), path, header)
     ratings = Ratings.of(
         table.column(places["user"]), table.column(places["item"]), values, times,
-        implicit=implicit, duplicates=duplicates, where=f"{path} (rows without header)" if header else str(path),
+        implicit=implicit, duplicates=duplicates, where=str(path), first_row=1 + header,
     )  # fmt: skip
     note = (f"no rating column: each row is an event of weight 1 ({guessed})",) if no_rating else ()
     columns = ratings.users, ratings.items, ratings.values, ratings.user_ids, ratings.item_ids, ratings.times
     return Ratings(*columns, implicit=ratings.implicit, notes=note + ratings.notes)
 
 
-def read_pairs(path: str | Path) -> tuple[list[str], list[str]]:
+def read_pairs(path: str | Path, encoding: str | None = None) -> tuple[list[str], list[str]]:
     """User ids and item ids, row by row, from a file like those of `read_ratings`; other columns are ignored."""
     path = Path(path)
     if not path.is_file():
         raise UserError("file not found", where=path, expected="pairs of user and item")
-    table, header, _ = _table(path, None, [])
+    table, header, _ = _table(path, None, encoding, [])
     places = _places(list(table.column_names), dict.fromkeys(NAMES), header, path)
     users, items = ([str(x).strip() for x in table.column(places[role]).to_pylist()] for role in ("user", "item"))
     if not users:
@@ -83,22 +86,29 @@ def read_pairs(path: str | Path) -> tuple[list[str], list[str]]:
     return users, items
 
 
-def _table(path: Path, separator: str | None, named: list[str]) -> tuple[Any, int, str]:
+def _table(path: Path, separator: str | None, encoding: str | None, named: list[str]) -> tuple[Any, int, str]:
     """A pyarrow table of strings, 1 when the file has a header, and how it was read."""
     if path.suffix.lower() in (".parquet", ".pq"):
         return _parquet(path), 0, "Parquet"
-    raw = path.read_bytes()
-    if b"\x00" in raw[:4096]:
-        raise UserError("this is not a text file", where=path, expected="CSV, TSV, '::'-separated text or Parquet")
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    raw = _utf8(path, encoding_of(path, encoding))
     first = raw.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
     if not first.strip():
-        raise UserError("the file is empty or starts with an empty line", where=path, expected="user, item, rating")
+        raise UserError("the file starts with an empty line", where=path, expected="user, item, rating")
     mark = separator or next((s for s in SEPARATORS if s in first), ",")
     if len(mark) > 1:
         raw, first = raw.replace(mark.encode(), b"\x1f"), first.replace(mark, "\x1f")
     header = _is_header(first.split("\x1f" if len(mark) > 1 else mark), named)
     return _parse(raw, "\x1f" if len(mark) > 1 else mark, header, path), int(header), f"separator {mark!r}"
+
+
+def _utf8(path: Path, encoding: str) -> bytes:
+    """The bytes of the file as UTF-8 without a mark."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode(encoding)
+    except UnicodeError:
+        raise decoding_error(path, encoding) from None
+    return raw if encoding == "utf-8" else text.encode()
 
 
 def _parquet(path: Path) -> Any:
@@ -162,7 +172,7 @@ def _places(names: list[str], wanted: dict[str, str | None], header: int, path: 
         if places[role] is None:
             raise UserError(
                 f"no {role} column", where=path, found=", ".join(names),
-                expected=f"a column named {NAMES[role][0]} or similar", fix=f"name it with --{role}",
+                expected=f"a column named {NAMES[role][0]} or similar", fix=f"name it with --{role}-column",
             )  # fmt: skip
     return places
 
@@ -188,10 +198,12 @@ def _numbers(column: Any, role: str, path: Path, header: int) -> Array:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         row = int(bad[0])
+        unread_header = row == 0 and len(bad) < len(text) and not header
         raise UserError(
             f"{len(bad)} {role}(s) are not numbers", where=f"{path}, row {row + 1 + header}, column {role}",
             found=repr(text[row].as_py()), expected="a number, with a point as decimal mark",
-            fix="correct or remove the row",
+            fix="if this row is a header, name the columns: --user-column, --item-column, --rating-column" if unread_header
+            else "correct or remove the row",
         )  # fmt: skip
     return values
 

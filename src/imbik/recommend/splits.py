@@ -77,5 +77,5 @@ def _check_sizes(rows: int, held: int) -> None:
 
 def _times(ratings: Ratings) -> np.ndarray:
     if ratings.times is None:
-        raise UserError("a split by time needs a time column", found="none", fix="name it with --time, or split randomly")
+        raise UserError("a split by time needs a time column", found="none", fix="name the column of times, or split randomly")
     return ratings.times

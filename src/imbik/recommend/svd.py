@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from imbik.recommend.baselines import fit_biases
-from imbik.recommend.factors import FactorModel, threads
+from imbik.recommend.factors import FactorModel, TrainedFactors, threads
 from imbik.recommend.model import Model, Report, register
 from imbik.recommend.ratings import Array, Ratings
 from imbik.recommend.sgd import descend
@@ -30,6 +30,7 @@ class TruncatedSVD(FactorModel):
     """
 
     name: ClassVar[str] = "truncated-svd"
+    reads_events: ClassVar[bool] = True
     rank: int = 10
     biases: bool = True
     ridge: float = 5.0
@@ -79,7 +80,7 @@ class TruncatedSVD(FactorModel):
 
 @register
 @dataclass
-class BiasedSVD(FactorModel):
+class BiasedSVD(TrainedFactors):
     """What recommenders call SVD (Funk 2006; Koren 2008): r = m + b_u + c_i + p_u . q_i by stochastic gradient descent.
 
     The same function as PMF with biases and a fixed prior, found by SGD: one rating at a time,
@@ -91,15 +92,11 @@ class BiasedSVD(FactorModel):
     """
 
     name: ClassVar[str] = "svd"
-    continues: ClassVar[bool] = True
     rank: int = 50
-    biases: bool = True
     ridge: float = 10.0
     bias_ridge: float = 4.0
     epochs: int = 60
     learning_rate: float = 0.02
-    seed: int = 0
-    threads: int = 0
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
         with threads(self.threads):
