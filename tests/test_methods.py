@@ -16,6 +16,8 @@ from imbik.testing import check_method, check_reload, quick, tiny_bert, tiny_con
 STEPS = {
     "distill": {"distill": {"temperature": 2.0}},
     "distilbert": {"distilbert": {"hard": 0.0}},
+    "minilm": {"minilm": {"relations": ["qq", "vv"], "relation_heads": 4}},
+    "tinybert": {"tinybert": {"augment": {"masked_model": "none", "copies": 2}}},
     "quantize": {"quantize": {"scheme": "dynamic"}},
     "vocabulary": {"vocabulary": {"margin": 10}},
 }

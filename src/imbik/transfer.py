@@ -81,12 +81,8 @@ class Transfer(nn.Module):
 
     def __init__(self, pairs: Sequence[Pair], reader: Any, teacher: TeacherStates, call: Any = None) -> None:
         super().__init__()
-        if not pairs:
-            raise UserError(
-                "there is nothing to learn from the teacher", where="losses", expected="at least one pair with a weight above 0"
-            )
-        self.losses = nn.ModuleList(pair.loss for pair in pairs)
-        self.pairs, self.reader, self.call = list(pairs), reader, call or run_model
+        self.pairs, self.reader, self.call = weighted(pairs), reader, call or run_model
+        self.losses = nn.ModuleList(pair.loss for pair in self.pairs)
         self.teacher = teacher
         self.last: dict[str, float] = {}
         """Value of every term in the latest step, before its weight."""
@@ -127,6 +123,18 @@ class Transfer(nn.Module):
         self.last = {f"{p.student} ↔ {p.teacher}": float(v.detach()) for p, v in zip(self.pairs, values, strict=True)}
         total: Tensor = torch.stack([pair.weight * value for pair, value in zip(self.pairs, values, strict=True)]).sum()
         return total
+
+
+def weighted(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs whose weight is above zero.
+
+    Raises:
+        UserError: there is none.
+    """
+    kept = [pair for pair in pairs if pair.weight > 0]
+    if not kept:
+        raise UserError("there is nothing to learn", where="losses", expected="at least one pair with a weight above 0")
+    return kept
 
 
 def mask_of(batch: Any) -> Tensor | None:

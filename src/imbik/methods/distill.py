@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imbik.augment import Augment, with_augmented
 from imbik.context import Context
 from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
@@ -39,6 +40,7 @@ class Distill:
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
+        augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.augment.Augmentation`; ``false``: none.
         epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
         target_steps: see ``epochs``.
         batch_tokens: padded tokens in a batch, or ``auto``: 1024, fewer (256 at least) where 30 passes would not make ``target_steps``.
@@ -48,6 +50,7 @@ class Distill:
 
     temperature: Annotated[float, Gt(0)] = 2.0
     hard: Annotated[float, Ge(0), Le(1)] = 0.0
+    augment: Augment = False
     epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     target_steps: Annotated[int, Ge(1)] = 1500
     learning_rate: Annotated[float, Gt(0)] = 3e-4
@@ -86,7 +89,7 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         UserError: the student has another number of labels than the teacher.
     """
     check_labels(checkpoint, context.teacher)
-    rows = learning_rows(context.splits)
+    rows = with_augmented(learning_rows(context.splits), getattr(settings, "augment", False), context)
     data = encode(rows, checkpoint.tokenizer)
     dev = encode(context.splits.dev, checkpoint.tokenizer)
     teacher = context.cache.logits(rows, context.progress)

@@ -1,0 +1,78 @@
+"""Self-attention relation distillation: MiniLM v2 (Wang et al. 2021, arXiv 2012.15828)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from imbik.anatomy import anatomy
+from imbik.augment import Augment, with_augmented
+from imbik.context import Context
+from imbik.errors import UserError
+from imbik.feature_losses import RelationKL
+from imbik.intermediate import learn_states
+from imbik.layer_map import layer_map
+from imbik.methods import method
+from imbik.methods.distill import learning_rows
+from imbik.transfer import Pair
+from imbik.types import Checkpoint
+
+_STATES = {"qq": "query", "kk": "key", "vv": "value"}
+
+
+@method("minilm")
+class MiniLM:
+    """Teach the student's last layer how every token relates to every other in one late layer of the teacher.
+
+    L = Σ over relations a in {query, key, value} of weight · mean over R relation heads and tokens of
+    KL(softmax(a_T a_Tᵀ/√d_T) ‖ softmax(a_S a_Sᵀ/√d_S)). Nothing has to match: width, heads and depth are free. Learns from the texts alone
+    (train, then ``--unlabelled``), before a ``distill`` step gives the student its answers.
+
+    Attributes:
+        layer: the teacher's layer, counted from 1; ``auto``: the last one, of deeper teachers than 12 layers the one at 7/8 of the depth
+            (the paper takes 21 of 24).
+        relation_heads: R; ``auto``: the largest number that divides both widths and leaves the student 8 numbers a head.
+        relations: which of ``qq``, ``kk``, ``vv``.
+        weights: one factor per relation; empty: 1 each.
+        augment: see :class:`imbik.augment.Augmentation`; ``false``: the texts as they are.
+        epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, max_steps: see
+            :class:`imbik.methods.distill.Distill`.
+    """
+
+    layer: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    relation_heads: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    relations: tuple[Literal["qq", "kk", "vv"], ...] = ("qq", "kk", "vv")
+    weights: tuple[Annotated[float, Ge(0)], ...] = ()
+    augment: Augment = False
+    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    target_steps: Annotated[int, Ge(1)] = 1000
+    learning_rate: Annotated[float, Gt(0)] = 5e-4
+    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    max_steps: Annotated[int, Ge(0)] = 0
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The student after training; its head is not touched.
+
+        Raises:
+            UserError: a layer or a number of heads that does not fit, another number of weights than relations, other tokens than the
+                teacher's.
+        """
+        rows = with_augmented(learning_rows(context.splits), self.augment, context)
+        return learn_states(checkpoint, context.teacher, self.pairs(context.teacher), rows, self, context, "learning relations")
+
+    def pairs(self, teacher: Checkpoint) -> list[Pair]:
+        """One pair per relation, between the student's last layer and the teacher's ``layer``."""
+        depth = len(anatomy(teacher.model).layers)
+        layer = (depth if depth <= 12 else round(depth * 7 / 8)) if self.layer == "auto" else self.layer
+        (late,) = layer_map([layer], depth, 1)
+        weights = self.weights or (1.0,) * len(self.relations)
+        if len(weights) != len(self.relations):
+            raise UserError(
+                "one weight per relation", where="minilm.weights", found=list(weights), expected=f"{len(self.relations)} numbers"
+            )
+        named = zip(self.relations, weights, strict=True)
+        return [Pair(f"{_STATES[r]}.-1", f"{_STATES[r]}.{late}", RelationKL(self.relation_heads), w) for r, w in named]

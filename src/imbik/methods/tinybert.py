@@ -1,0 +1,104 @@
+"""Two-stage Transformer distillation: TinyBERT (Jiao et al. 2020, arXiv 1909.10351)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from imbik.anatomy import anatomy
+from imbik.augment import Augment, with_augmented
+from imbik.checkpoint import labels_of, load_base, positions_of
+from imbik.context import Context
+from imbik.corpus import BLOCK, build_blocks
+from imbik.documents import open_documents
+from imbik.errors import UserError
+from imbik.feature_losses import AttentionMSE, HiddenMSE
+from imbik.intermediate import learn_states
+from imbik.layer_map import layer_map
+from imbik.methods import method
+from imbik.methods.distill import learning_rows
+from imbik.transfer import Pair
+from imbik.types import Checkpoint, Examples
+
+
+@method("tinybert")
+class TinyBERT:
+    """Teach the student its teacher's embeddings, attention and hidden states, layer by layer.
+
+    L = w_e · MSE(E_S W_e, E_T) + Σ over student layers m of (w_a · MSE(A_S(m), A_T(g(m))) + w_h · MSE(H_S(m) W_h, H_T(g(m)))), A the
+    attention scores before the softmax, g the map of layers. The projections W live on the loss and are left out where the widths
+    agree. The task stage learns from the task's texts; the prediction stage of the paper is a ``distill`` step behind it. The general
+    stage learns from raw text.
+
+    Attributes:
+        stage: ``task`` or ``general``.
+        layers: g: ``uniform``, ``top``, ``bottom``, or for every student layer one of the teacher's, counted from 1.
+        attention: attention on ``scores`` as in the paper, or on ``probabilities``.
+        embedding_weight, attention_weight, hidden_weight: w_e, w_a and w_h; 0 leaves a term out.
+        augment: the paper's data augmentation, see :class:`imbik.augment.Augmentation`; ``false``: the texts as they are.
+        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.documents.open_documents`.
+        block: general stage: tokens of a block, at most what the student's positions allow.
+        teacher: whose states are learned: ``task``, the fine-tuned teacher, or for the general stage the folder or hub name of the
+            pretrained model that it came from.
+        epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, max_steps: see
+            :class:`imbik.methods.distill.Distill`.
+    """
+
+    stage: Literal["general", "task"] = "task"
+    layers: Literal["uniform", "top", "bottom"] | tuple[Annotated[int, Ge(1)], ...] = "uniform"
+    attention: Literal["scores", "probabilities"] = "scores"
+    embedding_weight: Annotated[float, Ge(0)] = 1.0
+    attention_weight: Annotated[float, Ge(0)] = 1.0
+    hidden_weight: Annotated[float, Ge(0)] = 1.0
+    augment: Augment = False
+    corpus: str = ""
+    block: Annotated[int, Ge(8)] = BLOCK
+    teacher: str = "task"
+    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    target_steps: Annotated[int, Ge(1)] = 1000
+    learning_rate: Annotated[float, Gt(0)] = 5e-4
+    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    max_steps: Annotated[int, Ge(0)] = 0
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The student after training; its head is not touched.
+
+        Raises:
+            UserError: settings of the other stage, a map that does not fit, other tokens than the teacher's, no corpus.
+        """
+        teacher = self._teacher(context)
+        what = "learning the layers" if self.stage == "task" else "general distillation"
+        return learn_states(checkpoint, teacher, self.pairs(checkpoint, teacher), self._rows(checkpoint, context), self, context, what)
+
+    def pairs(self, student: Checkpoint, teacher: Checkpoint) -> list[Pair]:
+        """The terms of the sum."""
+        ours, theirs = len(anatomy(student.model).layers), len(anatomy(teacher.model).layers)
+        out = [Pair("embeddings", "embeddings", HiddenMSE(), self.embedding_weight)]
+        for m, g in enumerate(layer_map(self.layers, theirs, ours)):
+            out.append(Pair(f"hidden.{m}", f"hidden.{g}", HiddenMSE(), self.hidden_weight))
+            out.append(Pair(f"scores.{m}", f"scores.{g}", AttentionMSE(self.attention), self.attention_weight))
+        return out
+
+    def _teacher(self, context: Context) -> Checkpoint:
+        if self.teacher == "task":
+            return context.teacher
+        if self.stage == "task":
+            raise UserError("the task stage learns from the task's teacher", where="tinybert.teacher", found=self.teacher, expected="task")
+        return load_base(self.teacher, context.teacher.task, labels_of(context.teacher))
+
+    def _rows(self, student: Checkpoint, context: Context) -> Examples | Any:
+        if self.stage == "task":
+            if self.corpus:
+                raise UserError("the task stage learns from the task's texts", where="tinybert.corpus", expected="stage: general")
+            return with_augmented(learning_rows(context.splits), self.augment, context)
+        if self.augment:
+            raise UserError("the general stage learns from raw text as it is", where="tinybert.augment", expected="false")
+        if not self.corpus:
+            raise UserError("the general stage needs raw text", where="tinybert.corpus", expected="a text file, a folder or a data set")
+        length = min(self.block, positions_of(student.model.config))
+        documents = open_documents(self.corpus)
+        return build_blocks(documents, student.tokenizer, context.cache.directory / "corpus", length=length, progress=context.progress)
