@@ -85,14 +85,14 @@ def with_augmented(rows: Examples, augment: bool | dict[str, Any], context: Cont
     Args:
         rows: the task's texts.
         augment: a field of the kind :data:`Augment`.
-        context: its teacher gives vocabulary and word vectors; made texts are kept beside the teacher's outputs.
+        context: its teacher gives vocabulary and word vectors; made texts are kept in ``context.shared``.
 
     Raises:
         UserError: as :func:`augmented`.
     """
     if not isinstance(augment, dict):
         return rows
-    made = augmented(rows, Augmentation(**augment), context.teacher, context.cache.directory / "augmented", context.progress)
+    made = augmented(rows, Augmentation(**augment), context.teacher, context.shared / "augmented", context.progress)
     pairs = None if rows.pairs is None or made.pairs is None else TextStore.of(chain(rows.pairs, made.pairs))
     return replace(rows, texts=TextStore.of(chain(rows.texts, made.texts)), pairs=pairs, fingerprint=rows.fingerprint + made.fingerprint)
 

@@ -101,4 +101,4 @@ class TinyBERT:
             raise UserError("the general stage needs raw text", where="tinybert.corpus", expected="a text file, a folder or a data set")
         length = min(self.block, positions_of(student.model.config))
         documents = open_documents(self.corpus)
-        return build_blocks(documents, student.tokenizer, context.cache.directory / "corpus", length=length, progress=context.progress)
+        return build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)
