@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from imbik.advise import advise, judge, overall, score
 from imbik.commands import advise as command
 from imbik.decision import leaf_at, leaves, next_question, questions
 from imbik.errors import UserError
+from imbik.profiles import split_runs
 from imbik.quantities import QUANTITIES, Reading, read
 from imbik.results import Results, write_results
 from imbik.scenario import load_scenario, parse_scenario, shipped_scenarios, shipped_text
@@ -111,7 +115,18 @@ def test_a_device_profile_is_judged_and_marked() -> None:
     verdict = advise(run, load_scenario("mobile"), [profile]).verdicts[slow.id]
     latency = next(v for v in verdict["requirements"] if v.quantity == "latency_p95_ms")
     assert (latency.origin, latency.status, latency.value, latency.here) == ("device", "not_met", 140.0, pytest.approx(0.71 * 1.6))
-    assert any("140 ms to 100 ms (by 40.0%)" in need for need in verdict["needs"])
+    assert any("140 ms to 100 ms (by 28.6%)" in need for need in verdict["needs"])
+
+
+def test_a_ratio_to_the_teacher_is_never_taken_across_two_machines() -> None:
+    run = plausible.results()
+    faster = Scenario("faster", ({"quantity": "speedup", "at_least": 2.0},), about={"target": "phone"})
+    teacher, m = run.measurements[0], run.measurements[5]
+    alone = Results("classification", {}, {}, None, (replace(m, latency_ms={"p50": 5.0}),))
+    assert advise(run, faster, [alone]).verdicts[m.id]["overall"] == "open"
+    both = replace(alone, measurements=(*alone.measurements, replace(teacher, latency_ms={"p50": 40.0})))
+    (verdict,) = advise(run, faster, [both]).verdicts[m.id]["requirements"]
+    assert (verdict.value, verdict.status) == (8.0, "margin")
 
 
 def test_battery_is_marked_as_a_proxy() -> None:
@@ -185,6 +200,8 @@ BAD = {
     "limit as text": ({"quantity": "ece", "at_most": "fast"}, "requirements.0.at_most"),
     "unknown field": ({"quantity": "ece", "at_most": 5, "unit": "ms"}, "requirements.0.unit"),
     "batch without a size": ({"quantity": "batch_hours", "at_most": 5}, "batch_hours needs the size of the batch"),
+    "a percentage": ({"quantity": "retention", "at_least": 95}, "a share is wanted, not a percentage"),
+    "decimal comma": ({"quantity": "retention", "at_least": "0,95"}, "requirements.0.at_least"),
     "infinite": ({"quantity": "ece", "at_most": float("inf")}, "requirements.0.at_most"),
 }
 
@@ -238,6 +255,34 @@ def cli() -> Any:
     return lambda *arguments: CliRunner().invoke(app, ["advise", *map(str, arguments)])
 
 
+def test_a_copied_artefact_is_recognised_under_another_name() -> None:
+    run = plausible.results()
+    m = run.measurements[5]
+    profile = Results("classification", {}, {}, None, (replace(m, id="model", name="model", latency_ms={"p50": 9.0}),))
+    _, (found,) = split_runs([run], [profile])
+    assert found.get(m.id) == replace(m, name="model", latency_ms={"p50": 9.0})
+    other = replace(profile, measurements=(replace(m, id="model", bytes=m.bytes + 1),))
+    with pytest.raises(UserError, match="name no candidate of the run"):
+        split_runs([run], [other])
+    with pytest.raises(UserError, match="Found: no measurement"):
+        split_runs([run], [replace(profile, measurements=())])
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_the_questions_are_asked_on_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, plausible.results())
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"7\nx\n1\n3\n")  # no such answer, no number, then: server, speed
+    command_line = [sys.executable, "-m", "imbik", "advise", str(path), "--ask"]
+    done = subprocess.run(command_line, stdin=terminal, capture_output=True, text=True, timeout=120)
+    os.close(keyboard)
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    assert "2  balanced" in done.stdout
+    assert "mini-2x192+int8/onnx fits “server or cloud · speed first”" in done.stdout
+
+
 def test_command(cli: Any, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     write_results(path, plausible.results())
@@ -250,7 +295,7 @@ def test_command(cli: Any, tmp_path: Path) -> None:
     m = plausible.results().measurements[5]
     profile, other = tmp_path / "phone.json", tmp_path / "other.json"
     write_results(profile, Results("classification", {}, {}, None, (replace(m, latency_ms={"p50": 50.0, "p95": 70.0}),)))
-    write_results(other, Results("classification", {}, {}, None, (replace(m, id="elsewhere"),)))
+    write_results(other, Results("classification", {}, {}, None, (replace(m, id="elsewhere", bytes=1),)))
     for arguments in ([path, profile], [path, "--device", profile]):
         found = json.loads(cli(*arguments, "--scenario", "mobile", "--json").output)
         assert [v["origin"] for v in found[0]["verdicts"][m.id]["requirements"]].count("device") == 2

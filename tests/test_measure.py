@@ -18,6 +18,7 @@ from imbik.errors import UserError
 from imbik.export import export
 from imbik.measure import Measured, measure
 from imbik.predictions import load_predictions, save_predictions
+from imbik.results import load_results
 from imbik.testing import tiny_bert, tiny_splits
 from imbik.types import Splits
 
@@ -137,6 +138,11 @@ def test_the_command_measures_and_keeps_to_the_stored_teacher(measured: Measured
     assert code == 0 and "kept of the baseline" in out
     (m,) = json.loads((tmp_path / "m.json").read_text())["measurements"]
     assert m["id"] == "int8/onnx" and m["agreement"] == pytest.approx(measured.measurements[1].agreement, abs=0.03)
+    code, out = _imbik("measure", artefact, "--data", data, "--json", "-", "--threads", 1)
+    (tmp_path / "printed.json").write_text(out[out.index("{") :], encoding="utf-8")
+    printed = load_results(tmp_path / "printed.json")
+    assert code == 0 and json.loads((tmp_path / "printed.json").read_text())["schema"] == 1
+    assert printed.baseline is None and printed.measurements[0].id == "int8/onnx" and printed.task == "classification"
     (data / "test.jsonl").write_text('{"text": "other", "label": "bad"}\n' * 3)
     code, out = _imbik("measure", artefact, "--data", data, "--baseline", tmp_path / "p.npz")
     assert code == 2 and "other test rows" in out

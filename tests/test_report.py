@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import json
 import re
 from dataclasses import replace
@@ -19,6 +21,7 @@ import imbik
 from imbik.commands import report as command
 from imbik.errors import UserError
 from imbik.figures import FUNCTIONS, Source, advice_numbers, decision_numbers
+from imbik.phrases import Phrases
 from imbik.published import brief_costs, published
 from imbik.report import report_source, write_report
 from imbik.results import load_results, write_results
@@ -121,6 +124,9 @@ def test_every_figure_is_what_it_says(run: Path, lang: str) -> None:
             continue
         number, decimals = shown(figure["text"], lang)
         scaled = value * float(figure.get("data-scale", 1))
+        if "data-figures" in figure:
+            assert number == float(f"{scaled:.{figure['data-figures']}g}")
+            continue
         assert abs(number - scaled) <= 0.5 * 10**-decimals * 1.0001, figure
 
 
@@ -266,6 +272,60 @@ def test_what_was_not_measured_is_left_open(tmp_path: Path) -> None:
     for name in ("r.html", "r.md"):
         write_report(changed, tmp_path / name)
         assert "bare/onnx" in (tmp_path / name).read_text("utf-8")
+
+
+NOTES = {
+    "9 products with a weight stayed in float": "ağırlıklarla yapılan 9 çarpım kayan noktalı kaldı",
+    "dev: 1,000 rows carved from train (stratified, seed 0)": "geliştirme: 1.000 satır eğitim kümesinden ayrıldı (tabakalı, rastgelelik"
+    " tohumu 0)",
+    "a stranger's note on 1,000 things": "a stranger's note on 1,000 things",
+}
+
+
+@pytest.mark.parametrize("suffix", ["html", "md"])
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_notes_and_reverted_operators_are_shown_in_the_readers_language(tmp_path: Path, suffix: str, lang: str) -> None:
+    run = plausible.results()
+    noted = replace(run.measurements[5], notes=tuple(NOTES), parity={"agreement": 1.0, "reverted": ["/layer.0/MatMul", "/pooler/Gemm"]})
+    changed = tuple(noted if m.id == noted.id else m for m in run.measurements)
+    out = tmp_path / f"r.{suffix}"
+    write_report(replace(run, measurements=changed), out, lang=lang)
+    text = html.unescape(out.read_text("utf-8"))
+    for note, turkish in NOTES.items():
+        assert (turkish if lang == "tr" else note) in text
+    assert "/layer.0/MatMul, /pooler/Gemm" in text
+
+
+def _notes_written() -> list[str]:
+    """Every text that the library puts into ``notes``, with a number where it puts a value."""
+    found = []
+    for path in ROOT.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) == "notes.append"
+                and isinstance(node.args[0], ast.JoinedStr | ast.Constant)
+            ):
+                parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+                found.append(
+                    "".join(str(p.value) if isinstance(p, ast.Constant) else "train" if "whence" in ast.unparse(p) else "7" for p in parts)
+                )
+    return found
+
+
+def test_every_note_of_ours_can_be_said_in_turkish() -> None:
+    written = _notes_written()
+    assert len(written) >= 8
+    texts = Phrases("tr")
+    assert [note for note in written if texts.note(note) == note] == []
+
+
+def test_a_choice_for_single_requests_and_one_for_batches(tmp_path: Path) -> None:
+    run = plausible.results()
+    for batch in ("int8/onnx", {"id": "int8/onnx"}):
+        choice = {**run.choice, "single": run.choice["id"], "batch": batch}
+        write_report(replace(run, choice=choice), tmp_path / "r.md", lang="tr")
+        assert "Tek isteklerde en hızlısı layers-1+int8/onnx, toplu işlemede int8/onnx." in (tmp_path / "r.md").read_text("utf-8")
 
 
 def test_nothing_meets_the_limits_is_said(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from imbik.commands import roi as command
+from imbik.commands.common import volume
 from imbik.errors import UserError
 from imbik.prices import HOURS_PER_YEAR, load_prices, shipped_prices
 from imbik.queueing import erlang_c, highest_rate, response_quantile, service_times
@@ -273,6 +274,12 @@ def cli() -> Any:
     app.callback()(lambda: None)
     command.register(app)
     return lambda *arguments: CliRunner().invoke(app, ["roi", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("text", ["100.000", "1,000,000", "2 500", "1'000", "many", "0,5"])
+def test_volumes_that_can_be_read_in_two_ways(text: str) -> None:
+    with pytest.raises(UserError, match="number of requests or texts"):
+        volume(text)
 
 
 def test_command(cli: Any, tmp_path: Path) -> None:

@@ -124,12 +124,15 @@ def score(verdicts: Sequence[Verdict]) -> float:
 
 def reading_of(name: str, m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results]) -> Reading:
     """The quantity where it counts: on the target device if the scenario has one and the quantity depends on the machine (empty
-    without a profile of it), else as this run measured it."""
-    baseline = results.get(results.baseline)
+    without a profile of it), else as this run measured it. A ratio to the teacher needs the teacher in the same profile: times of two
+    machines are never divided by each other."""
     if not (scenario.about.get("target") and QUANTITIES[name].kind == "machine"):
-        return read(name, m, baseline, scenario.volume)
-    there = next((d for run in devices if (d := run.get(m.id)) is not None), None)
-    return read(name, there, baseline, scenario.volume) if there else Reading(None)
+        return read(name, m, results.get(results.baseline), scenario.volume)
+    for profile in devices:
+        there = profile.get(m.id)
+        if there is not None:
+            return read(name, there, profile.get(results.baseline), scenario.volume)
+    return Reading(None)
 
 
 def verdicts_of(m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results] = ()) -> tuple[Verdict, ...]:

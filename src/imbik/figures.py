@@ -18,7 +18,10 @@ from imbik.prices import Prices
 from imbik.quantities import read
 from imbik.results import Results
 from imbik.roi import DAY_S, Cost, Load, cost_of, saving
+from imbik.sentences import way
 from imbik.types import Advice, Scenario
+
+FIGURES = 3  # significant ones of a capacity, which is an estimate
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Figure:
 
     In HTML it is a ``<data>`` element: ``value`` is the number unrounded, ``data-path`` its place in the
     results, or ``data-fn`` and ``data-args`` the function of :data:`FUNCTIONS` that gives it; the text shows
-    ``value * data-scale``. In Markdown only the text.
+    ``value * data-scale``, rounded to ``data-figures`` figures where that is given. In Markdown only the text.
     """
 
     value: float
@@ -218,6 +221,7 @@ def _numbers(advice: Advice) -> set[float]:
         for r in verdict["requirements"]:
             values = (r.value, r.reported, r.low, r.high, r.limit, r.here, None if r.headroom is None else abs(r.headroom))
             found |= {float(v) * unit for v in values if v is not None for unit in (1, 60, 3600)}  # hours in a smaller unit
+            found |= {way(r)} if r.value is not None else set()
     return found
 
 
@@ -246,18 +250,24 @@ class Page:
         if value is None:
             return Absent()
         shown = float(value) * scale
-        if unit in ("share", "signed"):
+        if unit in ("share", "signed", "points"):
             scale *= 100
         if unit == "hours" and 0 < shown < 1:
             scale *= 60 if shown * 60 >= 1 else 3600
         text = self.texts.money(shown, self.source.prices.currency) if unit == "money" else self._text(shown, unit)
         attributes = dict(trace) | ({"data-scale": f"{scale:g}"} if scale != 1.0 else {})
+        if unit == "about":
+            attributes["data-figures"] = str(FIGURES)
         return Figure(float(value), text, attributes)
 
     def _text(self, value: float, unit: str) -> str:
         if unit == "plain":
             return self.texts.number(value, decimals(value))
-        if unit in ("count", "signed"):
-            text = self.texts.percent(value) if unit == "signed" else self.texts.number(value)
-            return f"+{text}" if unit == "signed" and value > 0 else text
+        if unit == "about":
+            return self.texts.number(float(f"{value:.{FIGURES}g}"))
+        if unit == "count":
+            return self.texts.number(value)
+        if unit in ("signed", "points"):
+            text = self.texts.percent(value) if unit == "signed" else self.texts.number(value * 100, 1)
+            return f"+{text}" if value > 0 else text
         return self.texts.unit(value, unit)

@@ -4,6 +4,7 @@ signs as that language writes them."""
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,7 @@ from imbik.errors import UserError
 from imbik.quantities import QUANTITIES
 
 LANGUAGES = ("en", "tr")
+_NUMBER = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?|\d+(\.\d+)?")
 _SHARES = ("accuracy", "macro-f1", "micro-f1")
 
 
@@ -43,6 +45,26 @@ class Phrases:
     def maybe(self, key: str, otherwise: str) -> str:
         """The text at ``key``, or ``otherwise`` where there is none (a task or metric that came later)."""
         return self.texts.get(key, otherwise)
+
+    def note(self, text: str) -> str:
+        """A note of ours, which results hold in English, in this language; any other note as it stands.
+
+        >>> Phrases("tr").note("25 of 3,080 test texts also stand in train")
+        '3.080 test metninden 25 tanesi eğitim kümesinde de var'
+        """
+        for key, pattern in _note_patterns():
+            match = pattern.fullmatch(text)
+            if match:
+                return self(key, **{name: self._noted(name, value) for name, value in match.groupdict().items()})
+        return text
+
+    def _noted(self, name: str, value: str) -> str:
+        """What stands in a note's placeholder: a split by its name, a number with this language's marks."""
+        if name == "split":
+            return self.maybe(f"method.{value}", value)
+        if self.lang == "tr" and _NUMBER.fullmatch(value):
+            return value.translate(str.maketrans(",.", ".,"))
+        return value
 
     def number(self, value: float, digits: int = 0) -> str:
         """``value`` with ``digits`` decimals, thousands grouped."""
@@ -137,3 +159,15 @@ def _texts(lang: str) -> dict[str, str]:
 
     walk("", yaml.safe_load(files("imbik").joinpath("locale", f"{lang}.yaml").read_text("utf-8")))
     return flat
+
+
+@functools.cache
+def _note_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """The key of every note with a pattern of its English text."""
+    found = []
+    for key, text in _texts("en").items():
+        if key.startswith("note."):
+            parts = re.split(r"{(\w+)}", text)  # fixed text and names, in turn
+            pattern = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+            found.append((key, re.compile(pattern)))
+    return tuple(found)

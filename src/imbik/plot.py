@@ -76,8 +76,9 @@ def plot(points: Sequence[Point], texts: Phrases, *, x_label: str, y_label: str,
     line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points))
     parts.append(f'<polyline class="frontline" points="{line}"/>')
     boxes = [_Box(scale.x(p.x) - 6, scale.y(p.y) - 6, scale.x(p.x) + 6, scale.y(p.y) + 6) for p in points]
-    for p in sorted(points, key=lambda p: ("other", "front", "teacher", "choice").index(p.kind)):
-        parts.append(_point(p, scale, boxes))
+    by_weight = sorted(points, key=lambda p: ("choice", "teacher", "front", "other").index(p.kind))
+    labels = {p.id: _label(p, scale.x(p.x), scale.y(p.y), boxes) for p in by_weight}  # the first ones find room
+    parts += [_point(p, scale, labels[p.id]) for p in reversed(by_weight)]  # the last ones lie on top
     head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}">'
     return Markup(head + "".join(parts) + "</svg>")
 
@@ -122,7 +123,7 @@ class _Box:
         return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
 
 
-def _point(p: Point, scale: _Scale, boxes: list[_Box]) -> str:
+def _point(p: Point, scale: _Scale, label: str) -> str:
     x, y = scale.x(p.x), scale.y(p.y)
     parts = []
     if p.low is not None and p.high is not None:
@@ -131,8 +132,7 @@ def _point(p: Point, scale: _Scale, boxes: list[_Box]) -> str:
         parts.append(f'<rect class="mark" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>')
     else:
         parts.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{8 if p.kind == "choice" else 5.5}"/>')
-    if p.kind != "other":
-        parts.append(_label(p, x, y, boxes))
+    parts.append(label)
     head = f'<g class="point {p.kind}" tabindex="0" role="img" aria-label="{escape(p.id)}" data-id="{escape(p.id)}"'
     return f'{head} data-x="{p.x!r}" data-y="{p.y!r}">{"".join(parts)}</g>'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imbik.choice import less_is_better, slower_than_parent
+from imbik.phrases import decimals
 from imbik.report_view import Judged, Shown
 from imbik.roi import options
 
@@ -50,12 +51,15 @@ class View(Judged):
     def environment(self) -> list[tuple[str, str]]:
         """The machine, as far as the results say."""
         known = self.results.environment
-        found = [(key, _said(known[key])) for key in _ENVIRONMENT if known.get(key) not in (None, "", [])]
+        found = [(key, self._fact(known[key])) for key in _ENVIRONMENT if known.get(key) not in (None, "", [])]
         if known.get("memory_bytes"):
-            found.append(("memory", f"{known['memory_bytes'] / 2**30:.1f} GiB"))
+            found.append(("memory", f"{self.texts.number(known['memory_bytes'] / 2**30, 1)} GiB"))
         if known.get("versions"):
             found.append(("versions", ", ".join(f"{k} {v}" for k, v in known["versions"].items())))
         return found
+
+    def _fact(self, value: Any) -> str:
+        return self.texts.number(value, decimals(value)) if isinstance(value, float) else _said(value)
 
     def costs(self, mode: str) -> list[dict[str, Any]]:
         """A row per candidate: instances, capacity of one, yearly cost, saving, cost of a million."""
@@ -64,8 +68,7 @@ class View(Judged):
             cost = self.page.source.cost(self.run, m.id, mode)
             row: dict[str, Any] = {"id": m.id, "kind": self.kind(m), "instance": cost.instance if cost else None,
                    "why_not": None if cost is None or cost.instance else cost.why_not}  # fmt: skip
-            for name, unit in (("count", "count"), ("capacity", "per_s"), ("yearly", "money"), ("per_million", "money"),
-                               ("p95_ms", "ms"), ("busy", "share")):  # fmt: skip
+            for name, unit in (("count", "count"), ("capacity", "per_s"), ("yearly", "money"), ("per_million", "money")):
                 row[name] = self.of("cost", m.id, mode, name, unit=unit)
             row["saved"], row["share"] = (self.of("saving", m.id, mode, part, unit=u) for part, u in enumerate(("money", "share")))
             found.append(row)
@@ -92,7 +95,7 @@ class View(Judged):
             return []
         rows = []
         for label in chosen.per_class:
-            gap = self.of("class_gap", chosen.id, label, unit="signed")
+            gap = self.of("class_gap", chosen.id, label, unit="points")
             if gap.value is None:
                 continue
             rows.append({"label": label, "gap": gap, "support": self._class(chosen.id, label, "support", "count"),
@@ -106,6 +109,22 @@ class View(Judged):
     def disagreements(self) -> list[dict[str, Any]]:
         """Texts on which teacher and choice differ."""
         return [dict(d) for d in self.results.disagreements.get(self.choice["id"], ())][:_TEXTS]
+
+    def remarks(self) -> list[dict[str, Any]]:
+        """What was noted on candidates while they were made and measured, and what the accuracy gate left in float."""
+        found = []
+        for m in self.results.measurements:
+            said = [self.texts.note(note) for note in m.notes]
+            reverted = (m.parity or {}).get("reverted")
+            if reverted:
+                said.append(self.texts("table.reverted", names=_said(reverted)))
+            if said:
+                found.append({"id": m.id, "said": said})
+        return found
+
+    def data_notes(self) -> list[str]:
+        """What a reader must know about the data."""
+        return [self.texts.note(str(note)) for note in self.results.data.get("notes") or ()]
 
     def slower(self) -> list[dict[str, Any]]:
         """Quantised candidates that are slower than their float parents."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from imbik.advise import advise
-from imbik.choice import choose
+from imbik.choice import choose, less_is_better
 from imbik.decision import Leaf, leaves
 from imbik.figures import Absent, Figure, Page, TracedPhrases
 from imbik.phrases import Phrases
@@ -63,7 +63,7 @@ class Judged:
         text = self.texts.texts[key]
         if not self.html:
             return text.format(**values)
-        ids = {k: Markup("<code>{}</code>").format(v) for k, v in values.items() if k in ("id", "other")}
+        ids = {k: Markup("<code>{}</code>").format(v) for k, v in values.items() if k in ("id", "other", "single", "batch")}
         return Markup(escape(text)).format(**{**values, **ids})
 
     def phrases(self, fn: str, *arguments: Any) -> Phrases:
@@ -84,7 +84,7 @@ class Judged:
         first = self.say(
             "summary.keeps" if self.choice["meets"] else "summary.closest",
             id=chosen,
-            metric=self.metric_name,
+            metric=self.texts("metric.quality") if self._error_metric() else self.metric_name,
             retention=self.at(chosen, "retention.value", "share"),
             low=self.at(chosen, "retention.low", "share"),
             high=self.at(chosen, "retention.high", "share"),
@@ -101,6 +101,10 @@ class Judged:
         )
         return [first, second, self._summary_cost(chosen, base)]
 
+    def _error_metric(self) -> bool:
+        """Whether quality is an error: then the teacher's share of it is kept, not the error."""
+        return self.baseline is not None and less_is_better(self.baseline)
+
     def _summary_cost(self, chosen: str, base: str) -> str:
         cost = {i: self.of("cost", i, "always-on", "yearly", unit="money") for i in (chosen, base)}
         per_day = self.page.of("load", "always-on", "per_day", unit="count")
@@ -114,9 +118,14 @@ class Judged:
             base_yearly=cost[base],
             million=self.of("cost", chosen, "always-on", "per_million", unit="money"),
             base_million=self.of("cost", base, "always-on", "per_million", unit="money"),
-            carries=self.of("cost", chosen, "always-on", "carries", unit="count"),
-            base_carries=self.of("cost", base, "always-on", "carries", unit="count"),
+            carries=self.of("cost", chosen, "always-on", "carries", unit="about"),
+            base_carries=self.of("cost", base, "always-on", "carries", unit="about"),
         )
+
+    def by_use(self) -> str | None:
+        """Which candidate a choice names for single requests and which for batches, where it names both and they differ."""
+        single, batch = (_id(self.choice.get(use)) for use in ("single", "batch"))
+        return self.say("summary.by_use", single=single, batch=batch) if single and batch and single != batch else None
 
     def kind(self, m: Measurement) -> str:
         """What a candidate is marked as: choice, teacher, front or other."""
@@ -239,6 +248,12 @@ class Judged:
             "size": self.at(chosen, "bytes", "mb", 1e-6),
             "reasons": leaf.advice.reasons,
         }
+
+
+def _id(named: Any) -> str | None:
+    """The id in a part of a choice: the id itself, or an object that holds it."""
+    found = named.get("id") if isinstance(named, Mapping) else named
+    return str(found) if found else None
 
 
 def _unit(quantity: str, quality_unit: str) -> str:

@@ -19,7 +19,7 @@ from imbik.errors import UserError
 from imbik.schema import SCHEMA, check
 from imbik.types import Measurement
 
-__all__ = ["SCHEMA", "Results", "choose", "disagreements", "load_results", "pareto", "write_results"]
+__all__ = ["SCHEMA", "Results", "choose", "disagreements", "load_results", "pareto", "results_document", "write_results"]
 
 
 @dataclass(frozen=True)
@@ -163,16 +163,33 @@ def _measurement(item: Mapping[str, Any]) -> Measurement:
     return Measurement(**values | {name: tuple(values[name] or ()) for name in ("steps", "notes")})
 
 
-def write_results(path: str | Path, results: Results) -> None:
-    """Write ``results.json``: to a temporary name beside it, flushed to the disk, then renamed, so that a
-    reader or a killed run never sees half a file. Numbers that are not finite become ``null``; NumPy scalars
-    and arrays become JSON numbers and lists."""
-    path = Path(path)
+def results_document(results: Results) -> dict[str, Any]:
+    """``results.json`` as JSON's own types. Numbers that are not finite become ``None``; NumPy scalars and
+    arrays become numbers and lists.
+
+    >>> results_document(Results("classification", {}, {}, None, ()))["schema"]
+    1
+    """
     document = {"schema": SCHEMA, **{k: v for k, v in asdict(results).items() if k != "path"}}
+    plain: dict[str, Any] = _plain(document)
+    return plain
+
+
+def write_results(path: str | Path, results: Results) -> None:
+    """Write :func:`results_document`: to a temporary name beside the file, flushed to the disk, then renamed,
+    so that a reader or a killed run never sees half a file.
+
+    Raises:
+        UserError: the folder of ``path`` does not exist, or ``path`` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise UserError("cannot write the results", where=path, found=found, expected="a file's name in a folder that exists")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(_plain(document), stream, ensure_ascii=False, indent=1, allow_nan=False)
+            json.dump(results_document(results), stream, ensure_ascii=False, indent=1, allow_nan=False)
             stream.write("\n")
             stream.flush()
             os.fsync(stream.fileno())

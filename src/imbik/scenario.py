@@ -15,6 +15,7 @@ from imbik.quantities import QUANTITIES
 from imbik.types import Scenario
 
 _FOLDER = files("imbik").joinpath("scenarios")
+_LARGEST_SHARE = 10.0  # a candidate may take several times the teacher's CPU time; nothing sensible asks for ten times
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -125,6 +126,7 @@ def parse_scenario(document: Any, where: str) -> Scenario:
         ) from None
     for i, requirement in enumerate(file.requirements):
         _known(requirement.quantity, f"{where}, requirements.{i}.quantity")
+        _share(requirement, f"{where}, requirements.{i}")
     for i, preference in enumerate(file.prefer):
         _known(preference.quantity, f"{where}, prefer.{i}.quantity")
     if any(r.quantity == "batch_hours" for r in file.requirements) and file.volume.items_per_batch is None:
@@ -170,6 +172,18 @@ def _known(quantity: str, where: str) -> None:
         expected=", ".join(QUANTITIES),
         fix=f"did you mean {close[0]}?" if close else "name one of these",
     )
+
+
+def _share(requirement: _Requirement, where: str) -> None:
+    """A limit on a share that only makes sense as a percentage is one."""
+    limit = requirement.at_least if requirement.at_least is not None else requirement.at_most
+    if QUANTITIES[requirement.quantity].unit == "share" and requirement.quantity != "quality" and (limit or 0.0) > _LARGEST_SHARE:
+        raise UserError(
+            "a share is wanted, not a percentage",
+            where=where,
+            found=f"{requirement.quantity} {limit:g}",
+            expected=f"{(limit or 0.0) / 100:g} for {limit:g} %",
+        )
 
 
 def _yaml(text: str, where: str) -> Any:

@@ -75,10 +75,16 @@ def needs(verdicts: Sequence[Verdict], texts: Phrases, scenario: Scenario) -> tu
                 quantity=name,
                 value=texts.quantity(v.quantity, v.value),
                 limit=texts.limit(v.quantity, v.limit),
-                by=texts.percent(abs(v.headroom or 0.0)),
+                by=texts.percent(way(v)),
             )
         )
     return tuple(found)
+
+
+def way(v: Verdict) -> float:
+    """How far a measured value has to go to its limit, as a share of the value (of the limit where the value is 0)."""
+    value = v.value or 0.0
+    return abs(v.limit - value) / (abs(value) or abs(v.limit) or 1.0)
 
 
 def reasons(chosen: Measurement, table: Mapping[str, Any], results: Results, scenario: Scenario, texts: Phrases) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from imbik.advise import advise as judge_all
 from imbik.decision import Leaf, leaf_at, leaves, next_question, questions
 from imbik.errors import UserError
 from imbik.phrases import Phrases
+from imbik.profiles import split_runs
 from imbik.results import Results, load_results
 from imbik.scenario import load_scenario, shipped_scenarios, shipped_text
 from imbik.sentences import requirement_text
@@ -71,28 +72,6 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(output, ensure_ascii=False, indent=1))
 
 
-def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[list[Results], list[Results]]:
-    """Runs to judge, and device profiles: what ``--device`` names, and results without a baseline beside one that has it.
-
-    Raises:
-        UserError: a profile that shares no candidate with the runs.
-    """
-    whole = [run for run in runs if run.baseline is not None] or list(runs)
-    profiles = [*devices, *(run for run in runs if run not in whole)]
-    known = {m.id for run in whole for m in run.measurements}
-    for profile in profiles:
-        found = [m.id for m in profile.measurements]
-        if not known.intersection(found):
-            raise UserError(
-                "the device's measurements name no candidate of the run",
-                where=profile.path,
-                found=", ".join(found),
-                expected=f"one of {', '.join(sorted(known))}",
-                fix="measure the folder as compress left it: RUN/<recipe>/artefacts/<engine>",
-            )
-    return whole, profiles
-
-
 def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
     """Fill in what is missing by asking, on a terminal; elsewhere the missing answer is the user's mistake."""
     while (question := next_question(answers)) is not None:
@@ -131,7 +110,7 @@ def _matrix(scenario: Scenario, advice: Advice, texts: Phrases, title: str) -> T
     table.add_column("", no_wrap=True)
     first = next(iter(advice.verdicts.values()))["requirements"]
     for requirement in first:
-        table.add_column(escape(requirement_text(requirement, texts)))
+        table.add_column(escape(requirement_text(requirement, texts)), overflow="fold")
     table.add_column("")
     for identifier, verdict in advice.verdicts.items():
         mark = "► " if identifier == advice.choice else "  "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,25 @@ import typer
 from rich.console import Console
 
 from imbik.errors import UserError
+
+
+def volume(text: str) -> float:
+    """A number of requests or texts as it was typed. ``100.000`` is a hundred thousand to some and a hundred to others, so it is refused.
+
+    Raises:
+        UserError: grouped digits, or not a number.
+
+    >>> volume("100000"), volume("2.5e6")
+    (100000.0, 2500000.0)
+    """
+    where = "number of requests or texts"
+    if re.fullmatch(r"[+-]?\d{1,3}([.,' ]\d{3})+", text.strip()):
+        raise UserError("digits in groups can be read in two ways", where=where, found=text, expected="digits alone, e.g. 100000")
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError("not a number", where=where, found=text, expected="digits, e.g. 100000") from None
+
 
 TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
 PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from imbik.measure import Candidate, Measured
     from imbik.predictions import Predictions
     from imbik.quality import Evaluable
+    from imbik.results import Results
     from imbik.types import Measurement
 
 
@@ -29,7 +31,7 @@ def register(app: typer.Typer) -> None:
         artefacts: Annotated[list[Path], typer.Argument(help="Artefact folder; several are measured side by side.")],
         data: DataOption,
         baseline: Annotated[Path | None, typer.Option("--baseline", help="DIR/teacher/predictions.npz, for retention.")] = None,
-        as_json: Annotated[Path | None, typer.Option("--json", help="File for the measurements; - for standard output.")] = None,
+        as_json: Annotated[Path | None, typer.Option("--json", help="File for the measurements, as a results.json; - prints it.")] = None,
         text: TextOption = None,
         text_pair: PairOption = None,
         label: LabelOption = None,
@@ -99,9 +101,27 @@ def _data(
 
 
 def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | None) -> None:
-    from imbik.results import Results, write_results
+    """Tables on the terminal, the document of ``results.json`` in a file, or that document alone on standard output."""
+    from imbik.results import results_document, write_results
 
-    results = Results(
+    results = _results(measured, rows, source)
+    if str(as_json) == "-":
+        typer.echo(json.dumps(results_document(results), ensure_ascii=False, indent=1))
+        return
+    if as_json is not None:
+        write_results(as_json, results)
+    console = Console(highlight=False)
+    for measurement in measured.measurements:
+        console.print(_table(measurement))
+    for failure in measured.failures:
+        console.print(f"{failure['id']}: {failure['error']}", markup=False)
+
+
+def _results(measured: Measured, rows: Evaluable, source: str) -> Results:
+    """What was measured as results without a baseline, which advise and report take as a device's profile."""
+    from imbik.results import Results
+
+    return Results(
         task=rows.task,
         data={
             "source": source,
@@ -115,19 +135,6 @@ def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | No
         measurements=measured.measurements,
         failures=measured.failures,
     )
-    if as_json is not None and str(as_json) != "-":
-        write_results(as_json, results)
-    if as_json is not None and str(as_json) == "-":
-        import json
-        from dataclasses import asdict
-
-        typer.echo(json.dumps({"environment": measured.environment, "measurements": [asdict(m) for m in measured.measurements]}))
-        return
-    console = Console(highlight=False)
-    for measurement in measured.measurements:
-        console.print(_table(measurement))
-    for failure in measured.failures:
-        console.print(f"{failure['id']}: {failure['error']}", markup=False)
 
 
 def _table(m: Measurement) -> Table:

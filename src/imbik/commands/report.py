@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from imbik.commands.advise import split_runs
-from imbik.commands.common import check_positive
+from imbik.commands.common import check_positive, volume
 from imbik.errors import UserError
+from imbik.profiles import split_runs
 from imbik.report import LOADS, write_report
 from imbik.results import load_results
 
@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
         scenario: Annotated[list[str] | None, typer.Option("--scenario", help="Name or YAML file; repeat. Default: all.")] = None,
         device: Annotated[list[Path] | None, typer.Option("--device", help="imbik measure's file from the target device.")] = None,
         prices: Annotated[Path | None, typer.Option(help="Your price list (YAML); default: the shipped example.")] = None,
-        requests_per_day: Annotated[float | None, typer.Option(help="Volume that the costs start from.")] = None,
-        items_per_night: Annotated[float | None, typer.Option(help="Size of the nightly batch.")] = None,
+        requests_per_day: Annotated[float | None, typer.Option(help="Volume that the costs start from.", parser=volume)] = None,
+        items_per_night: Annotated[float | None, typer.Option(help="Size of the nightly batch.", parser=volume)] = None,
         limit_ms: Annotated[float | None, typer.Option(help="p95 of response time, waiting included.")] = None,
         architectures: Annotated[Path | None, typer.Option(help="What imbik compare-architectures --json wrote.")] = None,
     ) -> None:

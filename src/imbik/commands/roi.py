@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from imbik.commands.common import volume
 from imbik.errors import UserError
 from imbik.phrases import Phrases
 from imbik.prices import Prices, load_prices, shipped_prices
@@ -26,7 +27,9 @@ def register(app: typer.Typer) -> None:
     @app.command("roi")
     def roi(
         results: Annotated[Path | None, typer.Argument(help="results.json of a run.")] = None,
-        requests_per_day: Annotated[float | None, typer.Option(help="Requests a day; items a night with --mode batch.")] = None,
+        requests_per_day: Annotated[
+            float | None, typer.Option(help="Requests a day; items a night with --mode batch.", parser=volume)
+        ] = None,
         prices: Annotated[Path | None, typer.Option(help="Your price list (YAML); default: the shipped example.")] = None,
         mode: Annotated[str, typer.Option(help="always-on or batch.")] = "always-on",
         peak_factor: Annotated[float, typer.Option(help="Busiest hour over the day's mean.")] = 4.0,
@@ -65,7 +68,7 @@ def _table(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load:
     table = Table(title=escape(texts(f"roi.title_{load.mode.replace('-', '_')}", volume=volume)))
     table.add_column("", no_wrap=True)
     for key in ("instances", "p95" if load.mode == "always-on" else "busy", "yearly", "saving", "per_million"):
-        table.add_column(texts(f"roi.{key}"), justify="right")
+        table.add_column(texts(f"roi.{key}"), justify="right", overflow="fold")
     for cost in costs:
         table.add_row(escape(cost.id), *cost_cells(cost, baseline, prices.currency, load, texts))
     return table

@@ -49,6 +49,13 @@ document.documentElement.classList.add("js");
   });
   document.addEventListener("keydown", (e) => { if (e.key === "Escape") { tip.hidden = true; } });
 
+  // What is cut off at the right edge fades there until one scrolls to it.
+  document.querySelectorAll(".scroll, .plotbox").forEach((box) => {
+    const mark = () => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+    box.addEventListener("scroll", mark, { passive: true });
+    new ResizeObserver(mark).observe(box);
+  });
+
   // Tables sort by a click on a heading.
   document.querySelectorAll("table.sortable thead th").forEach((head, column) => {
     const button = document.createElement("button");
