@@ -14,6 +14,8 @@ import yaml
 from imbik.errors import UserError
 from imbik.quantities import QUANTITIES
 
+GLYPHS = {"fit": "✓", "caution": "≈", "open": "?", "unfit": "✗",
+          "margin": "✓✓", "met": "✓", "borderline": "≈", "not_met": "✗", "not_measured": "?"}  # fmt: skip
 LANGUAGES = ("en", "tr")
 _NUMBER = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?|\d+(\.\d+)?")
 _SHARES = ("accuracy", "macro-f1", "micro-f1")

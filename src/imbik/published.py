@@ -62,17 +62,19 @@ def brief_results(architectures: Mapping[str, Any]) -> Results:
     """
     papers = {m["shape"]: m for m in published()["models"]}
     measurements = []
+    environment = architectures.get("environment") or {}
+    threads = int(environment.get("threads") or 1)
     for row in architectures["rows"]:
         shape = row["shape"]
         if shape == "bert-base" and row["precision"] != "fp32":
             continue
         name = _FAMILY.get(shape, shape) + ("+int8" if row["precision"] == "int8" else "")
-        measurements.append(_as_measurement(name, row, papers[shape]["retention"]))
+        measurements.append(_as_measurement(name, row, papers[shape]["retention"], threads))
     baseline = next((m.id for m in measurements if m.name == "bert-base"), None)
-    return Results("classification", {"quality": "published"}, architectures.get("environment") or {}, baseline, tuple(measurements))
+    return Results("classification", {"quality": "published"}, environment, baseline, tuple(measurements))
 
 
-def _as_measurement(name: str, row: Mapping[str, Any], retention: float) -> Measurement:
+def _as_measurement(name: str, row: Mapping[str, Any], retention: float, threads: int) -> Measurement:
     return Measurement(
         id=name,
         name=name,
@@ -95,6 +97,6 @@ def _as_measurement(name: str, row: Mapping[str, Any], retention: float) -> Meas
         cold_start_s=row["cold_start_s"],
         cpu_s_per_1000=row["cpu_s_per_1000"],
         train_seconds=None,
-        threads=(row.get("threads") or 1),
+        threads=threads,
         parity=None,
     )

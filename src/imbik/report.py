@@ -20,7 +20,7 @@ from imbik import __version__
 from imbik.advise import advise
 from imbik.errors import UserError
 from imbik.figures import Page, Source
-from imbik.phrases import Phrases
+from imbik.phrases import GLYPHS, Phrases
 from imbik.prices import Prices, load_prices
 from imbik.published import brief_costs, brief_results, published
 from imbik.report_detail import View
@@ -29,8 +29,6 @@ from imbik.results import Results
 from imbik.roi import Load
 from imbik.scenario import load_scenario, shipped_scenarios
 
-GLYPHS = {"fit": "✓", "caution": "≈", "open": "?", "unfit": "✗",
-          "margin": "✓✓", "met": "✓", "borderline": "≈", "not_met": "✗", "not_measured": "?"}  # fmt: skip
 TIPPED = ("quality", "retention", "p50", "items_per_s", "megabytes", "params")  # columns that a point of the plot shows
 MARKDOWN = ("params", "megabytes", "quality", "retention", "p50", "p95", "speedup", "items_per_s", "throughput_gain", "peak_rss")
 LOADS: Mapping[str, Load] = {"always-on": Load(100_000), "batch": Load(200_000, "batch")}

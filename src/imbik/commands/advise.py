@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,16 +16,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from imbik.advise import Verdict
 from imbik.advise import advise as judge_all
 from imbik.decision import Leaf, leaf_at, leaves, next_question, questions
 from imbik.errors import UserError
-from imbik.phrases import Phrases
+from imbik.phrases import GLYPHS, Phrases
 from imbik.profiles import split_runs
 from imbik.results import Results, load_results
 from imbik.scenario import load_scenario, shipped_scenarios, shipped_text
 from imbik.sentences import requirement_text
 from imbik.types import Advice, Scenario
 
+_IN_FULL = 2  # requirements that a table of 80 columns has room for
 _STYLE = {"margin": "green", "met": "green", "borderline": "yellow", "not_met": "red", "not_measured": "dim",
           "fit": "green", "caution": "yellow", "open": "dim", "unfit": "red"}  # fmt: skip
 
@@ -89,7 +92,7 @@ def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
 def _scenario_output(run: Results, scenario: Scenario, advice: Advice, texts: Phrases, console: Console | None) -> dict[str, Any]:
     if console:
         title = texts.among(scenario.about["title"], scenario.name)
-        console.print(_matrix(scenario, advice, texts, title))
+        console.print(_matrix(advice, texts, title))
         for sentence in advice.reasons:
             console.print(f"  {sentence}", markup=False)
         console.print()
@@ -104,24 +107,35 @@ def advice_json(advice: Advice) -> dict[str, Any]:
     return {"choice": advice.choice, "verdicts": verdicts, "reasons": list(advice.reasons), "pareto": list(advice.pareto)}
 
 
-def _matrix(scenario: Scenario, advice: Advice, texts: Phrases, title: str) -> Table:
-    """Candidates by requirements; the choice marked."""
-    table = Table(title=escape(title))
+def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
+    """Candidates by requirements; the choice marked. Several requirements stand under letters, with their words below."""
+    verdicts = [r for verdict in advice.verdicts.values() for r in verdict["requirements"]]
+    asked = [requirement_text(r, texts) for r in next(iter(advice.verdicts.values()))["requirements"]]
+    heads = asked if len(asked) <= _IN_FULL else list(string.ascii_lowercase[: len(asked)])
+    table = Table(title=escape(title), caption=escape(_legend(verdicts, [] if heads is asked else asked, texts)), caption_justify="left")
     table.add_column("", no_wrap=True)
-    first = next(iter(advice.verdicts.values()))["requirements"]
-    for requirement in first:
-        table.add_column(escape(requirement_text(requirement, texts)), overflow="fold")
+    for head in heads:
+        table.add_column(escape(head), overflow="fold")
     table.add_column("")
     for identifier, verdict in advice.verdicts.items():
         mark = "► " if identifier == advice.choice else "  "
         cells = []
         for r in verdict["requirements"]:
             value = "" if r.value is None else f"{texts.quantity(r.quantity, r.value)} "
-            proxy = " ≈" if r.origin == "proxy" else ""
-            cells.append(f"[{_STYLE[r.status]}]{value}{texts(f'status.{r.status}')}{proxy}[/]")
+            proxy = "*" if r.origin == "proxy" else ""
+            cells.append(f"[{_STYLE[r.status]}]{value}{GLYPHS[r.status]}{proxy}[/]")
         whole = verdict["overall"]
-        table.add_row(mark + escape(identifier), *cells, f"[{_STYLE[whole]}]{texts(f'overall.{whole}')}[/]")
+        table.add_row(mark + escape(identifier), *cells, f"[{_STYLE[whole]}]{texts(f'overall.{whole}').split(':')[0]}[/]")
     return table
+
+
+def _legend(verdicts: Sequence[Verdict], asked: Sequence[str], texts: Phrases) -> str:
+    """What the letters and signs of a matrix mean."""
+    signs = [f"{GLYPHS[s]} {texts(f'status.{s}')}" for s in dict.fromkeys(v.status for v in verdicts)]
+    if any(v.origin == "proxy" for v in verdicts):
+        signs.append(f"* {texts('origin.proxy')}")
+    letters = [f"{letter}  {text}" for letter, text in zip(string.ascii_lowercase, asked, strict=False)]
+    return "\n".join([*letters, " · ".join(signs)])
 
 
 def _path_output(run: Results, found: Sequence[Leaf], leaf: Leaf, texts: Phrases, console: Console | None) -> dict[str, Any]:

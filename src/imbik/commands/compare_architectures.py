@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,30 +45,48 @@ def register(app: typer.Typer) -> None:
                 sys.stdout.write(text)
                 return
             as_json.write_text(text, encoding="utf-8")
-        Console(highlight=False).print(_table(found["rows"], texts))
+        console = Console(highlight=False)
+        console.print(_measured(found["rows"], texts))
+        console.print(_published(found["rows"], texts))
 
 
-def _table(rows: list[dict[str, Any]], texts: Phrases) -> Table:
-    """Measured columns, then what the brief and the papers say."""
-    table = Table(title=texts("published.here"))
+def _grid(title: str, heads: Sequence[str], texts: Phrases) -> Table:
+    """A table with names to the left and right-aligned columns."""
+    table = Table(title=texts(title))
     table.add_column(texts("published.model"), no_wrap=True)
-    keys = ("published.engine", "table.params", "table.layers", "table.hidden", "table.heads", "table.megabytes", "table.p50",
-            "table.speedup", "table.items_per_s", "table.throughput_gain", "published.brief_speed", "published.speedup",
-            "published.glue")  # fmt: skip
-    for key in keys:
-        table.add_column(texts(key), justify="right")
+    for head in heads:
+        table.add_column(texts(head), justify="right", overflow="fold")
+    return table
+
+
+def _measured(rows: Sequence[Mapping[str, Any]], texts: Phrases) -> Table:
+    """What was measured here, a row per model and precision."""
+    heads = ("published.engine", "table.params", "table.megabytes", "table.p50", "table.speedup", "table.items_per_s",
+             "table.throughput_gain")  # fmt: skip
+    table = _grid("published.here", heads, texts)
     for r in rows:
-        paper = r["published"]
         table.add_row(
             r["name"],
             r["engine"],
             texts.number(r["params"] / 1e6, 1) + " M",
-            *(texts.number(r[key]) for key in ("layers", "hidden", "heads")),
             texts.unit(r["bytes"] / 1e6, "mb"),
             texts.unit(r["p50_ms"], "ms"),
             texts.unit(r["speedup"], "times"),
             texts.unit(r["items_per_s"], "per_s"),
             texts.unit(r["throughput_gain"], "times"),
+        )
+    return table
+
+
+def _published(rows: Sequence[Mapping[str, Any]], texts: Phrases) -> Table:
+    """Shapes, and what the brief and the papers say of them, a row per model."""
+    heads = ("table.layers", "table.hidden", "table.heads", "published.brief_speed", "published.speedup", "published.glue")
+    table = _grid("published.title", heads, texts)
+    for r in {r["name"]: r for r in rows}.values():
+        paper = r["published"]
+        table.add_row(
+            r["name"],
+            *(texts.number(r[key]) for key in ("layers", "hidden", "heads")),
             texts.unit(r["brief_speedup"], "times"),
             f"{texts.unit(paper['speedup'], 'times')} ({paper['device']})",
             f"{texts.number(paper['glue'], 1)} ({texts('published.convention_' + paper['convention'])})",
