@@ -13,16 +13,17 @@ SOURCE = Path(__file__).parents[1] / "src" / "imbik"
 
 # Packages that only some rooms may import, and where at module level. Elsewhere an import must stand inside a function.
 ALLOWED = {
-    "torch": {"fakequant", "methods/quantize", "ranges",
+    "torch": {"albert", "clustered", "methods/cluster", "methods/share", "fakequant", "methods/quantize", "ranges",
               "distilbert_student", "general", "masking", "mlm", "methods/distilbert",
               "architecture", "architectures", "builder", "checkpoint", "context", "embeddings", "encoding", "finetune", "hardware",
               "anatomy", "feature_losses", "hooks", "intermediate", "teacher_states", "transfer", "word_candidates",
               "layers", "losses", "methods/vocabulary", "projection", "structure",
               "students", "teacher", "testing", "train", "trainstate", "methods/distill", "onnx_trace", "engines/pytorch", "onnx_build"},
-    "transformers": {"architectures", "checkpoint", "distilbert_student", "general", "methods/vocabulary", "students", "testing"},
+    "transformers": {"albert", "architectures", "checkpoint", "distilbert_student", "general", "methods/vocabulary", "students", "testing"},
     "accelerate": {"train"},
     "safetensors": {"structure", "trainstate"},
-    "onnx": {"onnx_blocks", "onnx_build", "onnx_integer", "onnx_products", "onnx_fuse", "onnx_graph", "onnx_int8", "onnx_trace"},
+    "onnx": {"onnx_blocks", "onnx_build", "onnx_integer", "onnx_products", "onnx_fuse", "onnx_graph", "onnx_int8", "onnx_pack",
+             "onnx_trace"},
     "onnxruntime": {"onnx_build", "onnx_fuse", "onnx_graph", "onnx_int8", "engines/onnx"},
     "datasets": set(),
     "pyarrow": set(),

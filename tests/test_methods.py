@@ -19,6 +19,8 @@ STEPS = {
     "minilm": {"minilm": {"relations": ["qq", "vv"], "relation_heads": 4}},
     "tinybert": {"tinybert": {"augment": {"masked_model": "none", "copies": 2}}},
     "quantize": {"quantize": {"scheme": "dynamic"}},
+    "cluster": {"cluster": {"values": 16}},
+    "share": {"share": {"groups": 2, "init": "mean"}},
     "vocabulary": {"vocabulary": {"margin": 10}},
 }
 

@@ -25,8 +25,9 @@ def architecture(model: Any) -> dict[str, Any]:
 
 
 def parameters(model: torch.nn.Module) -> int:
-    """Number of parameters, shared ones counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Number of parameters, shared ones counted once; a weight that is tied to a codebook counts as a weight."""
+    tied: int = sum(int(module.tied_weights) for module in model.modules() if hasattr(module, "tied_weights"))
+    return int(tied + sum(parameter.numel() for parameter in model.parameters()))
 
 
 def flops(model: Any) -> list[float]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.layers import FactorisedEmbedding
+from imbik.structure import replace_module
 
 
 class CompactEmbedding(nn.Module):
@@ -50,6 +51,16 @@ def set_table(model: Any, table: nn.Module) -> None:
         embedding.table = table
     else:
         model.set_input_embeddings(table)
+
+
+def replace_table(model: Any, embedding: nn.Module) -> None:
+    """Make ``embedding`` the input embedding for good; layers of ours, it or inside it, are recorded in the model's structure."""
+    old = model.get_input_embeddings()
+    path = next(name for name, module in model.named_modules() if module is old)
+    model.set_input_embeddings(embedding)
+    for name, module in list(embedding.named_modules(prefix=path)):
+        if hasattr(module, "layer_name"):
+            replace_module(model, name, module)
 
 
 @contextmanager

@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imbik.artefact_readme import readme
+from imbik.clustered import expanded
 from imbik.engines import ENGINES, BuildRequest, engine, quantise_step, refusal
 from imbik.engines.pytorch import TorchSession, facts, manifest_of, tokenizer_of
 from imbik.environment import int8_preset
@@ -78,7 +80,7 @@ def export(
     request = BuildRequest(preset, settled(checkpoint.steps), calibration)
     try:
         with (progress or Silent()).track(f"export to {engine_name}", 3) as bar:
-            built = module.build(checkpoint, partial, request)
+            built = module.build(replace(checkpoint, model=expanded(checkpoint.model)), partial, request)
             bar.advance(note="parity")
             manifest = _manifest(checkpoint, engine_name, built, preset)
             _write_tokenizer(checkpoint, partial, int(manifest["max_length"]), str(manifest["truncation_side"]))

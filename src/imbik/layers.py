@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from imbik.errors import UserError
 from imbik.structure import layer
 
 
@@ -63,3 +64,26 @@ class FactorisedEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         vectors: Tensor = self.projection(self.table(ids))
         return vectors
+
+    def keep_rows(self, rows: Tensor, padding_idx: int | None) -> FactorisedEmbedding:
+        """The same projection behind some of the rows, in the given order."""
+        new = FactorisedEmbedding(len(rows), self.embedding_dim, self.rank, padding_idx)
+        new.table, new.projection = rows_of(self.table, rows, padding_idx), self.projection
+        return new
+
+
+def rows_of(table: Any, rows: Tensor, padding_idx: int | None) -> nn.Module:
+    """A table of some of the rows, in the given order; ``padding_idx`` counts in the new one.
+
+    Raises:
+        UserError: the module is no table of rows.
+    """
+    if hasattr(table, "keep_rows"):
+        made: nn.Module = table.keep_rows(rows, padding_idx)
+        return made
+    if type(table) is not nn.Embedding:
+        raise UserError("this embedding has no rows to choose from", where="vocabulary", found=type(table).__name__, expected="a table")
+    new = nn.Embedding(len(rows), table.embedding_dim, padding_idx=padding_idx)
+    new.weight.data.copy_(table.weight.data[rows])
+    new.weight.requires_grad_(table.weight.requires_grad)
+    return new

@@ -18,6 +18,7 @@ from imbik.onnx_fuse import fuse_attention, fuse_pointwise, keep_first_token, me
 from imbik.onnx_graph import Graph, fold_constants, matmul_counts, merge_equal
 from imbik.onnx_integer import remaining
 from imbik.onnx_lower import lower
+from imbik.onnx_pack import pack_constants
 from imbik.onnx_products import name_operators, operators
 from imbik.onnx_trace import OPSET, input_names, trace
 from imbik.ranges import ranges_of, uses
@@ -49,11 +50,13 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     graph, record = floats.copy(), dict(facts)
     quantisation = None if request.quantise is None else lower(graph, request, ranges_of(checkpoint.model))
     model = graph.finish()
-    model.ir_version = min(model.ir_version, 8)
     int8, left = matmul_counts(model)
     record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
     if integer:
         record["float_operators"] = remaining(model)
+    record["lookups"] = pack_constants(graph)
+    model = graph.finish()
+    model.ir_version = min(model.ir_version, 8)
     return model, {"inputs": list(names), "quantisation": quantisation, "graph": record, "operators": operators(floats)}
 
 

@@ -15,6 +15,7 @@ from onnx import helper
 
 from imbik.integer import affine, symmetric
 from imbik.onnx_graph import Graph, microsoft
+from imbik.onnx_pack import value_blocks
 from imbik.onnx_products import Product, Table
 from imbik.ranges import Ranges
 
@@ -39,7 +40,8 @@ class Weights:
         for name, width in product.parts:
             part = product.matrix[:, start : start + width]
             clip = float(self.ranges.get(name, {}).get("clip", 1.0))
-            q, scale = symmetric(part, axis=1 if self.per_channel else None, bits=self.bits, clip=clip)
+            tied = value_blocks(part, 16) is not None  # with one scale, what has few values keeps few, and packs
+            q, scale = symmetric(part, axis=1 if self.per_channel and not tied else None, bits=self.bits, clip=clip)
             columns.append(q)
             scales.append(np.broadcast_to(scale.reshape(-1), (width,)))
             start += width

@@ -11,6 +11,7 @@ from imbik.onnx_blocks import Blocks
 from imbik.onnx_graph import Graph
 from imbik.onnx_int8 import Inputs, Weights, lower_dynamic, lower_static, lower_table
 from imbik.onnx_integer import lower_integer
+from imbik.onnx_pack import value_blocks
 from imbik.onnx_products import products, tables
 from imbik.ranges import Ranges
 
@@ -79,8 +80,8 @@ def _lower_tables(graph: Graph, request: BuildRequest, bits: int) -> int:
     blocks = Blocks(graph, bits, int((request.quantise or {})["block"]))
     count = 0
     for table in tables(graph):
-        if table.operator in request.reverted:
-            continue
+        if table.operator in request.reverted or value_blocks(table.values) is not None:
+            continue  # a table of few values is packed to a byte an entry or less as it is
         if bits != 4 or not blocks.lower_table(table):
             lower_table(graph, table)
         count += 1

@@ -58,7 +58,7 @@ def structure_of(config: Any) -> list[dict[str, Any]]:
 
 def replace_module(model: Any, path: str, new: Any) -> None:
     """Put ``new``, of a registered layer class, where the module ``path`` stands (everywhere, if it is shared), and record it."""
-    _replace(model, path, new)
+    put_everywhere(model, path, new)
     _record(model, path, {"module": path, "layer": new.layer_name, "arguments": new.arguments})
 
 
@@ -106,6 +106,8 @@ def load_structured(model: Any, directory: Path) -> None:
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(stored[name])
+    for module in model.modules():
+        getattr(module, "after_load", _nothing)()
 
 
 def rebuild(model: Any, where: str) -> None:
@@ -119,6 +121,10 @@ def rebuild(model: Any, where: str) -> None:
         raise UserError("the list of changed layers is broken", where=where, found=type(changes).__name__, expected="a list")
     for number, change in enumerate(changes, 1):
         _apply(model, change, f"{where}, entry {number}")
+
+
+def _nothing() -> None:
+    """What a layer without ``after_load`` does once its tensors are filled."""
 
 
 def _apply(model: Any, change: Any, where: str) -> None:
@@ -145,7 +151,7 @@ def _apply(model: Any, change: Any, where: str) -> None:
             expected=f"the arguments of {change['layer']}",
             fix="copy the folder again",
         ) from None
-    _replace(model, change["module"], new)
+    put_everywhere(model, change["module"], new)
 
 
 def _check_apart(path: str, original: str, where: str) -> None:
@@ -164,7 +170,7 @@ def _require(model: Any, path: Any, where: str) -> None:
         raise UserError("the model has no such module", where=where, found=path, expected=f"a module of {type(model).__name__}") from None
 
 
-def _replace(model: Any, path: str, new: nn.Module) -> None:
+def put_everywhere(model: Any, path: str, new: nn.Module) -> None:
     """Put ``new`` in every place where the module at ``path`` stands."""
     old = model.get_submodule(path)
     for place in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
@@ -197,4 +203,4 @@ def _check_fit(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor], file:
     )
 
 
-from imbik import layers  # noqa: E402, F401  registration
+from imbik import clustered, layers  # noqa: E402, F401  registration

@@ -105,4 +105,4 @@ def _never(_later: Any) -> str | None:
     return None
 
 
-from imbik.methods import distilbert, distill, minilm, quantize, tinybert, vocabulary  # noqa: E402, F401  registration
+from imbik.methods import cluster, distilbert, distill, minilm, quantize, share, tinybert, vocabulary  # noqa: E402, F401  registration

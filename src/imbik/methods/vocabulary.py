@@ -13,12 +13,13 @@ import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from imbik.context import Context
+from imbik.embeddings import replace_table
 from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
+from imbik.layers import rows_of
 from imbik.methods import method
 from imbik.tokenizer_rewrite import Spec, characters, closed, pieces_of, rewritten, special_ids
 from imbik.train import predict_logits
@@ -137,17 +138,8 @@ def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
 def _prune_table(model: Any, old: list[int], tokenizer: Any) -> None:
     """Keep the rows ``old`` of the model's table, in that order, and set the ids in its config right."""
     table = model.get_input_embeddings()
-    rows = torch.tensor(old)
     padding = old.index(table.padding_idx) if getattr(table, "padding_idx", None) in old else None
-    if isinstance(table, nn.Embedding):
-        new = nn.Embedding(len(old), table.embedding_dim, padding_idx=padding)
-        new.weight.copy_(table.weight[rows])
-        new.weight.requires_grad_(table.weight.requires_grad)
-        model.set_input_embeddings(new)
-    elif hasattr(table, "keep_rows"):
-        table.keep_rows(rows, padding)
-    else:
-        raise UserError("this embedding has no rows to choose from", where="vocabulary", found=type(table).__name__, expected="a table")
+    replace_table(model, rows_of(table, torch.tensor(old), padding))
     model.config.vocab_size = len(old)
     for name in ("pad", "bos", "eos", "cls", "sep", "unk", "mask"):
         if getattr(model.config, f"{name}_token_id", None) is not None:

@@ -1,0 +1,70 @@
+"""Weights tied to a short list of shared values (Han, Mao, Dally 2016, Deep Compression, arXiv 1510.00149)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from torch import nn
+
+from imbik.clustered import ClusteredEmbedding, ClusteredLinear
+from imbik.context import Context
+from imbik.errors import UserError
+from imbik.methods import Method, method
+from imbik.structure import replace_module
+from imbik.types import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+SMALL = 1024
+"""Matrices of fewer entries, or of fewer than eight per value, stay as they are: there is nothing to gain."""
+
+
+@method("cluster")
+class Cluster:
+    """Every matrix keeps ``values`` different entries, found by k-means: w_ij = c[k_ij], min Σ (w_ij - c[k_ij])².
+
+    The indices k are stored packed (4 bits each for 16 values) beside the codebook c, in the checkpoint and in the artefact. A
+    ``distill`` step behind it trains the codebooks (the gradient of an entry is the sum over its members), the biases and the layer
+    norms; which entry uses which value stays.
+
+    It saves bytes on disk and in a download: 16 values are an eighth of float32. onnxruntime unpacks the matrices while it opens the
+    file, so memory and time are those of the model without it; embedding tables stay packed to a byte an entry in memory.
+
+    Attributes:
+        values: entries of a codebook, 2 to 256; 16 and 256 fill their bits in the artefact, others up to 16 take 4, the rest 8.
+        embeddings: the embedding tables too.
+    """
+
+    values: Annotated[int, Ge(2), Le(256)] = 16
+    embeddings: bool = True
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The checkpoint with clustered matrices.
+
+        Raises:
+            UserError: the model has no matrix that is large enough.
+        """
+        model = checkpoint.model
+        chosen = [(name, module) for name, module in model.named_modules() if self._takes(module)]
+        if not chosen:
+            raise UserError("nothing to cluster", where="cluster", found=type(model).__name__, expected=f"matrices of {SMALL} or more")
+        with context.progress.track("k-means", len(chosen)) as bar:
+            for name, module in chosen:
+                made = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
+                replace_module(model, name, made.of(module, self.values))
+                bar.advance()
+        return replace(checkpoint, model=model.eval())
+
+    def refuse_before(self, later: Method) -> str | None:
+        """What would give the matrices new entries cannot stand behind cluster."""
+        if later.name in ("share", "low_rank", "cluster"):
+            return f"cluster is the last change of the weights; put {later.name} before it"
+        return None
+
+    def _takes(self, module: nn.Module) -> bool:
+        if type(module) is nn.Embedding and not self.embeddings:
+            return False
+        return type(module) in (nn.Linear, nn.Embedding) and module.weight.numel() >= max(SMALL, 8 * self.values)
