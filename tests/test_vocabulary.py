@@ -188,3 +188,14 @@ def test_settings_of_the_tokenizer_survive():
     for name in ("truncation_side", "padding_side", "model_max_length", "pad_token", "unk_token", "cls_token", "mask_token"):
         assert getattr(made, name) == getattr(tokenizer, name), name
     assert made.model_input_names == tokenizer.model_input_names
+
+
+@pytest.mark.parametrize("step", ["vocabulary", "share", "cluster"])
+def test_what_a_step_notes_travels_to_the_artefact_and_is_said_in_turkish(step, tmp_path):
+    from imbik.phrases import Phrases
+
+    settings = {"vocabulary": {"margin": 5}, "share": {"groups": 2, "init": "mean"}, "cluster": {}}[step]
+    made = make_method({step: settings}, "test").apply(tiny_bert(), tiny_context(tiny_bert(), tiny_splits(), tmp_path))
+    artefact = export(made, "onnx", tmp_path / "artefact")
+    (note,) = json.loads((artefact.path / "manifest.json").read_text(encoding="utf-8"))["notes"]
+    assert note == made.notes[0] == Phrases("en").note(note) and Phrases("tr").note(note) != note

@@ -252,7 +252,7 @@ def _flops(coefficients: Sequence[float], tokens: float) -> float:
 
 def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     parity, graph = manifest.get("parity") or {}, manifest.get("graph") or {}
-    notes = []
+    notes = [str(note) for note in manifest.get("notes") or ()]
     if manifest.get("quantisation") and parity.get("float_matmuls"):
         notes.append(f"{parity['float_matmuls']} products with a weight stayed in float")
     if graph and not graph.get("fused", True):

@@ -81,6 +81,7 @@ def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "truncation_side": tokenizer.truncation_side,
         "inputs": list(input_names(model, tokenizer)),
         "steps": [dict(step) for step in checkpoint.steps],
+        "notes": list(checkpoint.notes),
         "versions": versions(),
     }
 
