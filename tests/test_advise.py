@@ -129,6 +129,17 @@ def test_a_ratio_to_the_teacher_is_never_taken_across_two_machines() -> None:
     assert (verdict.value, verdict.status) == (8.0, "margin")
 
 
+def test_a_profile_of_another_task_is_never_used() -> None:
+    run = plausible.results()
+    m = run.measurements[5]
+    other = Results("classification", {"labels": ["positive", "negative"]}, {}, None, (m,))
+    assert advise(run, load_scenario("mobile"), [other]).verdicts[m.id]["overall"] == "open"
+    same = replace(other, data={"labels": list(run.data["labels"])})
+    assert advise(run, load_scenario("mobile"), [same]).verdicts[m.id]["overall"] == "fit"
+    with pytest.raises(UserError, match="a run with the same labels"):
+        split_runs([run], [other])
+
+
 def test_battery_is_marked_as_a_proxy() -> None:
     verdict = advise(plausible.results(), load_scenario("mobile-banking")).verdicts["layers-1+int8/onnx"]
     assert {v.quantity: v.origin for v in verdict["requirements"]}["cpu_share"] == "proxy"

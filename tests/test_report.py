@@ -328,6 +328,12 @@ def test_a_choice_for_single_requests_and_one_for_batches(tmp_path: Path) -> Non
         assert "Tek isteklerde en hızlısı layers-1+int8/onnx, toplu işlemede int8/onnx." in (tmp_path / "r.md").read_text("utf-8")
 
 
+def test_a_choice_that_names_nobody_is_made_again(tmp_path: Path) -> None:
+    run = plausible.results()
+    write_report(replace(run, choice={"id": None, "meets": False, "why": "?"}), tmp_path / "r.md")
+    assert "The choice is layers-1+int8/onnx" in (tmp_path / "r.md").read_text("utf-8")
+
+
 def test_nothing_meets_the_limits_is_said(tmp_path: Path) -> None:
     run = plausible.results()
     choice = imbik.results.choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10)

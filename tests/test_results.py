@@ -86,6 +86,26 @@ BAD = {
     "id twice": (_broken(lambda d: d["measurements"].append(d["measurements"][0])), "an id stands twice"),
     "unknown baseline": (_broken(lambda d: d.update(baseline="nobody")), "baseline: names a candidate that"),
     "unknown choice": (_broken(lambda d: d["choice"].update(id="nobody")), "choice.id: names a candidate"),
+    "layers in words": (
+        _broken(lambda d: d["measurements"][1]["architecture"].update(layers="six")),
+        "measurements[1].architecture.layers",
+    ),
+    "a class without figures": (
+        _broken(lambda d: d["measurements"][1].update(per_class={"a": 5})),
+        "per_class.a: a field is wrong. Found: 5. Expected: a JSON object",
+    ),
+    "reverted as text": (_broken(lambda d: d["measurements"][1].update(parity={"reverted": "all"})), "measurements[1].parity.reverted"),
+    "rows in words": (_broken(lambda d: d["data"].update(rows={"train": "many"})), "data.rows.train"),
+    "versions as a list": (_broken(lambda d: d["environment"].update(versions=["a"])), "environment.versions"),
+    "a difference without a text": (
+        _broken(lambda d: d.update(disagreements={"x": [{"gold": "a"}]})),
+        "disagreements.x[0].text: field missing",
+    ),
+    "a shortfall without a value": (
+        _broken(lambda d: d["choice"].update(shortfall={"retention": {"limit": 1}})),
+        "choice.shortfall.retention.value",
+    ),
+    "a failure without an error": (_broken(lambda d: d.update(failures=[{"name": "x"}])), "failures[0].error: field missing"),
     "unknown front": (_broken(lambda d: d.update(pareto=["nobody"])), "pareto: names a candidate"),
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 from imbik.choice import less_is_better, pareto, slower_than_parent
 from imbik.errors import UserError
 from imbik.phrases import Phrases
+from imbik.profiles import same_task
 from imbik.quantities import QUANTITIES, Reading, read
 from imbik.results import Results
 from imbik.sentences import needs, reasons
@@ -130,7 +131,7 @@ def reading_of(name: str, m: Measurement, results: Results, scenario: Scenario, 
         return read(name, m, results.get(results.baseline), scenario.volume)
     for profile in devices:
         there = profile.get(m.id)
-        if there is not None:
+        if there is not None and same_task(profile, results):
             return read(name, there, profile.get(results.baseline), scenario.volume)
     return Reading(None)
 

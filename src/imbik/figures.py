@@ -162,10 +162,15 @@ def _environment(source: Source, run: int, name: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
+def choice_of(results: Results) -> Mapping[str, Any]:
+    """The run's choice; for results that name none, that of :func:`imbik.choice.choose` under its own limits."""
+    named = results.choice
+    return named if named and named.get("id") else choose(results.measurements, results.baseline)
+
+
 def _shortfall(source: Source, run: int, name: str, part: str) -> float | None:
     results = source.runs[run]
-    choice = results.choice or choose(results.measurements, results.baseline)
-    value = (choice.get("shortfall") or {}).get(name, {}).get(part)
+    value = (choice_of(results).get("shortfall") or {}).get(name, {}).get(part)
     return None if value is None else float(value)
 
 

@@ -21,8 +21,13 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
     """
     whole = [run for run in runs if run.baseline is not None] or list(runs)
     profiles = [*devices, *(run for run in runs if run not in whole)]
-    measured = [m for run in whole for m in run.measurements]
-    return whole, [_renamed(profile, measured) for profile in profiles]
+    return whole, [_renamed(p, [m for run in whole if same_task(p, run) for m in run.measurements]) for p in profiles]
+
+
+def same_task(profile: Results, run: Results) -> bool:
+    """Whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
+    mine, theirs = (results.data.get("labels") for results in (profile, run))
+    return mine is None or theirs is None or list(mine) == list(theirs)
 
 
 def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
@@ -35,7 +40,7 @@ def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
             "the device's measurements name no candidate of the run",
             where=profile.path,
             found=", ".join(found) or "no measurement",
-            expected=f"one of {', '.join(sorted(known))}",
+            expected=f"one of {', '.join(sorted(known)) or 'a run with the same labels'}",
             fix="copy RUN/<recipe>/artefacts/<engine> of this run to the device and measure it there",
         )
     return replace(profile, measurements=rows)

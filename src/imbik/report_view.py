@@ -8,9 +8,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from imbik.advise import advise
-from imbik.choice import choose, less_is_better
+from imbik.choice import less_is_better
 from imbik.decision import Leaf, leaves
-from imbik.figures import Absent, Figure, Page, TracedPhrases
+from imbik.figures import Absent, Figure, Page, TracedPhrases, choice_of
 from imbik.phrases import Phrases
 from imbik.plot import Point, plot
 from imbik.quantities import QUANTITIES
@@ -52,7 +52,7 @@ class Judged:
         path = self.results.path
         self.name = f"{path.resolve().parent.name}/{path.name}" if path else str(self.results.data.get("source") or run)
         self.texts: Phrases = page.texts
-        self.choice = self.results.choice or choose(self.results.measurements, self.results.baseline)
+        self.choice = choice_of(self.results)
         self.baseline = self.results.get(self.results.baseline)
         metric = (self.baseline or self.results.measurements[0]).quality.get("metric")
         self.metric_name = self.texts.maybe(f"metric.{metric or 'quality'}", str(metric))

@@ -47,12 +47,30 @@ class _Calibration(_Loose):
     ece: _Count | None = None
 
 
+class _Architecture(_Loose):
+    layers: _Count | None = None
+    hidden: _Count | None = None
+    heads: _Count | None = None
+
+
+class _Class(_Loose):
+    f1: _Number | None = None
+    support: _Count | None = None
+
+
+class _Parity(_Loose):
+    agreement: _Count | None = None
+    int8_ops: _Count | None = None
+    float_matmuls: _Count | None = None
+    reverted: list[Any] | None = None
+
+
 class _Measurement(_Loose):
     id: Annotated[str, Field(min_length=1)]
     name: Annotated[str, Field(min_length=1)]
     engine: Annotated[str, Field(min_length=1)]
     steps: list[dict[str, Any]] = []
-    architecture: dict[str, Any] | None = None
+    architecture: _Architecture | None = None
     params: _Count | None = None
     flops_per_item: _Count | None = None
     bytes: _Count | None = None
@@ -62,7 +80,7 @@ class _Measurement(_Loose):
     retention: _Interval | None = None
     agreement: _Count | None = None
     calibration: _Calibration | None = None
-    per_class: dict[str, Any] | None = None
+    per_class: dict[str, _Class] | None = None
     latency_ms: _Latency | None = None
     throughput: _Throughput | None = None
     peak_rss_bytes: _Count | None = None
@@ -70,26 +88,61 @@ class _Measurement(_Loose):
     cpu_s_per_1000: _Count | None = None
     train_seconds: _Count | None = None
     threads: _Count | None = None
-    parity: dict[str, Any] | None = None
+    parity: _Parity | None = None
     notes: list[str] = []
+
+
+class _Short(_Loose):
+    value: _Number | None
+    limit: _Number | None
 
 
 class _Choice(_Loose):
     id: str | None = None
     meets: bool
     why: str
+    shortfall: dict[str, _Short] | None = None
+
+
+class _Data(_Loose):
+    source: str | None = None
+    labels: list[Any] | None = None
+    rows: dict[str, _Count | None] | None = None
+    notes: list[str] | None = None
+
+
+class _Environment(_Loose):
+    cpu: str | None = None
+    flags: list[str] | None = None
+    cores: _Count | None = None
+    logical_cores: _Count | None = None
+    threads: _Count | None = None
+    memory_bytes: _Count | None = None
+    load: _Count | None = None
+    versions: dict[str, Any] | None = None
+
+
+class _Failure(_Loose):
+    error: str
+
+
+class _Difference(_Loose):
+    text: str
+    gold: str
+    teacher: str
+    student: str
 
 
 class _Document(_Loose):
     task: str | None = None
-    data: dict[str, Any] | None = None
-    environment: dict[str, Any] | None = None
+    data: _Data | None = None
+    environment: _Environment | None = None
     baseline: str | None = None
     measurements: list[_Measurement]
-    failures: list[dict[str, Any]] = []
+    failures: list[_Failure] = []
     choice: _Choice | None = None
     pareto: list[str] = []
-    disagreements: dict[str, list[dict[str, Any]]] = {}
+    disagreements: dict[str, list[_Difference]] = {}
 
 
 def check(path: Path, document: Mapping[str, Any]) -> None:
@@ -118,6 +171,6 @@ def _mistake(path: Path, error: ValidationError) -> UserError:
         "a field is wrong",
         where=f"{path}, {place}",
         found=repr(first["input"])[:80],
-        expected=first["msg"],
+        expected="a JSON object" if first["type"] == "model_type" else first["msg"],
         fix="measure again; the file is not meant to be edited by hand",
     )
