@@ -13,7 +13,6 @@ from typing import Any
 import plausible
 import pytest
 import typer
-import yaml
 from typer.testing import CliRunner
 
 from imbik.advise import advise, judge, overall, score
@@ -23,7 +22,7 @@ from imbik.errors import UserError
 from imbik.profiles import split_runs
 from imbik.quantities import QUANTITIES, Reading, read
 from imbik.results import Results, write_results
-from imbik.scenario import load_scenario, parse_scenario, shipped_scenarios, shipped_text
+from imbik.scenario import load_scenario, shipped_scenarios, shipped_text
 from imbik.types import Measurement, Scenario
 
 AT_LEAST = {"quantity": "retention", "at_least": 0.95}
@@ -200,50 +199,6 @@ def test_missing_measurements_are_said_and_never_chosen_over_measured_ones() -> 
 def test_no_candidate_is_a_message() -> None:
     with pytest.raises(UserError, match="no candidate was measured"):
         advise(plausible.results(measurements=plausible.results().measurements[:1]), load_scenario("edge"))
-
-
-BAD = {
-    "unknown quantity": ({"quantity": "latency", "at_most": 5}, "unknown quantity. Found: latency"),
-    "close quantity": ({"quantity": "latency_p95", "at_most": 5}, "did you mean latency_p95_ms?"),
-    "two limits": ({"quantity": "ece", "at_most": 5, "at_least": 1}, "give exactly one of at_least and at_most"),
-    "no limit": ({"quantity": "ece"}, "give exactly one of at_least and at_most"),
-    "negative weight": ({"quantity": "ece", "at_most": 5, "weight": -1}, "requirements.0.weight"),
-    "limit as text": ({"quantity": "ece", "at_most": "fast"}, "requirements.0.at_most"),
-    "unknown field": ({"quantity": "ece", "at_most": 5, "unit": "ms"}, "requirements.0.unit"),
-    "batch without a size": ({"quantity": "batch_hours", "at_most": 5}, "batch_hours needs the size of the batch"),
-    "a percentage": ({"quantity": "retention", "at_least": 95}, "a share is wanted, not a percentage"),
-    "decimal comma": ({"quantity": "retention", "at_least": "0,95"}, "requirements.0.at_least"),
-    "infinite": ({"quantity": "ece", "at_most": float("inf")}, "requirements.0.at_most"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_scenarios_are_named_with_their_place(tmp_path: Path, name: str) -> None:
-    requirement, message = BAD[name]
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"name": "mine", "requirements": [requirement]}))
-    with pytest.raises(UserError) as error:
-        load_scenario(str(path))
-    assert message in str(error.value)
-    assert "mine.yaml" in str(error.value)
-
-
-def test_other_bad_scenarios(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="did you mean bank-support"):
-        load_scenario("bank-suport")
-    with pytest.raises(UserError, match="no such scenario file"):
-        load_scenario("nowhere.yaml")
-    (tmp_path / "broken.yaml").write_text("name: [\n")
-    with pytest.raises(UserError, match="not valid YAML"):
-        load_scenario(str(tmp_path / "broken.yaml"))
-    with pytest.raises(UserError, match="scenario not valid"):
-        parse_scenario([1, 2], "a list")
-
-
-def test_a_shipped_scenario_can_be_copied_and_edited(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(shipped_text("bank-support").replace("at_least: 0.95", "at_least: 0.5"), encoding="utf-8")
-    assert load_scenario(str(path)).requirements[0]["at_least"] == 0.5
 
 
 def test_decision_path() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import html
 import json
 import re
 from dataclasses import replace
@@ -14,14 +12,12 @@ from typing import Any
 import plausible
 import pytest
 import typer
-import yaml
 from typer.testing import CliRunner
 
 import imbik
 from imbik.commands import report as command
 from imbik.errors import UserError
 from imbik.figures import FUNCTIONS, Source, advice_numbers, decision_numbers
-from imbik.phrases import Phrases
 from imbik.published import brief_costs, published
 from imbik.report import report_source, write_report
 from imbik.results import load_results, write_results
@@ -247,10 +243,6 @@ def test_user_texts_are_escaped(run: Path) -> None:
     assert "My card is <lost> & I'm angry" in "".join(t for t, _ in page.texts)
 
 
-def test_turkish_casing_is_left_to_the_text() -> None:
-    assert "text-transform" not in (ROOT / "templates" / "report.css").read_text("utf-8")
-
-
 @pytest.mark.parametrize("lang", ["en", "tr"])
 def test_markdown_has_the_same_figures(run: Path, lang: str) -> None:
     out = run.with_name("report.md")
@@ -261,97 +253,6 @@ def test_markdown_has_the_same_figures(run: Path, lang: str) -> None:
     for line in text.splitlines():
         if line.startswith("| `"):
             assert line.count("|") in (7, 12)
-
-
-def test_what_was_not_measured_is_left_open(tmp_path: Path) -> None:
-    run = plausible.results()
-    bare = replace(run.measurements[5], id="bare/onnx", name="bare", latency_ms={}, throughput={}, quality={}, dev_quality={},
-                   retention=None, per_class=None, peak_rss_bytes=None, cold_start_s=None, cpu_s_per_1000=None, bytes=None,
-                   params=None, parity=None, calibration=None, architecture={})  # fmt: skip
-    changed = replace(run, measurements=(*run.measurements, bare))
-    for name in ("r.html", "r.md"):
-        write_report(changed, tmp_path / name)
-        assert "bare/onnx" in (tmp_path / name).read_text("utf-8")
-
-
-NOTES = {
-    "9 products with a weight stayed in float": "ağırlıklarla yapılan 9 çarpım kayan noktalı kaldı",
-    "dev: 1,000 rows carved from train (stratified, seed 0)": "geliştirme: 1.000 satır eğitim kümesinden ayrıldı (tabakalı, rastgelelik"
-    " tohumu 0)",
-    "a stranger's note on 1,000 things": "a stranger's note on 1,000 things",
-}
-
-
-@pytest.mark.parametrize("suffix", ["html", "md"])
-@pytest.mark.parametrize("lang", ["en", "tr"])
-def test_notes_and_reverted_operators_are_shown_in_the_readers_language(tmp_path: Path, suffix: str, lang: str) -> None:
-    run = plausible.results()
-    noted = replace(run.measurements[5], notes=tuple(NOTES), parity={"agreement": 1.0, "reverted": ["/layer.0/MatMul", "/pooler/Gemm"]})
-    changed = tuple(noted if m.id == noted.id else m for m in run.measurements)
-    out = tmp_path / f"r.{suffix}"
-    write_report(replace(run, measurements=changed), out, lang=lang)
-    text = html.unescape(out.read_text("utf-8"))
-    for note, turkish in NOTES.items():
-        assert (turkish if lang == "tr" else note) in text
-    assert "/layer.0/MatMul, /pooler/Gemm" in text
-
-
-def _notes_written() -> list[str]:
-    """Every text that the library puts into ``notes``, with a number where it puts a value."""
-    found = []
-    for path in ROOT.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and ast.unparse(node.func) == "notes.append"
-                and isinstance(node.args[0], ast.JoinedStr | ast.Constant)
-            ):
-                parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
-                found.append(
-                    "".join(str(p.value) if isinstance(p, ast.Constant) else "train" if "whence" in ast.unparse(p) else "7" for p in parts)
-                )
-    return found
-
-
-def test_every_note_of_ours_can_be_said_in_turkish() -> None:
-    written = _notes_written()
-    assert len(written) >= 8
-    texts = Phrases("tr")
-    assert [note for note in written if texts.note(note) == note] == []
-
-
-def test_a_choice_for_single_requests_and_one_for_batches(tmp_path: Path) -> None:
-    run = plausible.results()
-    for batch in ("int8/onnx", {"id": "int8/onnx"}):
-        choice = {**run.choice, "single": run.choice["id"], "batch": batch}
-        write_report(replace(run, choice=choice), tmp_path / "r.md", lang="tr")
-        assert "Tek isteklerde en hızlısı layers-1+int8/onnx, toplu işlemede int8/onnx." in (tmp_path / "r.md").read_text("utf-8")
-
-
-def test_a_choice_that_names_nobody_is_made_again(tmp_path: Path) -> None:
-    run = plausible.results()
-    write_report(replace(run, choice={"id": None, "meets": False, "why": "?"}), tmp_path / "r.md")
-    assert "The choice is layers-1+int8/onnx" in (tmp_path / "r.md").read_text("utf-8")
-
-
-def test_nothing_meets_the_limits_is_said(tmp_path: Path) -> None:
-    run = plausible.results()
-    choice = imbik.results.choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10)
-    for lang, words in (("en", "Nothing meets the limits"), ("tr", "Hiçbir aday sınırları karşılamıyor")):
-        write_report(replace(run, choice=choice), tmp_path / "r.html", lang=lang)
-        assert words in (tmp_path / "r.html").read_text("utf-8")
-
-
-@pytest.mark.parametrize("suffix", ["html", "md"])
-def test_a_busy_machine_and_a_teacher_that_knows_dev_are_said(tmp_path: Path, suffix: str) -> None:
-    run = plausible.results()
-    first, *rest = run.measurements
-    knows = replace(first, dev_quality={"metric": "accuracy", "value": 0.987})
-    out = tmp_path / f"r.{suffix}"
-    write_report(replace(run, measurements=(knows, *rest), environment={"load": 4.3, "cores": 2}), out)
-    assert {"learned the dev rows", "machine was busy"} <= {w for w in ("learned the dev rows", "machine was busy") if w in out.read_text()}
-    write_report(run, out)
-    assert "learned the dev rows" not in out.read_text()
 
 
 def test_several_runs_side_by_side(tmp_path: Path) -> None:
@@ -369,18 +270,6 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
     assert {f["data-path"][:10] for f in paths_shown} == {"results[0]", "results[1]"}
     assert all(float(f["value"]) == lookup(documents, f["data-path"]) for f in paths_shown)
     assert {"run-0", "run-1", "runs"} <= set(page.ids)
-
-
-def test_languages_have_the_same_texts() -> None:
-    def flat(node: Any, prefix: str = "") -> dict[str, str]:
-        if not isinstance(node, dict):
-            return {prefix: str(node)}
-        return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}.{key}").items()}
-
-    english, turkish = (flat(yaml.safe_load((ROOT / "locale" / f"{x}.yaml").read_text("utf-8"))) for x in ("en", "tr"))
-    assert set(english) == set(turkish)
-    for key, text in english.items():
-        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", turkish[key])), key
 
 
 @pytest.fixture

@@ -91,24 +91,18 @@ def choose(
     If nobody meets the limits: the smallest sum of relative shortfalls.
 
     Args:
-        measurements: the whole run, the baseline among them.
-        baseline: its id; it is never chosen itself.
+        measurements: the whole run.
+        baseline: id of its baseline, which is never chosen itself.
 
     Returns:
-        ``id`` (None when nothing was measured), ``meets``, ``why`` (a sentence), ``shortfall`` (quantity ->
-        ``limit``, ``value``, ``by``; empty when met) and ``limits`` as given.
+        ``id`` (None: nothing was measured), ``meets``, ``why`` (a sentence), ``limits`` as given and ``shortfall``: quantity ->
+        ``limit``, ``value``, ``by``.
     """
     limits = {"min_retention": min_retention, "max_latency_ms": max_latency_ms, "max_mb": max_mb}
     teacher = next((m for m in measurements if m.id == baseline), None)
     candidates = [m for m in measurements if m.id != baseline]
     if not candidates:
-        return {
-            "id": None,
-            "meets": False,
-            "why": "No candidate was measured.",
-            "shortfall": {},
-            "limits": limits,
-        }
+        return {"id": None, "meets": False, "why": "No candidate was measured.", "shortfall": {}, "limits": limits}
     short = {m.id: _shortfall(m, teacher, limits) for m in candidates}
     meeting = [m for m in candidates if not short[m.id]]
     if not meeting:

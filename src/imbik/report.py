@@ -58,8 +58,7 @@ def write_report(
     Raises:
         UserError: an unknown language or scenario, a broken price list, results without a candidate.
     """
-    runs = [results] if isinstance(results, Results) else list(results)
-    path = Path(path)
+    runs, path = [results] if isinstance(results, Results) else list(results), Path(path)
     text = render(
         runs,
         markdown=path.suffix.lower() in (".md", ".markdown"),
