@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imbik.choice import less_is_better, pareto, slower_than_parent
+from imbik.choice import less_is_better, pareto, without_slowed
 from imbik.errors import UserError
 from imbik.phrases import Phrases
 from imbik.profiles import same_task
@@ -212,7 +212,7 @@ def _choose(
         {"quantity": "latency_p50_ms"},
     ]
     if QUANTITIES[preferences[0]["quantity"]].kind != "property":
-        pool = [m for m in pool if (parent := slower_than_parent(m, results.measurements)) is None or parent not in pool]
+        pool = without_slowed(pool, results.measurements)
     for preference in preferences:
         pool = _closest(pool, preference["quantity"], preference.get("within", 0.0), results, scenario, devices)
     return pool[0]

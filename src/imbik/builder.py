@@ -7,11 +7,12 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from imbik.architecture import architecture
@@ -19,12 +20,18 @@ from imbik.cards import student_card
 from imbik.checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from imbik.context import Context
 from imbik.encoding import encode
+from imbik.engines import quantise_step, refusal
+from imbik.environment import int8_preset
+from imbik.errors import UserError
 from imbik.export import export
+from imbik.limited import Limit
 from imbik.methods import check_order, make_method, settings_of
 from imbik.methods.distill import dev_score
+from imbik.metrics import score
 from imbik.progress import Progress
 from imbik.structure import structure_of
 from imbik.students import make_student
+from imbik.tasks import TASKS
 from imbik.teacher import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
 from imbik.workspace import NAME, key_of
@@ -62,6 +69,8 @@ class Builder:
         engines: engines to build artefacts for.
         progress: where progress is shown.
         save_every: seconds between training states on disk.
+        min_retention: share of the teacher's dev quality that quantising must keep (:class:`imbik.limited.Limit`); None: no limit.
+        preset: the processor that artefacts are made for, :func:`imbik.environment.int8_preset`; None: this one.
     """
 
     def __init__(
@@ -73,7 +82,10 @@ class Builder:
         engines: Sequence[str],
         progress: Progress,
         save_every: float,
+        min_retention: float | None = None,
+        preset: Mapping[str, Any] | None = None,
     ) -> None:
+        self.min_retention, self.preset = min_retention, dict(preset or int8_preset())
         self.teacher, self.source, self.splits, self.directory = teacher, source, splits, directory
         self.work, self.engines, self.progress, self.save_every = directory / NAME, tuple(engines), progress, save_every
         self.teacher_key = fingerprint(teacher)
@@ -99,14 +111,14 @@ class Builder:
         """
         folder = self.directory / recipe.name
         record = _read(folder / _DONE)
-        if record.get("key") == self.key(recipe) and self._complete(folder):
+        if record.get("key") == self.key(recipe) and self._complete(folder, recipe):
             say(f"{recipe.name}: finished earlier")
         else:
             check_order(recipe.steps, recipe.name)
             checkpoint, seconds = self._checkpoint(recipe)
             record = {"key": self.key(recipe), "train_seconds": seconds, "steps": [dict(s) for s in checkpoint.steps]}
             self._publish(recipe, checkpoint, folder, record)
-        artefacts = {engine: folder / "artefacts" / engine for engine in self.engines}
+        artefacts = {engine: folder / "artefacts" / engine for engine in self._engines(recipe.steps)}
         return Built(recipe, folder / "model", artefacts, tuple(record["steps"]), float(record["train_seconds"]))
 
     def export_teacher(self) -> dict[str, Path]:
@@ -123,8 +135,31 @@ class Builder:
             save_checkpoint(self.teacher, copied)
         return copied
 
-    def _complete(self, folder: Path) -> bool:
-        return all((folder / "artefacts" / engine / "manifest.json").is_file() for engine in self.engines)
+    def _complete(self, folder: Path, recipe: Recipe) -> bool:
+        """Whether every artefact is there, made for this processor and, where quantised, inside this limit."""
+        manifests = [_read(folder / "artefacts" / engine / "manifest.json") for engine in self._engines(recipe.steps)]
+        if quantise_step(recipe.steps) is None:
+            return all(manifests)
+        return all(m.get("cpu") == self.preset and self._holds((m.get("parity") or {}).get("limit")) for m in manifests)
+
+    def _holds(self, limit: Mapping[str, Any] | None) -> bool:
+        """Whether an artefact that was made under ``limit`` would be made the same under today's."""
+        if limit is None or self.min_retention is None:
+            return limit is None and self.min_retention is None
+        untouched = limit["kept"] == limit["before"] >= self.min_retention
+        return bool(untouched or limit["min_retention"] == self.min_retention)
+
+    def _engines(self, steps: Sequence[Step]) -> list[str]:
+        """The engines that can build a model with these steps.
+
+        Raises:
+            UserError: none of them can.
+        """
+        reasons = {engine: refusal(engine, steps) for engine in self.engines}
+        able = [engine for engine, reason in reasons.items() if reason is None]
+        if not able:
+            raise UserError("; ".join(str(reason) for reason in reasons.values()), fix="choose another engine or another recipe")
+        return able
 
     def _checkpoint(self, recipe: Recipe) -> tuple[Checkpoint, float]:
         """Teacher or student after all steps, and the seconds they took in all."""
@@ -185,13 +220,32 @@ class Builder:
 
     def _export(self, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
         out = {}
-        for engine in self.engines:
+        for engine in self._engines(checkpoint.steps):
             target = folder / "artefacts" / engine
             if not (target / "manifest.json").is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                export(checkpoint, engine, target, texts=self.splits.dev, calibration=self.splits.train, progress=self.progress)
+                export(
+                    checkpoint,
+                    engine,
+                    target,
+                    texts=self.splits.dev,
+                    calibration=self.splits.train,
+                    preset=self.preset,
+                    limit=self._limit(checkpoint),
+                    progress=self.progress,
+                )
             out[engine] = target
         return out
+
+    def _limit(self, checkpoint: Checkpoint) -> Limit | None:
+        if self.min_retention is None or quantise_step(checkpoint.steps) is None:
+            return None
+        return Limit(self.splits.dev, self.splits.metric, self.min_retention, self._teacher_on_dev())
+
+    def _teacher_on_dev(self) -> float:
+        dev, task = self.splits.dev, TASKS[self.splits.task]
+        logits = self.cache.logits(dev, self.progress).take(np.arange(len(dev.texts)))
+        return float(score(self.splits.metric, task.decode(logits), np.asarray(dev.targets), self.splits.task))
 
 
 class _Clock:

@@ -11,7 +11,7 @@ from imbik.metrics import LESS_IS_BETTER
 from imbik.types import Measurement
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
-_INT8 = re.compile(r"^int8")
+_QUANTISED = re.compile(r"^(int8|int4|integer)")
 
 
 def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measure
     if not any("quantize" in step for step in m.steps):
         return None
     steps = tuple(step for step in m.steps if "quantize" not in step)
-    name = "+".join(p for p in m.name.split("+") if not _INT8.match(p)) or "teacher"
+    name = "+".join(p for p in m.name.split("+") if not _QUANTISED.match(p)) or "teacher"
     for other in measurements:
         same = other.name == name or (other.steps == steps and other.architecture == m.architecture)
         if other.engine == m.engine and other.id != m.id and same and not any("quantize" in s for s in other.steps):
@@ -70,6 +70,25 @@ def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> M
     parent = float_parent(m, measurements)
     own, before = m.latency_ms.get("p50"), parent.latency_ms.get("p50") if parent else None
     return parent if own is not None and before is not None and own > before else None
+
+
+def slowed_down(m: Measurement, measurements: Sequence[Measurement]) -> bool:
+    """Whether quantising made ``m`` slower for single requests on this machine: than its float parent among the
+    measurements, or, where that was not measured, than the one it was timed beside when it was made."""
+    if float_parent(m, measurements) is not None:
+        return slower_than_parent(m, measurements) is not None
+    return bool(((m.parity or {}).get("float_parent") or {}).get("slower"))
+
+
+def without_slowed(pool: Sequence[Measurement], measurements: Sequence[Measurement]) -> list[Measurement]:
+    """``pool`` without quantised candidates that speed speaks against: slower than their float parent, where that is in the pool
+    too or was not measured. All of it when nothing would be left."""
+
+    def stays(m: Measurement) -> bool:
+        parent = float_parent(m, measurements)
+        return not slowed_down(m, measurements) or (parent is not None and parent not in pool)
+
+    return [m for m in pool if stays(m)] or list(pool)
 
 
 def choose(
@@ -87,7 +106,8 @@ def choose(
 
     Rule: of the candidates that meet every limit the fastest single request (p50); those within 10 % of the
     fastest count as equally fast, and of them the best on dev wins, then the fewest bytes. A quantised
-    candidate that is slower than its own float parent is passed over when that parent meets the limits too.
+    candidate that is slower than its own float parent is passed over when that parent meets the limits too, or
+    was not measured and another candidate meets them.
     If nobody meets the limits: the smallest sum of relative shortfalls.
 
     Args:
@@ -109,8 +129,7 @@ def choose(
         best = min(candidates, key=lambda m: (sum(s["by"] for s in short[m.id].values()), _p50(m), m.id))
         why = f"Nothing meets the limits. {best.id} comes closest: {_said(short[best.id])}."
         return {"id": best.id, "meets": False, "why": why, "shortfall": short[best.id], "limits": limits}
-    useful = [m for m in meeting if (p := slower_than_parent(m, measurements)) is None or p not in meeting]
-    best = _fastest(useful, teacher)
+    best = _fastest(without_slowed(meeting, measurements), teacher)
     why = _why(best, teacher, len(meeting), len(candidates), slower_than_parent(best, measurements))
     return {"id": best.id, "meets": True, "why": why, "shortfall": {}, "limits": limits}
 

@@ -17,6 +17,8 @@ from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.export import check_engine
 from imbik.ladder import ladder
+from imbik.manifest import NAME as MANIFEST
+from imbik.manifest import sha256
 from imbik.measure import Measured, measure
 from imbik.predictions import save_predictions
 from imbik.progress import Progress
@@ -62,6 +64,7 @@ def compress(
     progress: Progress,
     say: Callable[[str], None],
     save_every: float = 30.0,
+    preset: Mapping[str, Any] | None = None,
 ) -> Results:
     """Make, export and measure one candidate per recipe, and choose. Run again, it continues behind what is finished.
 
@@ -79,6 +82,7 @@ def compress(
         progress: where progress is shown.
         say: takes one line for the user.
         save_every: seconds between training states on disk.
+        preset: the processor that int8 artefacts are made for, :func:`imbik.environment.int8_preset`; default: this one.
 
     Returns:
         What ``results.json`` holds.
@@ -93,7 +97,8 @@ def compress(
     for engine in engines:
         check_engine(engine)
     writable(directory)
-    builder = Builder(teacher, source, splits, directory, engines, progress, save_every)
+    limits = limits or Limits()
+    builder = Builder(teacher, source, splits, directory, engines, progress, save_every, limits.min_retention, preset)
     builder.export_teacher()
     outcome = _build(builder, loaded, minutes, say)
     candidates = _candidates(builder, outcome.built)
@@ -104,7 +109,7 @@ def compress(
         for note in _easy_dev(measured):
             say(note)
         results = _results(measured, builder, outcome.failures)
-    results = judge(results, limits or Limits())
+    results = judge(results, limits)
     write_results(directory / "results.json", results)
     _remember(builder, outcome, candidates, threads)
     write_report([results], directory / "report.html", lang=lang)
@@ -162,7 +167,9 @@ def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
 def _run_key(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> str:
     """Of all that the measurements depend on."""
     recipes = [builder.key(one.recipe) for one in outcome.built]
-    return key_of({"candidates": [c.id for c in candidates], "recipes": recipes, "threads": threads, "failures": outcome.failures})
+    artefacts = {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()}
+    parts = {"candidates": [c.id for c in candidates], "artefacts": artefacts, "recipes": recipes, "threads": threads}
+    return key_of(parts | {"failures": outcome.failures})
 
 
 def _measured_before(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> Results | None:

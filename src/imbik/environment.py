@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from imbik.errors import UserError
+
 _INTERESTING = (
     "avx2",
     "avx512f",
@@ -150,3 +152,22 @@ def int8_preset(flags: frozenset[str] | None = None) -> dict[str, Any]:
     if known & {"avx512_vnni", "avx_vnni"}:
         return {"name": "x86-vnni", "weight_bits": 8}
     return {"name": "x86", "weight_bits": 7}
+
+
+CPUS = {"native": None, "x86": "avx2", "x86-vnni": "avx512_vnni", "x86-amx": "amx_int8", "arm": "asimd"}
+"""Names that a user may call the processor by, and the instruction set that stands for each; native: this machine's."""
+
+
+def preset_for(cpu: str) -> dict[str, Any]:
+    """The preset of a processor by name.
+
+    Raises:
+        UserError: an unknown name.
+
+    >>> preset_for("x86")
+    {'name': 'x86', 'weight_bits': 7}
+    """
+    if cpu not in CPUS:
+        raise UserError("unknown processor", where="--cpu", found=cpu, expected=", ".join(CPUS))
+    flag = CPUS[cpu]
+    return int8_preset(None if flag is None else frozenset({flag}))

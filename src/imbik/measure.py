@@ -253,6 +253,13 @@ def _flops(coefficients: Sequence[float], tokens: float) -> float:
 def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     parity, graph = manifest.get("parity") or {}, manifest.get("graph") or {}
     notes = [str(note) for note in manifest.get("notes") or ()]
+    beside, limit = parity.get("float_parent") or {}, parity.get("limit") or {}
+    if beside.get("slower"):
+        notes.append(f"slower than its float parent on this machine: {beside['p50_ms']:.2f} ms against {beside['float_p50_ms']:.2f} ms")
+    if parity.get("reverted"):
+        notes.append("put back to float to keep quality: " + ", ".join(parity["reverted"]))
+    if limit.get("shortfall"):
+        notes.append(f"keeps {limit['kept']:.1%} on dev, {limit['min_retention']:.1%} asked, whatever is put back to float")
     if manifest.get("quantisation") and parity.get("float_matmuls"):
         notes.append(f"{parity['float_matmuls']} products with a weight stayed in float")
     if graph and not graph.get("fused", True):

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from imbik.choice import slowed_down
 from imbik.results import Results
 from imbik.types import Measurement
 
@@ -15,6 +16,8 @@ def results_table(results: Results) -> Table:
     base = results.get(results.baseline)
     metric = base.quality.get("metric", "quality") if base else "quality"
     table = Table(title=f"{results.data.get('source', '')}: {metric} on test with 95 % interval; speed against {results.baseline}")
+    if any(slowed_down(m, results.measurements) for m in results.measurements):
+        table.caption = "▼ slower for single requests than the same model in float"
     table.add_column("")
     table.add_column("candidate", no_wrap=True)
     for column in (metric, "95 %", "retention", "dev ret.", "p50 ms", "p95 ms", "items/s", "× batch", "÷ p50", "MB"):
@@ -27,6 +30,7 @@ def results_table(results: Results) -> Table:
 def _row(m: Measurement, base: Measurement | None, results: Results) -> list[str]:
     chosen = results.choice is not None and results.choice.get("id") == m.id
     mark = ("►" if chosen else " ") + ("●" if m.id in results.pareto else " ")
+    mark += "▼" if slowed_down(m, results.measurements) else ""
     quality = m.quality
     retention = m.retention or {}
     dev = _ratio(m.dev_quality.get("value"), base.dev_quality.get("value") if base else None)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from imbik.environment import CPUS
 from imbik.errors import UserError
 
 
@@ -39,6 +40,7 @@ TaskOption = Annotated[
 ]
 EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
 DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
+CpuOption = Annotated[str, typer.Option("--cpu", help=f"Processor that int8 artefacts are made for: {', '.join(CPUS)}.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 
 

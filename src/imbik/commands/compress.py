@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from imbik.commands.common import (
+    CpuOption,
     DataOption,
     EncodingOption,
     LabelOption,
@@ -19,6 +20,7 @@ from imbik.commands.common import (
     check_positive,
     consoles,
 )
+from imbik.environment import preset_for
 from imbik.progress import progress_for
 
 
@@ -45,6 +47,7 @@ def register(app: typer.Typer) -> None:
         max_latency_ms: Annotated[float | None, typer.Option(help="p95 of a single request.")] = None,
         max_mb: Annotated[float | None, typer.Option(help="Million bytes shipped, tokenizer included.")] = None,
         minutes: Annotated[float | None, typer.Option(help="No new recipe starts after this time.")] = None,
+        cpu: CpuOption = "native",
         threads: Annotated[int | None, typer.Option(help="Of every engine while measuring.", min=1)] = None,
         seed: Annotated[int, typer.Option(help="Of the splits that are carved.", min=0)] = 0,
         save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0,
@@ -55,6 +58,7 @@ def register(app: typer.Typer) -> None:
         for name, value in (("--max-latency-ms", max_latency_ms), ("--max-mb", max_mb), ("--minutes", minutes),
                             ("--min-retention", min_retention)):  # fmt: skip
             check_positive(name, value)
+        preset = preset_for(cpu)
         from imbik.checkpoint import labels_of, load_checkpoint
         from imbik.compress import Limits
         from imbik.compress import compress as run
@@ -88,6 +92,7 @@ def register(app: typer.Typer) -> None:
             threads=threads,
             lang=lang,
             save_every=save_every,
+            preset=preset,
             progress=progress_for(console),
             say=say,
         )

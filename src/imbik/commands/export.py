@@ -9,12 +9,10 @@ from typing import Annotated
 
 import typer
 
-from imbik.commands.common import OutOption, PairOption, TextOption, consoles
-from imbik.errors import UserError
+from imbik.commands.common import CpuOption, OutOption, PairOption, TextOption, consoles
+from imbik.environment import preset_for
 from imbik.progress import progress_for
 from imbik.types import Examples
-
-PRESETS = {"native": None, "x86": "avx2", "x86-vnni": "avx512_vnni", "x86-amx": "amx_int8", "arm": "asimd"}
 
 
 def register(app: typer.Typer) -> None:
@@ -31,17 +29,15 @@ def register(app: typer.Typer) -> None:
         text: TextOption = None,
         text_pair: PairOption = None,
         int8: Annotated[bool, typer.Option("--int8", help="Lower to dynamic int8, whatever the checkpoint's steps say.")] = False,
-        cpu: Annotated[str, typer.Option("--cpu", help=f"Processor that will run it: {', '.join(PRESETS)}.")] = "native",
+        cpu: CpuOption = "native",
         as_json: Annotated[bool, typer.Option("--json", help="Print the artefacts as JSON.")] = False,
     ) -> None:
         """Write the folder that an engine runs without PyTorch, and compare its predictions with PyTorch's."""
-        if cpu not in PRESETS:
-            raise UserError("unknown processor", where="--cpu", found=cpu, expected=", ".join(PRESETS))
+        preset = preset_for(cpu)
         from dataclasses import replace
 
         from imbik.checkpoint import load_checkpoint
         from imbik.engines import buildable
-        from imbik.environment import int8_preset
         from imbik.export import export as run
 
         console, say = consoles()
@@ -50,8 +46,6 @@ def register(app: typer.Typer) -> None:
         if int8 and not any("quantize" in step for step in loaded.steps):
             loaded = replace(loaded, steps=(*loaded.steps, {"quantize": {"scheme": "dynamic"}}))
         rows, calibration = (None, None) if data is None else _texts(data, text, text_pair, say)
-        flags = PRESETS[cpu]
-        preset = int8_preset(None if flags is None else frozenset({flags}))
         made = []
         for name in names:
             target = out / name if engine == "auto" else out
