@@ -19,20 +19,22 @@ from imbik.errors import UserError
 from imbik.export import export
 from imbik.fakequant import FakeQuantiser
 from imbik.limited import Limit, hold
-from imbik.methods import make_method
+from imbik.methods import check_order, make_method, registered
 from imbik.methods.quantize import Quantize
 from imbik.onnx_graph import Graph
 from imbik.progress import Silent
 from imbik.ranges import FIELD, calibrate, ranges_of, uses
 from imbik.runtime import load_artefact
 from imbik.students import make_student
-from imbik.testing import sqnr, tiny_bert, tiny_context, tiny_splits
+from imbik.testing import quick, sqnr, tiny_bert, tiny_context, tiny_splits
 from imbik.train import model_inputs, to_batch
 from imbik.types import Checkpoint, Examples, Splits, Step
 
 SPLITS = tiny_splits(rows=400)
 # dB of the logits of a random two-layer model, three below what was measured
 FLOORS = {"dynamic": 26.0, "static": 25.5, "integer": 23.0, "weight-only": 26.0, "int4": 4.5}
+
+STRUCTURAL = ({"share": {"groups": 1}}, {"cluster": {"values": 16}}, {"low_rank": {"rank": 8}}, {"vocabulary": {}})
 
 
 def step(scheme: str, **settings: Any) -> Step:
@@ -82,6 +84,26 @@ def test_shared_weights_are_stored_once(scheme: str, tmp_path: Path) -> None:
         v for v in Graph(onnx.load(tmp_path / "6" / "model.onnx")).constants.values() if v.dtype in (np.int8, np.uint8) and v.ndim > 1
     ]
     assert len({value.tobytes() for value in weights}) == len(weights)
+
+
+@pytest.mark.parametrize("scheme", ["static", "qat", "integer", "int4"])
+@pytest.mark.parametrize("before", [step for step in STRUCTURAL if next(iter(step)) in registered()])
+def test_schemes_compose_with_structural_steps(scheme: str, before: Step, tmp_path: Path) -> None:
+    last = quick(step(scheme)) if scheme == "qat" else step(scheme)
+    try:
+        check_order((before, last), "recipe")
+    except UserError as refusal:
+        assert (scheme, next(iter(before))) == ("qat", "cluster"), refusal
+        return
+    teacher, splits = tiny_bert(layers=2, hidden=64), tiny_splits(rows=60)
+    checkpoint = make_student(None, teacher, splits.train, 0)
+    for number, one in enumerate((before, last)):
+        checkpoint = make_method(one, "test").apply(checkpoint, tiny_context(teacher, splits, tmp_path / str(number)))
+    save_checkpoint(replace(checkpoint, steps=(before, last)), tmp_path / "saved")
+    loaded = load_checkpoint(tmp_path / "saved")
+    found, manifest = artefact_logits(loaded, tmp_path / "a", splits)
+    assert manifest["parity"]["float_matmuls"] == 0 and manifest["quantisation"]["unobserved"] == 0
+    assert sqnr(exact(loaded, splits), found) > (4.0 if scheme == "int4" else 15.0)
 
 
 def test_each_use_of_a_shared_weight_has_its_own_range() -> None:

@@ -66,6 +66,8 @@ class Cluster:
         """What would give the matrices new entries cannot stand behind cluster."""
         if later.name in ("share", "low_rank", "cluster"):
             return f"cluster is the last change of the weights; put {later.name} before it"
+        if getattr(later, "scheme", None) == "qat":
+            return "qat trains every weight, cluster leaves few values to train; quantize with scheme: static, or leave cluster out"
         return None
 
     def _takes(self, module: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from imbik.clustered import expanded
 from imbik.context import Context
 from imbik.encoding import encode
 from imbik.fakequant import FakeQuantiser
@@ -91,7 +93,7 @@ class Quantize:
         ranges: Ranges = {}
         if not self.lowered:
             ranges = calibrate(
-                checkpoint,
+                replace(checkpoint, model=expanded(checkpoint.model)),
                 context.splits.train,
                 samples=self.samples,
                 percentile=self.percentile if self.calibration == "percentile" else 100.0,
