@@ -17,7 +17,8 @@ from imbik.quantities import QUANTITIES
 GLYPHS = {"fit": "✓", "caution": "≈", "open": "?", "unfit": "✗",
           "margin": "✓✓", "met": "✓", "borderline": "≈", "not_met": "✗", "not_measured": "?"}  # fmt: skip
 LANGUAGES = ("en", "tr")
-_NUMBER = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?|\d+(\.\d+)?")
+_NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)( ?%)?")
+_TURKISH_MARKS = str.maketrans(",.", ".,")
 _SHARES = ("accuracy", "macro-f1", "micro-f1")
 
 
@@ -64,15 +65,14 @@ class Phrases:
         """What stands in a note's placeholder: a split by its name, a number with this language's marks."""
         if name == "split":
             return self.maybe(f"method.{value}", value)
-        if self.lang == "tr" and _NUMBER.fullmatch(value):
-            return value.translate(str.maketrans(",.", ".,"))
-        return value
+        number = _NUMBER.fullmatch(value) if self.lang == "tr" else None
+        return value if number is None else ("%" if number[2] else "") + number[1].translate(_TURKISH_MARKS)
 
     def number(self, value: float, digits: int = 0) -> str:
         """``value`` with ``digits`` decimals, thousands grouped."""
         text = f"{value:,.{digits}f}"
         text = text.replace("-", "\N{MINUS SIGN}")
-        return text.translate(str.maketrans(",.", ".,")) if self.lang == "tr" else text
+        return text.translate(_TURKISH_MARKS) if self.lang == "tr" else text
 
     def percent(self, value: float, digits: int = 1) -> str:
         """A share as a percentage; Turkish puts the sign first."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from imbik.choice import less_is_better, slower_than_parent
 from imbik.phrases import decimals
+from imbik.profiles import same_task
 from imbik.report_view import Judged, Shown
 from imbik.roi import options
 
@@ -125,6 +126,11 @@ class View(Judged):
     def data_notes(self) -> list[str]:
         """What a reader must know about the data."""
         return [self.texts.note(str(note)) for note in self.results.data.get("notes") or ()]
+
+    def profiles(self) -> list[str]:
+        """The files that were measured on target devices and count for this run."""
+        used = [d for d in self.page.source.devices if same_task(d, self.results)]
+        return [", ".join(filter(None, (d.path.name if d.path else None, d.environment.get("cpu")))) for d in used]
 
     def slower(self) -> list[dict[str, Any]]:
         """Quantised candidates that are slower than their float parents."""
