@@ -1,8 +1,6 @@
-"""Every registered method keeps the contract; every ordered pair composes and reloads, or is refused by declaration."""
+"""Every registered method keeps the contract. Pairs of methods: test_pairs.py."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 import torch
@@ -10,19 +8,9 @@ import torch
 from imbik.errors import UserError
 from imbik.methods import check_order, make_method, method, registered
 from imbik.students import make_student
-from imbik.testing import check_method, check_reload, quick, tiny_bert, tiny_context, tiny_splits
+from imbik.testing import EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
 
-# One representative step of every method; a method that is missing here fails the first test.
-STEPS = {
-    "distill": {"distill": {"temperature": 2.0}},
-    "distilbert": {"distilbert": {"hard": 0.0}},
-    "minilm": {"minilm": {"relations": ["qq", "vv"], "relation_heads": 4}},
-    "tinybert": {"tinybert": {"augment": {"masked_model": "none", "copies": 2}}},
-    "quantize": {"quantize": {"scheme": "dynamic"}},
-    "cluster": {"cluster": {"values": 16}},
-    "share": {"share": {"groups": 2, "init": "mean"}},
-    "vocabulary": {"vocabulary": {"margin": 10}},
-}
+STEPS = {name: {name: settings} for name, settings in EXAMPLES.items()}
 
 
 def test_every_registered_method_is_tested():
@@ -39,22 +27,6 @@ def test_the_contract(name, tmp_path):
 def test_the_contract_for_other_tasks(name, task, tmp_path):
     labels = ("score",) if task == "regression" else ("bad", "good", "other")
     check_method(STEPS[name], tmp_path, teacher=tiny_bert(labels, task))
-
-
-@pytest.mark.parametrize(("first", "second"), itertools.product(sorted(STEPS), repeat=2))
-def test_every_ordered_pair_composes_and_reloads_or_is_refused(first, second, tmp_path):
-    steps = (quick(STEPS[first]), quick(STEPS[second]))
-    try:
-        check_order(steps, "pair")
-    except UserError as refusal:
-        assert refusal.expected and first in str(refusal.found)
-        return
-    teacher, splits = tiny_bert(), tiny_splits()
-    student = make_student(None, teacher, splits.train, 0)
-    for number, step in enumerate(steps):
-        context = tiny_context(teacher, splits, tmp_path / str(number))
-        student = make_method(step, "pair").apply(student, context)
-    check_reload(student, tmp_path / "saved", splits.test)
 
 
 def test_quantize_is_refused_before_any_other_method():

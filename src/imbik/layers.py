@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from imbik.errors import UserError
@@ -24,6 +25,27 @@ class LowRankLinear(nn.Module):
         self.in_features, self.out_features, self.rank = in_features, out_features, rank
         self.down = nn.Linear(in_features, rank, bias=False)
         self.up = nn.Linear(rank, out_features, bias=bias)
+
+    @classmethod
+    def of(cls, up: Tensor, down: Tensor, bias: Tensor | None) -> LowRankLinear:
+        """The layer of two factors U ``(m, r)`` and V ``(r, n)``."""
+        made = cls(down.shape[1], up.shape[0], down.shape[0], bias is not None)
+        with torch.no_grad():
+            made.up.weight.copy_(up)
+            made.down.weight.copy_(down)
+            if bias is not None:
+                made.up.bias.copy_(bias)
+        return made
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrix that the factors stand for, U V ``(m, n)``; computed anew at every call."""
+        return self.up.weight @ self.down.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """``(m,)``, or None."""
+        return self.up.bias
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -50,6 +72,15 @@ class FactorisedEmbedding(nn.Module):
         self.num_embeddings, self.embedding_dim, self.rank, self.padding_idx = num_embeddings, embedding_dim, rank, padding_idx
         self.table = nn.Embedding(num_embeddings, rank, padding_idx)
         self.projection = nn.Linear(rank, embedding_dim, bias=False)
+
+    @classmethod
+    def of(cls, table: Tensor, projection: Tensor, padding_idx: int | None) -> FactorisedEmbedding:
+        """The embedding of a table ``(V, E)`` and a projection ``(H, E)``."""
+        made = cls(len(table), len(projection), table.shape[1], padding_idx)
+        with torch.no_grad():
+            made.table.weight.copy_(table)
+            made.projection.weight.copy_(projection)
+        return made
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -161,54 +162,82 @@ def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True)
 
 
 def merge_projections(graph: Graph) -> int:
-    """Query, key and value of one attention come from one product where they read the same tensor; returns
-    how many merged."""
+    """Query, key and value of one attention come from one product where they read the same tensor, and so do their first factors
+    where they are products of low rank; returns how many merged."""
     merged = 0
     for node in [node for node in graph.nodes if node.op_type == "MultiHeadAttention"]:
         chains = [chain for name in node.input[:3] if (chain := _projection(graph, name)) is not None]
-        if len(chains) < 2:
-            continue
-        source = chains[-1][0].input[0]
-        same = [chain for chain in chains if chain[0].input[0] == source]
-        if len(same) >= 2:
-            _merge(graph, same)
+        firsts = [_first_factor(graph, chain) for chain in chains]
+        whole = [chain for chain, first in zip(chains, firsts, strict=True) if first is None]
+        for group in (*_same_source(whole), *_same_source([first for first in firsts if first is not None])):
+            _merge(graph, group)
             merged += 1
     return merged
 
 
-_Projection = tuple[onnx.NodeProto, onnx.NodeProto, str, str]
+@dataclass(frozen=True)
+class _Projection:
+    """x · W, and + b where ``add`` stands behind it; nothing else reads what lies between."""
+
+    product: onnx.NodeProto
+    add: onnx.NodeProto | None
+    weight: str
+    bias: str | None
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        return [self.product] if self.add is None else [self.product, self.add]
+
+    @property
+    def result(self) -> str:
+        return str(self.nodes[-1].output[0])
 
 
 def _projection(graph: Graph, name: str) -> _Projection | None:
-    """``name`` = Add(MatMul(x, W), b) read by nothing else: (MatMul, Add, W, b)."""
+    """``name`` = Add(MatMul(x, W), b) read by nothing else."""
     add = graph.producer(name)
     if add is None or add.op_type != "Add" or len(graph.consumers(name)) != 1:
         return None
     bias = next((value for value in add.input if value in graph.constants), None)
-    product = graph.producer(next(value for value in add.input if value != bias)) if bias else None
-    if product is None or bias is None or product.op_type != "MatMul" or product.input[1] not in graph.constants:
+    product = _product(graph, next(value for value in add.input if value != bias)) if bias else None
+    return _Projection(product, add, product.input[1], bias) if product is not None else None
+
+
+def _first_factor(graph: Graph, chain: _Projection) -> _Projection | None:
+    """The product x · V before a product U of low rank."""
+    product = _product(graph, chain.product.input[0])
+    return _Projection(product, None, product.input[1], None) if product is not None else None
+
+
+def _product(graph: Graph, name: str) -> onnx.NodeProto | None:
+    """The MatMul with a constant matrix that makes ``name``, if one node alone reads it."""
+    node = graph.producer(name)
+    if node is None or node.op_type != "MatMul" or node.input[1] not in graph.constants or len(graph.consumers(name)) != 1:
         return None
-    alone = len(graph.consumers(product.output[0])) == 1
-    weight = product.input[1]
-    return (product, add, weight, bias) if alone and graph.constants[weight].ndim == 2 else None
+    return node if graph.constants[node.input[1]].ndim == 2 else None
+
+
+def _same_source(chains: Sequence[_Projection]) -> list[list[_Projection]]:
+    """Groups of two and more that read one tensor."""
+    groups: dict[str, list[_Projection]] = {}
+    for chain in chains:
+        groups.setdefault(chain.product.input[0], []).append(chain)
+    return [group for group in groups.values() if len(group) >= 2]
 
 
 def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
-    weight = np.concatenate([graph.constants[chain[2]] for chain in chains], axis=1)
-    bias = np.concatenate([graph.constants[chain[3]] for chain in chains])
-    widths = np.array([graph.constants[chain[2]].shape[1] for chain in chains], dtype=np.int64)
-    product, added = graph.name("product"), graph.name("projection")
-    names = [str(chain[0].name) for chain in chains]
+    weight = np.concatenate([graph.constants[chain.weight] for chain in chains], axis=1)
+    widths = np.array([graph.constants[chain.weight].shape[1] for chain in chains], dtype=np.int64)
+    names = [str(chain.product.name) for chain in chains]
     graph.parts["+".join(names)] = tuple(zip(names, widths.tolist(), strict=True))
-    nodes = [
-        helper.make_node("MatMul", [chains[0][0].input[0], graph.constant("weight", weight)], [product], name="+".join(names)),
-        helper.make_node("Add", [product, graph.constant("bias", bias)], [added], name=added),
-        helper.make_node(
-            "Split",
-            [added, graph.constant("widths", widths)],
-            [chain[1].output[0] for chain in chains],
-            name=graph.name("split"),
-            axis=-1,
-        ),
-    ]
-    graph.replace([node for chain in chains for node in chain[:2]], nodes)
+    whole = graph.name("product")
+    source = [chains[0].product.input[0], graph.constant("weight", weight)]
+    nodes = [helper.make_node("MatMul", source, [whole], name="+".join(names))]
+    biases = [graph.constants[chain.bias] for chain in chains if chain.bias is not None]
+    if biases:
+        added = graph.name("projection")
+        nodes.append(helper.make_node("Add", [whole, graph.constant("bias", np.concatenate(biases))], [added], name=added))
+        whole = added
+    split = [whole, graph.constant("widths", widths)]
+    nodes.append(helper.make_node("Split", split, [chain.result for chain in chains], name=graph.name("split"), axis=-1))
+    graph.replace([node for chain in chains for node in chain.nodes], nodes)

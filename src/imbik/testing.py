@@ -70,6 +70,21 @@ WORDS = [
 ]
 
 
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "cluster": {"values": 16},
+    "distilbert": {"hard": 0.0},
+    "distill": {"temperature": 2.0},
+    "embedding": {"rank": 8},
+    "low_rank": {"method": "svd", "budget": 0.5},
+    "minilm": {"relations": ["qq", "vv"], "relation_heads": 4},
+    "quantize": {"scheme": "dynamic"},
+    "share": {"groups": 2, "init": "mean"},
+    "tinybert": {"augment": {"masked_model": "none", "copies": 2}},
+    "vocabulary": {"margin": 10},
+}
+"""Settings of one representative step of every method, fit for :func:`tiny_bert`: what the tests of all pairs run."""
+
+
 def tiny_tokenizer(max_length: int = 32) -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer over :data:`WORDS`, letters and digits: about 120 pieces, with BERT's special tokens."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]

@@ -105,4 +105,15 @@ def _never(_later: Any) -> str | None:
     return None
 
 
-from imbik.methods import cluster, distilbert, distill, minilm, quantize, share, tinybert, vocabulary  # noqa: E402, F401  registration
+from imbik.methods import (  # noqa: E402  registration
+    cluster,  # noqa: F401
+    distilbert,  # noqa: F401
+    distill,  # noqa: F401
+    embedding,  # noqa: F401
+    low_rank,  # noqa: F401
+    minilm,  # noqa: F401
+    quantize,  # noqa: F401
+    share,  # noqa: F401
+    tinybert,  # noqa: F401
+    vocabulary,  # noqa: F401
+)

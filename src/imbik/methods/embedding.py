@@ -1,0 +1,94 @@
+"""The embedding table as a smaller table and a projection, by singular value decomposition."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from imbik.context import Context
+from imbik.encoding import encode
+from imbik.errors import UserError
+from imbik.factorise import decompose, largest_rank, tail
+from imbik.layers import FactorisedEmbedding
+from imbik.methods import method
+from imbik.structure import replace_module
+from imbik.types import Checkpoint
+
+
+@method("embedding")
+class Embedding:
+    """The word table (V × H) becomes a table (V × E) and a projection (E × H), the shape that ALBERT has from the start (Lan et al.
+    2020, arXiv 1909.11942), here from the table's own singular value decomposition.
+
+    With ``weights: frequency`` a row counts as often as its piece occurs in the train texts (plus one), so that what is lost is least for
+    the vectors that are read: Σ_w (count_w + 1) · ‖t_w - u_w V‖² (a row-weighted SVD). It saves bytes; a text takes E × H more
+    multiplications per token. Recovery is a ``distill`` step of its own.
+
+    Attributes:
+        rank: E; or
+        energy: the least E that keeps this share of the (weighted) energy.
+        weights: ``frequency``, or ``none``: every row counts the same.
+    """
+
+    rank: Annotated[int, Ge(1)] | None = None
+    energy: Annotated[float, Gt(0), Lt(1)] | None = None
+    weights: Literal["frequency", "none"] = "frequency"
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Embedding:
+        if (self.rank is None) == (self.energy is None):
+            raise ValueError("either rank or energy")
+        return self
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The checkpoint with a factorised table; one that is factorised already is cut further, never enlarged.
+
+        Raises:
+            UserError: E at or above V · H / (V + H), which makes the table larger.
+        """
+        model = checkpoint.model
+        old = model.get_input_embeddings()
+        table = old.projection(old.table.weight) if isinstance(old, FactorisedEmbedding) else old.weight
+        counts = self._counts(checkpoint, context, len(table))
+        up, down = self._factors(table.detach().double().numpy(), counts)
+        if isinstance(old, FactorisedEmbedding) and down.shape[0] >= old.rank:
+            return checkpoint
+        new = FactorisedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
+        replace_module(model, next(name for name, found in model.named_modules() if found is old), new.eval())
+        rows, width = table.shape
+        rank = down.shape[0]
+        note = (
+            f"embedding: table {rows} x {width} as {rows} x {rank} and {rank} x {width}, {(rows + width) * rank / (rows * width):.1%} of it"
+        )
+        return replace(checkpoint, notes=(*checkpoint.notes, note))
+
+    def _counts(self, checkpoint: Checkpoint, context: Context, rows: int) -> NDArray[np.float64] | None:
+        if self.weights == "none":
+            return None
+        ids = encode(context.splits.train, checkpoint.tokenizer).ids
+        return 1.0 + np.bincount(np.asarray(ids), minlength=rows).astype(np.float64)
+
+    def _factors(self, table: NDArray[np.float64], counts: NDArray[np.float64] | None) -> tuple[Any, Any]:
+        """``(V, E)`` and ``(E, H)``."""
+        most = largest_rank(*table.shape)
+        found = decompose(table.T, counts)  # a text reads the table by y = tableᵀ · one-hot, so that E[x xᵀ] is the pieces' frequency
+        if self.rank is not None:
+            rank = self.rank
+        else:
+            assert self.energy is not None
+            rank = 1 + int(np.searchsorted(1 - tail(found.values), self.energy))
+        if rank > most:
+            raise UserError(
+                "the factorised table would be larger than the table",
+                where="embedding.rank" if self.rank is not None else "embedding.energy",
+                found=f"{rank} columns",
+                expected=f"at most {most}, below V·H/(V+H) for {table.shape[0]} rows of {table.shape[1]}",
+            )
+        up, down = found.factors(rank)
+        return down.T, up.T

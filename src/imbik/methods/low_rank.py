@@ -1,0 +1,211 @@
+"""Low rank: every matrix of the encoder becomes two smaller ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from imbik.context import Context
+from imbik.encoding import Encoded, encode
+from imbik.errors import UserError
+from imbik.layers import LowRankLinear
+from imbik.losses import distillation_loss
+from imbik.matrices import Matrix, matrices_of
+from imbik.methods import Method, make_method, method
+from imbik.moments import fisher_inputs, input_moments, uses
+from imbik.ranks import Curve, allocate
+from imbik.structure import replace_module
+from imbik.tasks import TASKS
+from imbik.train import predict_logits
+from imbik.types import Checkpoint, Examples
+
+logger = logging.getLogger(__name__)
+
+PROBE_TEXTS = 128
+"""Texts on which a matrix's sensitivity is measured."""
+
+
+@method("low_rank")
+class LowRank:
+    """Every Linear of the encoder's layers, W (m × n), becomes U V with U (m × r), V (r × n) where that is smaller.
+
+    ``svd`` keeps the r largest singular values: the least ‖W - U V‖. ``asvd`` weighs by what the layer reads: the least
+    E‖W x - U V x‖² over the train texts, by whitening with the inputs' second moments (as SVD-LLM, Wang et al. 2024, arXiv 2403.07378,
+    and DRONE, Chen et al. 2021; the name comes from ASVD, Yuan et al. 2023, arXiv 2312.05821, which scales each input by itself).
+    ``fwsvd`` weighs every input by its Fisher information (Hsu et al. 2022, arXiv 2207.00112), from the gradients of the loss against
+    the labels, or against the teacher's answers where there are none. ``nmf`` factorises W⁺ and W⁻ apart, non-negatively: two pairs of
+    factors, so that its break-even rank is half of the others'.
+
+    A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
+    matrices share one budget by their measured sensitivity: each is cut alone to the budget's share, the change of the model's outputs
+    (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought where
+    they save most per byte (:func:`imbik.ranks.allocate`). Near the model itself the KL grows with the square of a perturbation, as
+    lost energy does; that is what makes one number per matrix enough.
+
+    Recovery is a ``distill`` step of its own after this one.
+
+    Attributes:
+        method: see above.
+        rank: the same rank for every matrix (of each pair, for ``nmf``); or
+        energy: the least rank that keeps this share of Σ s² (of the weighted matrix); or
+        budget: share of the encoder's matrices, as they were when dense, that may be left.
+        measure: what ``budget`` is a share of: ``bytes``, where a shared matrix counts once, or ``flops``, where it counts at every use.
+        stages: above 1, the cut is made in that many steps of like ratio with a distillation after each but the last.
+        recovery: settings of ``distill`` between the stages.
+        texts: train texts for second moments and Fisher information.
+        multiple: ranks are multiples of it, for the processor's sake, in matrices whose break-even rank is at least eight times as large.
+    """
+
+    method: Literal["svd", "asvd", "fwsvd", "nmf"] = "svd"
+    rank: Annotated[int, Ge(1)] | None = None
+    energy: Annotated[float, Gt(0), Lt(1)] | None = None
+    budget: Annotated[float, Gt(0), Lt(1)] | None = None
+    measure: Literal["bytes", "flops"] = "bytes"
+    stages: Annotated[int, Ge(1)] = 1
+    recovery: dict[str, Any] = field(default_factory=dict)
+    texts: Annotated[int, Ge(1)] = 1024
+    multiple: Annotated[int, Ge(1)] = 8
+
+    @model_validator(mode="after")
+    def _one_size(self) -> LowRank:
+        if sum(value is not None for value in (self.rank, self.energy, self.budget)) != 1:
+            raise ValueError("exactly one of rank, energy and budget")
+        make_method({"distill": self.recovery}, "low_rank.recovery")
+        return self
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """The checkpoint with factorised layers.
+
+        Raises:
+            UserError: no rank under break-even meets the request, or nothing would become smaller.
+        """
+        report = ""
+        for stage in range(1, self.stages + 1):
+            report = self._cut(checkpoint, context, stage / self.stages)
+            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, report)
+            if stage < self.stages:
+                inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
+                checkpoint = make_method({"distill": self.recovery}, "low_rank.recovery").apply(checkpoint, inner)
+        return replace(checkpoint, notes=(*checkpoint.notes, report))
+
+    def refuse_before(self, later: Method) -> str | None:
+        """Layers whose ranks differ cannot share their weights."""
+        return "put share before low_rank: factorised layers have ranks of their own" if later.name == "share" else None
+
+    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> str:
+        """Factorise once; ``done``, up to 1, is how far this stage goes."""
+        matrices = matrices_of(checkpoint.model, nmf=self.method == "nmf")
+        rows = _sample(context.splits.train, self.texts, context.seed)
+        self._weigh(checkpoint, context, matrices, rows)
+        if self.budget is not None:
+            ranks = self._shared(checkpoint, matrices, encode(_sample(rows, PROBE_TEXTS, context.seed), checkpoint.tokenizer), done)
+        else:
+            ranks = {name: self._own(matrix, done) for name, matrix in matrices.items()}
+        self._refuse_nothing(matrices, ranks)
+        for name, rank in ranks.items():
+            if rank:
+                replace_module(checkpoint.model, name, matrices[name].layer(rank))
+        checkpoint.model.eval()
+        return _report(self.method, matrices_of(checkpoint.model, nmf=False))
+
+    def _weigh(self, checkpoint: Checkpoint, context: Context, matrices: Mapping[str, Matrix], rows: Examples) -> None:
+        """Tell every matrix what its inputs count, and how often it is used."""
+        model, data = checkpoint.model, encode(rows, checkpoint.tokenizer)
+        modules = {name: matrix.module for name, matrix in matrices.items()}
+        found: Mapping[str, NDArray[np.float64]] = {}
+        if self.method == "asvd":
+            found = input_moments(model, modules, data)
+        if self.method == "fwsvd":
+            found = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
+        counts = uses(model, modules, data) if self.measure == "flops" else {}
+        for name, matrix in matrices.items():
+            matrix.weights, matrix.uses = found.get(name), counts.get(name, 1)
+
+    def _own(self, matrix: Matrix, done: float) -> int:
+        """The rank of one matrix where each has its own; 0 leaves it."""
+        if self.rank is not None:
+            start = max(matrix.largest + 1, self.rank)
+            wanted = round(start * (self.rank / start) ** done)
+        else:
+            assert self.energy is not None
+            wanted = 1 + int(np.searchsorted(1 - matrix.losses, 1 - (1 - self.energy) * done))
+        return wanted if wanted <= matrix.largest else 0
+
+    def _shared(self, checkpoint: Checkpoint, matrices: Mapping[str, Matrix], probe: Encoded, done: float) -> dict[str, int]:
+        """Ranks under one budget, by measured sensitivity."""
+        assert self.budget is not None
+        share = self.budget**done
+        before = predict_logits(checkpoint.model, probe)
+        curves = []
+        for name, matrix in matrices.items():
+            step = self.multiple if matrix.largest >= 8 * self.multiple else 1
+            cost = _sensitivity(checkpoint, name, matrix, share, probe, before) if matrix.largest else 0.0
+            curves.append(Curve(cost * matrix.losses, matrix.unit, matrix.now, step))
+        dense = sum(matrix.dense for matrix in matrices.values())
+        ranks = allocate(curves, share * dense)
+        if ranks is None:
+            least = sum(curve.points()[0][0] for curve in curves) / dense
+            raise UserError("the budget is below the smallest ranks", where="low_rank.budget", found=share, expected=f"above {least:.3f}")
+        return dict(zip(matrices, ranks, strict=True))
+
+    def _refuse_nothing(self, matrices: Mapping[str, Matrix], ranks: Mapping[str, int]) -> None:
+        """A dense model that stays dense is not what was asked for; one that is small enough already is."""
+        if any(ranks.values()) or any(isinstance(matrix.module, LowRankLinear) for matrix in matrices.values()):
+            return
+        most = max((matrix.largest for matrix in matrices.values()), default=0)
+        name = "rank" if self.rank is not None else "energy" if self.energy is not None else "budget"
+        pairs = " (two pairs of factors: half of the other methods')" if self.method == "nmf" else ""
+        raise UserError(
+            "no matrix would become smaller: a rank of m·n/(m+n) or more takes more room than the matrix itself",
+            where=f"low_rank.{name}",
+            found=getattr(self, name),
+            expected=f"what ranks of at most {most} can give{pairs}",
+        )
+
+
+def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: NDArray[np.float32]) -> float:
+    """How far the model's outputs move per share of this matrix's energy that is lost, measured near the rank that it may get."""
+    layer, loss = matrix.probe(min(max(1, round(share * (matrix.largest + 1))), matrix.largest))
+    parent, _, attribute = name.rpartition(".")
+    owner = checkpoint.model.get_submodule(parent)
+    setattr(owner, attribute, layer.eval())
+    try:
+        after = predict_logits(checkpoint.model, probe)
+    finally:
+        setattr(owner, attribute, matrix.module)
+    moved = float(distillation_loss(checkpoint.task, torch.from_numpy(after), torch.from_numpy(before)))
+    return max(moved, 0.0) / max(loss, 1e-9)
+
+
+def _report(method_name: str, matrices: Mapping[str, Matrix]) -> str:
+    ranks = [matrix.module.rank for matrix in matrices.values() if isinstance(matrix.module, LowRankLinear)]
+    left = sum(matrix.now for matrix in matrices.values()) / sum(matrix.dense for matrix in matrices.values())
+    span = f", ranks {min(ranks)} to {max(ranks)}" if ranks else ""
+    return f"low_rank ({method_name}): {len(ranks)} of {len(matrices)} matrices of the encoder factorised{span}; {left:.1%} of them left"
+
+
+def _sample(rows: Examples, count: int, seed: int) -> Examples:
+    """At most ``count`` random rows."""
+    if len(rows.texts) <= count:
+        return rows
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
+    pairs = None if rows.pairs is None else [rows.pairs[i] for i in chosen]
+    targets = None if rows.targets is None else rows.targets[chosen]
+    return Examples([rows.texts[i] for i in chosen], pairs, targets, "")
+
+
+def _targets(rows: Examples, context: Context) -> NDArray[Any]:
+    """The rows' labels, or what the teacher says of them."""
+    if rows.targets is not None:
+        return rows.targets
+    logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))
+    task = TASKS[context.splits.task]
+    return task.predicted(task.decode(logits))
