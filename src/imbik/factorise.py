@@ -82,10 +82,10 @@ def _roots(weights: NDArray[np.floating] | None, size: int) -> tuple[Array | Non
         raise ValueError("negative weights")
     ridge = RIDGE * max(float(diagonal.mean()), 1e-30)
     if given.ndim == 1:
-        root: Array = np.sqrt(given + ridge)
+        root = np.sqrt(given + ridge)
         return root, 1.0 / root
-    lower: Array = np.linalg.cholesky(given + ridge * np.eye(size))
-    return lower, np.linalg.inv(lower)
+    lower = np.linalg.cholesky(given + ridge * np.eye(size)).astype(np.float64, copy=False)
+    return lower, np.linalg.inv(lower).astype(np.float64, copy=False)
 
 
 def _times(matrix: Array, root: Array | None) -> Array:
