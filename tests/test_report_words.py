@@ -40,6 +40,12 @@ NOTES = {
     "since the engine unpacks the matrices when it opens the file": (
         "kümeleme: matris başına 16 değer; dosya küçülür, süre kısalmaz, çünkü motor dosyayı açarken matrisleri eski biçimine getirir"
     ),
+    "put back to float to keep quality: /layer.0/MatMul, /pooler/Gemm": (
+        "başarımı korumak için yeniden kayan noktalı yapılanlar: /layer.0/MatMul, /pooler/Gemm"
+    ),
+    "keeps 96.2% on dev, 97.0% asked, whatever is put back to float": (
+        "hangi işlem kayan noktalı bırakılırsa bırakılsın geliştirme kümesinde en çok %96,2 korunuyor; istenen %97,0"
+    ),
     "a stranger's note on 1,000 things": "a stranger's note on 1,000 things",
 }
 
@@ -55,7 +61,7 @@ def test_notes_and_reverted_operators_are_shown_in_the_readers_language(tmp_path
     text = html.unescape(out.read_text("utf-8"))
     for note, turkish in NOTES.items():
         assert (turkish if lang == "tr" else note) in text
-    assert "/layer.0/MatMul, /pooler/Gemm" in text
+    assert text.count("/layer.0/MatMul, /pooler/Gemm") == (2 if suffix == "html" else 1)  # the note, and the table of parity
 
 
 def _notes_written() -> list[str]:
@@ -69,17 +75,21 @@ def _notes_written() -> list[str]:
                 found.append(node.value)
             if isinstance(node, ast.FunctionDef) and node.name == "_note":
                 found += [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value is not None]
-    return [_example(node) for node in found if isinstance(node, ast.JoinedStr | ast.Constant)]
+    return [
+        _example(node) for node in found if isinstance(node, ast.JoinedStr | ast.Constant) or isinstance(getattr(node, "op", None), ast.Add)
+    ]
 
 
-def _example(node: ast.JoinedStr | ast.Constant) -> str:
+def _example(node: ast.expr) -> str:
+    if isinstance(node, ast.BinOp):
+        return _example(node.left) + _example(node.right)
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     return "".join(str(p.value) if isinstance(p, ast.Constant) else "train" if "whence" in ast.unparse(p) else "7" for p in parts)
 
 
 def test_every_note_of_ours_can_be_said_in_turkish() -> None:
     written = _notes_written()
-    assert len(written) >= 11
+    assert len(written) >= 16
     texts = Phrases("tr")
     assert [note for note in written if texts.note(note) == note] == []
 

@@ -112,15 +112,11 @@ class View(Judged):
         return [dict(d) for d in self.results.disagreements.get(self.choice["id"], ())][:_TEXTS]
 
     def remarks(self) -> list[dict[str, Any]]:
-        """What was noted on candidates while they were made and measured, and what the accuracy gate left in float."""
+        """What was noted on candidates while they were made and measured."""
         found = []
         for m in self.results.measurements:
-            said = [self.texts.note(note) for note in m.notes]
-            reverted = (m.parity or {}).get("reverted")
-            if reverted:
-                said.append(self.texts("table.reverted", names=_said(reverted)))
-            if said:
-                found.append({"id": m.id, "said": said})
+            if m.notes:
+                found.append({"id": m.id, "said": [self.texts.note(note) for note in m.notes]})
         return found
 
     def data_notes(self) -> list[str]:
