@@ -144,6 +144,15 @@ def test_a_wider_factorisation_is_nearer(tmp_path):
     assert errors[0] > errors[1] > errors[2]
 
 
+def test_tables_alone_are_factorised_when_nothing_is_shared(tmp_path):
+    made = _share(tiny_bert(), tmp_path, groups=0, embedding=31)
+    assert made.model.config.num_hidden_groups == 4 and made.model.config.embedding_size == 31
+    assert _share(tiny_bert(), tmp_path, groups=0).model.config.model_type == "bert"
+    test = tiny_splits().test
+    wanted = _exact(tiny_bert(), test)
+    assert np.abs(_exact(made, test) - wanted).mean() < 0.2 * np.abs(wanted).mean()
+
+
 def test_an_albert_folder_needs_no_imbik(tmp_path):
     made = _share(tiny_bert(), tmp_path, groups=1, init="mean", embedding=16)
     save_checkpoint(made, tmp_path / "model")
@@ -191,7 +200,7 @@ def test_int8_sees_through_sharing(tmp_path):
     ("settings", "message"),
     [
         ({"groups": 5}, "more groups than layers"),
-        ({"groups": 0}, "wrong setting"),
+        ({"groups": -1}, "wrong setting"),
         ({"what": "heads"}, "wrong setting"),
         ({"embedding": 64}, "no such width"),
         ({"embedding": 16, "what": "ffn"}, "plain BERT"),

@@ -31,6 +31,10 @@ _PARTS = {"all": _ATTENTION + _FEED_FORWARD, "attention": _ATTENTION, "ffn": _FE
 _SAMPLE = 512
 """Dev texts on which the ways to start are compared."""
 
+_SHARED = (
+    "share: {groups} sets of weights ({what}) for {layers} layers; this saves bytes and not time, since every layer is computed as before"
+)
+
 State = dict[str, Tensor]
 
 
@@ -43,7 +47,7 @@ class Share:
     ``AlbertFor…``, which any program opens with transformers. ``groups`` equal to the number of layers changes nothing.
 
     Attributes:
-        groups: how many sets of weights remain.
+        groups: how many sets of weights remain; 0: one for each layer (nothing is shared), for ``embedding`` alone.
         what: ``all`` of a layer, its ``attention`` or its ``ffn`` (feed-forward network), each with its layer norm.
         init: where a group's weights start: the ``mean`` of its layers, its ``first`` layer, or the ``best`` of the mean and of every
             layer's place in the group, by the divergence from the teacher on dev texts right after sharing.
@@ -51,7 +55,7 @@ class Share:
             ``what: all``); 0 leaves them as they are.
     """
 
-    groups: Annotated[int, Ge(1)] = 1
+    groups: Annotated[int, Ge(0)] = 1
     what: Literal["all", "attention", "ffn"] = "all"
     init: Literal["mean", "first", "best"] = "best"
     embedding: Annotated[int, Ge(0)] = 0
@@ -65,22 +69,23 @@ class Share:
         """
         stack = layer_stack(checkpoint.model)[1]
         self._check(checkpoint, stack)
-        if self.groups == len(stack) and not self.embedding:
+        groups = self.groups or len(stack)
+        if groups == len(stack) and not self.embedding:
             return checkpoint
-        ways: dict[str, list[int | None]] = {"mean": [None], "first": [0], "best": _places(len(stack), self.groups)}
+        ways: dict[str, list[int | None]] = {"mean": [None], "first": [0], "best": _places(len(stack), groups)}
         places = ways[self.init]
         tried: list[tuple[float, str, nn.Module]] = []
         for place in places:
-            model = self._shared(checkpoint, place, context.splits.train)
+            model = self._shared(checkpoint, groups, place, context.splits.train)
             name = "mean" if place is None else f"layer {place + 1} of the group"
             tried.append((_divergence(model, checkpoint, context) if len(places) > 1 else 0.0, name, model))
         best = min(tried, key=lambda one: one[0])
         if len(tried) > 1:
             logger.info("share: divergence by start: %s", "; ".join(f"{name} {value:.3f}" for value, name, _ in tried))
-        note = (
-            f"share: {self.groups} sets of weights ({self.what}) for {len(stack)} layers; this saves bytes and not time, since every layer "
-            "is computed as before"
-        )
+        if groups == len(stack):
+            note = f"share: word tables of width {self.embedding} and a matrix behind them; this saves bytes and not time"
+        else:
+            note = _SHARED.format(groups=groups, what=self.what, layers=len(stack))
         return replace(checkpoint, model=best[2].eval(), notes=(*checkpoint.notes, note))
 
     def refuse_before(self, later: Method) -> str | None:
@@ -110,10 +115,10 @@ class Share:
         if not 2 <= self.embedding <= hidden:
             raise UserError("no such width", where="share.embedding", found=self.embedding, expected=f"2 to the hidden size, {hidden}")
 
-    def _shared(self, checkpoint: Checkpoint, place: int | None, texts: Examples) -> nn.Module:
+    def _shared(self, checkpoint: Checkpoint, groups: int, place: int | None, texts: Examples) -> nn.Module:
         """A new model whose groups start from the layer at ``place`` in each, or from the mean."""
         stack = layer_stack(checkpoint.model)[1]
-        members = [[i for i in range(len(stack)) if group_of(i, len(stack), self.groups) == group] for group in range(self.groups)]
+        members = [[i for i in range(len(stack)) if group_of(i, len(stack), groups) == group] for group in range(groups)]
         states = [_start([_part(stack[i], self.what) for i in group], place) for group in members]
         if not _is_plain_bert(checkpoint.model) or self.what != "all":
             return _tied(checkpoint.model, members, states)
@@ -137,7 +142,9 @@ def _tied(model: Any, members: list[list[int]], states: list[State]) -> nn.Modul
 
 
 def _places(layers: int, groups: int) -> list[int | None]:
-    """The mean, and every position that all groups have."""
+    """The mean, and every position that all groups have; one way where every layer is a group of its own."""
+    if groups == layers:
+        return [0]
     smallest = min(sum(group_of(i, layers, groups) == group for i in range(layers)) for group in range(groups))
     return [None, *range(smallest)]
 
