@@ -17,18 +17,18 @@ from imbik.checkpoint import load_checkpoint, save_checkpoint
 from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.export import export
+from imbik.export import quantised as as_exported
 from imbik.fakequant import FakeQuantiser
-from imbik.limited import Limit, hold
 from imbik.methods import check_order, make_method, registered
 from imbik.methods.quantize import Quantize
 from imbik.onnx_graph import Graph
 from imbik.progress import Silent
-from imbik.ranges import FIELD, calibrate, ranges_of, uses
+from imbik.ranges import calibrate, ranges_of, uses
 from imbik.runtime import load_artefact
 from imbik.students import make_student
 from imbik.testing import quick, sqnr, tiny_bert, tiny_context, tiny_splits
 from imbik.train import model_inputs, to_batch
-from imbik.types import Checkpoint, Examples, Splits, Step
+from imbik.types import Checkpoint, Splits, Step
 
 SPLITS = tiny_splits(rows=400)
 # dB of the logits of a random two-layer model, three below what was measured
@@ -190,72 +190,6 @@ def test_a_scheme_that_needs_no_ranges_leaves_nothing_to_keep() -> None:
     assert not Quantize(scheme="static").lowered  # type: ignore[call-arg]
 
 
-class Noisy:
-    """An engine whose quantised models lose what their operators in int8 lose: made to know which ones hurt."""
-
-    def __init__(self, harm: dict[str, float], targets: np.ndarray) -> None:
-        self.harm, self.targets, self.tried = harm, targets, list[frozenset[str]]()
-
-    def model(self, reverted: frozenset[str] | None) -> Any:
-        self.tried += [] if reverted is None else [reverted]
-        wrong = 0.0 if reverted is None else sum(value for name, value in self.harm.items() if name not in reverted)
-        logits = np.eye(2, dtype=np.float32)[self.targets] * 4
-        flipped = round(wrong * len(logits))
-        logits[:flipped] = logits[:flipped, ::-1]
-
-        class Model:
-            task = "classification"
-
-            def scores(self, texts: list[str], pairs: object = None) -> np.ndarray:
-                return logits[: len(texts)]
-
-        return Model()
-
-
-def held(harm: dict[str, float], min_retention: float, **settings: Any) -> tuple[Any, Noisy]:
-    targets = np.arange(100) % 2
-    engine = Noisy(harm, targets)
-    limit = Limit(Examples([str(i) for i in range(100)], None, targets, ""), "accuracy", min_retention, **settings)
-    return hold(limit, engine.model(None), engine.model, list(harm), Silent()), engine
-
-
-def test_operators_are_reverted_by_damage_until_the_limit_holds() -> None:
-    found, engine = held({"a": 0.02, "b": 0.2, "c": 0.0, "d": 0.1}, 0.95)
-    assert found.reverted == ("b", "d") and found.record["shortfall"] == 0
-    assert found.record["before"] == pytest.approx(0.68) and found.record["value"] == pytest.approx(0.98)
-    damage = found.record["damage"]
-    assert sorted(damage, key=lambda name: -damage[name]) == ["b", "d", "a", "c"] and damage["c"] == 0
-    assert frozenset({"b", "d", "a"}) not in engine.tried, "it stops inside the limit"
-
-
-def test_inside_the_limit_nothing_is_tried() -> None:
-    found, engine = held({"a": 0.02}, 0.97)
-    assert found.reverted == () and engine.tried == [frozenset()] and found.record["damage"] == {}
-
-
-def test_the_best_so_far_comes_back_with_its_shortfall() -> None:
-    found, _ = held({"a": 0.2, "b": 0.3}, 0.99, seconds=0.0)
-    assert found.reverted == ("a",) and found.record["shortfall"] == pytest.approx(0.99 - 0.7)
-
-
-def test_the_teacher_is_the_reference_where_the_float_model_reaches_it() -> None:
-    assert held({"a": 0.02}, 0.97, teacher=1.02)[0].record["reference"] == 1.02
-    assert held({"a": 0.02}, 0.97, teacher=1.2)[0].record["reference"] == 1.0
-
-
-def test_a_real_model_gives_back_the_operator_that_was_spoiled(tmp_path: Path) -> None:
-    teacher = tiny_bert(layers=2, hidden=64)
-    answers = replace(SPLITS.dev, targets=exact(teacher).argmax(1))
-    made = quantised(teacher, step("static"), tmp_path / "work")
-    spoiled = "bert.encoder.layer.1.output.dense"
-    getattr(made.model.config, FIELD)[spoiled]["input"] = [-0.001, 0.001]
-    limit = Limit(answers, "accuracy", 0.97)
-    artefact = export(made, "onnx", tmp_path / "a", texts=SPLITS.dev, limit=limit)
-    assert artefact.parity["limit"]["before"] < 0.97 <= artefact.parity["limit"]["kept"]
-    assert artefact.parity["reverted"][0] == spoiled and artefact.parity["float_matmuls"] == len(artefact.parity["reverted"])
-    assert artefact.parity["float_parent"]["p50_ms"] > 0
-
-
 def test_training_in_int8_recovers_what_an_outlier_costs(tmp_path: Path) -> None:
     """Per tensor and min-max, one large weight leaves the others a few integers; training moves the range and the weights."""
     teacher = tiny_bert(layers=2, hidden=64)
@@ -277,3 +211,18 @@ def test_training_in_int8_recovers_what_an_outlier_costs(tmp_path: Path) -> None
     lost = 1.0 - quality["static"]
     assert lost > 0.01
     assert quality["qat"] - quality["static"] >= lost / 2
+
+
+def test_a_checkpoint_made_elsewhere_is_quantised_on_the_way_out(tmp_path: Path) -> None:
+    checkpoint = tiny_bert(layers=1)
+    made = as_exported(checkpoint, {"scheme": "static"}, SPLITS.train, Silent())
+    _, manifest = artefact_logits(made, tmp_path / "a")
+    assert manifest["quantisation"]["scheme"] == "static" and manifest["parity"]["float_matmuls"] == 0
+    for again, settings, texts, message in (
+        (made, {"scheme": "dynamic"}, None, "quantised already"),
+        (tiny_bert(layers=1), {"scheme": "qat"}, SPLITS.train, "int8-qat"),
+        (tiny_bert(layers=1), {"scheme": "static"}, None, "--data"),
+        (tiny_bert(layers=1), {"scheme": "static", "bits": 4}, None, "weight-only"),
+    ):
+        with pytest.raises(UserError, match=message):
+            as_exported(again, settings, texts, Silent())

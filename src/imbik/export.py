@@ -25,10 +25,11 @@ from imbik.manifest import BATCH_TOKENS, NAME, read_artefact
 from imbik.methods import make_method, settings_of
 from imbik.parity import ParityError, parity, side_by_side
 from imbik.progress import Progress, Silent
+from imbik.ranges import FIELD
 from imbik.runtime import Predictor, load_artefact
 from imbik.types import Artefact, Checkpoint, Examples, Step
 
-__all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "settled"]
+__all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "quantised", "settled"]
 
 PARITY_TEXTS = 200
 
@@ -146,6 +147,29 @@ def _against_float(
             found = {"reverted": list(held.reverted), "limit": held.record}
             model = build(frozenset(held.reverted)) if held.reverted else model
         return found | {"float_parent": side_by_side(floats, model, *probe)}
+
+
+def quantised(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: Examples | None, progress: Progress) -> Checkpoint:
+    """A float checkpoint with a ``quantize`` step that needs no training, for one that was made elsewhere.
+
+    Args:
+        checkpoint: the model; ranges are written into its config.
+        settings: of :class:`imbik.methods.quantize.Quantize`.
+        calibration: texts of the task, for a scheme that observes activations.
+
+    Raises:
+        UserError: the checkpoint is quantised already, the scheme trains, or it needs texts and there are none.
+    """
+    made = make_method({"quantize": settings}, "--quantize")
+    if quantise_step(checkpoint.steps) is not None:
+        raise UserError("the checkpoint is quantised already", where="--quantize", found=dict(quantise_step(checkpoint.steps) or {}))
+    if made.scheme == "qat":
+        raise UserError("qat trains", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
+    if not made.lowered and calibration is None:
+        raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
+    ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}
+    setattr(checkpoint.model.config, FIELD, ranges or None)
+    return replace(checkpoint, steps=(*checkpoint.steps, {"quantize": settings_of(made)}))
 
 
 def settled(steps: Sequence[Step]) -> dict[str, Any] | None:

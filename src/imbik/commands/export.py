@@ -28,24 +28,29 @@ def register(app: typer.Typer) -> None:
         ] = None,
         text: TextOption = None,
         text_pair: PairOption = None,
-        int8: Annotated[bool, typer.Option("--int8", help="Lower to dynamic int8, whatever the checkpoint's steps say.")] = False,
+        quantize: Annotated[
+            str | None, typer.Option("--quantize", help="Scheme for a float checkpoint: dynamic, static, weight-only or integer.")
+        ] = None,
+        bits: Annotated[int, typer.Option("--bits", help="Of the weights: 8, or 4 for weight-only.")] = 8,
+        int8: Annotated[bool, typer.Option("--int8", help="The same as --quantize dynamic, unless the checkpoint is quantised.")] = False,
         cpu: CpuOption = "native",
         as_json: Annotated[bool, typer.Option("--json", help="Print the artefacts as JSON.")] = False,
     ) -> None:
         """Write the folder that an engine runs without PyTorch, and compare its predictions with PyTorch's."""
         preset = preset_for(cpu)
-        from dataclasses import replace
-
         from imbik.checkpoint import load_checkpoint
         from imbik.engines import buildable
         from imbik.export import export as run
+        from imbik.export import quantised
 
         console, say = consoles()
         names = buildable() if engine == "auto" else [engine]
         loaded = load_checkpoint(checkpoint, role="checkpoint")
-        if int8 and not any("quantize" in step for step in loaded.steps):
-            loaded = replace(loaded, steps=(*loaded.steps, {"quantize": {"scheme": "dynamic"}}))
         rows, calibration = (None, None) if data is None else _texts(data, text, text_pair, say)
+        if int8 and quantize is None and not any("quantize" in step for step in loaded.steps):
+            quantize = "dynamic"
+        if quantize is not None:
+            loaded = quantised(loaded, {"scheme": quantize, "bits": bits}, calibration, progress_for(console))
         made = []
         for name in names:
             target = out / name if engine == "auto" else out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -18,11 +17,10 @@ from imbik.encoding import encode
 from imbik.fakequant import FakeQuantiser
 from imbik.methods import Method, method
 from imbik.methods.distill import Evaluate, dev_score, distil
+from imbik.progress import Progress
 from imbik.ranges import FIELD, Ranges, calibrate, uses
 from imbik.train import Batch, model_inputs, to_batch
-from imbik.types import Checkpoint
-
-logger = logging.getLogger(__name__)
+from imbik.types import Checkpoint, Examples
 
 
 @method("quantize")
@@ -90,23 +88,23 @@ class Quantize:
         Raises:
             UserError: ``qat`` of a student with another number of labels than the teacher.
         """
-        ranges: Ranges = {}
-        if not self.lowered:
-            ranges = calibrate(
-                replace(checkpoint, model=expanded(checkpoint.model)),
-                context.splits.train,
-                samples=self.samples,
-                percentile=self.percentile if self.calibration == "percentile" else 100.0,
-                seed=context.seed,
-                progress=context.progress,
-            )
+        ranges, notes = self.observe(checkpoint, context.splits.train, context.seed, context.progress), checkpoint.notes
         if self.scheme == "qat":
-            ranges = self._train(checkpoint, context, ranges)
+            ranges, before, after = self._train(checkpoint, context, ranges)
+            notes = (*notes, _note(before, after))
         setattr(checkpoint.model.config, FIELD, ranges or None)
-        return checkpoint
+        return replace(checkpoint, notes=notes)
 
-    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> Ranges:
-        """Distil in imitated int8; what training made worse on dev is taken back."""
+    def observe(self, checkpoint: Checkpoint, examples: Examples, seed: int, progress: Progress) -> Ranges:
+        """The activation ranges that the scheme needs; empty for one that needs none."""
+        if self.lowered:
+            return {}
+        percentile = self.percentile if self.calibration == "percentile" else 100.0
+        plain = replace(checkpoint, model=expanded(checkpoint.model))
+        return calibrate(plain, examples, samples=self.samples, percentile=percentile, seed=seed, progress=progress)
+
+    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, float, float]:
+        """Distil in imitated int8: the ranges, and dev before and after. What training made worse on dev is taken back."""
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
         _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
         channels = self.granularity == "per-channel"
@@ -120,16 +118,19 @@ class Quantize:
             what="training for int8",
             wrap=lambda loss, evaluate: (_Imitating(loss, quantiser), _imitated(quantiser, evaluate)),
         )
-        logger.info("dev in imitated int8: %.4f as calibrated, %.4f trained", before, state.best_score)
         quantiser.to("cpu")
         if state.best_score < before:
             model.load_state_dict(start)
-            return ranges
-        return quantiser.learned()
+            return ranges, before, before
+        return quantiser.learned(), before, state.best_score
 
     def refuse_before(self, later: Method) -> str | None:
         """quantize is last: a later step would change weights that are integers already."""
         return f"quantize is the last step; put {later.name} before it"
+
+
+def _note(before: float, after: float) -> str:
+    return f"qat: dev in imitated int8 {before:.4f} as calibrated and {after:.4f} after training"
 
 
 class _Imitating(nn.Module):
