@@ -257,6 +257,10 @@ def test_command(cli: Any, tmp_path: Path) -> None:
     assert "► layers-1+int8/onnx" in cli(path, "--scenario", "bank-support").output
     assert "uygun" in cli(path, "--scenario", "bank-support", "--lang", "tr").output
     assert "mini-2x192+int8/onnx" in cli(path, "--where", "cpu").output
+    other = tmp_path / "other" / "results.json"
+    other.parent.mkdir()
+    write_results(other, plausible.results())
+    assert "other/results.json" in cli(path, other, "--where", "cpu").output
     assert cli("--show", "edge").output == shipped_text("edge")
     m = plausible.results().measurements[5]
     profile, other = tmp_path / "phone.json", tmp_path / "other.json"

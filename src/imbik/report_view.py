@@ -49,8 +49,7 @@ class Judged:
     def __init__(self, page: Page, run: int, html: bool) -> None:
         self.page, self.run, self.html = page, run, html
         self.results: Results = page.source.runs[run]
-        path = self.results.path
-        self.name = f"{path.resolve().parent.name}/{path.name}" if path else str(self.results.data.get("source") or run)
+        self.name = self.results.name or str(run)
         self.texts: Phrases = page.texts
         self.choice = choice_of(self.results)
         self.baseline = self.results.get(self.results.baseline)

@@ -52,6 +52,13 @@ class Results:
     disagreements: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     path: Path | None = None
 
+    @property
+    def name(self) -> str:
+        """Folder and file that it was read from, or the source of its data; what tells one run from another."""
+        if self.path is None:
+            return str(self.data.get("source") or "")
+        return f"{self.path.resolve().parent.name}/{self.path.name}"
+
     def get(self, identifier: str | None) -> Measurement | None:
         """The measurement with this id, or None."""
         return next((m for m in self.measurements if m.id == identifier), None)

@@ -63,6 +63,8 @@ def register(app: typer.Typer) -> None:
             _ask(answers, texts, ask)
         output = []
         for run in runs:
+            if len(runs) > 1 and not as_json:
+                console.rule(escape(run.name))
             if walk:
                 found = leaves(run, devices, lang)
                 output.append(_path_output(run, found, leaf_at(found, answers), texts, None if as_json else console))
