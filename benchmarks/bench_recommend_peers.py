@@ -19,13 +19,12 @@ import numpy as np
 
 GRIDS = {
     ("surprise", "SVD"): {"n_factors": [50, 100], "lr_all": [0.005, 0.01], "reg_all": [0.05, 0.1, 0.15], "n_epochs": [30, 60]},
-    ("surprise", "NMF"): {"n_factors": [5, 15, 30], "reg_pu": [0.06, 0.12, 0.2], "reg_qi": [0.06, 0.12, 0.2], "n_epochs": [50]},
-    ("surprise", "NMF biased"): {"n_factors": [5, 15], "lr_bu": [0.005], "lr_bi": [0.005], "reg_pu": [0.06, 0.2], "n_epochs": [30, 50]},
-    ("surprise", "PMF"): {"n_factors": [10, 20, 50], "lr_all": [0.005, 0.01], "reg_all": [0.05, 0.1, 0.15], "n_epochs": [30, 60]},
+    ("surprise", "NMF"): {"n_factors": [15, 30], "reg_pu": [0.06, 0.12], "reg_qi": [0.06, 0.12], "n_epochs": [50]},
+    ("surprise", "NMF biased"): {"n_factors": [5, 15], "lr_bu": [0.005], "lr_bi": [0.005], "n_epochs": [30, 50]},
+    ("surprise", "PMF"): {"n_factors": [20, 50], "lr_all": [0.005, 0.01], "reg_all": [0.05, 0.1], "n_epochs": [60]},
     ("cornac", "MF"): {"k": [10, 50], "learning_rate": [0.005, 0.01, 0.02], "lambda_reg": [0.02, 0.05, 0.1, 0.15],
                        "max_iter": [25, 60, 100]},
-    ("cornac", "PMF"): {"k": [10, 30], "learning_rate": [0.001, 0.003, 0.01], "lambda_reg": [0.001, 0.01, 0.03, 0.1],
-                        "max_iter": [100, 200]},
+    ("cornac", "PMF"): {"k": [10], "learning_rate": [0.001, 0.003], "lambda_reg": [0.001, 0.01, 0.1], "max_iter": [100, 200]},
     ("cornac", "NMF"): {"k": [15, 30], "learning_rate": [0.005, 0.01], "lambda_reg": [0.0, 0.06, 0.2], "max_iter": [50, 100],
                         "use_bias": [False, True]},
     ("myfm", "Bayesian FM, rank 10"): {}, ("myfm", "Bayesian FM, rank 32"): {},

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.factors import TrainedFactors, initial_rows, seen_through, threads
+from imbik.recommend.factors import NO_WEIGHTS, TrainedFactors, initial_rows, threads
 from imbik.recommend.model import Model, Report, register
 from imbik.recommend.ratings import Array, Ratings
 
@@ -50,9 +50,6 @@ class LogisticPMF(TrainedFactors):
         rows = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
         weights = [(1.0 + self.alpha * np.log(np.maximum(s.values, 1.0))).astype(np.float32) for s in sides]
         borders = [chunks(side.indptr, 16) for side in sides]
-        ridge = np.full(dims, self.ridge)
-        if self.biases:
-            ridge[0] = self.bias_ridge
         pools = np.arange(ratings.shape[1], dtype=np.int32), ratings.users.astype(np.int32)
         per_item = max(1, round(self.negatives * len(ratings) / ratings.shape[1]))
         draws = (self.negatives, 0), (0, per_item)
@@ -62,19 +59,25 @@ class LogisticPMF(TrainedFactors):
                 for k in (0, 1):
                     sampling = (pools[k], *draws[k], np.float32(1.0), int(rng.integers(2**62)))
                     data = (sides[k].indptr, sides[k].indices, weights[k])
-                    self._step(borders[k], data, rows[1 - k], sampling, ridge, step, rows[k])
+                    self._step(borders[k], data, rows[1 - k], sampling, step, rows[k])
                 report(epoch + 1, self.epochs, self._loss(ratings, rows, rng))
         self._keep(rows[0], rows[1], 0.0, self.biases)
 
     def _step(
-        self, borders: Array, side: tuple[Array, ...], other: Array, sampling: tuple[object, ...], ridge: Array,
-        step: float, rows: Array,
+        self, borders: Array, side: tuple[Array, ...], other: Array, sampling: tuple[object, ...], step: float, rows: Array
     ) -> None:  # fmt: skip
+        from imbik.recommend.kernels import padded
         from imbik.recommend.kernels_implicit import logistic_rows
 
-        design, offset, _ = seen_through(other, 0.0, self.biases)
-        if logistic_rows(borders, side, (design, offset), sampling, ridge, step, rows):
+        first = int(self.biases)
+        factors, biases = np.ascontiguousarray(rows[:, first:]), rows[:, 0].copy() if first else NO_WEIGHTS
+        offset = other[:, 0].copy() if first else np.zeros(len(other), np.float32)
+        ridges = np.float32(self.ridge), np.float32(self.bias_ridge)
+        if logistic_rows(borders, side, (padded(other[:, first:]), offset), sampling, ridges, np.float32(step), factors, biases):
             raise UserError("a row cannot be solved", found="a singular matrix", fix="raise ridge and bias_ridge above 0")
+        rows[:, first:] = factors
+        if first:
+            rows[:, 0] = biases
 
     def _loss(self, ratings: Ratings, rows: list[Array], rng: np.random.Generator, size: int = 20_000) -> float:
         """Mean cross-entropy of a sample of events and as many random cells, for the progress line."""
