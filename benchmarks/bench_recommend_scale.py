@@ -1,4 +1,6 @@
-"""1, 3 and 10 million synthetic ratings of 100,000 users and 20,000 items: processor seconds of one thread and peak memory, one process each.
+"""1, 3 and 10 million synthetic ratings of 100,000 users and 20,000 items: processor seconds (one thread) and peak memory.
+
+One process each.
 
 python benchmarks/bench_recommend_scale.py out.json [MODEL ...]
 """
