@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from imbik.builder import Builder
+from imbik.checkpoint import save_checkpoint
+from imbik.cli import main
 from imbik.encoding import encode
 from imbik.export import export, quantised
 from imbik.limited import Limit, hold
@@ -102,3 +105,24 @@ def test_an_artefact_is_kept_while_it_holds_the_limit(tmp_path: Path) -> None:
     assert holds(inside, 0.97) and holds(inside, 0.5) and not holds(inside, 0.99)
     assert holds(reverted, 0.97) and not holds(reverted, 0.5) and not holds(reverted, 0.99)
     assert holds(None, None) and not holds(None, 0.97) and not holds(inside, None)
+
+
+def _main(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_the_command_line_quantises_for_another_processor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_checkpoint(tiny_bert(layers=1), tmp_path / "model")
+    texts = tmp_path / "texts.csv"
+    texts.write_text("text\n" + "\n".join(SPLITS.train.texts), encoding="utf-8")
+    out = tmp_path / "out"
+    assert _main("export", tmp_path / "model", "--out", out, "--quantize", "static", "--data", texts, "--cpu", "x86") == 0
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["cpu"] == {"name": "x86", "weight_bits": 7} and manifest["quantisation"]["weight_bits"] == 7
+    capsys.readouterr()
+    assert _main("export", tmp_path / "model", "--out", tmp_path / "no", "--cpu", "abacus") == 2
+    assert "unknown processor" in capsys.readouterr().err
+    assert _main("export", tmp_path / "model", "--out", tmp_path / "no", "--quantize", "static") == 2
+    assert "--data" in capsys.readouterr().err
