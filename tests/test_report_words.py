@@ -57,7 +57,9 @@ def test_notes_and_reverted_operators_are_shown_in_the_readers_language(tmp_path
     noted = replace(run.measurements[5], notes=tuple(NOTES), parity={"agreement": 1.0, "reverted": ["/layer.0/MatMul", "/pooler/Gemm"]})
     changed = tuple(noted if m.id == noted.id else m for m in run.measurements)
     out = tmp_path / f"r.{suffix}"
-    write_report(replace(run, measurements=changed), out, lang=lang)
+    failures = ({"name": "late", "error": "not started: the 0.5 minutes were used up"},)
+    write_report(replace(run, measurements=changed, failures=failures), out, lang=lang)
+    assert ("ayrılan 0,5 dakika doldu" if lang == "tr" else "the 0.5 minutes were used up") in out.read_text("utf-8")
     text = html.unescape(out.read_text("utf-8"))
     for note, turkish in NOTES.items():
         assert (turkish if lang == "tr" else note) in text
