@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.runtime import token_batches
 from imbik.types import Examples
 
 _CHUNK = 4096
@@ -115,32 +116,9 @@ def _chunks(examples: Examples, tokenizer: Any) -> Iterator[tuple[int, list[Any]
         yield start, backend.encode_batch(rows)
 
 
-def token_batches(lengths: NDArray[np.int64], order: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
-    """Cut ``order`` (row numbers, similar lengths side by side) into batches of at most ``budget`` padded tokens.
-
-    A row longer than the budget makes a batch of its own.
-
-    >>> [b.tolist() for b in token_batches(np.array([2, 2, 3, 9]), np.array([0, 1, 2, 3]), 6)]
-    [[0, 1], [2], [3]]
-    """
-    batches: list[NDArray[np.int64]] = []
-    current: list[int] = []
-    width = 0
-    for row, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        widest = max(width, length)
-        if current and widest * (len(current) + 1) > budget:
-            batches.append(np.array(current, dtype=np.int64))
-            current, widest = [], length
-        current.append(row)
-        width = widest
-    if current:
-        batches.append(np.array(current, dtype=np.int64))
-    return batches
-
-
 def sorted_batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
     """Every row once, longest first, in batches of at most ``budget`` padded tokens: for prediction."""
-    return token_batches(lengths, np.argsort(-lengths, kind="stable"), budget)
+    return list(token_batches(lengths, budget))
 
 
 def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: int = 64) -> list[NDArray[np.int64]]:
@@ -157,5 +135,5 @@ def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: i
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
-        batches += token_batches(lengths, part[np.argsort(lengths[part], kind="stable")], budget)
+        batches += [part[batch] for batch in token_batches(lengths[part], budget)]
     return [batches[i] for i in generator.permutation(len(batches))]

@@ -36,6 +36,7 @@ class Predictor:
         max_length: texts are cut to this many tokens.
         batch_tokens: tokens of a batch, padding included.
         threads: compute threads.
+        length_multiple: lengths are padded to a multiple of this, for engines that prepare every new shape.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Predictor:
         *,
         threads: int = 1,
         batch_tokens: int | None = None,
+        length_multiple: int | None = None,
     ) -> None:
         self.manifest = manifest
         self.labels: tuple[str, ...] = tuple(manifest["labels"])
@@ -53,6 +55,8 @@ class Predictor:
         self.engine: str = manifest["engine"]
         self.max_length = int(manifest["max_length"])
         self.batch_tokens = int(batch_tokens or manifest.get("batch_tokens") or BATCH_TOKENS)
+        shapes = manifest.get("shapes") or {}
+        self.length_multiple, self._shortest = int(length_multiple or shapes.get("multiple", 1)), int(shapes.get("minimum", 1))
         self.threads = threads
         self.session = session
         self._decode: Callable[[NDArray[Any]], NDArray[np.float32]] = TASKS[self.task].decode
@@ -94,7 +98,7 @@ class Predictor:
             encodings = self.encode(texts[start:stop], None if pairs is None else pairs[start:stop], start)
             ids = [encoding.ids for encoding in encodings]
             types = [encoding.type_ids for encoding in encodings] if self._types and pairs is not None else None
-            for rows in token_batches([len(row) for row in ids], self.batch_tokens):
+            for rows in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
                 out[start + rows] = self.session.run(*self._padded(rows, ids, types))
         return out
 
@@ -111,11 +115,34 @@ class Predictor:
     def _one(self, text: str, pair: str | None) -> NDArray[np.float32]:
         """A single request, without the machinery of batches."""
         encoding = self.encode([text], None if pair is None else [pair])[0]
+        if self._widths(len(encoding.ids)) != len(encoding.ids):
+            kinds = None if pair is None else [encoding.type_ids]
+            return self.session.run(*self._padded(np.zeros(1, dtype=np.int64), [encoding.ids], kinds))
         ids = np.array([encoding.ids], dtype=np.int64)
         types = None
         if self._types:
             types = np.zeros_like(ids) if pair is None else np.array([encoding.type_ids], dtype=np.int64)
         return self.session.run(ids, np.ones_like(ids), types)
+
+    def warm_up(self) -> int:
+        """Run one row of every length that single requests are padded to, so that no user waits for the engine's preparations.
+
+        Returns:
+            How many shapes were run: one for an engine that prepares none.
+        """
+        widths = range(self.length_multiple, self.max_length + 1, self.length_multiple) if self.length_multiple > 1 else [self.max_length]
+        for width in widths:
+            ids = np.full((1, max(width, self._shortest)), self._pad, dtype=np.int64)
+            self.session.run(ids, np.ones_like(ids), np.zeros_like(ids) if self._types else None)
+        return len(widths)
+
+    def _widths(self, lengths: Any) -> Any:
+        """What lengths are padded to, one or many: the engine's multiple and minimum, at most :attr:`max_length`."""
+        if self.length_multiple == 1 and self._shortest == 1:
+            return lengths
+        lengths = np.maximum(lengths, self._shortest)
+        rounded = -(-lengths // self.length_multiple) * self.length_multiple
+        return np.where(lengths > self.max_length, lengths, np.minimum(rounded, self.max_length))
 
     def _padded(
         self, rows: NDArray[np.int64], ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None
@@ -123,7 +150,7 @@ class Predictor:
         """``input_ids, attention_mask, token_type_ids``, each ``(B, T)``, of the chosen rows."""
         chosen = [ids[row] for row in rows]
         lengths = np.fromiter(map(len, chosen), dtype=np.int64, count=len(chosen))
-        longest = int(lengths.max())
+        longest = int(self._widths(lengths.max()))
         position = np.arange(longest)
         keep = position >= longest - lengths[:, None] if self._left else position < lengths[:, None]
         tokens = _scatter(keep, chosen, self._pad)
@@ -139,7 +166,7 @@ def _scatter(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) 
     return out
 
 
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
+def token_batches(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
     """Row numbers in batches of like length whose padded size is at most ``budget`` tokens (one row may
     exceed it), longest first.
 
@@ -184,13 +211,16 @@ def _cleaned(row: Any, number: int) -> Any:
     return row.encode("utf-8", "replace").decode("utf-8")
 
 
-def load_artefact(path: str | Path, *, threads: int | None = None, batch_tokens: int | None = None) -> Predictor:
+def load_artefact(
+    path: str | Path, *, threads: int | None = None, batch_tokens: int | None = None, length_multiple: int | None = None
+) -> Predictor:
     """Open an artefact folder, or a plain transformers checkpoint folder (which needs ``imbik[compress]``).
 
     Args:
         path: the folder.
         threads: compute threads; None: the physical cores.
         batch_tokens: tokens of a batch, padding included; None: what the artefact was made for.
+        length_multiple: lengths are padded to a multiple of this; None: what the artefact was made for.
 
     Raises:
         UserError: the folder is not an artefact, is incomplete, or was written by another schema.
@@ -206,4 +236,4 @@ def load_artefact(path: str | Path, *, threads: int | None = None, batch_tokens:
             raise UserError("unknown task", where=directory / NAME, found=manifest["task"], expected=", ".join(TASKS))
         session = engine(manifest["engine"], where=directory / NAME).load(directory, manifest, threads)
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    return Predictor(manifest, tokenizer, session, threads=threads, batch_tokens=batch_tokens)
+    return Predictor(manifest, tokenizer, session, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)

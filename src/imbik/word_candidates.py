@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from imbik.checkpoint import fingerprint, load_masked_lm
-from imbik.encoding import token_batches
 from imbik.errors import UserError
 from imbik.masking import masked_output
+from imbik.runtime import token_batches
 from imbik.train import precision
 from imbik.types import Checkpoint
 
@@ -47,7 +47,7 @@ class MaskedWords:
         where = [(row, number, at) for row, here in enumerate(spans) for number, at in _single(encodings[row], here)]
         out: list[list[list[str] | None]] = [[None] * len(here) for here in spans]
         lengths = np.array([len(encodings[row].ids) for row, _, _ in where], dtype=np.int64)
-        for batch in token_batches(lengths, np.argsort(-lengths, kind="stable"), 4096):
+        for batch in token_batches(lengths, 4096):
             chosen = [where[i] for i in batch]
             for (row, number, at), words in zip(chosen, self._fill([(encodings[r].ids, at) for r, _, at in chosen]), strict=True):
                 own = self.words[encodings[row].ids[at]]
