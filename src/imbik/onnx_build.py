@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ from imbik.types import Checkpoint
 
 log = logging.getLogger(__name__)
 
+Run = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[Any]]
+"""Logits of a feed."""
+
 TOLERANCE = 1e-3
 """Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have."""
 
@@ -36,18 +39,9 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     Raises:
         UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint does not carry.
     """
-    names = input_names(checkpoint.model, checkpoint.tokenizer)
     integer = request.quantise is not None and request.quantise["scheme"] == "integer"
-    key = "integer" if integer else "float"
-    if key not in request.memo:
-        training = checkpoint.model.training
-        checkpoint.model.eval()
-        try:
-            request.memo[key] = _float_graph(checkpoint, names, bias=not integer)
-        finally:
-            checkpoint.model.train(training)
-    floats, facts = request.memo[key]
-    graph, record = floats.copy(), dict(facts)
+    floats, facts = float_graph(checkpoint, request, bias=not integer)
+    graph, record = floats.copy(), facts
     quantisation = None if request.quantise is None else lower(graph, request, ranges_of(checkpoint.model))
     model = graph.finish()
     int8, left = matmul_counts(model)
@@ -57,7 +51,31 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     record["lookups"] = pack_constants(graph)
     model = graph.finish()
     model.ir_version = min(model.ir_version, 8)
+    names = input_names(checkpoint.model, checkpoint.tokenizer)
     return model, {"inputs": list(names), "quantisation": quantisation, "graph": record, "operators": operators(floats)}
+
+
+def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = True) -> tuple[Graph, dict[str, Any]]:
+    """The rewritten graph in float, made once per request, and what the manifest records of it. Copy it before changing it.
+
+    Args:
+        checkpoint: the model; it comes back as it was.
+        request: its ``memo`` keeps the graph.
+        bias: whether biases may be fused into activation functions.
+
+    Raises:
+        UserError: the architecture cannot be exported.
+    """
+    key = "float" if bias else "integer"
+    if key not in request.memo:
+        training = checkpoint.model.training
+        checkpoint.model.eval()
+        try:
+            request.memo[key] = _float_graph(checkpoint, input_names(checkpoint.model, checkpoint.tokenizer), bias=bias)
+        finally:
+            checkpoint.model.train(training)
+    graph, facts = request.memo[key]
+    return graph, dict(facts)
 
 
 def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) -> tuple[Graph, dict[str, Any]]:
@@ -65,10 +83,10 @@ def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) ->
     for fused in (True, False):
         try:
             graph, record = _rewrite(checkpoint.model, names, fused=fused, bias=bias)
-            difference = _difference(graph, checkpoint.model, names)
-            if difference <= TOLERANCE:
-                return graph, record | {"max_abs_relative": difference, "unfused_because": reasons}
-            reasons.append(f"logits differ by {difference:.1e} of the largest")
+            gap = difference(_runner(graph), checkpoint.model, names)
+            if gap <= TOLERANCE:
+                return graph, record | {"max_abs_relative": gap, "unfused_because": reasons}
+            reasons.append(f"logits differ by {gap:.1e} of the largest")
         except Exception as error:
             # Whatever stops the fused graph, the plain one may still work; the manifest keeps the reason.
             log.debug("export with fused=%s failed", fused, exc_info=True)
@@ -108,18 +126,29 @@ def _name(graph: Graph, model: Any, names: Sequence[str]) -> None:
     name_operators(graph, used, found)
 
 
-def _difference(graph: Graph, model: Any, names: Sequence[str]) -> float:
-    """Largest difference between graph and model on random tokens with padding, relative to the largest
-    logit.
-    """
+def _runner(graph: Graph) -> Run:
+    """The graph in onnxruntime as a function of a feed."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"])
     expected = [value.name for value in session.get_inputs()]
+    return lambda feed: session.run(None, {name: feed[name] for name in expected})[0]
+
+
+def difference(run: Run, model: Any, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))) -> float:
+    """Largest difference between ``run`` and a model on random tokens with padding, relative to the largest
+    logit.
+
+    Args:
+        run: takes ``input_ids``, ``attention_mask``, ``token_type_ids`` by name, each ``(B, T)``; returns logits ``(B, L)``.
+        model: the PyTorch model.
+        names: the inputs that the model takes.
+        shapes: the ``(B, T)`` that are tried.
+    """
     worst, largest = 0.0, 1e-6
-    for batch, length in ((1, 1), (3, 7), (2, 13)):
+    for batch, length in shapes:
         feed = _random_batch(batch, length, int(model.config.vocab_size))
-        got = session.run(None, {name: feed[name] for name in expected})[0]
+        got = run(feed)
         with torch.inference_mode():
             want = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
         worst, largest = max(worst, float(np.abs(got - want).max())), max(largest, float(np.abs(want).max()))

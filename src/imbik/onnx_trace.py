@@ -75,7 +75,7 @@ def _padding_mask(*, attention_mask: torch.Tensor | None = None, mask_function: 
 
 
 @contextmanager
-def _attention(model: Any, name: str) -> Iterator[None]:
+def attention_as(model: Any, name: str) -> Iterator[None]:
     before, training = model.config._attn_implementation, model.training
     model.set_attn_implementation(name)
     model.eval()
@@ -86,7 +86,7 @@ def _attention(model: Any, name: str) -> Iterator[None]:
         model.train(training)
 
 
-class _Logits(nn.Module):  # type: ignore[misc]
+class Logits(nn.Module):  # type: ignore[misc]
     """A model as a function of tensors in the order of ``names``."""
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -132,8 +132,8 @@ def trace(model: Any, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:
 
     AttentionInterface.register(_NAME, _attend)
     AttentionMaskInterface.register(_NAME, _padding_mask)
-    with _attention(model, _NAME if fused else "eager"):
-        graph = _export(_Logits(model, names).eval(), model, names, fused)
+    with attention_as(model, _NAME if fused else "eager"):
+        graph = _export(Logits(model, names).eval(), model, names, fused)
     if fused and not any(node.domain == DOMAIN for node in graph.graph.node):
         raise NotFusible("the model does not use transformers' attention interface")
     return graph

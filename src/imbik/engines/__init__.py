@@ -68,11 +68,12 @@ class Engine:
 
 
 _ONNX_SCHEMES = ("dynamic", "static", "qat", "weight-only", "integer")
+_OPENVINO_SCHEMES = ("dynamic", "static", "qat", "weight-only")
 
 ENGINES: dict[str, Engine] = {
-    "onnx": Engine(
-        "imbik.engines.onnx", "onnxruntime", "compress", builds=True, schemes=("dynamic", "static", "qat", "weight-only", "integer")
-    ),
+    "onnx": Engine("imbik.engines.onnx", "onnxruntime", "compress", builds=True, schemes=_ONNX_SCHEMES),
+    "openvino": Engine("imbik.engines.openvino", "openvino", "openvino", builds=True, schemes=_OPENVINO_SCHEMES),
+    "executorch": Engine("imbik.engines.executorch", "executorch", "mobile", builds=True, schemes=("dynamic", "static")),
     "pytorch": Engine("imbik.engines.pytorch", "torch", "compress", builds=False),
 }
 """Engine name -> what is known of it. A new engine is one file and one line here."""
