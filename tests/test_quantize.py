@@ -131,6 +131,7 @@ def test_ranges_travel_in_a_plain_checkpoint_folder(tmp_path: Path) -> None:
     save_checkpoint(made, tmp_path / "saved")
     loaded = load_checkpoint(tmp_path / "saved")
     assert ranges_of(loaded.model) == ranges_of(made.model) != {}
+    assert "imbik_ranges" not in quantised(made, step("dynamic"), tmp_path / "again").model.config.to_dict()
     one, _ = artefact_logits(made, tmp_path / "a")
     two, _ = artefact_logits(loaded, tmp_path / "b")
     assert np.array_equal(one, two)

@@ -25,7 +25,7 @@ from imbik.manifest import BATCH_TOKENS, NAME, read_artefact
 from imbik.methods import make_method, settings_of
 from imbik.parity import ParityError, parity, side_by_side
 from imbik.progress import Progress, Silent
-from imbik.ranges import FIELD
+from imbik.ranges import set_ranges
 from imbik.runtime import Predictor, load_artefact
 from imbik.types import Artefact, Checkpoint, Examples, Step
 
@@ -168,7 +168,7 @@ def quantised(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
     if not made.lowered and calibration is None:
         raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
     ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}
-    setattr(checkpoint.model.config, FIELD, ranges or None)
+    set_ranges(checkpoint.model, ranges)
     return replace(checkpoint, steps=(*checkpoint.steps, {"quantize": settings_of(made)}))
 
 

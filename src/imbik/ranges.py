@@ -73,6 +73,14 @@ def ranges_of(model: Any) -> Ranges:
     return dict(getattr(model.config, FIELD, None) or {})
 
 
+def set_ranges(model: Any, ranges: Ranges) -> None:
+    """Write the ranges into a model's config; an empty mapping removes those of an earlier quantisation."""
+    if ranges:
+        setattr(model.config, FIELD, ranges)
+    elif hasattr(model.config, FIELD):
+        delattr(model.config, FIELD)
+
+
 def uses(model: Any, inputs: Mapping[str, Tensor]) -> tuple[list[tuple[str, NDArray[np.float32]]], dict[str, str]]:
     """The products of one forward pass in their order, and which of them read the same tensor.
 

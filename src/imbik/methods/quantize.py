@@ -18,7 +18,7 @@ from imbik.fakequant import FakeQuantiser
 from imbik.methods import Method, method
 from imbik.methods.distill import Evaluate, dev_score, distil
 from imbik.progress import Progress
-from imbik.ranges import FIELD, Ranges, calibrate, uses
+from imbik.ranges import Ranges, calibrate, set_ranges, uses
 from imbik.train import Batch, model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
 
@@ -92,7 +92,7 @@ class Quantize:
         if self.scheme == "qat":
             ranges, before, after = self._train(checkpoint, context, ranges)
             notes = (*notes, _note(before, after))
-        setattr(checkpoint.model.config, FIELD, ranges or None)
+        set_ranges(checkpoint.model, ranges)
         return replace(checkpoint, notes=notes)
 
     def observe(self, checkpoint: Checkpoint, examples: Examples, seed: int, progress: Progress) -> Ranges:
