@@ -61,11 +61,9 @@ class Embedding:
             return checkpoint
         new = FactorisedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
         replace_module(model, next(name for name, found in model.named_modules() if found is old), new.eval())
-        rows, width = table.shape
-        rank = down.shape[0]
-        note = (
-            f"embedding: table {rows} x {width} as {rows} x {rank} and {rank} x {width}, {(rows + width) * rank / (rows * width):.1%} of it"
-        )
+        (rows, width), rank = table.shape, down.shape[0]
+        left = (rows + width) * rank / (rows * width)
+        note = f"embedding: table of {rows} x {width} as {rows} x {rank} and {rank} x {width}, {left:.1%} of its numbers left"
         return replace(checkpoint, notes=(*checkpoint.notes, note))
 
     def _counts(self, checkpoint: Checkpoint, context: Context, rows: int) -> NDArray[np.float64] | None:

@@ -188,8 +188,8 @@ def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float
 def _report(method_name: str, matrices: Mapping[str, Matrix]) -> str:
     ranks = [matrix.module.rank for matrix in matrices.values() if isinstance(matrix.module, LowRankLinear)]
     left = sum(matrix.now for matrix in matrices.values()) / sum(matrix.dense for matrix in matrices.values())
-    span = f", ranks {min(ranks)} to {max(ranks)}" if ranks else ""
-    return f"low_rank ({method_name}): {len(ranks)} of {len(matrices)} matrices of the encoder factorised{span}; {left:.1%} of them left"
+    what = f"{len(ranks)} of {len(matrices)} matrices of the encoder factorised, ranks {min(ranks)} to {max(ranks)}"
+    return f"low_rank ({method_name}): {what}; {left:.1%} of their numbers left"
 
 
 def _sample(rows: Examples, count: int, seed: int) -> Examples:
