@@ -1,9 +1,9 @@
 """Low rank on a fine-tuned teacher: what is kept at five sizes by four factorisations, before and after the same short recovery.
 
-    python benchmarks/bench_low_rank.py --teacher DIR --data DATA --name banking77 [--rows N] [--minutes M] [--phases before] [--work DIR]
+    python benchmarks/bench_low_rank.py --teacher DIR --data DATA --name banking77 [--rows N] [--minutes M] [--work DIR]
 
 Every cell (method, budget, phase) is kept in a JSON file of its own under --work; a call does the cells that are missing and starts no
-new one after --minutes. When all are there, benchmarks/results/low_rank.json gets this data set's numbers;
+new one after --minutes (--phases and --methods ask for some of them). benchmarks/results/low_rank.json gets this data set's numbers;
 benchmarks/report_low_rank.py makes the table and the plot. Quality is measured in PyTorch, on the whole dev and test split.
 """
 
@@ -36,7 +36,7 @@ from imbik.types import Checkpoint, Examples, Splits
 
 METHODS = ("svd", "fwsvd", "asvd", "nmf")
 BUDGETS = (0.8, 0.65, 0.5, 0.35, 0.2)
-RECOVERY = {"temperature": 2.0, "epochs": 1, "learning_rate": 3e-4}
+RECOVERY = {"temperature": 2.0, "max_steps": 120, "learning_rate": 3e-4}
 RESULTS = Path(__file__).parent / "results" / "low_rank.json"
 
 
@@ -91,14 +91,15 @@ class Bench:
         return found
 
 
-def cells(bench: Bench, minutes: float, phases: list[str]) -> dict[str, Any]:
-    """Every cell, computed (if its phase is asked for) or read; what needs no training comes first."""
+def cells(bench: Bench, minutes: float, phases: list[str], methods: list[str]) -> dict[str, Any]:
+    """Every cell, computed (if its phase and method are asked for) or read; what needs no training comes first."""
     began, found = time.monotonic(), {}
     for phase in ("before", "after"):
         for budget in (0.5, 0.2, 0.8, 0.35, 0.65):
             for method in METHODS:
                 file = bench.work / "cells" / f"{method}-{budget}-{phase}.json"
-                if phase in phases and not file.is_file() and time.monotonic() - began < minutes * 60:
+                wanted = phase in phases and method in methods and not file.is_file()
+                if wanted and time.monotonic() - began < minutes * 60:
                     value = getattr(bench, phase)(method, budget)
                     file.parent.mkdir(parents=True, exist_ok=True)
                     temporary = file.with_suffix(".tmp")
@@ -130,12 +131,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=None)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--phases", nargs="+", default=["before", "after"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--work", type=Path, default=Path("low_rank_work"))
     options = parser.parse_args()
     teacher = load_checkpoint(options.teacher)
     splits = rows_of(load_data(options.data, labels=labels_of(teacher)), options.rows)
     bench = Bench(teacher, splits, options.work / options.name)
-    found = cells(bench, options.minutes, options.phases)
+    found = cells(bench, options.minutes, options.phases, options.methods)
     wanted = 2 * len(METHODS) * len(BUDGETS)
     print(f"{len(found)} of {wanted} cells")
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}

@@ -55,9 +55,9 @@ def page(results: dict[str, Any]) -> str:
             "",
             f"## {TITLES.get(name, name)}",
             "",
-            f"Teacher: {quality['metric']} {quality['value']:.4f} on test ({rows['test']:,} rows), {run['teacher']['params']:,} parameters.",
-            f"After: the same short recovery for all, {recovery['epochs']} pass over {rows['train']:,} texts at learning rate "
-            f"{recovery['learning_rate']:g}; a real recipe trains about ten times as long.",
+            f"Teacher: {quality['metric']} {quality['value']:.4f} on test ({rows['test']:,} rows).",
+            f"After: the same short recovery for all, {recovery['max_steps']} updates on {rows['train']:,} texts at learning rate "
+            f"{recovery['learning_rate']:g}; a recipe makes 1,500.",
             "",
             *table(run),
         ]
