@@ -22,7 +22,7 @@ from imbik.matrices import Matrix, matrices_of
 from imbik.methods import Method, make_method, method
 from imbik.moments import fisher_inputs, input_moments, uses
 from imbik.ranks import Curve, allocate
-from imbik.structure import replace_module
+from imbik.structure import put_everywhere, replace_module
 from imbik.tasks import TASKS
 from imbik.train import predict_logits
 from imbik.types import Checkpoint, Examples
@@ -174,13 +174,11 @@ class LowRank:
 def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: NDArray[np.float32]) -> float:
     """How far the model's outputs move per share of this matrix's energy that is lost, measured near the rank that it may get."""
     layer, loss = matrix.probe(min(max(1, round(share * (matrix.largest + 1))), matrix.largest))
-    parent, _, attribute = name.rpartition(".")
-    owner = checkpoint.model.get_submodule(parent)
-    setattr(owner, attribute, layer.eval())
+    put_everywhere(checkpoint.model, name, layer.eval())
     try:
         after = predict_logits(checkpoint.model, probe)
     finally:
-        setattr(owner, attribute, matrix.module)
+        put_everywhere(checkpoint.model, name, matrix.module)
     moved = float(distillation_loss(checkpoint.task, torch.from_numpy(after), torch.from_numpy(before)))
     return max(moved, 0.0) / max(loss, 1e-9)
 
