@@ -20,7 +20,7 @@ def test_every_shipped_recipe_runs_on_a_tiny_model(name, tmp_path):
     from imbik.methods import make_method
 
     recipe = load_recipe(name)
-    teacher, splits = tiny_bert(layers=6, hidden=64, heads=2), tiny_splits(rows=20)
+    teacher, splits = tiny_bert(layers=6, hidden=128, heads=4), tiny_splits(rows=20)  # as wide as recipes ask for
     student = make_student(recipe.student, teacher, splits.train, 0)
     for number, step in enumerate(recipe.steps):
         student = make_method(quick(step), name).apply(student, tiny_context(teacher, splits, tmp_path / str(number)))
