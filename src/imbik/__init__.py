@@ -18,6 +18,10 @@ _ROOMS = {
     "load_recipe": "imbik.recipe",
     "load_artefact": "imbik.runtime",
     "write_report": "imbik.report",
+    "distill": "imbik.modules",
+    **dict.fromkeys(
+        ("AttentionKL", "AttentionMSE", "FeatureMoments", "HiddenCosine", "HiddenMSE", "LogitsKL", "RelationKL"), "imbik.feature_losses"
+    ),
     "UserError": "imbik.errors",
 }
 

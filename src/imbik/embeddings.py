@@ -73,9 +73,8 @@ def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator
         model: a transformers model.
         pieces: sorted distinct ids.
     """
-    full = table_of(model)
-    output = model.get_output_embeddings()
-    if pieces is None or not isinstance(full, nn.Embedding) or output is not None:
+    full = table_of(model) if pieces is not None else None
+    if pieces is None or not isinstance(full, nn.Embedding) or model.get_output_embeddings() is not None:
         yield
         return
     keep = set(pieces.tolist()) | ({full.padding_idx} if full.padding_idx is not None else set())

@@ -128,7 +128,7 @@ class AttentionMSE(nn.Module):
 class AttentionKL(nn.Module):
     """Divergence of attention distributions: L = mean over heads and real query tokens of KL(P_T ‖ P_S), P = softmax of the scores.
 
-    MobileBERT's attention transfer (arXiv 2004.02984, eq. 3) and MiniLM's first loss (arXiv 2002.10957). Takes scores before the softmax,
+    MobileBERT's attention transfer (arXiv 2004.02984) and MiniLM's first loss (arXiv 2002.10957). Takes scores before the softmax,
     ``(B, A, T, T)``; where the numbers of heads differ, probabilities are pooled as in :class:`AttentionMSE`.
     """
 
@@ -146,7 +146,7 @@ class AttentionKL(nn.Module):
 class RelationKL(nn.Module):
     """Divergence of self-attention relations: L = mean over R heads and real tokens of KL(A_T ‖ A_S), A = softmax(a aᵀ/√d).
 
-    MiniLM v2 (arXiv 2012.15828, eq. 5-6). ``a`` is all queries, keys or values of one layer, ``(B, T, H)``, cut into R relation heads of
+    MiniLM v2 (arXiv 2012.15828). ``a`` is all queries, keys or values of one layer, ``(B, T, H)``, cut into R relation heads of
     d = H/R numbers; widths, depths and numbers of attention heads may differ.
 
     Args:

@@ -77,7 +77,7 @@ def fit(
     """Train ``model`` in place; the weights of the best epoch on dev (of the last without ``evaluate``) remain in it.
 
     Args:
-        model: a transformers model, on CPU.
+        model: a network, on CPU.
         loss: called as ``loss(model, batch)``, gives a scalar; its own parameters (projections) train too.
         data: the encoded rows, or the blocks of a corpus.
         settings: see :class:`Training`.
@@ -99,7 +99,8 @@ def fit(
         loss.to(accelerator.device)
         names, parameters = _parameters(model, loss)
         optimizer = torch.optim.AdamW(_groups(names, parameters, settings), lr=settings.learning_rate, fused=True)
-        keeper = Keeper(directory, names, parameters, optimizer, save_every)
+        buffers = _buffers(model)
+        keeper = Keeper(directory, names + list(buffers), parameters + list(buffers.values()), optimizer, save_every)
         state = keeper.restore()
         run = _Run(model, loss, data, settings, seed, accelerator, optimizer, parameters, keeper)
         total = settings.epochs * len(data) if not settings.max_steps else settings.max_steps
@@ -275,6 +276,12 @@ def _parameters(model: nn.Module, loss: nn.Module) -> tuple[list[str], list[nn.P
     known = {id(p) for _, p in found}
     found += [(f"loss.{n}", p) for n, p in loss.named_parameters() if p.requires_grad and id(p) not in known]
     return [name for name, _ in found], [parameter for _, parameter in found]
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What training changes besides parameters: the running means of batch norms and the like."""
+    saved = set(model.state_dict())
+    return {f"buffer.{name}": buffer for name, buffer in model.named_buffers() if name in saved}
 
 
 def _groups(names: list[str], parameters: list[nn.Parameter], settings: Training) -> list[dict[str, Any]]:

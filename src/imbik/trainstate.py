@@ -36,7 +36,7 @@ class Keeper:
         self,
         directory: Path,
         names: list[str],
-        parameters: list[nn.Parameter],
+        parameters: list[nn.Parameter] | list[Tensor],
         optimizer: torch.optim.Optimizer,
         every: float,
     ) -> None:

@@ -87,12 +87,12 @@ class Transfer(nn.Module):
         self.last: dict[str, float] = {}
         """Value of every term in the latest step, before its weight."""
 
-    @torch.no_grad()
     def bind(self, model: nn.Module, batch: Any) -> None:
         """Run both once and let every loss see its shapes: projections are made, what cannot be matched is refused.
 
         Raises:
-            UserError: a state that does not exist or did not run, shapes that cannot be compared, a loss that is not finite.
+            UserError: a state that does not exist or did not run, shapes that cannot be compared, a loss that is not finite, a state of
+                the student that no gradient reaches.
         """
         theirs = self.teacher.states(batch)
         training = model.training
@@ -102,16 +102,20 @@ class Transfer(nn.Module):
         model.train(training)
         for pair in self.pairs:
             where = f"{pair.student or 'the network'} ↔ {pair.teacher or 'the network'}"
-            one, two = ours[pair.student], theirs[pair.teacher]
-            try:
-                if hasattr(pair.loss, "bind"):
-                    pair.loss.bind(one, two, mask_of(batch))
-                value = pair.loss(one, two, mask_of(batch))
-            except UserError as error:
-                error.where = where if error.where is None else f"{where}, {error.where}"
-                raise
-            if value.ndim or not torch.isfinite(value):
-                raise UserError("the loss is not a finite number", where=where, found=value.tolist(), expected="a scalar")
+            self._bind(pair, ours[pair.student], theirs[pair.teacher], mask_of(batch), where)
+
+    def _bind(self, pair: Pair, ours: Tensor, theirs: Tensor, mask: Tensor | None, where: str) -> None:
+        try:
+            if hasattr(pair.loss, "bind"):
+                pair.loss.bind(ours.detach(), theirs, mask)
+            value = pair.loss(ours, theirs, mask)
+        except UserError as error:
+            error.where = where if error.where is None else f"{where}, {error.where}"
+            raise
+        if value.ndim or not torch.isfinite(value):
+            raise UserError("the loss is not a finite number", where=where, found=value.tolist(), expected="a scalar")
+        if not ours.requires_grad:
+            raise UserError("no gradient reaches the student here", where=where, expected="a module with weights that train before it")
 
     def forward(self, model: nn.Module, batch: Any) -> Tensor:
         theirs = self.teacher.states(batch)
