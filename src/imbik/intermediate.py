@@ -77,7 +77,8 @@ def states_of(
 ) -> TeacherStates:
     """The cheaper way to the teacher's states: stored where they fit on disk and are read more than once, else computed again.
 
-    Measured on Banking77 with MiniLM on one core: see docs/tinybert.md.
+    MiniLM on Banking77, 1,024 tokens, one core: the teacher's pass 98 ms, a read from disk 4 ms, filling the file 120 ms once; so the
+    file is earned back in the second epoch (docs/tinybert.md).
     """
     if isinstance(data, Encoded) and epochs > 1:
         stored = StoredTeacher(model, reader, names, theirs or data, Path(context.directory) / "teacher-states.bin")
