@@ -37,7 +37,7 @@ def _logits(checkpoint: Checkpoint, texts: list[str]) -> np.ndarray:
         return checkpoint.model(**batch).logits.numpy()
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "albert", "distilbert", "mpnet"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "albert", "distilbert", "mpnet", "mobilebert"])
 def test_every_family_computes_what_pytorch_computes(family: str, tmp_path: Path) -> None:
     checkpoint = tiny_bert(family=family, layers=2)
     artefact = export(checkpoint, "onnx", tmp_path / "a", texts=TEXTS)
@@ -47,7 +47,7 @@ def test_every_family_computes_what_pytorch_computes(family: str, tmp_path: Path
     assert graph["fused"] is (family != "mpnet")  # type: ignore[index]
 
 
-@pytest.mark.parametrize("family", ["bert", "albert", "electra", "mpnet", "distilbert"])
+@pytest.mark.parametrize("family", ["bert", "albert", "electra", "mpnet", "distilbert", "mobilebert"])
 def test_int8_leaves_no_product_in_float(family: str, tmp_path: Path) -> None:
     checkpoint = replace(tiny_bert(family=family, layers=3), steps=INT8)
     artefact = export(checkpoint, "onnx", tmp_path / "a", texts=TEXTS)

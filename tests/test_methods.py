@@ -8,7 +8,7 @@ import torch
 from imbik.errors import UserError
 from imbik.methods import check_order, make_method, method, registered
 from imbik.students import make_student
-from imbik.testing import EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
+from imbik.testing import EXAMPLE_STUDENTS, EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
 
 STEPS = {name: {name: settings} for name, settings in EXAMPLES.items()}
 
@@ -19,14 +19,14 @@ def test_every_registered_method_is_tested():
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_the_contract(name, tmp_path):
-    check_method(STEPS[name], tmp_path)
+    check_method(STEPS[name], tmp_path, student=EXAMPLE_STUDENTS.get(name))
 
 
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_the_contract_for_other_tasks(name, task, tmp_path):
     labels = ("score",) if task == "regression" else ("bad", "good", "other")
-    check_method(STEPS[name], tmp_path, teacher=tiny_bert(labels, task))
+    check_method(STEPS[name], tmp_path, teacher=tiny_bert(labels, task), student=EXAMPLE_STUDENTS.get(name))
 
 
 def test_quantize_is_refused_before_any_other_method():

@@ -14,7 +14,7 @@ from imbik.errors import UserError
 from imbik.export import export
 from imbik.methods import check_order, make_method, registered
 from imbik.students import make_student
-from imbik.testing import EXAMPLES, check_reload, logits_of, quick, sqnr, tiny_bert, tiny_context, tiny_splits
+from imbik.testing import EXAMPLE_STUDENTS, EXAMPLES, check_reload, logits_of, quick, sqnr, tiny_bert, tiny_context, tiny_splits
 
 PAIRS = list(itertools.product(sorted(registered()), repeat=2))
 INT8 = {"quantize": {"scheme": "dynamic"}}
@@ -29,9 +29,14 @@ def made(names, directory):
         assert refusal.expected and names[0] in str(refusal.found)
         return None
     teacher, splits = tiny_bert(), tiny_splits()
-    student = make_student(None, teacher, splits.train, 0)
+    kind = next((EXAMPLE_STUDENTS[name] for name in names if name in EXAMPLE_STUDENTS), None)
+    student = make_student(kind, teacher, splits.train, 0)
     for number, step in enumerate(steps):
-        student = make_method(step, "pair").apply(student, tiny_context(teacher, splits, directory / str(number)))
+        try:
+            student = make_method(step, "pair").apply(student, tiny_context(teacher, splits, directory / str(number)))
+        except UserError as refusal:  # a method may not take the architecture that another one needs
+            assert kind is not None and refusal.where and "model" in refusal.what, refusal
+            return None
     return replace(student, steps=tuple(steps))
 
 

@@ -38,6 +38,11 @@ class Blocks:
         ids: ``(M, L)`` of the whole corpus, memory-mapped.
         index: ``(N,)`` which of its blocks these are, or None for all.
         key: of all that the blocks depend on.
+
+    >>> blocks = Blocks(np.arange(40, dtype=np.uint16).reshape(10, 4))
+    >>> train, held = blocks.held_out(share=0.2)
+    >>> len(train), len(held), blocks.batch(np.array([1]))["input_ids"].tolist()
+    (8, 2, [[4, 5, 6, 7]])
     """
 
     ids: NDArray[Any]

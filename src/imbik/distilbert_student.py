@@ -153,7 +153,7 @@ def _config(teacher: Checkpoint, layers: int) -> Any:
         n_layers=layers,
         n_heads=int(old.num_attention_heads),
         dim=int(old.hidden_size),
-        hidden_dim=int(getattr(old, "intermediate_size", None) or old.hidden_dim),
+        hidden_dim=int(getattr(old, "hidden_dim", None) or old.intermediate_size),
         activation=getattr(old, "hidden_act", None) or getattr(old, "activation", "gelu"),
         pad_token_id=int(teacher.tokenizer.pad_token_id or 0),
     )

@@ -50,6 +50,12 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
 
     Raises:
         UserError: nothing there, nothing that is text, no column.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp()) / "two.txt"
+    >>> _ = place.write_text("A first\\ndocument.\\n\\nA second one.\\n")
+    >>> list(open_documents(place).stream())
+    ['A first document.', 'A second one.']
     """
     path = Path(source).expanduser()
     if path.is_file():

@@ -57,8 +57,8 @@ class Encoded:
         return np.diff(self.offsets)
 
     def pieces(self) -> NDArray[np.int64]:
-        """The sorted distinct ids that occur."""
-        seen: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        """The sorted distinct ids that occur in batches: those of the texts, and the one that fills short rows."""
+        seen: NDArray[np.int64] = np.array([self.padding], dtype=np.int64)
         for start in range(0, len(self.ids), 1 << 22):
             seen = np.union1d(seen, self.ids[start : start + (1 << 22)])
         return seen

@@ -184,14 +184,21 @@ class RelationKL(nn.Module):
 
 
 class FeatureMoments(nn.Module):
-    """Difference of the mean and the variance over features: L = mean over real tokens of (μ_S - μ_T)² + \\|σ²_S - σ²_T\\|.
+    """Difference of the mean and the variance over features: L = mean over real tokens of m (μ_S - μ_T)² + v \\|σ²_S - σ²_T\\|.
 
     The statistics that MobileBERT's feature map transfer adds to the normalised difference (arXiv 2004.02984); widths may differ.
+
+    Args:
+        mean, variance: m and v.
 
     >>> loss = FeatureMoments()
     >>> float(loss(torch.zeros(1, 2, 4), torch.ones(1, 2, 8)))
     1.0
     """
+
+    def __init__(self, mean: float = 1.0, variance: float = 1.0) -> None:
+        super().__init__()
+        self.mean, self.variance = mean, variance
 
     def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
         """Check that both are for the same tokens."""
@@ -202,7 +209,7 @@ class FeatureMoments(nn.Module):
         one, two = _channel(ours), _channel(theirs)
         mean = (ours.mean(one, keepdim=True) - theirs.mean(two, keepdim=True)).square()
         spread = (ours.var(one, correction=0, keepdim=True) - theirs.var(two, correction=0, keepdim=True)).abs()
-        return _mean_over_tokens(mean + spread, mask)
+        return _mean_over_tokens(self.mean * mean + self.variance * spread, mask)
 
 
 class LogitsKL(nn.Module):

@@ -139,17 +139,15 @@ def finetune_mlm(
     if not encoder:
         freeze_encoder(model)
     before = mlm_quality(model, held, masker, seed)
+    options: dict[str, Any] = {"seed": seed, "directory": workspace.path("mlm"), "progress": progress, "save_every": save_every}
     state = fit(
         model,
         MaskedLoss(masker),
         train,
         settings,
-        seed=seed,
-        directory=workspace.path("mlm"),
-        progress=progress,
         what="masked language modelling",
         evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
-        save_every=save_every,
+        **options,
     )
     after = mlm_quality(model, held, masker, seed)
     model.requires_grad_(True)

@@ -20,6 +20,7 @@ from imbik.checkpoint import labels_of, layer_stack, load_base, set_labels
 from imbik.distilbert_student import check_distilbert, make_distilbert
 from imbik.errors import UserError
 from imbik.layer_map import uniform_layers
+from imbik.mobilebert_student import make_mobilebert, mobile_shape
 from imbik.projection import project
 from imbik.structure import structure_of
 from imbik.types import Checkpoint, Examples
@@ -51,7 +52,7 @@ _FIELDS = {"layers", "hidden", "heads", "intermediate", "init", "from", "family"
 
 def student_names() -> list[str]:
     """All names that a recipe may use, ``layers-N`` for any N included."""
-    return ["layers-N", "distilbert", "distilbert-Nl", *CATALOGUE]
+    return ["layers-N", "distilbert", "distilbert-Nl", "mobilebert", "mobilebert-24l", *CATALOGUE]
 
 
 def check_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint) -> None:
@@ -61,6 +62,8 @@ def check_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint) -> 
         UserError: as :func:`make_student`.
     """
     if spec is None or (isinstance(spec, Mapping) and "from" in spec and not set(spec) - _FIELDS):
+        return
+    if mobile_shape(spec, teacher) is not None:
         return
     distilbert = _distilbert(spec)
     if distilbert is not None:
@@ -75,7 +78,8 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
     Args:
         spec: None (a copy of the teacher), ``layers-N``, a name of :data:`CATALOGUE`, ``{"layers": …, "hidden": …, "heads": …,
             "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's), ``{"from": folder or hub name}``,
-            ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family": "distilbert", "layers": …, "init": …}``.
+            ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family": "distilbert", "layers": …, "init": …}``,
+            or a MobileBERT, see :func:`imbik.mobilebert_student.mobile_shape`.
         teacher: not changed.
         texts: task texts, for the principal directions of its hidden states.
         seed: of all weights that start at random.
@@ -90,6 +94,9 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
         started = load_base(spec["from"], teacher.task, labels_of(teacher))
         started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, teacher.tokenizer.model_max_length)
         return Checkpoint(started.model.eval(), started.tokenizer, teacher.task)
+    mobile = mobile_shape(spec, teacher)
+    if mobile is not None:
+        return make_mobilebert(teacher, mobile)
     distilbert = _distilbert(spec)
     if distilbert is not None:
         return make_distilbert(teacher, *distilbert)
@@ -158,7 +165,7 @@ def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape,
     for name in ("layers", "hidden", "heads", "intermediate"):
         _count(spec, name, 1)
     if spec.get("family", "bert") != "bert":
-        raise UserError("unknown family", where="student.family", found=spec["family"], expected="bert or distilbert")
+        raise UserError("unknown family", where="student.family", found=spec["family"], expected="bert, distilbert or mobilebert")
     init = _init(spec)
     like = _shape_of(teacher, spec.get("layers", len(layer_stack(teacher.model)[1])))
     hidden = spec.get("hidden", like.hidden)

@@ -77,12 +77,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "embedding": {"rank": 8},
     "low_rank": {"method": "svd", "budget": 0.5},
     "minilm": {"relations": ["qq", "vv"], "relation_heads": 4},
+    "mobilebert": {"schedule": "joint"},
     "quantize": {"scheme": "dynamic"},
     "share": {"groups": 2, "init": "mean"},
     "tinybert": {"augment": {"masked_model": "none", "copies": 2}},
     "vocabulary": {"margin": 10},
 }
 """Settings of one representative step of every method, fit for :func:`tiny_bert`: what the tests of all pairs run."""
+
+EXAMPLE_STUDENTS = {"mobilebert": "mobilebert"}
+"""What a method starts from in those tests where it does not take a copy of the teacher."""
 
 
 def tiny_tokenizer(max_length: int = 32) -> PreTrainedTokenizerFast:
@@ -128,6 +132,7 @@ def tiny_bert(
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
+    narrow = {"embedding_size": hidden // 2, "intra_bottleneck_size": hidden // 2} if family == "mobilebert" else {}
     config = AutoConfig.for_model(
         family,
         vocab_size=len(tokenizer),
@@ -137,6 +142,7 @@ def tiny_bert(
         intermediate_size=2 * hidden,
         max_position_embeddings=64,
         pad_token_id=0,
+        **narrow,
     )
     set_labels(config, task, labels)
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
@@ -182,6 +188,7 @@ def quick(step: Step) -> Step:
     ((name, settings),) = step.items()
     fields = registered()[name].__dataclass_fields__
     short = {"epochs": 2} if "epochs" in fields else {}
+    short |= {field: 12 for field in fields if field in ("bridge_steps", "transfer_steps", "predict_steps")}
     return {name: {**settings, **short}}
 
 
@@ -191,7 +198,7 @@ def logits_of(checkpoint: Checkpoint, examples: Examples) -> NDArray[np.float32]
     return logits
 
 
-def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = None) -> Checkpoint:
+def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = None, student: str | None = None) -> Checkpoint:
     """Run a registered method through the contract; an AssertionError says which clause it breaks.
 
     Checked: settings survive YAML; it runs; same labels, shape ``(N, L)`` and finite logits; the teacher is untouched; the same seed
@@ -201,6 +208,7 @@ def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = No
         step: e.g. ``{"distill": {"temperature": 2.0}}``; training is cut to two epochs.
         directory: empty.
         teacher: default: :func:`tiny_bert`.
+        student: what the method starts from, for one that takes a certain kind only; default: a copy of the teacher.
     """
     step = quick(step)
     recipe = Recipe("checked", (step,))
@@ -211,9 +219,9 @@ def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = No
     results = []
     for run in ("first", "second"):
         torch.manual_seed(0)
-        student = make_student(None, teacher, splits.train, 0)
+        started = make_student(student, teacher, splits.train, 0)
         context = tiny_context(teacher, splits, directory / run)
-        results.append(make_method(step, "checked").apply(student, context))
+        results.append(make_method(step, "checked").apply(started, context))
     first: Checkpoint = results[0]
     second: Checkpoint = results[1]
     _check_equal_state(teacher.model.state_dict(), before, "the teacher was changed")

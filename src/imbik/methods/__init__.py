@@ -81,7 +81,7 @@ def settings_of(made: Any) -> dict[str, Any]:
 def check_order(steps: tuple[Step, ...], where: str) -> None:
     """Refuse an order of methods that has no meaning.
 
-    A method declares it with ``refuse_after(earlier: list of methods) -> reason or None``.
+    A method declares it with ``refuse_before(later)`` or ``refuse_after(earlier)``, which give a reason or None.
 
     Raises:
         UserError: with the declared reason.
@@ -90,7 +90,7 @@ def check_order(steps: tuple[Step, ...], where: str) -> None:
     for number, step in enumerate(steps, 1):
         made = make_method(step, f"{where}, step {number}")
         for earlier in done:
-            reason = getattr(earlier, "refuse_before", _never)(made)
+            reason = getattr(earlier, "refuse_before", _never)(made) or getattr(made, "refuse_after", _never)(earlier)
             if reason:
                 raise UserError(
                     "these steps cannot follow one another",
@@ -101,7 +101,7 @@ def check_order(steps: tuple[Step, ...], where: str) -> None:
         done.append(made)
 
 
-def _never(_later: Any) -> str | None:
+def _never(_other: Any) -> str | None:
     return None
 
 
@@ -112,6 +112,7 @@ from imbik.methods import (  # noqa: E402  registration
     embedding,  # noqa: F401
     low_rank,  # noqa: F401
     minilm,  # noqa: F401
+    mobilebert,  # noqa: F401
     quantize,  # noqa: F401
     share,  # noqa: F401
     tinybert,  # noqa: F401

@@ -17,10 +17,10 @@ from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.feature_losses import HiddenCosine
 from imbik.general import General, copy_mlm_head, open_general, predictions
+from imbik.intermediate import states_of, teacher_rows
 from imbik.masking import Masker
 from imbik.methods import method
 from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, training_of, without_dropout
-from imbik.teacher_states import LiveTeacher
 from imbik.train import Batch, fit, model_inputs, to_batch
 from imbik.transfer import TeacherStates, mask_of
 from imbik.types import Checkpoint
@@ -123,16 +123,8 @@ class DistilBert:
         labels = SoftLabels(student.task, wanted, targets, self.temperature, self.hard)
         states = None
         if self.cosine:
-            theirs = encode(rows, context.teacher.tokenizer)
-            if not np.array_equal(theirs.offsets, data.offsets):
-                raise UserError(
-                    "teacher and student cut texts into different tokens",
-                    where="distilbert.cosine",
-                    found=f"{len(context.teacher.tokenizer)} and {len(student.tokenizer)} pieces",
-                    expected="the teacher's tokenizer: hidden states are compared token by token",
-                    fix="set cosine: 0",
-                )
-            states = LiveTeacher(context.teacher.model, anatomy(context.teacher.model), [_LAST], theirs)
+            theirs, reader = teacher_rows(data, rows, student, context.teacher), anatomy(context.teacher.model)
+            states = states_of(context.teacher.model, reader, [_LAST], theirs, data, training.epochs, context)
         loss = TaskTriple(student.model, labels, states, self)
         if self.cosine:
             loss.bind(student.model, to_batch(data, np.arange(min(64, len(data)))))
