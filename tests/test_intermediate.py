@@ -113,6 +113,22 @@ def test_the_general_stage_learns_from_raw_text(tmp_path):
     assert loss_of(made("tinybert"), student, base, tiny_splits()) > 0
 
 
+def test_the_general_stage_finds_the_base_of_the_teacher(tmp_path):
+    from imbik.checkpoint import save_checkpoint
+
+    (tmp_path / "corpus.txt").write_text("\n".join(" ".join(WORDS[i : i + 12]) for i in range(30)))
+    base, teacher, splits = tiny_bert(seed=3), tiny_bert(), tiny_splits()
+    save_checkpoint(base, tmp_path / "base")
+    method = made("tinybert", stage="general", corpus=str(tmp_path / "corpus.txt"), teacher="base", block=16, epochs=12, learning_rate=3e-3)
+    with pytest.raises(UserError, match="not recorded"):
+        method.apply(make_student(None, teacher, splits.train, 0), tiny_context(teacher, splits, tmp_path / "a"))
+    teacher.model.config.imbik_base = str(tmp_path / "base")
+    student = make_student(None, teacher, splits.train, 0)
+    before = loss_of(method, student, base, splits)
+    method.apply(student, tiny_context(teacher, splits, tmp_path / "b"))
+    assert loss_of(method, student, base, splits) < 0.9 * before
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -77,11 +77,11 @@ def open_general(student: Checkpoint, context: Context, *, teacher: str, corpus:
     return General(model.eval().requires_grad_(False), with_mlm_head(student.model), train, held, masker)
 
 
-def general_teacher(task_teacher: Checkpoint, name: str, where: str) -> tuple[Any, Any]:
-    """The pretrained masked language model and its tokenizer.
+def base_of(task_teacher: Checkpoint, name: str, where: str) -> str:
+    """Folder or hub name of a general stage's teacher; ``base`` is the model that the task's teacher was fine-tuned from.
 
     Raises:
-        UserError: ``base`` is not known, or there is no head.
+        UserError: ``base`` is not known.
     """
     base = getattr(task_teacher.model.config, "imbik_base", None) if name == "base" else name
     if not base:
@@ -89,8 +89,18 @@ def general_teacher(task_teacher: Checkpoint, name: str, where: str) -> tuple[An
             "it is not recorded which model the teacher was fine-tuned from",
             where=f"{where}.teacher",
             found=name,
-            fix="name its folder: teacher: FOLDER (a masked language model; imbik finetune --task mlm makes one)",
+            fix="name its folder: teacher: FOLDER",
         )
+    return str(base)
+
+
+def general_teacher(task_teacher: Checkpoint, name: str, where: str) -> tuple[Any, Any]:
+    """The pretrained masked language model and its tokenizer.
+
+    Raises:
+        UserError: ``base`` is not known, or there is no head.
+    """
+    base = base_of(task_teacher, name, where)
     model, tokenizer, fresh = load_masked_lm(base, "general teacher")
     if fresh:
         raise UserError(

@@ -14,6 +14,7 @@ from imbik.corpus import BLOCK, build_blocks
 from imbik.documents import open_documents
 from imbik.errors import UserError
 from imbik.feature_losses import AttentionMSE, HiddenMSE
+from imbik.general import base_of
 from imbik.intermediate import learn_states
 from imbik.layer_map import layer_map
 from imbik.methods import method
@@ -39,8 +40,8 @@ class TinyBERT:
         augment: the paper's data augmentation, see :class:`imbik.augment.Augmentation`; ``false``: the texts as they are.
         corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.documents.open_documents`.
         block: general stage: tokens of a block, at most what the student's positions allow.
-        teacher: whose states are learned: ``task``, the fine-tuned teacher, or for the general stage the folder or hub name of the
-            pretrained model that it came from.
+        teacher: whose states are learned: ``task``, the fine-tuned teacher; for the general stage also ``base``, the model that it was
+            fine-tuned from, or a folder or hub name.
         epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, max_steps: see
             :class:`imbik.methods.distill.Distill`.
     """
@@ -88,7 +89,8 @@ class TinyBERT:
             return context.teacher
         if self.stage == "task":
             raise UserError("the task stage learns from the task's teacher", where="tinybert.teacher", found=self.teacher, expected="task")
-        return load_base(self.teacher, context.teacher.task, labels_of(context.teacher))
+        base = base_of(context.teacher, self.teacher, "tinybert")
+        return load_base(base, context.teacher.task, labels_of(context.teacher))
 
     def _rows(self, student: Checkpoint, context: Context) -> Examples | Any:
         if self.stage == "task":
