@@ -1,13 +1,17 @@
 """Quantisation schemes against float, on every engine asked for: accuracy, size, latency, throughput, all measured in one run.
 
     python benchmarks/bench_quantise.py build CASE --work DIR --teacher DIR --data DATA [--checkpoint DIR] [--engine onnx] [--only NAME]
-    python benchmarks/bench_quantise.py measure CASE --work DIR --data DATA [--threads 1] [--only NAME]
+    python benchmarks/bench_quantise.py quality CASE --work DIR --data DATA
+    python benchmarks/bench_quantise.py measure CASE --work DIR --data DATA [--threads 1] [--rounds 5] [--only NAME]
+    python benchmarks/bench_quantise.py outliers --checkpoint DIR --out DIR [--factor 64]
     python benchmarks/bench_quantise.py table
 
 ``build`` quantises a checkpoint (by default the teacher itself) by every scheme of :data:`SCHEMES` and exports it; what is there
-already is kept, so a run that was stopped continues. ``measure`` starts every artefact of the case, and the checkpoint in PyTorch
+already is kept, so a run that was stopped continues. ``quality`` predicts dev and test with every artefact (no timing, so any core
+will do; continues likewise). ``measure`` starts every artefact of the case, and the checkpoint in PyTorch
 float32, in processes of their own, gives them turns, and writes ``benchmarks/results/quantise.json``. ``table`` writes
-``docs/results/quantise.md`` from it. Artefacts of other tools join in when they lie in ``DIR/CASE/<name>/<engine>``.
+``docs/results/quantise.md`` from it. ``outliers`` writes a checkpoint that computes the same function with outliers in it, the case
+that static quantisation per tensor loses most on. Artefacts of other tools join in when they lie in ``DIR/CASE/<name>/<engine>``.
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
 from imbik.candidate import Candidate
-from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.checkpoint import labels_of, layer_stack, load_checkpoint, save_checkpoint
 from imbik.context import Context
 from imbik.data import load_data
 from imbik.engines import refusal
@@ -33,7 +37,8 @@ from imbik.export import export, settled
 from imbik.measure import measure
 from imbik.methods import make_method
 from imbik.progress import Silent
-from imbik.runtime import read_artefact
+from imbik.quality import quality
+from imbik.runtime import load_artefact, read_artefact
 from imbik.teacher import TeacherCache
 from imbik.types import Checkpoint, Splits
 
@@ -102,6 +107,47 @@ def build(args: argparse.Namespace) -> None:
             )
 
 
+@torch.no_grad()
+def outliers(args: argparse.Namespace) -> None:
+    """One value channel a head times ``factor``, its column of the next matrix divided by it: in float the same function."""
+    checkpoint = load_checkpoint(args.checkpoint, role="checkpoint")
+    heads = int(checkpoint.model.config.num_attention_heads)
+    for layer in layer_stack(checkpoint.model)[1]:
+        value, output = layer.attention.self.value, layer.attention.output.dense
+        channels = torch.arange(0, value.out_features, value.out_features // heads)
+        value.weight[channels] *= args.factor
+        value.bias[channels] *= args.factor
+        output.weight[:, channels] /= args.factor
+    save_checkpoint(checkpoint, args.out)
+
+
+def judge(args: argparse.Namespace) -> None:
+    """Accuracy and size of every artefact of a case that has not been judged yet."""
+    record = _record()
+    entry = record.setdefault(args.case, {})
+    for manifest in sorted((args.work / args.case).glob("*/*/manifest.json")):
+        artefact, identifier = read_artefact(manifest.parent), f"{manifest.parts[-3]}/{manifest.parts[-2]}"
+        digest = artefact.sha256["manifest.json"]
+        if entry.setdefault("quality", {}).get(identifier, {}).get("sha256") == digest:
+            continue
+        model = load_artefact(manifest.parent, threads=args.threads)
+        splits = load_data(args.data, task=model.task, labels=model.labels, say=lambda line: None)
+        logits = {name: model.scores(list(rows.texts), rows.pairs) for name, rows in (("dev", splits.dev), ("test", splits.test))}
+        found = {name: quality(splits, name, getattr(splits, name), logits) for name in logits}
+        entry["quality"][identifier] = {**found, "bytes": artefact.bytes, "parity": artefact.parity, "sha256": digest}
+        _write(record)
+        print(args.case, identifier, found["dev"]["value"], found["test"]["value"], flush=True)
+
+
+def _record() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def _write(record: Mapping[str, Any]) -> None:
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(record, indent=1, default=float) + "\n")
+
+
 def run(args: argparse.Namespace) -> None:
     case = args.work / args.case
     checkpoint = Path(json.loads((case / "case.json").read_text())["checkpoint"])
@@ -115,16 +161,13 @@ def run(args: argparse.Namespace) -> None:
         seconds = case / name / "model" / "seconds.json"
         spent = json.loads(seconds.read_text()) if seconds.is_file() else None
         found.append(Candidate(f"{name}/{engine}", name, engine, manifest.parent, read_artefact(manifest.parent).steps, spent))
-    measured = measure(found, splits, baseline="pytorch", threads=args.threads)
-    record = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    record[args.case] = {
-        "environment": measured.environment,
-        "failures": list(measured.failures),
-        "measurements": [_kept(asdict(m)) for m in measured.measurements],
-    }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(record, indent=1, default=float) + "\n")
-    print(_table(args.case, record[args.case]))
+    measured = measure(found, splits, baseline="pytorch", threads=args.threads, rounds=args.rounds)
+    record = _record()
+    entry = record.setdefault(args.case, {})
+    entry["environment"], entry["failures"] = measured.environment, list(measured.failures)
+    entry["measurements"] = {m.id: _kept(asdict(m)) for m in measured.measurements}
+    _write(record)
+    print(_table(args.case, entry))
 
 
 def _kept(measurement: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +176,7 @@ def _kept(measurement: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(args: argparse.Namespace) -> None:
-    record = json.loads(RESULTS.read_text())
+    record = _record()
     text = "# Quantisation, measured\n\nWritten by `benchmarks/bench_quantise.py table` from `benchmarks/results/quantise.json`.\n\n"
     text += "Accuracy on test with its 95 % bootstrap interval; MB: all that is shipped, tokenizer included; p50, p95: one request; "
     text += "texts/s: sorted batches, tokenising included. All candidates of a table ran interleaved, in processes of their own.\n\n"
@@ -143,30 +186,30 @@ def table(args: argparse.Namespace) -> None:
 
 
 def _table(case: str, entry: Mapping[str, Any]) -> str:
-    environment = entry["environment"]
-    lines = [f"## {case}", "", f"{environment['cpu']}, {environment['threads']} thread(s).", ""]
-    lines += [
-        "| candidate | accuracy | 95 % | dev | MB | p50 ms | p95 ms | texts/s | int8 / float products | made in s |",
-        "|" + "---|" * 10,
-    ]
-    floats = {m["engine"]: m["latency_ms"]["p50"] for m in entry["measurements"] if m["name"] == "float"}
-    for m in entry["measurements"]:
-        quality, latency, parity = m["quality"], m["latency_ms"], m["parity"] or {}
-        slower = m["name"] != "float" and latency["p50"] > floats.get(m["engine"], np.inf)
+    timed, judged = entry.get("measurements", {}), entry.get("quality", {})
+    environment = entry.get("environment")
+    lines = [f"## {case}", "", f"{environment['cpu']}, {environment['threads']} thread(s)." if environment else "Not timed.", ""]
+    lines += ["| candidate | accuracy | 95 % | dev | MB | p50 ms | p95 ms | texts/s | int8 / float |", "|" + "---|" * 9]
+    for identifier in dict.fromkeys([*timed, *judged]):
+        m, q = timed.get(identifier), judged.get(identifier)
+        test, dev = (m["quality"], m["dev_quality"]) if m else (q["test"], q["dev"])
+        parity, size = (m or q)["parity"] or {}, (m or q)["bytes"]
+        before = timed.get("float/" + identifier.split("/")[-1])
+        slower = m and before and m["latency_ms"]["p50"] > before["latency_ms"]["p50"]
+        speed = f"{m['latency_ms']['p50']:.2f} | {m['latency_ms']['p95']:.2f} | {m['throughput']['items_per_s']:.0f}" if m else "– | – | –"
         lines.append(
-            f"| {m['id']}{' ▼' if slower else ''} | {100 * quality['value']:.2f} | {100 * quality['low']:.2f}–{100 * quality['high']:.2f} "
-            f"| {100 * m['dev_quality']['value']:.2f} | {m['bytes'] / 1e6:.1f} | {latency['p50']:.2f} | {latency['p95']:.2f} "
-            f"| {m['throughput']['items_per_s']:.0f} | {parity.get('int8_ops', 0)} / {parity.get('float_matmuls', '–')} "
-            f"| {'–' if m['train_seconds'] is None else format(m['train_seconds'], '.0f')} |"
+            f"| {identifier}{' ▼' if slower else ''} | {100 * test['value']:.2f} | {100 * test['low']:.2f}–{100 * test['high']:.2f} "
+            f"| {100 * dev['value']:.2f} | {size / 1e6:.1f} | {speed} | {parity.get('int8_ops', 0)} / {parity.get('float_matmuls', '–')} |"
         )
-    lines += ["", "▼ slower for single requests than the same model in float on that engine.", ""]
-    return "\n".join(lines)
+    if any("▼" in line for line in lines):
+        lines += ["", "▼ slower for single requests than the same model in float on that engine."]
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, function in (("build", build), ("measure", run)):
+    for name, function in (("build", build), ("quality", judge), ("measure", run)):
         command = commands.add_parser(name)
         command.set_defaults(run=function)
         command.add_argument("case")
@@ -177,6 +220,12 @@ def main() -> None:
         command.add_argument("--checkpoint")
         command.add_argument("--engine", action="append")
         command.add_argument("--threads", type=int, default=1)
+        command.add_argument("--rounds", type=int, default=5)
+    made = commands.add_parser("outliers")
+    made.set_defaults(run=outliers)
+    made.add_argument("--checkpoint", required=True)
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--factor", type=float, default=64.0)
     commands.add_parser("table").set_defaults(run=table)
     args = parser.parse_args()
     args.run(args)
