@@ -84,6 +84,13 @@ def test_a_clustered_linear_trains_as_a_loop_over_its_members_says():
     assert len(np.unique(weight)) == 3
 
 
+def test_a_model_that_predicted_first_can_still_be_trained(tmp_path):
+    made = _cluster(_wide(), tmp_path, values=16)
+    logits_of(made, tiny_splits().test)  # in inference mode
+    made.model(**made.tokenizer(["the new fee"], return_tensors="pt")).logits.sum().backward()
+    assert made.model.bert.embeddings.word_embeddings.codebook.grad is not None
+
+
 def test_as_many_values_as_there_are_is_the_identity(tmp_path):
     before = _wide()
     for module in before.model.modules():

@@ -67,7 +67,8 @@ class _Clustered(nn.Module):
         """``(rows, columns)`` uint8, unpacked once."""
         if self._indices is None or self._indices.device != self.packed.device:
             unpacked = unpack(self.packed.cpu().numpy(), self.bits, self.shape)
-            self._indices = torch.from_numpy(np.ascontiguousarray(unpacked)).to(self.packed.device)
+            with torch.inference_mode(False):  # they outlive the forward pass that asks first, which may be one without gradients
+                self._indices = torch.from_numpy(np.ascontiguousarray(unpacked)).to(self.packed.device)
         return self._indices
 
     @property
