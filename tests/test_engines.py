@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imbik.checkpoint import load_checkpoint, save_checkpoint
 from imbik.engines import ENGINES, buildable
 from imbik.errors import MissingExtra, UserError
 from imbik.export import export
@@ -21,6 +23,7 @@ from imbik.testing import sqnr, tiny_bert, tiny_splits
 from imbik.types import Artefact, Checkpoint
 
 SPLITS = tiny_splits()
+F32 = {"name": "x86", "weight_bits": 8}
 TEXTS = [*SPLITS.dev.texts, "", "card " * 200, "x" * 500, "我的卡在哪里", "\ud800 lone surrogate", "a\x00b"]
 
 
@@ -34,7 +37,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-unty
 def _export(checkpoint: Checkpoint, engine: str, folder: Path, **quantise: object) -> Artefact:
     if quantise:
         checkpoint = replace(checkpoint, steps=({"quantize": quantise},))
-    return export(checkpoint, engine, folder, texts=SPLITS.dev, calibration=SPLITS.train)
+    return export(checkpoint, engine, folder, texts=SPLITS.dev, calibration=SPLITS.train, preset=F32)
 
 
 def _scores(artefact: Artefact) -> np.ndarray:
@@ -62,6 +65,13 @@ def test_openvino_leaves_no_product_in_float(settings: dict[str, str], floor: fl
     artefact = _export(tiny_bert(layers=2), "openvino", tmp_path / "a", **settings)
     assert artefact.parity["float_matmuls"] == 0 and artefact.parity["int8_ops"] >= 4 * 2
     assert sqnr(_scores(openvino_float), _scores(artefact)) > floor
+
+
+def test_openvino_computes_in_bfloat16_where_the_processor_does(openvino_float: Artefact, tmp_path: Path) -> None:
+    artefact = export(tiny_bert(layers=2), "openvino", tmp_path / "a", texts=SPLITS.dev, preset={"name": "x86-amx", "weight_bits": 8})
+    precision = [json.loads((one.path / "manifest.json").read_text())["precision"] for one in (openvino_float, artefact)]
+    assert precision == ["f32", "bf16"]
+    assert sqnr(_scores(openvino_float), _scores(artefact)) > 25
 
 
 def test_lengths_are_padded_to_few_shapes(openvino_float: Artefact) -> None:
@@ -201,6 +211,46 @@ def test_quantising_without_nncf_is_told_what_to_install(tmp_path: Path, monkeyp
     with pytest.raises(MissingExtra, match=re.escape('pip install "imbik[openvino-build]"')):
         _export(tiny_bert(layers=1), "openvino", tmp_path / "a", scheme="dynamic")
     assert os.listdir(tmp_path) == []
+
+
+def test_auto_keeps_the_best_engine_for_single_requests_and_for_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nncf")
+    from imbik.compress import compress
+    from imbik.progress import Silent
+    from imbik.results import load_results
+
+    save_checkpoint(tiny_bert(layers=1), tmp_path / "teacher")
+    teacher, said = load_checkpoint(tmp_path / "teacher"), list[str]()
+    monkeypatch.setattr("imbik.executorch_build._exported", _refused)  # one engine that cannot build the model does not stop the others
+    options = {"source": str(tmp_path / "teacher"), "progress": Silent(), "say": said.append}
+    engines = [name for name in buildable() if name != "executorch" or importlib.util.find_spec("executorch")]
+    compress(teacher, SPLITS, tmp_path / "out", recipes=("int8",), engines=engines, **options)  # type: ignore[arg-type]
+    results = load_results(tmp_path / "out" / "results.json")
+    ids = {m.id for m in results.measurements}
+    assert ids == {"teacher/pytorch", "teacher/onnx", "teacher/openvino", "int8/onnx", "int8/openvino"}
+    assert results.choice is not None
+    uses = [results.choice, *results.choice["engines"].values()]
+    assert set(results.choice["engines"]) == {"teacher", "int8"}
+    assert all(use["single"]["id"] in ids and use["single"]["p50_ms"] > 0 for use in uses)
+    assert all(use["batch"]["id"] in ids and use["batch"]["items_per_s"] > 0 for use in uses)
+    if "executorch" in engines:
+        assert {f["name"] for f in results.failures} == {"teacher/executorch", "int8/executorch"}
+        assert "torch.export cannot trace" in results.failures[0]["error"]
+    said.clear()
+    again = compress(teacher, SPLITS, tmp_path / "out", recipes=("int8",), engines=engines, **options)  # type: ignore[arg-type]
+    assert not any("measuring" in line for line in said) and again.failures == results.failures
+
+
+def _refused(*anything: object) -> None:
+    raise UserError("torch.export cannot trace the model")
+
+
+def test_the_console_stays_clean_beside_torchao(tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    save_checkpoint(tiny_bert(layers=1), tmp_path / "model")
+    code = f"from imbik.cli import main\nmain(['export', {str(tmp_path / 'model')!r}, '--out', {str(tmp_path / 'out')!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and not re.search("torchao|triton|Enum|[Ww]arn", done.stderr), done.stderr
 
 
 def test_only_installed_engines_are_built_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,3 +202,20 @@ def test_disagreements_put_the_teacher_is_right_first() -> None:
     found = disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"])
     assert [d["index"] for d in found] == [1, 0, 2]
     assert len(disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"], limit=2)) == 2
+
+
+def test_the_best_for_single_requests_and_the_best_for_batches_differ() -> None:
+    run = plausible.results()
+    one, other = (m for m in run.measurements if m.name in ("layers-1+int8", "layers-1"))
+    rows = [
+        replace(run.measurements[0]),
+        replace(one, id="x/onnx", name="x", latency_ms={"p50": 1.0, "p95": 2.0}, throughput={"items_per_s": 1000.0}),
+        replace(
+            other, id="x/openvino", name="x", engine="openvino", latency_ms={"p50": 3.0, "p95": 4.0}, throughput={"items_per_s": 3000.0}
+        ),
+    ]
+    choice = choose(rows, run.baseline)
+    assert choice["id"] == choice["single"]["id"] == "x/onnx" and choice["single"]["p50_ms"] == 1.0
+    assert choice["batch"] == {"id": "x/openvino", "items_per_s": 3000.0}
+    assert choice["engines"] == {"x": {"single": choice["single"], "batch": choice["batch"]}}
+    assert choose(rows, run.baseline, min_retention=2.0)["engines"] == choice["engines"], "also where nothing meets the limits"

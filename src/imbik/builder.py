@@ -89,6 +89,7 @@ class Builder:
         self.teacher, self.source, self.splits, self.directory = teacher, source, splits, directory
         self.work, self.engines, self.progress, self.save_every = directory / NAME, tuple(engines), progress, save_every
         self.teacher_key = fingerprint(teacher)
+        self.failures: dict[str, str] = {}  # "recipe/engine" -> why that engine has no artefact although another one has
         self.cache = TeacherCache(self.work / "teacher", teacher)
 
     def key(self, recipe: Recipe, steps: int | None = None) -> str:
@@ -111,14 +112,16 @@ class Builder:
         """
         folder = self.directory / recipe.name
         record = _read(folder / _DONE)
-        if record.get("key") == self.key(recipe) and self._complete(folder, recipe):
+        if record.get("key") == self.key(recipe) and self._complete(folder, recipe, record.get("failures") or {}):
             say(f"{recipe.name}: finished earlier")
+            self.failures |= record.get("failures") or {}
         else:
             check_order(recipe.steps, recipe.name)
             checkpoint, seconds = self._checkpoint(recipe)
             record = {"key": self.key(recipe), "train_seconds": seconds, "steps": [dict(s) for s in checkpoint.steps]}
             self._publish(recipe, checkpoint, folder, record)
-        artefacts = {engine: folder / "artefacts" / engine for engine in self._engines(recipe.steps)}
+        engines = [engine for engine in self._engines(recipe.steps) if f"{recipe.name}/{engine}" not in self.failures]
+        artefacts = {engine: folder / "artefacts" / engine for engine in engines}
         return Built(recipe, folder / "model", artefacts, tuple(record["steps"]), float(record["train_seconds"]))
 
     def export_teacher(self) -> dict[str, Path]:
@@ -135,9 +138,10 @@ class Builder:
             save_checkpoint(self.teacher, copied)
         return copied
 
-    def _complete(self, folder: Path, recipe: Recipe) -> bool:
+    def _complete(self, folder: Path, recipe: Recipe, failures: Mapping[str, str]) -> bool:
         """Whether every artefact is there, made for this processor and, where quantised, inside this limit."""
-        manifests = [_read(folder / "artefacts" / engine / "manifest.json") for engine in self._engines(recipe.steps)]
+        engines = [engine for engine in self._engines(recipe.steps) if f"{recipe.name}/{engine}" not in failures]
+        manifests = [_read(folder / "artefacts" / engine / "manifest.json") for engine in engines]
         if quantise_step(recipe.steps) is None:
             return all(manifests)
         return all(m.get("cpu") == self.preset and self._holds((m.get("parity") or {}).get("limit")) for m in manifests)
@@ -213,29 +217,44 @@ class Builder:
         shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
         card = student_card(recipe, self.splits, dev, self.source, shape, checkpoint.notes, plain=plain)
         save_checkpoint(checkpoint, folder / "model", card)
-        self._export(checkpoint, folder)
+        made = self._export(checkpoint, folder)
+        names = [f"{recipe.name}/{engine}" for engine in self.engines if engine not in made]
+        record["failures"] = {name: self.failures[name] for name in names if name in self.failures}
         temporary = folder / (_DONE + ".tmp")
         temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
         temporary.replace(folder / _DONE)
 
     def _export(self, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
-        out = {}
+        """Engine -> artefact. An engine that fails is left out and recorded in ``failures`` as long as another one succeeds."""
+        out, errors = {}, list[Exception]()
         for engine in self._engines(checkpoint.steps):
             target = folder / "artefacts" / engine
-            if not (target / "manifest.json").is_file():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                export(
-                    checkpoint,
-                    engine,
-                    target,
-                    texts=self.splits.dev,
-                    calibration=self.splits.train,
-                    preset=self.preset,
-                    limit=self._limit(checkpoint),
-                    progress=self.progress,
-                )
-            out[engine] = target
+            try:
+                if not (target / "manifest.json").is_file():
+                    self._export_to(checkpoint, engine, target)
+                out[engine] = target
+            except OSError:
+                raise
+            except Exception as error:
+                logger.info("%s for %s failed", folder.name, engine, exc_info=True)
+                self.failures[f"{folder.name}/{engine}"] = str(error) or type(error).__name__
+                errors.append(error)
+        if not out:
+            raise errors[0]
         return out
+
+    def _export_to(self, checkpoint: Checkpoint, engine: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        export(
+            checkpoint,
+            engine,
+            target,
+            texts=self.splits.dev,
+            calibration=self.splits.train,
+            preset=self.preset,
+            limit=self._limit(checkpoint),
+            progress=self.progress,
+        )
 
     def _limit(self, checkpoint: Checkpoint) -> Limit | None:
         if self.min_retention is None or quantise_step(checkpoint.steps) is None:

@@ -37,6 +37,7 @@ class Candidate:
         path: artefact folder, or a plain checkpoint folder for ``pytorch``.
         steps: the recipe steps that made the model.
         train_seconds: what making it took, or None.
+        length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Candidate:
     path: Path
     steps: tuple[Step, ...] = ()
     train_seconds: float | None = None
+    length_multiple: int | None = None
 
 
 class Process:
@@ -61,7 +63,7 @@ class Process:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "imbik.worker", str(candidate.path), str(threads)],
+            [sys.executable, "-m", "imbik.worker", str(candidate.path), str(threads), str(candidate.length_multiple or "")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

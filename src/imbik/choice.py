@@ -116,7 +116,8 @@ def choose(
 
     Returns:
         ``id`` (None: nothing was measured), ``meets``, ``why`` (a sentence), ``limits`` as given and ``shortfall``: quantity ->
-        ``limit``, ``value``, ``by``.
+        ``limit``, ``value``, ``by``. ``single`` and ``batch``: the best for single requests (which is ``id``) and for batches;
+        ``engines``: the same for each recipe that was measured on several engines.
     """
     limits = {"min_retention": min_retention, "max_latency_ms": max_latency_ms, "max_mb": max_mb}
     teacher = next((m for m in measurements if m.id == baseline), None)
@@ -128,20 +129,53 @@ def choose(
     if not meeting:
         best = min(candidates, key=lambda m: (sum(s["by"] for s in short[m.id].values()), _p50(m), m.id))
         why = f"Nothing meets the limits. {best.id} comes closest: {_said(short[best.id])}."
-        return {"id": best.id, "meets": False, "why": why, "shortfall": short[best.id], "limits": limits}
+        uses = {"single": _single(best), "batch": _batch(best), "engines": _engines(candidates, teacher)}
+        return {"id": best.id, "meets": False, "why": why, "shortfall": short[best.id], "limits": limits, **uses}
     best = _fastest(without_slowed(meeting, measurements), teacher)
     why = _why(best, teacher, len(meeting), len(candidates), slower_than_parent(best, measurements))
-    return {"id": best.id, "meets": True, "why": why, "shortfall": {}, "limits": limits}
+    uses = {"single": _single(best), "batch": _batch(_busiest(meeting, teacher)), "engines": _engines(candidates, teacher)}
+    return {"id": best.id, "meets": True, "why": why, "shortfall": {}, "limits": limits, **uses}
 
 
 def _p50(m: Measurement) -> float:
     return float(m.latency_ms.get("p50", None) or float("inf"))
 
 
+def _rate(m: Measurement) -> float:
+    return float(m.throughput.get("items_per_s", None) or 0.0)
+
+
+def _single(m: Measurement) -> dict[str, Any]:
+    return {"id": m.id, "p50_ms": m.latency_ms.get("p50")}
+
+
+def _batch(m: Measurement) -> dict[str, Any]:
+    return {"id": m.id, "items_per_s": m.throughput.get("items_per_s")}
+
+
+def _engines(candidates: Sequence[Measurement], teacher: Measurement | None) -> dict[str, dict[str, Any]]:
+    """Recipe -> its best engine for single requests and for batches, of recipes measured on several engines."""
+    found = {}
+    for name in dict.fromkeys(m.name for m in candidates):
+        same = [m for m in candidates if m.name == name]
+        if len(same) > 1:
+            found[name] = {"single": _single(_fastest(same, teacher)), "batch": _batch(_busiest(same, teacher))}
+    return found
+
+
 def _fastest(candidates: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
     """The rule of :func:`choose` among those that meet the limits."""
     bar = min(_p50(m) for m in candidates) * _TIE
-    tied = [m for m in candidates if _p50(m) <= bar]
+    return _best_on_dev([m for m in candidates if _p50(m) <= bar], teacher)
+
+
+def _busiest(candidates: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
+    """The same rule for batches: of those within 10 % of the highest throughput the best on dev."""
+    bar = max(_rate(m) for m in candidates) / _TIE
+    return _best_on_dev([m for m in candidates if _rate(m) >= bar], teacher)
+
+
+def _best_on_dev(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
     sign = -1.0 if less_is_better(tied[0]) else 1.0
     quality = {m.id: sign * (m.dev_quality.get("value") or 0.0) if teacher else 0.0 for m in tied}
     return min(tied, key=lambda m: (-quality[m.id], m.bytes or float("inf"), _p50(m), m.id))

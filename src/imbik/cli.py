@@ -115,6 +115,8 @@ def main(arguments: list[str] | None = None) -> None:
         SystemExit: always, with the exit code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed, and it warns of its insides
+        logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -149,6 +149,9 @@ def _build(builder: Builder, recipes: Sequence[Recipe], minutes: float | None, s
             logger.debug("recipe %s failed", recipe.name, exc_info=True)
             outcome.failures.append({"name": recipe.name, "error": str(error) or type(error).__name__, "kind": type(error).__name__})
             say(f"{recipe.name} failed: {error}")
+    for name, message in builder.failures.items():
+        outcome.failures.append({"name": name, "error": message, "kind": "engine"})
+        say(f"{name} failed, other engines have the model: {message}")
     return outcome
 
 
@@ -157,7 +160,9 @@ def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
     steps = builder.teacher.steps
     out = [Candidate(BASELINE, "teacher", "pytorch", builder.teacher_folder(), steps, None)]
     for engine in builder.engines:
-        out.append(Candidate(f"teacher/{engine}", "teacher", engine, builder.directory / "teacher" / "artefacts" / engine, steps, None))
+        path = builder.directory / "teacher" / "artefacts" / engine
+        if (path / MANIFEST).is_file():
+            out.append(Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None))
     for one in built:
         for engine, path in one.artefacts.items():
             out.append(Candidate(f"{one.recipe.name}/{engine}", one.recipe.name, engine, path, one.steps, one.train_seconds))

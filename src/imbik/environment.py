@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -152,6 +153,21 @@ def int8_preset(flags: frozenset[str] | None = None) -> dict[str, Any]:
     if known & {"avx512_vnni", "avx_vnni"}:
         return {"name": "x86-vnni", "weight_bits": 8}
     return {"name": "x86", "weight_bits": 7}
+
+
+def float_precision(preset: Mapping[str, Any], flags: frozenset[str] | None = None) -> str:
+    """``bf16`` where the processor of a preset multiplies bfloat16 natively, else ``f32``.
+
+    Args:
+        preset: of :func:`int8_preset`; a name that stands for several processors is taken for this one where it fits this one.
+        flags: instruction sets of this processor; None: as it says.
+
+    >>> float_precision({"name": "x86-amx"}), float_precision({"name": "x86-vnni"}, frozenset({"avx512_vnni"}))
+    ('bf16', 'f32')
+    """
+    known = cpu_flags() if flags is None else flags
+    native = preset["name"] == int8_preset(known)["name"] and bool(known & {"avx512_bf16", "amx_bf16"})
+    return "bf16" if native or preset["name"] == "x86-amx" else "f32"
 
 
 CPUS = {"native": None, "x86": "avx2", "x86-vnni": "avx512_vnni", "x86-amx": "amx_int8", "arm": "asimd"}

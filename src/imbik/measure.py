@@ -210,7 +210,7 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Log
         raise UserError("no labels to measure against", expected="a labelled test or dev split")
     sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
     error = ece(probabilities, targets, data.task)
-    latency = timing.latency()
+    latency = timing.latency() | {"length_multiple": subject.facts["length_multiple"]}
     return Measurement(
         id=candidate.id,
         name=candidate.name,

@@ -18,6 +18,7 @@ from onnx import helper
 from imbik.encoding import encode
 from imbik.engines import BuildRequest
 from imbik.engines.openvino import compiled
+from imbik.environment import float_precision
 from imbik.errors import MissingExtra, UserError
 from imbik.onnx_build import TOLERANCE, Run, difference, float_graph
 from imbik.onnx_graph import Graph, fold_constants
@@ -49,7 +50,7 @@ def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> di
     return {
         "model": path.name,
         "inputs": list(names),
-        "precision": str(request.preset.get("precision", "f32")),
+        "precision": float_precision(request.preset),
         "shapes": {"multiple": LENGTH_MULTIPLE},
         "quantisation": None if settings is None else {"scheme": settings["scheme"], "weight_bits": settings["bits"]},
         "graph": {**facts, "int8_ops": integers, "float_matmuls": floats},

@@ -54,7 +54,11 @@ def _row(m: Measurement, base: Measurement | None, results: Results) -> list[str
 def choice_line(results: Results) -> str:
     """The choice and its reason in one line."""
     choice = results.choice or {}
-    return f"Choice: {choice.get('id') or 'none'}. {choice.get('why', '')}"
+    line = f"Choice: {choice.get('id') or 'none'}. {choice.get('why', '')}"
+    batch = choice.get("batch") or {}
+    if batch.get("id") and batch["id"] != choice.get("id") and batch.get("items_per_s"):
+        line += f" For batches {batch['id']} is the fastest: {batch['items_per_s']:,.0f} texts/s."
+    return line
 
 
 def _ratio(one: Any, other: Any) -> float | None:

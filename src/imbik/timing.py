@@ -95,6 +95,7 @@ def time_candidates(
     count = _sample_size(processes, rows, count)
     for process, timing in zip(processes, timings, strict=True):
         timing.budget = _best_budget(process, rows, count)
+        process.ask("warm_up")
         process.ask("latency", rows=str(rows), start=0, count=20)
         bar.advance(note=f"warm-up {process.candidate.id}")
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""``python -m imbik.worker FOLDER THREADS``: one model in a process of its own, asked over its standard input.
+"""``python -m imbik.worker FOLDER THREADS [LENGTH-MULTIPLE]``: one model in a process of its own, asked over its standard input.
 
 A request is one line of JSON with ``do``; the answer is one line of JSON on standard output. Texts and logits travel in files, so
 that neither side holds more than a chunk of them. An answer is sent only when the process's threads have gone to sleep: threads that
@@ -51,14 +51,18 @@ def read_rows(path: str | Path) -> Iterator[tuple[list[str], list[str] | None]]:
 class Worker:
     """What the requests do; each method is named after a request and takes its fields."""
 
-    def __init__(self, folder: str, threads: int) -> None:
-        self.predictor: Predictor = load_artefact(folder, threads=threads)
+    def __init__(self, folder: str, threads: int, length_multiple: int | None = None) -> None:
+        self.predictor: Predictor = load_artefact(folder, threads=threads, length_multiple=length_multiple)
         self._file = ""
         self._rows: tuple[list[str], list[str] | None] = ([], None)
 
     def predict(self, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
         """Answer a few texts; the first answer of a process is its cold start."""
         return {"shape": list(self.predictor.predict(texts, pairs).shape)}
+
+    def warm_up(self) -> dict[str, Any]:
+        """Let the engine prepare every length that single requests are padded to."""
+        return {"shapes": self.predictor.warm_up()}
 
     def scores(self, rows: str, count: int, out: str, budget: int) -> dict[str, Any]:
         """Logits of all rows of a file, written to ``out`` (.npy)."""
@@ -107,7 +111,7 @@ class Worker:
 
             assert isinstance(self.predictor.session, pytorch.TorchSession)
             manifest |= pytorch.facts(self.predictor.session.model)
-        return {"peak_rss_bytes": peak_rss_bytes(), "manifest": manifest}
+        return {"peak_rss_bytes": peak_rss_bytes(), "manifest": manifest, "length_multiple": self.predictor.length_multiple}
 
     def memory(self) -> dict[str, Any]:
         """Largest resident memory so far."""
@@ -134,10 +138,10 @@ def settle(limit: float = 1.0) -> None:
             return
 
 
-def serve(folder: str, threads: int, requests: TextIO, answers: TextIO) -> None:
+def serve(folder: str, threads: int, requests: TextIO, answers: TextIO, length_multiple: int | None = None) -> None:
     """Answer requests until the input ends. A user's mistake travels back as ``{"error": message}``."""
     try:
-        worker = Worker(folder, threads)
+        worker = Worker(folder, threads, length_multiple)
     except UserError as error:
         _send(answers, {"error": str(error), "user": True})
         return
@@ -165,7 +169,8 @@ def main() -> None:
     """Entry point. Whatever a library prints goes to standard error; standard output carries answers only."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers)
+    multiple = int(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3] else None
+    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers, multiple)
 
 
 if __name__ == "__main__":

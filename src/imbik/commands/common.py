@@ -41,6 +41,9 @@ TaskOption = Annotated[
 EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
 DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
 CpuOption = Annotated[str, typer.Option("--cpu", help=f"Processor that int8 artefacts are made for: {', '.join(CPUS)}.")]
+MultipleOption = Annotated[
+    int | None, typer.Option("--length-multiple", help="Pad lengths to a multiple of this (default: what the engine asks for).", min=1)
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 
 

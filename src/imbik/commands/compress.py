@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         out: OutOption,
         recipe: Annotated[list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several.")] = None,
         engine: Annotated[
-            list[str] | None, typer.Option("--engine", help="onnx, or auto for all that are installed; repeat for several.")
+            list[str] | None, typer.Option("--engine", help="onnx, openvino, executorch, or auto: all installed; repeat.")
         ] = None,
         unlabelled: Annotated[Path | None, typer.Option("--unlabelled", help="Further texts; the teacher labels them.")] = None,
         text: TextOption = None,

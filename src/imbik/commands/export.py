@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
     def export(
         checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, such as DIR/<recipe>/model.")],
         out: OutOption,
-        engine: Annotated[str, typer.Option("--engine", help="onnx, or auto: a folder in --out for each engine installed.")] = "onnx",
+        engine: Annotated[
+            list[str] | None, typer.Option("--engine", help="onnx, openvino, executorch, or auto: all installed; several: a folder each.")
+        ] = None,
         data: Annotated[
             str | None, typer.Option("--data", help="Texts to compare with PyTorch on (dev), and to calibrate on (train).")
         ] = None,
@@ -39,21 +41,27 @@ def register(app: typer.Typer) -> None:
         """Write the folder that an engine runs without PyTorch, and compare its predictions with PyTorch's."""
         preset = preset_for(cpu)
         from imbik.checkpoint import load_checkpoint
-        from imbik.engines import buildable
+        from imbik.engines import buildable, refusal
         from imbik.export import export as run
         from imbik.export import quantised
 
         console, say = consoles()
-        names = buildable() if engine == "auto" else [engine]
+        asked = engine or ["onnx"]
+        several = "auto" in asked or len(asked) > 1
+        names = buildable() if "auto" in asked else list(dict.fromkeys(asked))
         loaded = load_checkpoint(checkpoint, role="checkpoint")
         rows, calibration = (None, None) if data is None else _texts(data, text, text_pair, say)
         if int8 and quantize is None and not any("quantize" in step for step in loaded.steps):
             quantize = "dynamic"
         if quantize is not None:
             loaded = quantised(loaded, {"scheme": quantize, "bits": bits}, calibration, progress_for(console))
+        if "auto" in asked:
+            for reason in filter(None, (refusal(name, loaded.steps) for name in names)):
+                say(f"left out: {reason}")
+            names = [name for name in names if refusal(name, loaded.steps) is None]
         made = []
         for name in names:
-            target = out / name if engine == "auto" else out
+            target = out / name if several else out
             made.append(run(loaded, name, target, texts=rows, calibration=calibration, preset=preset, progress=progress_for(console)))
         if as_json:
             facts = [{"path": str(a.path), "engine": a.engine, "bytes": a.bytes, "parity": dict(a.parity)} for a in made]

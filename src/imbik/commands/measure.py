@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import DataOption, EncodingOption, LabelOption, PairOption, TextOption, check_positive, consoles
+from imbik.commands.common import DataOption, EncodingOption, LabelOption, MultipleOption, PairOption, TextOption, check_positive, consoles
 from imbik.errors import UserError
 from imbik.progress import progress_for
 
@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
         encoding: EncodingOption = None,
         metric: Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")] = None,
         threads: Annotated[int | None, typer.Option(help="Compute threads (default: the physical cores).", min=1)] = None,
+        length_multiple: MultipleOption = None,
         minutes: Annotated[float | None, typer.Option(help="No timing round begins after this time.")] = None,
     ) -> None:
         """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
         console, say = consoles()
         stored = None if baseline is None else load_predictions(baseline)
-        candidates, about = _candidates(artefacts)
+        candidates, about = _candidates(artefacts, length_multiple)
         columns = {"text": text, "text_pair": text_pair, "label": label, "encoding": encoding, "metric": metric}
         rows = _data(data, about, stored, baseline, columns, say)
         measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console))
@@ -56,7 +57,7 @@ def register(app: typer.Typer) -> None:
         _report(measured, rows, data, as_json)
 
 
-def _candidates(folders: Sequence[Path]) -> tuple[list[Candidate], dict[str, Any]]:
+def _candidates(folders: Sequence[Path], length_multiple: int | None = None) -> tuple[list[Candidate], dict[str, Any]]:
     """The artefacts, and the manifest that they agree with in task and labels."""
     from imbik.candidate import Candidate
     from imbik.manifest import read_manifest
@@ -68,7 +69,9 @@ def _candidates(folders: Sequence[Path]) -> tuple[list[Candidate], dict[str, Any
         first = first or manifest
         if (manifest["task"], manifest["labels"]) != (first["task"], first["labels"]):
             raise UserError("the artefacts have different labels", where=folder, expected=f"those of {folders[0]}")
-        out.append(Candidate(_name(folder, folders), folder.name, manifest["engine"], folder, tuple(manifest["steps"])))
+        steps = tuple(manifest["steps"])
+        name, engine = _name(folder, folders), manifest["engine"]
+        out.append(Candidate(name, folder.name, engine, folder, steps, length_multiple=length_multiple))
     return out, first
 
 

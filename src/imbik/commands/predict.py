@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import EncodingOption, PairOption, TextOption, consoles
+from imbik.commands.common import EncodingOption, MultipleOption, PairOption, TextOption, consoles
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")] = None,
         top: Annotated[int, typer.Option("--top", help="Labels shown of each text.", min=1)] = 3,
         threads: Annotated[int | None, typer.Option(help="Compute threads (default: the physical cores).", min=1)] = None,
+        batch_tokens: Annotated[int | None, typer.Option(help="Tokens of a batch, padding included.", min=1)] = None,
+        length_multiple: MultipleOption = None,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
     ) -> None:
         """Answer texts: the most probable labels first. Without PyTorch."""
@@ -45,7 +47,7 @@ def register(app: typer.Typer) -> None:
             raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
         from imbik.runtime import load_artefact
 
-        predictor = load_artefact(artefact, threads=threads)
+        predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
         rows: tuple[Sequence[str], Sequence[str] | None] = (texts or [], pair)
         if file is not None:
             from imbik.data import load_texts
