@@ -4,6 +4,7 @@
     python benchmarks/bench_quantise.py quality CASE --work DIR --data DATA
     python benchmarks/bench_quantise.py measure CASE --work DIR --data DATA [--threads 1] [--rounds 5] [--only NAME]
     python benchmarks/bench_quantise.py outliers --checkpoint DIR --out DIR [--factor 64]
+    python benchmarks/bench_quantise.py adopt CASE --work DIR --name NAME --engine ENGINE --model FILE
     python benchmarks/bench_quantise.py table
 
 ``build`` quantises a checkpoint (by default the teacher itself) by every scheme of :data:`SCHEMES` and exports it; what is there
@@ -11,7 +12,8 @@ already is kept, so a run that was stopped continues. ``quality`` predicts dev a
 will do; continues likewise). ``measure`` starts every artefact of the case, and the checkpoint in PyTorch
 float32, in processes of their own, gives them turns, and writes ``benchmarks/results/quantise.json``. ``table`` writes
 ``docs/results/quantise.md`` from it. ``outliers`` writes a checkpoint that computes the same function with outliers in it, the case
-that static quantisation per tensor loses most on. Artefacts of other tools join in when they lie in ``DIR/CASE/<name>/<engine>``.
+that static quantisation per tensor loses most on. ``adopt`` puts another tool's model file (``benchmarks/peer_optimum.py``) beside the artefacts:
+it runs under the same tokenizer, batching and engine settings as ours, so that the columns compare the models.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -27,11 +30,14 @@ from typing import Any
 
 import torch
 
+from imbik.artefact_folder import finish, write_tokenizer
 from imbik.candidate import Candidate
 from imbik.checkpoint import labels_of, layer_stack, load_checkpoint, save_checkpoint
 from imbik.context import Context
 from imbik.data import load_data
 from imbik.engines import refusal
+from imbik.engines.pytorch import facts, manifest_of
+from imbik.environment import float_precision, int8_preset
 from imbik.errors import UserError
 from imbik.export import export, settled
 from imbik.measure import measure
@@ -148,6 +154,21 @@ def _write(record: Mapping[str, Any]) -> None:
     RESULTS.write_text(json.dumps(record, indent=1, default=float) + "\n")
 
 
+def adopt(args: argparse.Namespace) -> None:
+    case = args.work / args.case
+    base = load_checkpoint(Path(json.loads((case / "case.json").read_text())["checkpoint"]), role="checkpoint")
+    target = case / args.name / args.engine
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in (args.model, *args.model.parent.glob(f"{args.model.stem}.bin")):
+        shutil.copy(file, target / f"model{file.suffix}")
+    manifest = manifest_of(base) | facts(base.model) | {"schema": 1, "engine": args.engine, "model": f"model{args.model.suffix}"}
+    manifest |= {"quantisation": {"scheme": args.name, "weight_bits": 8}, "steps": [{"quantize": {"scheme": args.name}}]}
+    manifest |= {"shapes": {"multiple": 8}, "precision": float_precision(int8_preset())} if args.engine == "openvino" else {}
+    write_tokenizer(base, target, int(manifest["max_length"]), str(manifest["truncation_side"]))
+    finish(target, manifest)
+
+
 def run(args: argparse.Namespace) -> None:
     case = args.work / args.case
     checkpoint = Path(json.loads((case / "case.json").read_text())["checkpoint"])
@@ -209,16 +230,18 @@ def _table(case: str, entry: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, function in (("build", build), ("quality", judge), ("measure", run)):
+    for name, function in (("build", build), ("adopt", adopt), ("quality", judge), ("measure", run)):
         command = commands.add_parser(name)
         command.set_defaults(run=function)
         command.add_argument("case")
         command.add_argument("--work", type=Path, required=True)
-        command.add_argument("--data", required=True)
+        command.add_argument("--data", required=name != "adopt")
         command.add_argument("--only", action="append")
         command.add_argument("--teacher", required=name == "build")
         command.add_argument("--checkpoint")
-        command.add_argument("--engine", action="append")
+        command.add_argument("--engine", action="store" if name == "adopt" else "append")
+        command.add_argument("--name", required=name == "adopt")
+        command.add_argument("--model", type=Path, required=name == "adopt")
         command.add_argument("--threads", type=int, default=1)
         command.add_argument("--rounds", type=int, default=5)
     made = commands.add_parser("outliers")
