@@ -12,7 +12,8 @@ already is kept, so a run that was stopped continues. ``quality`` predicts dev a
 will do; continues likewise). ``measure`` starts every artefact of the case, and the checkpoint in PyTorch
 float32, in processes of their own, gives them turns, and writes ``benchmarks/results/quantise.json``. ``table`` writes
 ``docs/results/quantise.md`` from it. ``outliers`` writes a checkpoint that computes the same function with outliers in it, the case
-that static quantisation per tensor loses most on. ``adopt`` puts another tool's model file (``benchmarks/peer_optimum.py``) beside the artefacts:
+that static quantisation per tensor loses most on. ``adopt`` puts another tool's model file (``benchmarks/peer_optimum.py``)
+beside the artefacts:
 it runs under the same tokenizer, batching and engine settings as ours, so that the columns compare the models.
 """
 
