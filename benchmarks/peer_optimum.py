@@ -10,7 +10,7 @@ OpenVINO with NNCF (what sentence-transformers' ``export_static_quantized_openvi
 which text models do not use, so it is installed without its dependencies:
 
     python -m venv peer-openvino
-    peer-openvino/bin/pip install "torch==2.13.0" "transformers<5.6" openvino nncf datasets optimum
+    peer-openvino/bin/pip install "torch==2.13.0" "transformers<5.6" openvino nncf datasets optimum requests
     peer-openvino/bin/pip install --no-deps optimum-intel
     peer-openvino/bin/python benchmarks/peer_optimum.py openvino CHECKPOINT OUT --texts train.csv
 
