@@ -28,8 +28,10 @@ $(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
 demo: $(VENV)/demo
 	$(BIN)/imbik demo --out demo-out
 
+# One test process a core, each with one compute thread: two threads that wait for each other in tiny models are slower than one.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 test-slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m "slow or not slow"
