@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imbik.checkpoint import load_checkpoint, save_checkpoint
 from imbik.compress import Limits, compress
+from imbik.errors import UserError
 from imbik.progress import Silent
 from imbik.recipe import parse_recipe
-from imbik.testing import tiny_bert, tiny_splits
+from imbik.runtime import load_artefact
+from imbik.testing import logits_of, tiny_bert, tiny_splits
 
 SHORT = "name: {0}\nstudent: {1}\nsteps:\n  - distill: {{epochs: 1}}\n  - quantize: {{}}\n"
 RECIPES = ("int8", parse_recipe(SHORT.format("one", "layers-1"), "one"), parse_recipe(SHORT.format("two", "layers-2"), "two"))
 
 
-def run(folder: Path, teacher: Path, said: list[str] | None = None, recipes=RECIPES, **options):
+def run(folder: Path, teacher: Path, said: list[str] | None = None, recipes=RECIPES, metric="accuracy", **options):
     lines = said if said is not None else []
     return compress(
         load_checkpoint(teacher),
-        tiny_splits(),
+        replace(tiny_splits(), metric=metric),
         folder,
         source=str(teacher),
         recipes=recipes,
@@ -110,3 +115,63 @@ def test_no_minutes_left_is_recorded(tmp_path):
     save_checkpoint(tiny_bert(), tmp_path / "teacher")
     results = run(tmp_path / "out", tmp_path / "teacher", recipes=("int8",), minutes=1e-9)
     assert results.failures[0]["skipped"] and results.choice["id"] == "teacher/onnx"
+
+
+@pytest.fixture(scope="module")
+def float_only(tmp_path_factory):
+    """A run whose only recipe fails, so that the teacher's own artefact is all there is."""
+    place = tmp_path_factory.mktemp("float")
+    save_checkpoint(tiny_bert(), place / "teacher")
+    broken = parse_recipe("name: broken\nsteps:\n  - distill: {learning_rate: 1.0e+30, epochs: 5}\n", "broken")
+    run(place / "out", place / "teacher", recipes=(broken,))
+    return place, broken
+
+
+def test_another_metric_is_measured_anew_though_no_recipe_was_built(float_only):
+    place, broken = float_only
+    results = run(place / "out", place / "teacher", recipes=(broken,), metric="macro-f1")
+    assert {m.quality["metric"] for m in results.measurements} == {"macro-f1"}
+
+
+def test_another_teacher_gets_artefacts_of_its_own(float_only):
+    place, broken = float_only
+    other = tiny_bert(seed=5)
+    save_checkpoint(other, place / "teacher")  # trained again, in the same place
+    results = run(place / "out", place / "teacher", recipes=(broken,))
+    texts = tiny_splits().test
+    found = load_artefact(place / "out" / "teacher" / "artefacts" / "onnx", threads=1).scores(list(texts.texts))
+    np.testing.assert_allclose(found, logits_of(other, texts), atol=0.05)  # bf16 where the processor has it
+    assert results.get("teacher/onnx").agreement == 1.0
+
+
+def test_results_of_one_call_are_never_taken_for_those_of_another(done, monkeypatch, tmp_path):
+    """Killed between results.json and its key, the next call must not find the key of the call before."""
+    place, _ = done
+    shutil.copytree(place, tmp_path / "copy")
+    out = tmp_path / "copy" / "out"
+    monkeypatch.setattr("imbik.compress.write_json", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(out, place / "teacher", recipes=("int8",))
+    monkeypatch.undo()
+    again = run(out, place / "teacher")
+    assert [m.id for m in again.measurements] == ["teacher/pytorch", "teacher/onnx", "int8/onnx", "one/onnx", "two/onnx"]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_files_of_the_user_are_not_deleted(tmp_path):
+    save_checkpoint(tiny_bert(), tmp_path / "teacher")
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "int8" / "thesis.docx").write_text("years of work")
+    results = run(tmp_path, tmp_path / "teacher", recipes=("int8",))
+    assert "thesis.docx" in results.failures[0]["error"]
+    assert (tmp_path / "int8" / "thesis.docx").read_text() == "years of work"
+
+
+def test_names_that_differ_in_case_only_are_one_folder_on_many_systems(tmp_path):
+    one, two = (parse_recipe(SHORT.format(name, "layers-1"), name) for name in ("Mine", "mine"))
+    with pytest.raises(UserError, match="same name"):
+        save_checkpoint(tiny_bert(), tmp_path / "teacher")
+        run(tmp_path / "out", tmp_path / "teacher", recipes=(one, two))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.errors import UserError
 from imbik.finetune import default_settings, finetune, start_from_priors
 from imbik.progress import Silent
 from imbik.testing import logits_of, tiny_bert, tiny_splits
@@ -28,6 +31,23 @@ def test_a_teacher_is_made_for_every_task(task, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "| test |" in card and str(tmp_path / "base") in card
     assert not (tmp_path / "out" / ".imbik").exists(), "nothing unfinished is left behind"
+
+
+def test_a_finished_teacher_is_found_and_no_other_model_is_overwritten(tmp_path):
+    save_checkpoint(tiny_bert(labels=("x", "y")), tmp_path / "base")
+    splits, settings = tiny_splits(), Training(epochs=1, learning_rate=1e-3, batch_tokens=128)
+    common = {"settings": settings, "progress": Silent()}
+    first = finetune(tmp_path / "base", splits, tmp_path / "out", say=lambda _: None, **common)
+    files = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "out").iterdir()}
+    said: list[str] = []
+    second = finetune(tmp_path / "base", splits, tmp_path / "out", say=said.append, **common)
+    assert any("finished earlier" in line for line in said)
+    assert (second.dev, second.test, second.best_epoch) == (first.dev, first.test, first.best_epoch)
+    np.testing.assert_array_equal(logits_of(second.checkpoint, splits.test), logits_of(first.checkpoint, splits.test))
+    for where, what in ((tmp_path / "out", replace(splits, metric="macro-f1")), (tmp_path / "base", splits)):
+        with pytest.raises(UserError, match="holds a model already"):
+            finetune(tmp_path / "base", what, where, say=lambda _: None, **common)
+    assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "out").iterdir()} == files
 
 
 def test_a_multi_label_head_starts_from_the_share_of_each_label():

@@ -3,7 +3,6 @@ depends on, so recipes that begin alike share their beginning and a run that was
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -34,7 +33,7 @@ from imbik.students import make_student
 from imbik.tasks import TASKS
 from imbik.teacher import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
-from imbik.workspace import NAME, key_of
+from imbik.workspace import NAME, key_of, read_json, refuse_foreign, write_json
 
 logger = logging.getLogger(__name__)
 _DONE = "candidate.json"
@@ -97,6 +96,7 @@ class Builder:
         parts = {
             "teacher": self.teacher_key,
             "data": self.splits.fingerprint,
+            "metric": self.splits.metric,  # the best epoch is the best in it
             "unlabelled": self.splits.unlabelled.fingerprint if self.splits.unlabelled else None,
             "student": recipe.student,
             "steps": [_settled(step) for step in recipe.steps[:steps]],
@@ -111,7 +111,7 @@ class Builder:
             UserError: what the student, a step or the exporter refuses.
         """
         folder = self.directory / recipe.name
-        record = _read(folder / _DONE)
+        record = read_json(folder / _DONE)
         if record.get("key") == self.key(recipe) and self._complete(folder, recipe, record.get("failures") or {}):
             say(f"{recipe.name}: finished earlier")
             self.failures |= record.get("failures") or {}
@@ -125,8 +125,18 @@ class Builder:
         return Built(recipe, folder / "model", artefacts, tuple(record["steps"]), float(record["train_seconds"]))
 
     def export_teacher(self) -> dict[str, Path]:
-        """The teacher's own artefacts, unchanged weights: a candidate like any other."""
-        return self._export(self.teacher, self.directory / "teacher")
+        """The teacher's own artefacts, unchanged weights: a candidate like any other. One that was made of another teacher, on other
+        data or for another processor is made anew."""
+        note, folder = self.work / "teacher-artefacts.json", self.directory / "teacher"
+        made_for = None if quantise_step(self.teacher.steps) is None else [self.preset, self.min_retention]
+        key = key_of({"recipe": self.key(Recipe("teacher", ())), "for": made_for})
+        made = read_json(note)
+        for engine in self._engines(self.teacher.steps):
+            if made.get(engine) != key:
+                shutil.rmtree(folder / "artefacts" / engine, ignore_errors=True)
+        out = self._export(self.teacher, folder)
+        write_json(note, made | dict.fromkeys(out, key))
+        return out
 
     def teacher_folder(self) -> Path:
         """The teacher's checkpoint folder: the user's own, or a copy where the teacher came from a hub."""
@@ -141,7 +151,7 @@ class Builder:
     def _complete(self, folder: Path, recipe: Recipe, failures: Mapping[str, str]) -> bool:
         """Whether every artefact is there, made for this processor and, where quantised, inside this limit."""
         engines = [engine for engine in self._engines(recipe.steps) if f"{recipe.name}/{engine}" not in failures]
-        manifests = [_read(folder / "artefacts" / engine / "manifest.json") for engine in engines]
+        manifests = [read_json(folder / "artefacts" / engine / "manifest.json") for engine in engines]
         if quantise_step(recipe.steps) is None:
             return all(manifests)
         return all(m.get("cpu") == self.preset and self._holds((m.get("parity") or {}).get("limit")) for m in manifests)
@@ -172,7 +182,7 @@ class Builder:
             folder = self.work / "steps" / self.key(recipe, count)
             if (folder / "step.json").is_file():
                 found, start = folder, count
-                seconds = float(_read(folder / "step.json")["seconds"])
+                seconds = float(read_json(folder / "step.json")["seconds"])
                 break
         if found is not None:
             checkpoint = load_checkpoint(found, role="student")
@@ -207,11 +217,12 @@ class Builder:
         temporary = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         save_checkpoint(checkpoint, temporary)
-        (temporary / "step.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+        write_json(temporary / "step.json", {"seconds": seconds})
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
 
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
+        refuse_foreign(folder, {"model", "artefacts", _DONE, _DONE + ".tmp"})
         shutil.rmtree(folder, ignore_errors=True)
         dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
         shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
@@ -220,9 +231,7 @@ class Builder:
         made = self._export(checkpoint, folder)
         names = [f"{recipe.name}/{engine}" for engine in self.engines if engine not in made]
         record["failures"] = {name: self.failures[name] for name in names if name in self.failures}
-        temporary = folder / (_DONE + ".tmp")
-        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        temporary.replace(folder / _DONE)
+        write_json(folder / _DONE, record)
 
     def _export(self, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
         """Engine -> artefact. An engine that fails is left out and recorded in ``failures`` as long as another one succeeds."""
@@ -272,7 +281,7 @@ class _Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.total = float(_read(path).get("seconds", 0.0))
+        self.total = float(read_json(path).get("seconds", 0.0))
 
     def __enter__(self) -> _Clock:
         self.began = time.perf_counter()
@@ -281,18 +290,10 @@ class _Clock:
     def __exit__(self, *error: object) -> None:
         self.total += time.perf_counter() - self.began
         if self.path.parent.is_dir():
-            self.path.write_text(json.dumps({"seconds": self.total}), encoding="utf-8")
+            write_json(self.path, {"seconds": self.total})
 
 
 def _settled(step: Step) -> Step:
     """The step with every setting written out, so that a changed default is a changed key."""
     made = make_method(step, "recipe")
     return {made.name: settings_of(made)}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -20,6 +20,7 @@ from imbik.ladder import ladder
 from imbik.manifest import NAME as MANIFEST
 from imbik.manifest import sha256
 from imbik.measure import Measured, measure
+from imbik.phrases import Phrases
 from imbik.predictions import save_predictions
 from imbik.progress import Progress
 from imbik.recipe import load_recipe
@@ -27,10 +28,13 @@ from imbik.report import write_report
 from imbik.results import Results, choose, disagreements, load_results, pareto, write_results
 from imbik.students import check_student
 from imbik.types import Checkpoint, Recipe, Splits
-from imbik.workspace import key_of, writable
+from imbik.workspace import key_of, locked, read_json, write_json
 
 logger = logging.getLogger(__name__)
 BASELINE = "teacher/pytorch"
+_KEY = "measured.json"
+_RESERVED = {"teacher", "results.json", "report.html"}
+_LONGEST = 100
 
 
 @dataclass(frozen=True)
@@ -96,24 +100,29 @@ def compress(
         check_student(recipe.student, teacher)
     for engine in engines:
         check_engine(engine)
-    writable(directory)
+    Phrases(lang)  # refuses an unknown language now, not after hours of training
     limits = limits or Limits()
-    builder = Builder(teacher, source, splits, directory, engines, progress, save_every, limits.min_retention, preset)
-    builder.export_teacher()
-    outcome = _build(builder, loaded, minutes, say)
+    with locked(directory):
+        builder = Builder(teacher, source, splits, directory, engines, progress, save_every, limits.min_retention, preset)
+        builder.export_teacher()
+        outcome = _build(builder, loaded, minutes, say)
+        results = judge(_measure(builder, outcome, threads, progress, say), limits)
+        _write(results, builder, outcome, threads)
+        write_report([results], directory / "report.html", lang=lang)
+    return results
+
+
+def _measure(builder: Builder, outcome: _Outcome, threads: int | None, progress: Progress, say: Callable[[str], None]) -> Results:
+    """The measurements of what was built: of an earlier call where nothing that they depend on has changed, else of now."""
     candidates = _candidates(builder, outcome.built)
     results = _measured_before(builder, outcome, candidates, threads)
-    if results is None:
-        say(f"measuring {len(candidates)} candidates, interleaved")
-        measured = measure(candidates, splits, baseline=BASELINE, threads=threads, progress=progress)
-        for note in _easy_dev(measured):
-            say(note)
-        results = _results(measured, builder, outcome.failures)
-    results = judge(results, limits)
-    write_results(directory / "results.json", results)
-    _remember(builder, outcome, candidates, threads)
-    write_report([results], directory / "report.html", lang=lang)
-    return results
+    if results is not None:
+        return results
+    say(f"measuring {len(candidates)} candidates, interleaved")
+    measured = measure(candidates, builder.splits, baseline=BASELINE, threads=threads, progress=progress)
+    for note in _easy_dev(measured):
+        say(note)
+    return _results(measured, builder, outcome.failures)
 
 
 def judge(results: Results, limits: Limits) -> Results:
@@ -125,11 +134,14 @@ def judge(results: Results, limits: Limits) -> Results:
 def _load(recipes: Sequence[str | Path | Recipe]) -> list[Recipe]:
     loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
     names = [recipe.name for recipe in loaded]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    folded = [name.casefold() for name in names]  # one folder on many systems
+    twice = sorted({name for name in names if folded.count(name.casefold()) > 1})
     if twice:
         raise UserError("two recipes have the same name", where="--recipe", found=", ".join(twice), fix="change 'name:' in one of them")
-    if "teacher" in names:
-        raise UserError("a recipe cannot be called teacher", where="--recipe", fix="change its 'name:'")
+    for name in names:
+        if name.casefold() in _RESERVED or len(name) > _LONGEST:
+            what = f"a name of more than {_LONGEST} letters" if len(name) > _LONGEST else "a name that the output folder needs"
+            raise UserError(f"a recipe cannot have {what}", where="--recipe", found=name, fix="write it to a file and change its 'name:'")
     return loaded
 
 
@@ -173,24 +185,25 @@ def _run_key(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate
     """Of all that the measurements depend on."""
     recipes = [builder.key(one.recipe) for one in outcome.built]
     artefacts = {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()}
-    parts = {"candidates": [c.id for c in candidates], "artefacts": artefacts, "recipes": recipes, "threads": threads}
+    common = builder.key(Recipe("teacher", ()))  # teacher, data and metric, where no recipe was built too
+    parts = {"candidates": [c.id for c in candidates], "artefacts": artefacts, "recipes": recipes, "threads": threads, "common": common}
     return key_of(parts | {"failures": outcome.failures})
 
 
 def _measured_before(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> Results | None:
     """The results of an earlier call with the same candidates, if it finished: they are not measured twice."""
-    key, path = builder.work / "measured.key", builder.directory / "results.json"
-    if not key.is_file() or not path.is_file():
-        return None
-    if key.read_text(encoding="utf-8") != _run_key(builder, outcome, candidates, threads):
+    path = builder.directory / "results.json"
+    if not path.is_file() or read_json(builder.work / _KEY).get("key") != _run_key(builder, outcome, candidates, threads):
         return None
     return load_results(path)
 
 
-def _remember(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> None:
-    temporary = builder.work / "measured.tmp"
-    temporary.write_text(_run_key(builder, outcome, candidates, threads), encoding="utf-8")
-    temporary.replace(builder.work / "measured.key")
+def _write(results: Results, builder: Builder, outcome: _Outcome, threads: int | None) -> None:
+    """``results.json``, then the key under which a later call takes it; no key stands beside the results of another call, ever."""
+    key = builder.work / _KEY
+    key.unlink(missing_ok=True)
+    write_results(builder.directory / "results.json", results)
+    write_json(key, {"key": _run_key(builder, outcome, _candidates(builder, outcome.built), threads)})
 
 
 def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[str, Any]]) -> Results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.cards import teacher_card
-from imbik.checkpoint import load_base, positions_of, save_checkpoint
-from imbik.encoding import encode
+from imbik.checkpoint import fingerprint, load_base, load_checkpoint, positions_of, save_checkpoint
+from imbik.encoding import Encoded, encode
 from imbik.losses import label_loss
 from imbik.methods.distill import dev_score
 from imbik.metrics import score
@@ -22,7 +22,9 @@ from imbik.progress import Progress
 from imbik.tasks import TASKS
 from imbik.train import Batch, Training, batch_for, fit, model_inputs, predict_logits
 from imbik.types import Checkpoint, Splits, TaskName
-from imbik.workspace import Workspace
+from imbik.workspace import Workspace, key_of, read_json, write_json
+
+_DONE = "finetune.json"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def finetune(
     progress: Progress,
     say: Callable[[str], None],
 ) -> Finetuned:
-    """Fine-tune ``base`` on ``splits.train``; the epoch that is best on dev is kept. Continues after a kill.
+    """Fine-tune ``base`` on ``splits.train``; the epoch that is best on dev is kept. Continues after a kill; a finished
+    call is not repeated.
 
     Args:
         base: folder or hub name of a pretrained encoder; its name is recorded in the result.
@@ -65,33 +68,52 @@ def finetune(
         say: takes one line for the user.
 
     Raises:
-        UserError: the base cannot be opened, the loss is not finite, the directory holds another run.
+        UserError: the base cannot be opened, the loss is not finite, the directory holds another model,
+            or another run is working in it.
     """
     checkpoint = _start(base, splits, max_length, seed)
-    data, dev = encode(splits.train, checkpoint.tokenizer), encode(splits.dev, checkpoint.tokenizer)
+    data = encode(splits.train, checkpoint.tokenizer)
     settings = replace(settings or default_settings(len(data), len(data.ids)), **(changes or {}))
-    arguments = {"base": str(base), "data": splits.fingerprint, "settings": settings.__dict__, "seed": seed, "length": max_length}
-    workspace = Workspace(directory, arguments)
+    arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
+    key = key_of(arguments | {"seed": seed})
+    if read_json(directory / _DONE).get("key") == key:
+        say(f"{directory}: finished earlier")
+        return _finished(directory)
     if data.truncated:
         length = checkpoint.tokenizer.model_max_length
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
+    with Workspace(directory, {"finetune": key}) as workspace:
+        result = _train(checkpoint, splits, data, settings, seed, workspace.path("finetune"), progress)
+        save_checkpoint(result.checkpoint, directory, teacher_card(result, splits, str(base)))
+        facts = {entry.name: getattr(result, entry.name) for entry in fields(result) if entry.name != "checkpoint"}
+        write_json(directory / _DONE, {"key": key} | facts)
+    return result
+
+
+def _train(
+    checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, seed: int, directory: Path, progress: Progress
+) -> Finetuned:
+    dev = encode(splits.dev, checkpoint.tokenizer)
     state = fit(
         checkpoint.model,
         _Labels(splits.task, torch.from_numpy(np.asarray(splits.train.targets))),
         data,
         settings,
         seed=seed,
-        directory=workspace.path("finetune"),
+        directory=directory,
         progress=progress,
         what="fine-tuning",
         evaluate=dev_score(splits, dev),
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
     test = _quality(checkpoint.model, splits, encode(splits.test, checkpoint.tokenizer))
-    result = Finetuned(checkpoint, splits.metric, state.best_score, test, state.epoch, state.best_epoch + 1, data.truncated, state.seconds)
-    save_checkpoint(checkpoint, directory, teacher_card(result, splits, str(base)))
-    workspace.close()
-    return result
+    return Finetuned(checkpoint, splits.metric, state.best_score, test, state.epoch, state.best_epoch + 1, data.truncated, state.seconds)
+
+
+def _finished(directory: Path) -> Finetuned:
+    """What an earlier call made in this folder."""
+    facts = {name: value for name, value in read_json(directory / _DONE).items() if name != "key"}
+    return Finetuned(load_checkpoint(directory), **facts)
 
 
 def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) -> Checkpoint:

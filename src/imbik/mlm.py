@@ -132,30 +132,24 @@ def finetune_mlm(
     say("the base has no masked-language-model head: a new one is fitted" if fresh else "the base has a masked-language-model head")
     masker = Masker.of(tokenizer, share, whole_words)
     arguments = {"base": str(base), "data": documents.key, "settings": settings.__dict__, "seed": seed, "length": length}
-    workspace = Workspace(directory, arguments | {"encoder": encoder, "whole_words": whole_words, "share": share})
-    blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
-    train, held = blocks.held_out()
-    say(f"{len(blocks)} blocks of {length} tokens, {len(held)} of them held out")
-    if not encoder:
-        freeze_encoder(model)
-    before = mlm_quality(model, held, masker, seed)
-    options: dict[str, Any] = {"seed": seed, "directory": workspace.path("mlm"), "progress": progress, "save_every": save_every}
-    state = fit(
-        model,
-        MaskedLoss(masker),
-        train,
-        settings,
-        what="masked language modelling",
-        evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
-        **options,
-    )
-    after = mlm_quality(model, held, masker, seed)
-    model.requires_grad_(True)
-    model.config.imbik_base = str(base)
-    result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)
-    save_model(model, tokenizer, directory, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
-    shutil.rmtree(workspace.root / "corpus", ignore_errors=True)
-    workspace.close()
+    with Workspace(directory, arguments | {"encoder": encoder, "whole_words": whole_words, "share": share}) as workspace:
+        blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
+        train, held = blocks.held_out()
+        say(f"{len(blocks)} blocks of {length} tokens, {len(held)} of them held out")
+        if not encoder:
+            freeze_encoder(model)
+        before = mlm_quality(model, held, masker, seed)
+        state = fit(
+            model, MaskedLoss(masker), train, settings, what="masked language modelling", seed=seed,
+            directory=workspace.path("mlm"), progress=progress, save_every=save_every,
+            evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
+        )  # fmt: skip
+        after = mlm_quality(model, held, masker, seed)
+        model.requires_grad_(True)
+        model.config.imbik_base = str(base)
+        result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)
+        save_model(model, tokenizer, directory, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
+        shutil.rmtree(workspace.root / "corpus", ignore_errors=True)
     return result
 
 

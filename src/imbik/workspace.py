@@ -2,43 +2,106 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any
 
 from imbik.errors import UserError
 
 NAME = ".imbik"
+_LOCK = "lock"
 
 
 class Workspace:
-    """Unfinished work of one command in ``directory/.imbik``.
+    """Unfinished work of one command in ``directory/.imbik``; entered, it holds the folder's lock, and left without an error it removes
+    what only served to continue.
 
     Args:
         directory: the output folder; made if it is missing.
         arguments: what the work depends on (JSON-able). Work under other arguments is kept apart by their hash.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, holds another model, or another run is working in it (when entered).
     """
 
     def __init__(self, directory: Path, arguments: dict[str, Any]) -> None:
-        self.root = directory / NAME
+        self.directory, self.root = directory, directory / NAME
         self.key = key_of(arguments)
-        writable(directory)
-        (self.root / self.key).mkdir(parents=True, exist_ok=True)
+        self._lock = contextlib.ExitStack()
 
     def path(self, name: str) -> Path:
         """A folder for one piece of the work."""
         return self.root / self.key / name
 
-    def close(self) -> None:
-        """The work is finished: remove what only served to continue it."""
-        shutil.rmtree(self.root / self.key, ignore_errors=True)
-        if self.root.is_dir() and not any(self.root.iterdir()):
-            self.root.rmdir()
+    def __enter__(self) -> Workspace:
+        self._lock.enter_context(locked(self.directory))
+        if (self.directory / "config.json").is_file() and not (self.root / self.key).is_dir():
+            self._lock.close()
+            _remove_if_empty(self.root)
+            raise UserError(
+                "the output folder holds a model already",
+                where=self.directory,
+                found="config.json of a model that was made from something else, or with other settings",
+                fix="choose another folder with --out, or delete this one",
+            )
+        (self.root / self.key).mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            shutil.rmtree(self.root / self.key, ignore_errors=True)
+        self._lock.close()
+        _remove_if_empty(self.root)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold an output folder for one run. The operating system drops the lock when the process ends, so a killed run leaves none behind.
+
+    Raises:
+        UserError: another run holds it, or the folder cannot be written.
+    """
+    writable(directory)
+    with open(directory / NAME / _LOCK, "a+b") as file:
+        if not _take(file):
+            raise UserError(
+                "another run is working in this folder", where=directory, fix="wait until it ends, or choose another folder with --out"
+            )
+        yield
+
+
+def _take(file: IO[bytes]) -> bool:
+    """Whether the lock could be taken. A file system without locks (some network ones) lets every run through."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove_if_empty(root: Path) -> None:
+    """Delete ``.imbik`` where nothing but the lock is left in it."""
+    with contextlib.suppress(OSError):
+        if os.listdir(root) == [_LOCK]:
+            (root / _LOCK).unlink()
+            root.rmdir()
 
 
 def key_of(arguments: dict[str, Any]) -> str:
@@ -63,3 +126,35 @@ def writable(directory: Path) -> None:
         raise UserError(
             "the output folder cannot be written", where=directory, found=error.strerror, fix="choose a folder that you own with --out"
         ) from None
+
+
+def refuse_foreign(folder: Path, ours: AbstractSet[str]) -> None:
+    """Refuse to replace a folder that holds anything else than what ``ours`` names.
+
+    Raises:
+        UserError: naming what stands there.
+    """
+    found = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.is_dir() else []
+    if found:
+        raise UserError(
+            "the candidate's folder holds other files, which writing it would delete",
+            where=folder,
+            found=", ".join(found[:6]),
+            fix="choose another --out, or another name for the recipe",
+        )
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a whole file or nothing."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What :func:`write_json` wrote; empty where there is no such file, or none that can be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
