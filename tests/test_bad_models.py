@@ -183,6 +183,37 @@ def negative_limit(place):
     return compress(place, "--max-mb", "-1")
 
 
+def per_cent(place):
+    return compress(place, "--min-retention", "97")
+
+
+def endless_limit(place):
+    return compress(place, "--max-latency-ms", "inf")
+
+
+def unknown_language(place):
+    return compress(place, "--lang", "de")
+
+
+def broken_record(place):
+    (place / "teacher" / "imbik.json").write_text("{")
+    return compress(place)
+
+
+def answers_into_nowhere(place):
+    (place / "texts.txt").write_text("good\n")
+    return ["predict", place / "teacher", "--file", place / "texts.txt", "--out", place / "none" / "answers.csv"]
+
+
+def answers_onto_a_folder(place):
+    (place / "texts.txt").write_text("good\n")
+    return ["predict", place / "teacher", "--file", place / "texts.txt", "--out", place]
+
+
+def base_one_folder_down(place):
+    return ["finetune", "--base", place, "--data", place / "data.csv", "--out", place / "out"]
+
+
 def zero_minutes(place):
     return compress(place, "--minutes", "0")
 
@@ -247,7 +278,7 @@ CASES = [
     (recipe("name: a\nsteps:\n  - quantize: {scheme: magic}\n"), "quantize.scheme", "magic"),
     (recipe("name: a\nsteps:\n  - quantize: {}\n  - distill: {}\n"), "distill after quantize", "last step"),
     (recipe("name: ../up\nsteps:\n  - quantize: {}\n"), "name", "../up"),
-    (recipe("name: teacher\nsteps:\n  - quantize: {}\n"), "teacher", "cannot be called"),
+    (recipe("name: teacher\nsteps:\n  - quantize: {}\n"), "teacher", "output folder needs"),
     (recipe("name: a\nseed: -1\nsteps:\n  - quantize: {}\n"), "seed", "-1"),
     (recipe("name: a\nstudent: 4\nsteps:\n  - quantize: {}\n"), "student", "name or a mapping"),
     (two_students, "layers-1", "one student"),
@@ -257,6 +288,16 @@ CASES = [
     (unknown_engine, "abacus", "onnx"),
     (negative_limit, "--max-mb", "above zero"),
     (zero_minutes, "--minutes", "above zero"),
+    (per_cent, "--min-retention", "0.97"),
+    (endless_limit, "--max-latency-ms", "above zero"),
+    (unknown_language, "--lang", "en or tr"),
+    (broken_record, "imbik.json", "JSON"),
+    (answers_into_nowhere, "none", "no such folder"),
+    (answers_onto_a_folder, "--out", "folder"),
+    (base_one_folder_down, "config.json", "teacher"),
+    (recipe("name: results.json\nsteps:\n  - quantize: {}\n"), "results.json", "output folder needs"),
+    (recipe(f"name: {'x' * 300}\nsteps:\n  - quantize: {{}}\n"), "xxx", "more than 100"),
+    (recipe("name: a\nstudent: layers-1\nstudent: mini-2x192\nsteps:\n  - quantize: {}\n"), "student", "twice"),
     (missing_unlabelled, "more.txt", ""),
     (missing_data, "none.csv", ""),
     (missing_base, "nowhere", "does not exist"),

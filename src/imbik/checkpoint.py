@@ -130,8 +130,18 @@ def read_notes(directory: Path) -> tuple[str, ...]:
 
 
 def _record(directory: Path) -> dict[str, Any]:
-    record = directory / _RECORD
-    return dict(json.loads(record.read_text(encoding="utf-8"))) if record.is_file() else {}
+    path = directory / _RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise UserError(
+            "not what imbik wrote there", where=path, found="no valid JSON object", fix="copy the folder again, or delete this file"
+        )
+    return record
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -216,8 +226,14 @@ def _existing(source: str | Path, role: str) -> str:
             where=source,
             found=", ".join(sorted(p.name for p in path.iterdir())[:6]) or "an empty folder",
             expected="a folder written by save_pretrained",
+            fix=_one_folder_down(path),
         )
     return str(source)
+
+
+def _one_folder_down(path: Path) -> str | None:
+    inside = sorted(path.glob("*/config.json"))
+    return f"name the model's own folder, {inside[0].parent}" if inside else None
 
 
 def _config(path: str, role: str) -> Any:

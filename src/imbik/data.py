@@ -210,7 +210,10 @@ def _load_texts(
     path: str | Path, text: str | None, text_pair: str | None, encoding: str | None, say: Say
 ) -> tuple[Examples, NDArray[np.int64]]:
     file = Path(path).expanduser()
-    table = read_lines(file, encoding) if file.suffix.lower() == ".txt" else open_table(file, encoding, say)
+    lines = file.suffix.lower() == ".txt"
+    table = read_lines(file, encoding) if lines else open_table(file, encoding, say)
+    if lines and text is None:
+        text = table.columns[0]  # there is only one: nothing is guessed
     columns = choose(table.where, table.columns, say, text=text, text_pair=text_pair, labelled=False)
     rows = read_rows([table], columns)
     return examples(rows.texts, rows.pairs, None), rows.keys

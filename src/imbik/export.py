@@ -186,14 +186,16 @@ def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
 
 
 def check_engine(name: str) -> None:
-    """Refuse an engine that no artefacts are made for.
+    """Refuse an engine that no artefacts are made for, or not here.
 
     Raises:
         UserError: with the names that there are.
+        MissingExtra: its package is not installed.
     """
     if name not in ENGINES or not ENGINES[name].builds:
         known = ", ".join(known for known, entry in ENGINES.items() if entry.builds)
         raise UserError("no artefacts are made for this engine", where="--engine", found=name, expected=known)
+    engine(name)
 
 
 _SENTENCES = (

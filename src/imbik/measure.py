@@ -78,11 +78,8 @@ def measure(
     minutes: float | None = None,
     rounds: int = ROUNDS,
 ) -> Measured:
-    """Measure candidates side by side; every field is described in the command line's contract.
-
-    Each candidate answers from a process of its own, and only one works at a time. Cold start is the median of three fresh
-    processes from spawn to first answer. Single requests and batches are timed in rounds that give every candidate a turn, on a
-    sample of at most 1,024 test texts. Quality is computed on all rows of dev and test.
+    """Measure candidates side by side, each in a process of its own, one at work at a time. Cold start: the median of three fresh
+    processes, spawn to first answer. Requests and batches are timed in rounds on at most 1,024 test texts; quality is on all rows.
 
     Args:
         candidates: what to measure; ids must differ.
@@ -91,8 +88,7 @@ def measure(
         predictions: a baseline's stored predictions, for when it is not among the candidates.
         threads: compute threads of each candidate; None: the physical cores.
         progress: where the work is shown.
-        minutes: no timing round begins after this time, except the first three.
-        rounds: timing rounds.
+        minutes, rounds: of timing; no round begins after this many minutes, except the first three.
 
     Raises:
         UserError: two candidates with one id, an unknown baseline, or a baseline that cannot be run.
@@ -101,8 +97,7 @@ def measure(
     threads = threads or physical_cores()
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     failures: list[dict[str, str]] = []
-    total = len(candidates) * (COLD_STARTS + 2 + 1 + rounds)
-    with ExitStack() as stack, (progress or Silent()).track("measure", total) as bar:
+    with ExitStack() as stack, (progress or Silent()).track("measure", len(candidates) * (COLD_STARTS + 2 + 1 + rounds)) as bar:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imbik-")))
         subjects = _start(candidates, data, threads, stack, failures, bar)
         _say_failures(failures, baseline)

@@ -43,7 +43,9 @@ class _Line:
         rate = (self.done - self.first) / max(now - self.start, 1e-9)
         left = (self.total - self.done) / rate if rate > 0 else 0.0
         tail = f" · {note}" if note else ""
-        self.console.print(f"  {self.what}: {self.done}/{self.total}, {left:.0f} s left{tail}", highlight=False)
+        self.console.print(
+            f"  {self.what}: {self.done}/{self.total}, {left:.0f} s left{tail}", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 class Lines:

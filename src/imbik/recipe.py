@@ -18,6 +18,17 @@ _ANY_DEPTH = {r"layers-\d+": "layers-3", r"distilbert-\d+l": "distilbert-6l"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice; YAML's own loader takes the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def shipped() -> list[str]:
     """Names of the shipped parts, in the order of the alphabet."""
     folder = resources.files("imbik") / "recipes"
@@ -50,7 +61,7 @@ def parse_recipe(text: str, where: str, default_name: str = "recipe") -> Recipe:
         UserError: as :func:`load_recipe`.
     """
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{where}, line {mark.line + 1}" if mark else where

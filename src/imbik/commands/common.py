@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -50,17 +51,42 @@ OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
     """A console on stderr (results go to stdout) and a function that says one line there."""
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    return console, lambda line: console.print(line, markup=False)
+    return console, lambda line: console.print(line, markup=False, soft_wrap=True)
 
 
 def check_positive(name: str, value: float | None) -> None:
-    """Refuse a limit of zero or below.
+    """Refuse a limit of zero or below, or without end.
 
     Raises:
         UserError: naming the option.
     """
-    if value is not None and not value > 0:
-        raise UserError("must be above zero", where=name, found=value)
+    if value is not None and not 0 < value < math.inf:
+        raise UserError("must be a number above zero", where=name, found=value)
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a share that is no share: 97 is meant as 0.97.
+
+    Raises:
+        UserError: naming the option.
+    """
+    check_positive(name, value)
+    if value > 2:
+        raise UserError("a share of the teacher's quality, not per cent", where=name, found=value, expected="a number such as 0.97")
+
+
+def check_file(name: str, path: Path | None) -> None:
+    """Refuse a file to write that cannot be one, before the work and not after it.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError("a folder stands where a file is to be written", where=name, found=path, fix="name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise UserError("no such folder", where=path.absolute().parent, fix=f"create it, or choose another {name}")
 
 
 def overridden(**values: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import consoles
+from imbik.commands.common import check_file, consoles
 from imbik.phrases import Phrases
 from imbik.progress import progress_for
 
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Size and speed of the real shapes with random weights, measured here; quality from the papers in its own column."""
         texts = Phrases(lang)
+        check_file("--json", as_json)
         from imbik.architectures import SHAPES
         from imbik.architectures import compare_architectures as compare
 

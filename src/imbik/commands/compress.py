@@ -18,6 +18,7 @@ from imbik.commands.common import (
     TaskOption,
     TextOption,
     check_positive,
+    check_share,
     consoles,
 )
 from imbik.environment import preset_for
@@ -55,9 +56,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of the table.")] = False,
     ) -> None:
         """Make small models of a teacher, measure them all the same way, choose one; run again to continue."""
-        for name, value in (("--max-latency-ms", max_latency_ms), ("--max-mb", max_mb), ("--minutes", minutes),
-                            ("--min-retention", min_retention)):  # fmt: skip
+        for name, value in (("--max-latency-ms", max_latency_ms), ("--max-mb", max_mb), ("--minutes", minutes)):
             check_positive(name, value)
+        check_share("--min-retention", min_retention)
         preset = preset_for(cpu)
         from imbik.checkpoint import labels_of, load_checkpoint
         from imbik.compress import Limits

@@ -11,7 +11,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import DataOption, EncodingOption, LabelOption, MultipleOption, PairOption, TextOption, check_positive, consoles
+from imbik.commands.common import (
+    DataOption,
+    EncodingOption,
+    LabelOption,
+    MultipleOption,
+    PairOption,
+    TextOption,
+    check_file,
+    check_positive,
+    consoles,
+)
 from imbik.errors import UserError
 from imbik.progress import progress_for
 
@@ -43,6 +53,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
         check_positive("--minutes", minutes)
+        check_file("--json", as_json)
         from imbik.measure import measure as run
         from imbik.predictions import load_predictions
 

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import EncodingOption, MultipleOption, PairOption, TextOption, consoles
+from imbik.commands.common import EncodingOption, MultipleOption, PairOption, TextOption, check_file, consoles
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
             raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
         if texts and pair and len(pair) != len(texts):
             raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
+        check_file("--out", out)
         from imbik.runtime import load_artefact
 
         predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from imbik.commands.common import check_positive, volume
+from imbik.commands.common import check_file, check_positive, volume
 from imbik.errors import UserError
 from imbik.profiles import split_runs
 from imbik.report import LOADS, write_report
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         """Write a self-contained HTML page, or Markdown."""
         if not results:
             raise UserError("no results given", where="imbik report", expected="results.json of imbik compress")
+        check_file("--out", out)
         for name, value in (("--requests-per-day", requests_per_day), ("--items-per-night", items_per_night), ("--limit-ms", limit_ms)):
             check_positive(name, value)
         runs, devices = split_runs([load_results(p) for p in results], [load_results(p) for p in device or []])
