@@ -168,6 +168,6 @@ def test_the_export_command(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("bad card\ngood\n", encoding="utf-8")
     arguments = ("export", folder / "teacher", "--data", tmp_path / "texts.txt", "--int8", "--cpu", "x86", "--json")
     code, out = _imbik(*arguments, "--engine", "auto", "--out", tmp_path / "out")
-    (made,) = json.loads(out.strip().splitlines()[-1])
-    assert code == 0 and made["engine"] == "onnx" and made["parity"]["float_matmuls"] == 0 and made["parity"]["texts"] == 2
+    made = next(one for one in json.loads(out.strip().splitlines()[-1]) if one["engine"] == "onnx")  # auto: all that are installed
+    assert code == 0 and made["parity"]["float_matmuls"] == 0 and made["parity"]["texts"] == 2
     assert _imbik("export", folder / "teacher", "--out", tmp_path / "x", "--cpu", "z80")[0] == 2
