@@ -20,7 +20,7 @@ from imbik.methods.distill import dev_score
 from imbik.metrics import score
 from imbik.progress import Progress
 from imbik.tasks import TASKS
-from imbik.train import Batch, Training, batch_for, fit, model_inputs, predict_logits
+from imbik.train import Batch, Training, fit, model_inputs, predict_logits
 from imbik.types import Checkpoint, Splits, TaskName
 from imbik.workspace import Workspace, key_of, read_json, write_json
 
@@ -73,7 +73,7 @@ def finetune(
     """
     checkpoint = _start(base, splits, max_length, seed)
     data = encode(splits.train, checkpoint.tokenizer)
-    settings = replace(settings or default_settings(len(data), len(data.ids)), **(changes or {}))
+    settings = replace(settings or default_settings(len(data)), **(changes or {}))
     arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
     key = key_of(arguments | {"seed": seed})
     if read_json(directory / _DONE).get("key") == key:
@@ -128,22 +128,14 @@ def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) 
     return checkpoint
 
 
-def default_settings(rows: int, tokens: int) -> Training:
-    """Settings that reached the best dev score on the data sets of docs/results: more passes over fewer rows, smaller batches where
-    the passes would otherwise be over in a few hundred updates.
+def default_settings(rows: int) -> Training:
+    """Settings that reached the best dev score on the data sets of docs/results: more passes over fewer rows.
 
-    Args:
-        rows: training rows.
-        tokens: their tokens.
-
-    >>> default_settings(3_000, 45_000).epochs > default_settings(60_000, 900_000).epochs
-    True
-    >>> default_settings(900, 13_000).batch_tokens < default_settings(9_000, 130_000).batch_tokens
+    >>> default_settings(3_000).epochs > default_settings(60_000).epochs
     True
     """
     epochs = 10 if rows < 20_000 else 3
-    batch = batch_for(tokens, epochs, updates=500)
-    return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=batch, patience=3)
+    return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
 
 
 @torch.no_grad()

@@ -195,18 +195,6 @@ def schedule(done: float, warmup: float) -> float:
     return max(0.0, (1.0 - done) / max(1.0 - warmup, 1e-9))
 
 
-def batch_for(tokens: int, epochs: int, updates: int) -> int:
-    """Tokens of a batch with which ``epochs`` passes over ``tokens`` make ``updates`` updates: a power of two, 256 to 1024.
-
-    Larger batches use the processor better, but a model that is updated a hundred times has hardly learnt.
-
-    >>> batch_for(130_000, 10, 500), batch_for(13_000, 10, 500)
-    (1024, 256)
-    """
-    wanted = tokens * epochs / max(updates, 1)
-    return next((size for size in (1024, 512) if wanted >= size), 256)
-
-
 def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
     """Padded tensors of some rows, with their row numbers."""
     batch = {name: torch.from_numpy(array).to(device) for name, array in data.batch(rows).items()}

@@ -68,7 +68,7 @@ class DistilBert:
     epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     target_steps: Annotated[int, Ge(1)] = 1500
     learning_rate: Annotated[float, Gt(0)] = 3e-4
-    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    batch_tokens: Annotated[int, Ge(1)] = 1024
     warmup: Annotated[float, Ge(0), Le(1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.01
     max_grad_norm: Annotated[float, Gt(0)] = 5.0

@@ -22,7 +22,7 @@ from imbik.metrics import score
 from imbik.tasks import TASKS
 from imbik.teacher import TeacherLogits
 from imbik.textstore import TextStore
-from imbik.train import Batch, Training, batch_for, fit, model_inputs, predict_logits
+from imbik.train import Batch, Training, fit, model_inputs, predict_logits
 from imbik.trainstate import State
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
@@ -43,8 +43,7 @@ class Distill:
         augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.augment.Augmentation`; ``false``: none.
         epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
         target_steps: see ``epochs``.
-        batch_tokens: padded tokens in a batch, or ``auto``: 1024, fewer (256 at least) where 30 passes would not make ``target_steps``.
-        learning_rate, warmup, weight_decay, max_grad_norm, patience, max_steps: see
+        learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
             :class:`imbik.train.Training`.
     """
 
@@ -54,7 +53,7 @@ class Distill:
     epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     target_steps: Annotated[int, Ge(1)] = 1500
     learning_rate: Annotated[float, Gt(0)] = 3e-4
-    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    batch_tokens: Annotated[int, Ge(1)] = 1024
     warmup: Annotated[float, Ge(0), Le(1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.01
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
@@ -142,9 +141,6 @@ class SoftLabels(nn.Module):
 def training_of(settings: Any, tokens: int) -> Training:
     """The :class:`Training` of a method that trains on ``tokens`` tokens; what is ``auto`` is resolved here."""
     values = {name: getattr(settings, name) for name in Training.__dataclass_fields__ if hasattr(settings, name)}
-    if values["batch_tokens"] == "auto":
-        passes = _MOST_EPOCHS if values["epochs"] == "auto" else values["epochs"]
-        values["batch_tokens"] = batch_for(tokens, passes, settings.target_steps)
     if values["epochs"] == "auto":
         steps = max(1.0, tokens / values["batch_tokens"])
         values["epochs"] = max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps)))

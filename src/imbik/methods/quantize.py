@@ -62,7 +62,7 @@ class Quantize:
     epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     target_steps: Annotated[int, Ge(1)] = 400
     learning_rate: Annotated[float, Gt(0)] = 5e-5
-    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    batch_tokens: Annotated[int, Ge(1)] = 1024
     warmup: Annotated[float, Ge(0), Le(1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.01
     max_grad_norm: Annotated[float, Gt(0)] = 1.0

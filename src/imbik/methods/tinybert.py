@@ -59,7 +59,7 @@ class TinyBERT:
     epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     target_steps: Annotated[int, Ge(1)] = 1000
     learning_rate: Annotated[float, Gt(0)] = 5e-4
-    batch_tokens: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    batch_tokens: Annotated[int, Ge(1)] = 1024
     warmup: Annotated[float, Ge(0), Le(1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.01
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
