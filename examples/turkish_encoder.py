@@ -1,8 +1,12 @@
 """A small Turkish encoder from nothing: a cased WordPiece vocabulary of its own and random weights, ready for `imbik finetune`.
 
     python examples/turkish_encoder.py --data tr_reviews --out turkish-base
-    imbik finetune --base turkish-base --data tr_reviews --out turkish-teacher --epochs 12 --learning-rate 5e-4
+    imbik finetune --base turkish-base --data tr_reviews --out turkish-teacher --epochs 8 --learning-rate 2e-4
     imbik compress --teacher turkish-teacher --data tr_reviews --out run --recipe int8 --recipe layers-2+int8
+
+Measured (Turkish store reviews, 3 classes, 1,141 test rows): 65.8 % after 5 minutes on one core; logistic regression on word TF-IDF reaches
+71.3 %, always the largest class 38.5 %. The path holds, the accuracy is that of an encoder that has read nothing but 9,124 reviews: give it
+raw Turkish text first (`imbik finetune --task mlm --train-encoder`), or start from a pretrained Turkish encoder, where you can reach one.
 
 Nothing is lower-cased and no accent is stripped: in Turkish ``I`` belongs to ``ı`` and ``İ`` to ``i``, so ``str.lower()`` would make
 wrong words, and BERT's uncased vocabulary turns ``ş`` into ``s``. Suffixes become pieces such as ``##lar`` and ``##ın``.
