@@ -20,10 +20,8 @@ from imbik.losses import distillation_loss
 
 
 class Projection(nn.Module):
-    """x ↦ x W over the channel dimension, W ``(student, teacher)`` learned; starts at the least-squares fit to one example.
-
-    Channels are the last dimension of ``(B, H)`` and ``(B, T, H)`` and the second one of images ``(B, C, …)``.
-    """
+    """x ↦ x W over the channel dimension, W ``(student, teacher)`` learned; starts at the least-squares fit to one example. Channels are
+    the last dimension of ``(B, H)`` and ``(B, T, H)`` and the second one of images ``(B, C, …)``."""
 
     def __init__(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> None:
         super().__init__()
