@@ -28,7 +28,7 @@ def nearest_values(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.
         values than ``count`` the codebook holds exactly those (the last one repeated).
 
     >>> codebook, indices = nearest_values(np.array([0.0, 0.1, 5.0, 5.1], dtype=np.float32), 2)
-    >>> codebook.round(2).tolist(), indices.tolist()
+    >>> [round(float(value), 2) for value in codebook], indices.tolist()
     ([0.05, 5.05], [0, 0, 1, 1])
     """
     ordered = np.sort(values, axis=None).astype(np.float64)
