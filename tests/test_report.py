@@ -290,7 +290,7 @@ def test_command(cli: Any, run: Path, tmp_path: Path) -> None:
         ([run, "--out", out, "--lang", "de"], "no such language"),
         ([run, "--out", tmp_path / "nowhere" / "r.html"], "no such folder"),
         ([run, "--out", out, "--scenario", "moon"], "no such scenario"),
-        ([run, "--out", out, "--requests-per-day", "-1"], "above zero"),
+        ([run, "--out", out, "--requests-per-day", "-1"], "must be a number above zero"),
         ([empty, "--out", out], "no candidate was measured"),
         ([run, "--out", out, "--architectures", run], "not an architecture comparison"),
         ([run, "--out", out, "--architectures", "nowhere.json"], "no such file"),
