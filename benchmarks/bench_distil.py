@@ -1,6 +1,6 @@
 """The ablations of distillation: one question, a few variants, three seeds each, on one teacher.
 
-    python benchmarks/bench_distil.py --teacher DIR --data DATA --cells benchmarks/results/distil/trec.json [--minutes 5]
+    python benchmarks/bench_distil.py --teacher DIR --data DATA --cells benchmarks/results/distil/trec.json [--rows 3000] [--minutes 5]
     python benchmarks/bench_distil.py --cells benchmarks/results/distil/trec.json --report docs/results/distil.md
 
 A cell is one (student, steps, rows, seed). Finished cells stay in the file; a later call goes on with the next one, so the whole may
@@ -49,6 +49,14 @@ def layers_first(**settings: Any) -> list[dict[str, Any]]:
 RELATIONS_FIRST = [{"minilm": {"target_steps": UPDATES // 2, "learning_rate": RATE}}, answers(UPDATES // 2)]
 RANDOM = {"layers": 2, "hidden": 192, "heads": 6, "intermediate": 768, "init": "random"}
 CUT_RANDOM = {"layers": 2, "init": "random"}
+MOBILE = {"family": "mobilebert", "layers": 6, "hidden": 128, "bottleneck": 48}
+
+
+def blocks_first(schedule: str) -> list[dict[str, Any]]:
+    """Transfer block by block or at once, then the answers; ``auxiliary`` has both in one sum all the time."""
+    steps = UPDATES if schedule == "auxiliary" else UPDATES // 2
+    transfer = {"mobilebert": {"schedule": schedule, "bridge_steps": UPDATES, "transfer_steps": steps}}
+    return [transfer] if schedule == "auxiliary" else [transfer, answers(UPDATES // 2)]
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,12 @@ QUESTIONS: dict[str, dict[str, Variant]] = {
         "the rows alone": Variant("layers-2", [answers()], rows=500),
         "20 copies of each": Variant("layers-2", [answers(augment={"masked_model": "none"})], rows=500),
     },
+    "Does MobileBERT's transfer help? (6 blocks, 128 between them, 48 inside)": {
+        "logits alone": Variant(MOBILE, [answers()]),
+        "progressive, then logits": Variant(MOBILE, blocks_first("progressive")),
+        "joint, then logits": Variant(MOBILE, blocks_first("joint")),
+        "auxiliary": Variant(MOBILE, blocks_first("auxiliary")),
+    },
 }
 
 
@@ -108,10 +122,7 @@ def key(variant: Variant, seed: int) -> str:
 def run(variant: Variant, seed: int, teacher: Checkpoint, splits: Splits, cache: TeacherCache, shared: Path) -> dict[str, Any]:
     """Train one cell; which test items it gets right."""
     if variant.rows:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(splits.train.texts))[: variant.rows])
-        texts = [splits.train.texts[int(i)] for i in rows]
-        part = replace(splits.train, texts=texts, targets=np.asarray(splits.train.targets)[rows], fingerprint=f"{variant.rows}-{seed}")
-        splits = replace(splits, train=part)
+        splits = part_of(splits, variant.rows, seed)
     began = time.perf_counter()
     student = make_student(variant.student, teacher, splits.train, seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,10 +134,21 @@ def run(variant: Variant, seed: int, teacher: Checkpoint, splits: Splits, cache:
     return {"right": "".join("01"[int(r)] for r in right), "test": float(right.mean()), "seconds": round(seconds, 1)}
 
 
+def part_of(splits: Splits, count: int, seed: int) -> Splits:
+    """The splits with ``count`` of the training rows, drawn by ``seed``."""
+    train = splits.train
+    rows = np.sort(np.random.default_rng(seed).permutation(len(train.texts))[:count])
+    texts = [train.texts[int(i)] for i in rows]
+    part = replace(train, texts=texts, targets=np.asarray(train.targets)[rows], fingerprint=f"{train.fingerprint}-{count}-{seed}")
+    return replace(splits, train=part)
+
+
 def work(args: argparse.Namespace) -> None:
     stop = time.monotonic() + 60 * args.minutes
     teacher = load_checkpoint(args.teacher)
     splits = load_data(args.data, labels=labels_of(teacher))
+    if args.rows:
+        splits = part_of(splits, args.rows, 0)
     found: dict[str, Any] = json.loads(args.cells.read_text()) if args.cells.is_file() else {"cells": {}}
     right = logits_of(teacher, splits.test).argmax(1) == np.asarray(splits.test.targets)
     found |= {"data": Path(args.data).name, "teacher": float(right.mean()), "rows": len(splits.train.texts), "environment": environment()}
@@ -194,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher")
     parser.add_argument("--data")
+    parser.add_argument("--rows", type=int, default=0, help="this many training rows instead of all")
     parser.add_argument("--cells", type=Path, nargs="+", required=True)
     parser.add_argument("--store", type=Path, help="keeps the teacher's outputs between calls")
     parser.add_argument("--minutes", type=float, default=1e9)
