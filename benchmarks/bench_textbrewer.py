@@ -1,0 +1,132 @@
+"""Distillation against TextBrewer: same teacher, student, rows, epochs, temperature and machine, in turns.
+
+    python benchmarks/bench_textbrewer.py --teacher DIR --data DATA --peer PEER_PYTHON --json FILE [--rows 3000] [--epochs 10] [--rounds 2]
+
+TextBrewer gets its cached form and its general form (with hidden states), each at three learning rates in the first round; the rate that is
+best on dev goes on. Seconds are those of training, the teacher's logits included, after the models are loaded; accuracy is on the
+test split, all students judged by the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_distil import difference, part_of
+
+from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.context import Context
+from imbik.data import load_data
+from imbik.encoding import encode
+from imbik.environment import environment
+from imbik.methods import make_method
+from imbik.progress import Silent
+from imbik.students import make_student
+from imbik.teacher import TeacherCache
+from imbik.testing import logits_of
+from imbik.types import Checkpoint, Splits
+
+PEER = Path(__file__).with_name("peer_textbrewer.py")
+RATES = (1e-4, 3e-4, 1e-3)
+TEMPERATURE = 2.0
+
+
+def judged(student: Checkpoint, splits: Splits) -> dict[str, Any]:
+    """Accuracy on dev and test, and which test items are right."""
+    right = {
+        name: logits_of(student, getattr(splits, name)).argmax(1) == np.asarray(getattr(splits, name).targets) for name in ("dev", "test")
+    }
+    return {**{name: float(rows.mean()) for name, rows in right.items()}, "right": "".join("01"[int(r)] for r in right["test"])}
+
+
+def ours(folder: Path, splits: Splits, epochs: int, rate: float, seed: int) -> dict[str, Any]:
+    """imbik's loop, its own batches, on the student of ``folder``."""
+    teacher, student = load_checkpoint(folder / "teacher"), load_checkpoint(folder / "student")
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as work:
+        cache = TeacherCache(Path(work) / "teacher", teacher)
+        context = Context(teacher, splits, cache, seed, Silent(), Path(work) / "run", Path(work) / "shared", 1e9)
+        step = {"distill": {"temperature": TEMPERATURE, "epochs": epochs, "learning_rate": rate}}
+        made = make_method(step, "bench").apply(student, context)
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "rate": rate, **judged(made, splits)}
+
+
+def theirs(folder: Path, splits: Splits, peer: str, how: str, rate: float) -> dict[str, Any]:
+    """TextBrewer in its own environment."""
+    subprocess.run([peer, str(PEER), str(folder), how, str(rate)], check=True, capture_output=True)
+    made = load_checkpoint(folder / "student")
+    made.model.load_state_dict(load_weights(folder / "made"))
+    return {"seconds": float((folder / "seconds").read_text()), "rate": rate, **judged(made, splits)}
+
+
+def load_weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def prepare(folder: Path, teacher: Checkpoint, splits: Splits, student: str, epochs: int, seed: int) -> None:
+    """What both sides start from."""
+    made = make_student(student, teacher, splits.train, seed)
+    save_checkpoint(teacher, folder / "teacher")
+    save_checkpoint(made, folder / "student")
+    data = encode(splits.train, teacher.tokenizer)
+    rows = [data.ids[a:b].tolist() for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
+    (folder / "rows.json").write_text(json.dumps({"rows": rows, "epochs": epochs, "temperature": TEMPERATURE, "seed": seed}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--student", default="layers-2")
+    parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", type=Path, required=True)
+    options = parser.parse_args()
+    teacher = load_checkpoint(options.teacher)
+    splits = part_of(load_data(options.data, labels=labels_of(teacher)), options.rows, 0)
+    found: dict[str, list[dict[str, Any]]] = {"imbik": [], "TextBrewer cached": [], "TextBrewer general": []}
+    rates: dict[str, tuple[float, ...]] = {"cached": RATES, "general": RATES}
+    for seed in range(options.rounds):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            prepare(folder, teacher, splits, options.student, options.epochs, seed)
+            found["imbik"].append(ours(folder, splits, options.epochs, options.rate, seed))
+            for how in ("cached", "general"):
+                made = [theirs(folder, splits, options.peer, how, rate) for rate in rates[how]]
+                best = max(made, key=lambda cell: cell["dev"])
+                rates[how] = (best["rate"],)
+                found[f"TextBrewer {how}"].append(best)
+        print(json.dumps({name: {**cells[-1], "right": None} for name, cells in found.items()}), flush=True)
+        write(options, found)
+
+
+def write(options: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> None:
+    """Means, the paired differences of accuracy, the ratios of the seconds, and all single figures."""
+    mean = {key: {name: float(np.mean([cell[key] for cell in cells])) for name, cells in found.items()} for key in ("test", "seconds")}
+    right = {name: np.array([[float(c) for c in cell["right"]] for cell in cells]) for name, cells in found.items()}
+    keys = ("student", "epochs", "rate", "rounds", "rows")
+    result = {
+        "settings": {key: getattr(options, key) for key in keys} | {"data": Path(options.data).name, "temperature": TEMPERATURE},
+        **mean,
+        "imbik's accuracy less theirs (95 %)": {name: difference(right["imbik"], rows) for name, rows in right.items() if name != "imbik"},
+        "times as long as imbik": {name: round(value / mean["seconds"]["imbik"], 2) for name, value in mean["seconds"].items()},
+        "cells": {name: [{k: v for k, v in cell.items() if k != "right"} for cell in cells] for name, cells in found.items()},
+        "environment": environment(),
+    }
+    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
