@@ -3,7 +3,8 @@
     python benchmarks/bench_train.py --data DATA [--base MODEL] [--layers 6] [--rounds 3] [--json FILE]
 
 Both train the same classifier for the same rows. Trainer: fp32, batch 32, dynamic padding, its default fused AdamW. imbik: its defaults.
-Reported: non-padding tokens per second (median over the rounds), the ratio, and where our time goes.
+Reported: non-padding tokens per second (median over the rounds), the ratio, the share of the processor's own bf16 rate that they come
+to, and where our time goes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
+from imbik.architecture import flops
 from imbik.checkpoint import load_base
 from imbik.data import load_data
 from imbik.demo import bundled_base, bundled_data
@@ -114,6 +116,23 @@ def part(splits: Splits, rows: int) -> Any:
     return type(splits.train)(splits.train.texts[:rows], None, None, "")
 
 
+def bf16_rate(size: int = 2048, repeats: int = 5) -> float:
+    """The most floating-point operations a second that a bf16 matrix product reaches here, an addition counting as one."""
+    a, b = (torch.randn(size, size, dtype=torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - began)
+    return float(2 * size**3 / min(seconds))
+
+
+def training_flops(model: nn.Module, tokens: float) -> float:
+    """Operations of training on one token in rows of ``tokens``: forward, and twice that backward."""
+    c0, c1, c2 = flops(model)
+    return float(3 * (c0 / tokens + c1 + c2 * tokens))
+
+
 def where_time_goes(base: Path, splits: Splits, layers: int) -> dict[str, float]:
     """Share of CPU time by kind of operation in our loop, in per cent."""
     logging.disable(logging.WARNING)
@@ -153,16 +172,24 @@ def main() -> None:
     splits = load_data(options.data, **columns)
     rows = min(options.rows, len(splits.train.texts))
     speeds: dict[str, list[float]] = {"imbik": [], "transformers Trainer": []}
+    rates = []
     for _ in range(options.rounds):
+        rates.append(bf16_rate())
         speeds["imbik"].append(ours(base, splits, options.layers, rows)[0])
         speeds["transformers Trainer"].append(theirs(base, splits, options.layers, rows)[0])
     ratios = [a / b for a, b in zip(speeds["imbik"], speeds["transformers Trainer"], strict=True)]
+    tokens = float(np.mean(encode(part(splits, rows), fresh(base, splits, 1).tokenizer).lengths))
+    work, rate = training_flops(fresh(base, splits, options.layers).model, tokens), max(rates)
     result = {
         "tokens_per_s": {name: round(statistics.median(values)) for name, values in speeds.items()},
         "ratio": {"median": round(statistics.median(ratios), 2), "min": round(min(ratios), 2), "max": round(max(ratios), 2)},
+        "bf16 matrix products": {
+            "gflops": round(rate / 1e9),
+            "share": {name: round(statistics.median(values) * work / rate, 3) for name, values in speeds.items()},
+        },
         "time": where_time_goes(base, splits, options.layers),
         "settings": {"layers": options.layers, "rows": rows, "rounds": options.rounds, "data": Path(options.data).name,
-                     "mean_tokens": round(float(np.mean(encode(part(splits, rows), fresh(base, splits, 1).tokenizer).lengths)), 1)},
+                     "mean_tokens": round(tokens, 1)},
         "environment": environment(),
     }  # fmt: skip
     print(json.dumps(result, indent=1))
