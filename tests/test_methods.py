@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.methods import check_order, make_method, method, registered
 from imbik.students import make_student
 from imbik.testing import EXAMPLE_STUDENTS, EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
+from imbik.train import predict_logits
 
 STEPS = {name: {name: settings} for name, settings in EXAMPLES.items()}
 
@@ -52,6 +56,16 @@ def test_a_method_is_one_class_and_one_line():
         from imbik import methods
 
         del methods._METHODS["nothing"]
+
+
+def test_distillation_that_only_does_harm_is_taken_back(tmp_path):
+    teacher, splits = tiny_bert(), tiny_splits()
+    dev = encode(splits.dev, teacher.tokenizer)
+    splits = replace(splits, dev=replace(splits.dev, targets=predict_logits(teacher.model, dev).argmax(1)))
+    student = make_student(None, teacher, splits.train, 0)
+    made = make_method({"distill": {"learning_rate": 1.0, "epochs": 2}}, "r").apply(student, tiny_context(teacher, splits, tmp_path))
+    assert all(torch.equal(a, b) for a, b in zip(teacher.model.parameters(), made.model.parameters(), strict=True))
+    assert "no epoch was better on dev than the start" in made.notes[-1]
 
 
 def test_distilling_a_copy_of_the_teacher_starts_at_zero_loss(tmp_path):

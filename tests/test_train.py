@@ -109,6 +109,17 @@ def test_max_steps_and_patience_stop_training(tmp_path):
     assert state.epoch == 6 and state.best_epoch == 3
 
 
+@pytest.mark.parametrize(("scores", "best"), [([0.5, 0.4, 0.4], -1), ([0.5, 0.4, 0.5], 1), ([0.5, 0.6, 0.4], 0)])
+def test_the_start_is_kept_where_no_epoch_is_as_good(tmp_path, scores, best):
+    splits, model = tiny_splits(), tiny_bert()
+    start, data = copy.deepcopy(model), encode(splits.train, model.tokenizer)
+    state = fit(
+        model.model, Labels(splits.train.targets), data, Training(epochs=2, batch_tokens=64), seed=0,
+        directory=tmp_path, progress=Silent(), what="test", evaluate=lambda _model: scores.pop(0), keep_start=True,
+    )  # fmt: skip
+    assert state.best_epoch == best and equal(start.model, model.model) == (best < 0)
+
+
 def test_batches_hold_every_row_once_within_the_budget():
     lengths = np.random.default_rng(0).integers(2, 40, 500)
     for batches in (sorted_batches(lengths, 128), shuffled_batches(lengths, 128, seed=3)):

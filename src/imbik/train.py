@@ -73,6 +73,7 @@ def fit(
     evaluate: Callable[[nn.Module], float] | None = None,
     pieces: NDArray[np.int64] | None = None,
     save_every: float = 30.0,
+    keep_start: bool = False,
 ) -> State:
     """Train ``model`` in place; the weights of the best epoch on dev (of the last without ``evaluate``) remain in it.
 
@@ -88,6 +89,8 @@ def fit(
         evaluate: dev score, higher is better.
         pieces: ids that occur in any text the model will see here; their embedding rows train, the others are left alone.
         save_every: seconds between states on disk.
+        keep_start: the weights it starts from stand for election too; where no epoch is better on dev they remain, and ``best_epoch`` of
+            the state is -1.
 
     Raises:
         UserError: the loss stopped being finite.
@@ -103,6 +106,8 @@ def fit(
         keeper = Keeper(directory, names + list(buffers), parameters + list(buffers.values()), optimizer, save_every)
         state = keeper.restore()
         run = _Run(model, loss, data, settings, seed, accelerator, optimizer, parameters, keeper)
+        if keep_start and evaluate is not None:
+            _elect_start(state, evaluate, model, keeper)
         total = settings.epochs * len(data) if not settings.max_steps else settings.max_steps
         with progress.track(what, total, _units_done(state, settings, len(data))) as bar:
             while not state.finished:
@@ -231,6 +236,14 @@ def precision(device: torch.device) -> torch.autocast:
 
 def _units_done(state: State, settings: Training, rows: int) -> int:
     return state.steps_done if settings.max_steps else state.epoch * rows
+
+
+def _elect_start(state: State, evaluate: Callable[[nn.Module], float], model: nn.Module, keeper: Keeper) -> None:
+    """Before the first step: the weights as they are, as the best so far; an epoch that equals them replaces them."""
+    score = evaluate(model) if state.steps_done == 0 else math.nan
+    if math.isfinite(score):
+        state.best_score = math.nextafter(score, -math.inf)
+        keeper.save_best(state)
 
 
 def _close_epoch(

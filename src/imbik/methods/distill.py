@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -61,12 +62,15 @@ class Distill:
     max_steps: Annotated[int, Ge(0)] = 0
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training; ``(B, L)`` logits like the teacher's.
+        """The student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
 
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        distil(checkpoint, context, self)
+        state = distil(checkpoint, context, self)
+        if state.best_epoch < 0:
+            note = f"distill: no epoch was better on dev than the start ({state.best_score:.4f}), which was kept"
+            return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 
 
@@ -110,6 +114,7 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         evaluate=evaluate,
         pieces=np.union1d(data.pieces(), dev.pieces()),
         save_every=context.save_every,
+        keep_start=True,
     )
 
 
