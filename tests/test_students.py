@@ -87,3 +87,9 @@ def test_a_student_from_a_folder_gets_the_teachers_labels(tmp_path):
     student = make_student({"from": str(tmp_path)}, teacher, splits.train, 0)
     assert labels_of(student) == labels_of(teacher) and student.model.config.hidden_size == 16
     assert logits_of(student, splits.test).shape[1] == 3
+
+
+def test_tinybert_has_the_parameters_of_the_published_shape():
+    student = make_student("tinybert-4l-312", tiny_bert(), tiny_splits().train, 0).model.base_model
+    rows = sum(table.num_embeddings for table in (student.embeddings.word_embeddings, student.embeddings.position_embeddings))
+    assert sum(p.numel() for p in student.parameters()) + (30_522 + 512 - rows) * 312 == 14_350_248  # published: 14.5M
