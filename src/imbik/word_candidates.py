@@ -34,7 +34,7 @@ class MaskedWords:
 
     def __init__(self, model: Any, tokenizer: Any, count: int, key: str) -> None:
         self.model, self.tokenizer, self.count, self.key = model.eval(), tokenizer, count, key
-        words = [_whole_word(piece, tokenizer) for piece in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+        words = _whole_words(tokenizer)
         self.words = words
         self.banned = torch.tensor([word is None for word in words])
 
@@ -141,8 +141,7 @@ def vector_words(source: str, teacher: Checkpoint, texts: Iterable[str], count: 
     if source != "teacher":
         return _from_file(Path(source), count)
     words = {match[0].lower() for text in texts for match in word.finditer(text) if any(c.isalpha() for c in match[0])}
-    pieces = teacher.tokenizer.convert_ids_to_tokens(range(len(teacher.tokenizer)))
-    words |= {w.lower() for w in (_whole_word(piece, teacher.tokenizer) for piece in pieces) if w is not None and len(w) > 2}
+    words |= {w.lower() for w in _whole_words(teacher.tokenizer) if w is not None and len(w) > 2}
     listed = sorted(words)
     table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
     backend = teacher.tokenizer.backend_tokenizer
@@ -180,16 +179,18 @@ def _from_file(file: Path, count: int) -> VectorWords:
     return VectorWords(words, np.stack(rows), count, digest.hexdigest())
 
 
-def _whole_word(piece: str | None, tokenizer: Any) -> str | None:
-    """The word that a piece stands for by itself; None for continuations, signs and special tokens."""
-    if piece is None or piece in tokenizer.all_special_tokens:
-        return None
-    starts = ("Ġ", "▁")
-    if any(mark in tokenizer.get_vocab() for mark in starts):  # byte-level BPE and SentencePiece mark where a word starts
-        word = piece[1:] if piece.startswith(starts) else ""
-    else:
-        word = piece
-    return word if word.isalpha() else None
+def _whole_words(tokenizer: Any) -> list[str | None]:
+    """For every id the word that its piece stands for by itself; None for continuations, signs and special tokens."""
+    special, starts = set(tokenizer.all_special_tokens), ("Ġ", "▁")
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    marked = not set(starts).isdisjoint(pieces)  # byte-level BPE and SentencePiece mark where a word starts
+    found: list[str | None] = []
+    for piece in pieces:
+        word = "" if piece is None or piece in special else piece
+        if marked:
+            word = word[1:] if word.startswith(starts) else ""
+        found.append(word if word.isalpha() else None)
+    return found
 
 
 def _single(encoding: Any, spans: list[Span]) -> list[tuple[int, int]]:
