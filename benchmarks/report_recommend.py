@@ -89,7 +89,7 @@ def events(folder: Path) -> list[str]:
 def environment() -> str:
     names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return f"{names[0]}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit}; shared machine, medians."
+    return f"{names[0]}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit}; shared machine."
 
 
 def main(folder: Path, out: Path) -> None:
