@@ -10,6 +10,7 @@ import torch
 from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.methods import check_order, make_method, method, registered
+from imbik.methods.training import training_for, training_of
 from imbik.students import make_student
 from imbik.testing import EXAMPLE_STUDENTS, EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
 from imbik.train import predict_logits
@@ -66,6 +67,20 @@ def test_distillation_that_only_does_harm_is_taken_back(tmp_path):
     made = make_method({"distill": {"learning_rate": 1.0, "epochs": 2}}, "r").apply(student, tiny_context(teacher, splits, tmp_path))
     assert all(torch.equal(a, b) for a, b in zip(teacher.model.parameters(), made.model.parameters(), strict=True))
     assert "no epoch was better on dev than the start" in made.notes[-1]
+
+
+def test_a_method_that_trains_inherits_the_settings_of_training():
+    made = make_method({"minilm": {"epochs": 3, "max_steps": 7}}, "recipe")
+    training = training_of(made, tokens=10_000)
+    assert (training.epochs, training.max_steps, training.learning_rate, training.max_grad_norm) == (3, 7, 5e-4, 1.0)
+    auto = make_method({"distill": {"batch_tokens": 100, "target_steps": 40}}, "recipe")
+    assert training_of(auto, tokens=1000).epochs == 4
+    transfer = training_for(make_method({"mobilebert": {"accumulate": 2}}, "recipe"), 50)
+    assert (transfer.max_steps, transfer.accumulate, transfer.learning_rate) == (50, 2, 1.5e-3)
+    with pytest.raises(UserError, match=r"(?s)minilm\.epochs.*greater than or equal to 1"):
+        make_method({"minilm": {"epochs": 0}}, "recipe")
+    with pytest.raises(UserError, match=r"layer, relation_heads.*learning_rate, batch_tokens"):  # its own settings first
+        make_method({"minilm": {"patience": 1}}, "recipe")
 
 
 def test_distilling_a_copy_of_the_teacher_starts_at_zero_loss(tmp_path):

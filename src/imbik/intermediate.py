@@ -14,7 +14,8 @@ from imbik.anatomy import Anatomy, anatomy
 from imbik.context import Context
 from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
-from imbik.methods.distill import training_of, without_dropout
+from imbik.methods.distill import without_dropout
+from imbik.methods.training import training_of
 from imbik.teacher_states import STORE_LIMIT, LiveTeacher, StoredTeacher
 from imbik.train import fit, to_batch
 from imbik.transfer import Pair, TeacherStates, Transfer, weighted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from inspect import get_annotations
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import ConfigDict, ValidationError
@@ -63,7 +64,7 @@ def make_method(step: Step, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(entry.name for entry in fields(_METHODS[name]))
+        known = ", ".join(_settings(_METHODS[name]))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise UserError("unknown setting", where=f"{where}, {name}", found=field, expected=known) from None
         raise UserError("wrong setting", where=f"{where}, {name}.{field}", found=first["input"], expected=first["msg"]) from None
@@ -75,7 +76,14 @@ def settings_of(made: Any) -> dict[str, Any]:
     >>> settings_of(make_method({"quantize": {}}, "recipe"))["scheme"]
     'dynamic'
     """
-    return {entry.name: getattr(made, entry.name) for entry in fields(made)}
+    return {name: getattr(made, name) for name in _settings(type(made))}
+
+
+def _settings(cls: type[Any]) -> list[str]:
+    """Names of a method's settings: first those that the class itself declares, then those that it inherits."""
+    names = {entry.name: None for entry in fields(cls)}
+    own = [name for name in get_annotations(cls) if name in names]
+    return list(dict.fromkeys(own) | names)
 
 
 def check_order(steps: tuple[Step, ...], where: str) -> None:

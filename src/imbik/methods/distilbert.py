@@ -20,7 +20,8 @@ from imbik.general import General, copy_mlm_head, open_general, predictions
 from imbik.intermediate import states_of, teacher_rows
 from imbik.masking import Masker
 from imbik.methods import method
-from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, training_of, without_dropout
+from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, without_dropout
+from imbik.methods.training import Count, Positive, TrainedOnDev, Weight, training_of
 from imbik.train import Batch, fit, model_inputs, to_batch
 from imbik.transfer import TeacherStates, mask_of
 from imbik.types import Checkpoint
@@ -29,7 +30,7 @@ _LAST = "hidden.-1"
 
 
 @method("distilbert")
-class DistilBert:
+class DistilBert(TrainedOnDev):
     """Learn from the teacher's predictions, from the truth and from the direction of the teacher's last hidden states, together.
 
     L = w_soft · T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) + w_hard · L_truth + w_cosine · (1 - cos(h_S, h_T)), the last one mean
@@ -48,32 +49,23 @@ class DistilBert:
         mask, whole_words: general stage: share of the tokens that are hidden, and whether as whole words.
         block: general stage: tokens of a block.
         accumulate: batches per step, for the very large batches of the paper (up to 4,000 rows).
-        epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
-            :class:`imbik.methods.distill.Distill`.
+        max_grad_norm and the others: see :class:`imbik.methods.training.TrainedOnDev`.
     """
 
     stage: Literal["general", "task"] = "task"
     corpus: str = ""
     teacher: str = "base"
     start: Literal["teacher", "keep"] = "teacher"
-    soft: Annotated[float, Ge(0)] = 5.0
-    hard: Annotated[float, Ge(0)] = 2.0
-    cosine: Annotated[float, Ge(0)] = 1.0
-    temperature: Annotated[float, Gt(0)] = 2.0
+    soft: Weight = 5.0
+    hard: Weight = 2.0
+    cosine: Weight = 1.0
+    temperature: Positive = 2.0
     everywhere: bool = False
     mask: Annotated[float, Gt(0), Le(1)] = 0.15
     whole_words: bool = False
     block: Annotated[int, Ge(8)] = BLOCK
-    accumulate: Annotated[int, Ge(1)] = 1
-    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    target_steps: Annotated[int, Ge(1)] = 1500
-    learning_rate: Annotated[float, Gt(0)] = 3e-4
-    batch_tokens: Annotated[int, Ge(1)] = 1024
-    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    max_grad_norm: Annotated[float, Gt(0)] = 5.0
-    patience: Annotated[int, Ge(0)] = 0
-    max_steps: Annotated[int, Ge(0)] = 0
+    accumulate: Count = 1
+    max_grad_norm: Positive = 5.0
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training. The general stage changes its encoder and leaves its head as it was.

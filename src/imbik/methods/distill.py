@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,19 +18,18 @@ from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
 from imbik.losses import distillation_loss, label_loss
 from imbik.methods import method
+from imbik.methods.training import Positive, Share, TrainedOnDev, training_of
 from imbik.metrics import score
 from imbik.tasks import TASKS
 from imbik.teacher import TeacherLogits
 from imbik.textstore import TextStore
-from imbik.train import Batch, Training, fit, model_inputs, predict_logits
+from imbik.train import Batch, fit, model_inputs, predict_logits
 from imbik.trainstate import State
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
-_MOST_EPOCHS = 30
-
 
 @method("distill")
-class Distill:
+class Distill(TrainedOnDev):
     """Train the student on the teacher's logits.
 
     L = (1 - hard) · T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)) + hard · L_labels. Multi-label uses a sigmoid per label,
@@ -42,24 +40,12 @@ class Distill:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
         augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.augment.Augmentation`; ``false``: none.
-        epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
-        target_steps: see ``epochs``.
-        learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps: see
-            :class:`imbik.train.Training`.
+        the others: see :class:`imbik.methods.training.TrainedOnDev`.
     """
 
-    temperature: Annotated[float, Gt(0)] = 2.0
-    hard: Annotated[float, Ge(0), Le(1)] = 0.0
+    temperature: Positive = 2.0
+    hard: Share = 0.0
     augment: Augment = False
-    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    target_steps: Annotated[int, Ge(1)] = 1500
-    learning_rate: Annotated[float, Gt(0)] = 3e-4
-    batch_tokens: Annotated[int, Ge(1)] = 1024
-    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    patience: Annotated[int, Ge(0)] = 0
-    max_steps: Annotated[int, Ge(0)] = 0
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
@@ -141,15 +127,6 @@ class SoftLabels(nn.Module):
             return soft, None
         targets = self.targets[rows[labelled]].to(logits.device)
         return soft, label_loss(self.task, logits[labelled.to(logits.device)], targets)
-
-
-def training_of(settings: Any, tokens: int) -> Training:
-    """The :class:`Training` of a method that trains on ``tokens`` tokens; what is ``auto`` is resolved here."""
-    values = {name: getattr(settings, name) for name in Training.__dataclass_fields__ if hasattr(settings, name)}
-    if values["epochs"] == "auto":
-        steps = max(1.0, tokens / values["batch_tokens"])
-        values["epochs"] = max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps)))
-    return Training(**values)
 
 
 def without_dropout(model: nn.Module) -> None:

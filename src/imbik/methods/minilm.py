@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from annotated_types import Ge, Gt, Le
+from typing import Literal
 
 from imbik.anatomy import anatomy
 from imbik.augment import Augment, with_augmented
@@ -15,6 +13,7 @@ from imbik.intermediate import learn_states
 from imbik.layer_map import layer_map
 from imbik.methods import method
 from imbik.methods.distill import learning_rows
+from imbik.methods.training import Count, Positive, Trained, Weight
 from imbik.transfer import Pair
 from imbik.types import Checkpoint
 
@@ -22,7 +21,7 @@ _STATES = {"qq": "query", "kk": "key", "vv": "value"}
 
 
 @method("minilm")
-class MiniLM:
+class MiniLM(Trained):
     """Teach the student's last layer how every token relates to every other in one late layer of the teacher.
 
     L = Σ over relations a in {query, key, value} of weight · mean over R relation heads and tokens of
@@ -36,23 +35,16 @@ class MiniLM:
         relations: which of ``qq``, ``kk``, ``vv``.
         weights: one factor per relation; empty: 1 each.
         augment: see :class:`imbik.augment.Augmentation`; ``false``: the texts as they are.
-        epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, max_steps: see
-            :class:`imbik.methods.distill.Distill`.
+        target_steps, learning_rate and the others: see :class:`imbik.methods.training.Trained`.
     """
 
-    layer: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    relation_heads: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    layer: Count | Literal["auto"] = "auto"
+    relation_heads: Count | Literal["auto"] = "auto"
     relations: tuple[Literal["qq", "kk", "vv"], ...] = ("qq", "kk", "vv")
-    weights: tuple[Annotated[float, Ge(0)], ...] = ()
+    weights: tuple[Weight, ...] = ()
     augment: Augment = False
-    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    target_steps: Annotated[int, Ge(1)] = 1000
-    learning_rate: Annotated[float, Gt(0)] = 5e-4
-    batch_tokens: Annotated[int, Ge(1)] = 1024
-    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    max_steps: Annotated[int, Ge(0)] = 0
+    target_steps: Count = 1000
+    learning_rate: Positive = 5e-4
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training; its head is not touched.

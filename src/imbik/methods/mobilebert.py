@@ -20,6 +20,7 @@ from imbik.general import General, open_general, with_mlm_head
 from imbik.masking import Masker
 from imbik.methods import method
 from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, without_dropout
+from imbik.methods.training import Count, Optimised, Positive, Share, Weight, training_for
 from imbik.mobilebert_bridge import (
     Headed,
     PretrainingDistillation,
@@ -36,14 +37,14 @@ from imbik.mobilebert_schedule import Masked, OnBase, Sum, Transferring, Weights
 from imbik.mobilebert_start import copy_from_ib, start_head, start_ib_bert
 from imbik.mobilebert_student import MobileShape, make_ib_bert
 from imbik.teacher_states import LiveTeacher
-from imbik.train import Training, fit
+from imbik.train import fit
 from imbik.transfer import Pair, Transfer
 from imbik.types import Checkpoint
 from imbik.workspace import key_of
 
 
 @method("mobilebert")
-class MobileBert:
+class MobileBert(Optimised):
     """Teach a MobileBERT student, block by block, what an IB-BERT of the same width between blocks computes.
 
     For every block: L = w_attention · KL(P_T ‖ P_S) per head + w_hidden · MSE(norm h_S, norm h_T) + w_mean · (μ_S - μ_T)²
@@ -66,7 +67,7 @@ class MobileBert:
         bridge_steps, transfer_steps, predict_steps: steps of making the IB-BERT, of the transfer (all blocks together), and of
             prediction where this step does it.
         bridge_rate, learning_rate: their peak learning rates.
-        batch_tokens, accumulate, warmup, weight_decay, max_grad_norm: see :class:`imbik.train.Training`.
+        accumulate: see :class:`imbik.train.Training`; the others: see :class:`imbik.methods.training.Optimised`.
     """
 
     stage: Literal["general", "task"] = "task"
@@ -75,25 +76,21 @@ class MobileBert:
     base: str = "base"
     inner: Annotated[int, Ge(0)] = 0
     embeddings: Literal["copy", "match"] = "copy"
-    attention: Annotated[float, Ge(0)] = 1.0
-    hidden: Annotated[float, Ge(0)] = 100.0
-    mean: Annotated[float, Ge(0)] = 5000.0
-    variance: Annotated[float, Ge(0)] = 5.0
-    truth: Annotated[float, Ge(0), Le(1)] = 0.5
+    attention: Weight = 1.0
+    hidden: Weight = 100.0
+    mean: Weight = 5000.0
+    variance: Weight = 5.0
+    truth: Share = 0.5
     corpus: str = ""
     block: Annotated[int, Ge(8)] = BLOCK
     mask: Annotated[float, Gt(0), Le(1)] = 0.15
     whole_words: bool = False
-    bridge_steps: Annotated[int, Ge(1)] = 800
-    transfer_steps: Annotated[int, Ge(1)] = 1500
-    predict_steps: Annotated[int, Ge(1)] = 1000
-    bridge_rate: Annotated[float, Gt(0)] = 3e-4
-    learning_rate: Annotated[float, Gt(0)] = 1.5e-3
-    batch_tokens: Annotated[int, Ge(1)] = 1024
-    accumulate: Annotated[int, Ge(1)] = 1
-    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+    bridge_steps: Count = 800
+    transfer_steps: Count = 1500
+    predict_steps: Count = 1000
+    bridge_rate: Positive = 3e-4
+    learning_rate: Positive = 1.5e-3
+    accumulate: Count = 1
 
     def refuse_after(self, earlier: Any) -> str | None:
         """The transfer gives the student its weights, so nothing may have changed its structure before."""
@@ -119,9 +116,8 @@ class MobileBert:
         data = encode(rows, student.tokenizer)
         ib = self._task_teacher(student, data, context)
         copy_from_ib(ib.model, student.model, sample(data))
-        transferring = Transferring(
-            ib.model, student.model, data, None, self.weights(), self.embeddings == "match", self._training(self.transfer_steps), context
-        )
+        weights, match, training = self.weights(), self.embeddings == "match", training_for(self, self.transfer_steps)
+        transferring = Transferring(ib.model, student.model, data, None, weights, match, training, context)
         if self.schedule != "auxiliary":
             transferring.run(self.schedule)
             return student
@@ -142,18 +138,6 @@ class MobileBert:
         """The factors of the transfers."""
         return Weights(self.attention, self.hidden, self.mean, self.variance)
 
-    def _training(self, steps: int, rate: float | None = None) -> Training:
-        return Training(
-            epochs=1 << 20,
-            learning_rate=rate or self.learning_rate,
-            batch_tokens=self.batch_tokens,
-            warmup=self.warmup,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            max_steps=steps,
-            accumulate=self.accumulate,
-        )
-
     def _fit(
         self, model: Any, loss: nn.Module, data: Any, steps: int, context: Context, what: str, rate: float | None = None, **more: Any
     ) -> None:
@@ -161,7 +145,7 @@ class MobileBert:
             model,
             loss,
             data,
-            self._training(steps, rate),
+            training_for(self, steps, rate),
             seed=context.seed,
             directory=Path(context.directory) / what.replace(" ", "-"),
             progress=context.progress,
@@ -231,7 +215,7 @@ class MobileBert:
             masker,
             self.weights(),
             self.embeddings == "match",
-            self._training(self.transfer_steps),
+            training_for(self, self.transfer_steps),
             context,
         )
         loss: nn.Module = PretrainingDistillation(general, self.truth)

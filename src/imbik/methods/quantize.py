@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from imbik.encoding import encode
 from imbik.fakequant import FakeQuantiser
 from imbik.methods import Method, method
 from imbik.methods.distill import Evaluate, dev_score, distil
+from imbik.methods.training import Count, Positive, Share, TrainedOnDev
 from imbik.progress import Progress
 from imbik.ranges import Ranges, calibrate, set_ranges, uses
 from imbik.train import Batch, model_inputs, to_batch
@@ -24,7 +25,7 @@ from imbik.types import Checkpoint, Examples
 
 
 @method("quantize")
-class Quantize:
+class Quantize(TrainedOnDev):
     """Integers in the place of floats (Jacob et al. 2018, arXiv 1712.05877: r = S(q - Z)).
 
     ``dynamic``: weights are stored in int8, activations are quantised at run time by the range of each tensor. ``static``: their
@@ -44,8 +45,8 @@ class Quantize:
         embeddings: whether embedding tables are stored as integers too.
         block: weights that share a scale in ``weight-only``.
         learn_ranges: ``qat``: whether the ranges train along.
-        temperature, hard, epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, patience, max_steps:
-            of the training in ``qat``, see :class:`imbik.methods.distill.Distill`.
+        temperature, hard: of the training in ``qat``, see :class:`imbik.methods.distill.Distill`.
+        target_steps, learning_rate and the others: of the training in ``qat``, see :class:`imbik.methods.training.TrainedOnDev`.
     """
 
     scheme: Literal["dynamic", "static", "qat", "weight-only", "integer"] = "dynamic"
@@ -53,21 +54,14 @@ class Quantize:
     granularity: Literal["per-channel", "per-tensor"] = "per-channel"
     calibration: Literal["min-max", "percentile"] = "percentile"
     percentile: Annotated[float, Gt(50), Le(100)] = 99.99
-    samples: Annotated[int, Ge(1)] = 256
+    samples: Count = 256
     embeddings: bool = True
     block: Literal[16, 32, 64, 128] = 64
     learn_ranges: bool = True
-    temperature: Annotated[float, Gt(0)] = 2.0
-    hard: Annotated[float, Ge(0), Le(1)] = 0.0
-    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    target_steps: Annotated[int, Ge(1)] = 400
-    learning_rate: Annotated[float, Gt(0)] = 5e-5
-    batch_tokens: Annotated[int, Ge(1)] = 1024
-    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    patience: Annotated[int, Ge(0)] = 0
-    max_steps: Annotated[int, Ge(0)] = 0
+    temperature: Positive = 2.0
+    hard: Share = 0.0
+    target_steps: Count = 400
+    learning_rate: Positive = 5e-5
 
     @model_validator(mode="after")
     def _fits(self) -> Quantize:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 
 from imbik.anatomy import anatomy
 from imbik.augment import Augment, with_augmented
@@ -19,12 +19,13 @@ from imbik.intermediate import learn_states
 from imbik.layer_map import layer_map
 from imbik.methods import method
 from imbik.methods.distill import learning_rows
+from imbik.methods.training import Count, Positive, Trained, Weight
 from imbik.transfer import Pair
 from imbik.types import Checkpoint, Examples
 
 
 @method("tinybert")
-class TinyBERT:
+class TinyBERT(Trained):
     """Teach the student its teacher's embeddings, attention and hidden states, layer by layer.
 
     L = w_e · MSE(E_S W_e, E_T) + Σ over student layers m of (w_a · MSE(A_S(m), A_T(g(m))) + w_h · MSE(H_S(m) W_h, H_T(g(m)))), A the
@@ -42,28 +43,21 @@ class TinyBERT:
         block: general stage: tokens of a block, at most what the student's positions allow.
         teacher: whose states are learned: ``task``, the fine-tuned teacher; for the general stage also ``base``, the model that it was
             fine-tuned from, or a folder or hub name.
-        epochs, target_steps, learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm, max_steps: see
-            :class:`imbik.methods.distill.Distill`.
+        target_steps, learning_rate and the others: see :class:`imbik.methods.training.Trained`.
     """
 
     stage: Literal["general", "task"] = "task"
-    layers: Literal["uniform", "top", "bottom"] | tuple[Annotated[int, Ge(1)], ...] = "uniform"
+    layers: Literal["uniform", "top", "bottom"] | tuple[Count, ...] = "uniform"
     attention: Literal["scores", "probabilities"] = "scores"
-    embedding_weight: Annotated[float, Ge(0)] = 1.0
-    attention_weight: Annotated[float, Ge(0)] = 1.0
-    hidden_weight: Annotated[float, Ge(0)] = 1.0
+    embedding_weight: Weight = 1.0
+    attention_weight: Weight = 1.0
+    hidden_weight: Weight = 1.0
     augment: Augment = False
     corpus: str = ""
     block: Annotated[int, Ge(8)] = BLOCK
     teacher: str = "task"
-    epochs: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-    target_steps: Annotated[int, Ge(1)] = 1000
-    learning_rate: Annotated[float, Gt(0)] = 5e-4
-    batch_tokens: Annotated[int, Ge(1)] = 1024
-    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.01
-    max_grad_norm: Annotated[float, Gt(0)] = 1.0
-    max_steps: Annotated[int, Ge(0)] = 0
+    target_steps: Count = 1000
+    learning_rate: Positive = 5e-4
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training; its head is not touched.
