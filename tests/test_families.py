@@ -30,12 +30,7 @@ CELLS = {
     "mobilebert": ("mobilebert", {"mobilebert": {"schedule": "joint"}}),
 }
 REFUSED = {
-    ("albert", "layers-2"): "more layers than its teacher",  # it has one layer, run four times
-    ("albert", "narrow BERT"): "more layers than its teacher",
-    ("albert", "minilm"): "more layers than its teacher",
-    ("albert", "tinybert"): "more layers than its teacher",
-    ("albert", "distilbert losses"): "more layers than its teacher",
-    ("albert", "distilbert"): "more layers than its teacher",
+    ("albert", "distilbert"): "cannot start from this architecture",
     ("electra", "distilbert"): "embeddings narrower than its layers",  # as ELECTRA small; ELECTRA base fits
     ("mpnet", "distilbert"): "cannot start from this architecture",
     ("deberta-v2", "distilbert"): "cannot start from this architecture",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from imbik.albert import to_albert
+from imbik.anatomy import depth_of
 from imbik.checkpoint import layer_stack
 from imbik.errors import UserError
+from imbik.ladder import ladder
 from imbik.layer_map import uniform_layers
 from imbik.students import CATALOGUE, make_student
 from imbik.testing import logits_of, tiny_bert, tiny_splits
@@ -34,11 +39,34 @@ def test_a_cut_student_takes_the_teachers_layers(family):
         assert all(torch.equal(value, wanted[name]) for name, value in ours.state_dict().items())
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("distilbert", "albert")])
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "distilbert"])
 def test_as_many_layers_as_the_teacher_is_the_teacher(family):
     teacher, splits = tiny_bert(family=family), tiny_splits()
     student = make_student("layers-4", teacher, splits.train, 0)
     np.testing.assert_array_equal(logits_of(student, splits.test), logits_of(teacher, splits.test))
+
+
+def test_an_albert_is_as_deep_as_its_layer_runs():
+    teacher, splits = tiny_bert(family="albert", layers=4), tiny_splits()
+    assert ladder(teacher)[:3] == ["int8", "layers-1+int8", "layers-2+int8"]
+    student = make_student("layers-3", teacher, splits.train, 0)
+    assert depth_of(student.model) == student.model.config.num_hidden_layers == 3
+    ours, theirs = (layer_stack(one.model)[1][0].state_dict() for one in (student, teacher))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert make_student({"hidden": 16, "heads": 2}, teacher, splits.train, 0).model.config.num_hidden_layers == 4
+    with pytest.raises(UserError, match="1 to 4"):
+        make_student("layers-5", teacher, splits.train, 0)
+
+
+def test_groups_of_albert_layers_are_cut_in_the_order_in_which_they_run():
+    bert, splits = tiny_bert(layers=4), tiny_splits()
+    albert = to_albert(bert, [bert.model.bert.encoder.layer[i].state_dict() for i in (0, 2)], 32, splits.train)
+    teacher = replace(bert, model=albert.eval())
+    student = make_student("layers-2", teacher, splits.train, 0)
+    first, second = (layer_stack(student.model)[1][i].state_dict() for i in (0, 1))
+    wanted = [layer_stack(albert)[1][i].state_dict() for i in (0, 1)]
+    assert all(torch.equal(value, wanted[0][name]) for name, value in first.items())
+    assert all(torch.equal(value, wanted[1][name]) for name, value in second.items())
 
 
 def test_a_projected_student_is_nearer_to_the_teacher_than_a_random_one():

@@ -148,6 +148,16 @@ def anatomy(model: Any) -> Anatomy:
     return Anatomy(type(model).__name__, tuple(_layers(events)), int(model.config.num_attention_heads))
 
 
+def depth_of(model: Any) -> int:
+    """How many layers run, shared ones as often as they do: ALBERT's one layer counts ``num_hidden_layers`` times.
+
+    >>> from imbik.testing import tiny_bert
+    >>> depth_of(tiny_bert(family="albert", layers=3).model)
+    3
+    """
+    return len(anatomy(model).layers)
+
+
 def _note(events: list[tuple[str, str]], role: str, path: str, *_: Any) -> None:
     events.append((role, path))
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from imbik.anatomy import depth_of
 from imbik.checkpoint import labels_of, layer_stack, position_offset, positions_of, set_labels
 from imbik.errors import UserError
 from imbik.types import Checkpoint
@@ -47,7 +48,7 @@ def check_distilbert(teacher: Checkpoint, layers: int | None, init: str) -> int:
     Raises:
         UserError: more layers than the teacher has, or a teacher whose layers do not fit and ``init`` teacher.
     """
-    depth = len(layer_stack(teacher.model)[1])
+    depth = depth_of(teacher.model)
     layers = max(1, depth // 2) if layers is None else layers
     if not 1 <= layers <= depth:
         raise UserError("the student cannot have more layers than its teacher", where="student", found=layers, expected=f"1 to {depth}")
@@ -69,8 +70,8 @@ def make_distilbert(teacher: Checkpoint, layers: int | None, init: str = "teache
     config = _config(teacher, layers)
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
     if init == "teacher":
-        depth = len(layer_stack(teacher.model)[1])
-        copy_encoder(teacher.model.base_model, model.base_model, alternate_layers(depth, layers))
+        mapping = alternate_layers(depth_of(teacher.model), layers)
+        copy_encoder(teacher.model.base_model, model.base_model, mapping)
         copy_head(teacher.model, model)
     return Checkpoint(model.eval(), without_types(teacher.tokenizer), teacher.task)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imbik.checkpoint import layer_stack
+from imbik.anatomy import depth_of
 from imbik.types import Checkpoint
 
 
@@ -15,7 +15,7 @@ def ladder(teacher: Checkpoint) -> list[str]:
     Args:
         teacher: its depth and width decide.
     """
-    depth = len(layer_stack(teacher.model)[1])
+    depth = depth_of(teacher.model)
     width = int(teacher.model.config.hidden_size)
     layers = sorted({1, 2, max(1, depth // 2), max(1, depth * 2 // 3)} & set(range(1, depth + 1)))
     names = ["int8", *(f"layers-{count}+int8" for count in layers)]

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imbik.anatomy import roles_of
+from imbik.anatomy import anatomy, roles_of
 from imbik.checkpoint import layer_stack
 from imbik.encoding import encode
+from imbik.hooks import module_at
 from imbik.train import model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
 
@@ -72,9 +73,10 @@ def project(teacher: Checkpoint, student: Checkpoint, mapping: list[int], texts:
     """
     directions = principal_directions(teacher, texts, int(student.model.config.hidden_size))
     _project_embeddings(teacher.model, student.model, directions)
-    source, target = layer_stack(teacher.model)[1], layer_stack(student.model)[1]
-    for index, layer in zip(mapping, target, strict=True):
-        _project_layer(source[index], layer, directions, teacher.model.config, student.model.config)
+    source = anatomy(teacher.model).layers
+    for index, layer in zip(mapping, layer_stack(student.model)[1], strict=True):
+        original = module_at(teacher.model, source[index].output.path)
+        _project_layer(original, layer, directions, teacher.model.config, student.model.config)
 
 
 def _project_embeddings(teacher: Any, student: Any, directions: Tensor) -> None:

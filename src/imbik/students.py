@@ -16,9 +16,11 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from imbik.anatomy import anatomy, depth_of
 from imbik.checkpoint import labels_of, layer_stack, load_base, set_labels
 from imbik.distilbert_student import check_distilbert, make_distilbert
 from imbik.errors import UserError
+from imbik.hooks import module_at
 from imbik.layer_map import uniform_layers
 from imbik.mobilebert_student import make_mobilebert, mobile_shape
 from imbik.projection import project
@@ -105,7 +107,7 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
         return _cut(teacher, shape.layers, init)
     student = Checkpoint(_empty_bert(teacher, shape).eval(), teacher.tokenizer, teacher.task)
     if init == "teacher" and shape.hidden <= int(teacher.model.config.hidden_size):
-        project(teacher, student, uniform_layers(len(layer_stack(teacher.model)[1]), shape.layers), texts)
+        project(teacher, student, uniform_layers(depth_of(teacher.model), shape.layers), texts)
     return student
 
 
@@ -167,14 +169,14 @@ def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape,
     if spec.get("family", "bert") != "bert":
         raise UserError("unknown family", where="student.family", found=spec["family"], expected="bert, distilbert or mobilebert")
     init = _init(spec)
-    like = _shape_of(teacher, spec.get("layers", len(layer_stack(teacher.model)[1])))
+    like = _shape_of(teacher, spec.get("layers", depth_of(teacher.model)))
     hidden = spec.get("hidden", like.hidden)
     wide = like.intermediate if hidden == like.hidden else 4 * hidden
     return _checked(Shape(like.layers, hidden, spec.get("heads", like.heads), spec.get("intermediate", wide)), teacher), init
 
 
 def _checked(shape: Shape, teacher: Checkpoint) -> Shape:
-    depth = len(layer_stack(teacher.model)[1])
+    depth = depth_of(teacher.model)
     if shape.hidden % shape.heads:
         raise UserError(
             "the heads do not divide the width",
@@ -201,27 +203,28 @@ def _intermediate(config: Any) -> int:
 
 def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
     """The teacher's own class with fewer layers."""
-    stack_name, stack = layer_stack(teacher.model)
+    mapping = uniform_layers(depth_of(teacher.model), layers)
     config = copy.deepcopy(teacher.model.config)
     key = next((key for key in _LAYER_KEYS if key in config.to_dict()), None)
     if key is None:
         raise UserError("this architecture has no setting for its depth", where="student", found=config.model_type)
     setattr(config, key, layers)
     if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[i] for i in uniform_layers(len(stack), layers)]
+        config.layer_types = [config.layer_types[i] for i in mapping]
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
     if init == "teacher":
-        _copy_layers(teacher.model, model, stack_name, uniform_layers(len(stack), layers))
+        _copy_layers(teacher.model, model, mapping)
     return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
 
 
-def _copy_layers(source: nn.Module, target: nn.Module, stack: str, mapping: list[int]) -> None:
-    have = source.state_dict()
-    values = {}
-    for name in target.state_dict():
-        match = re.match(re.escape(stack) + r"\.(\d+)\.(.*)", name)
-        values[name] = have[f"{stack}.{mapping[int(match[1])]}.{match[2]}"] if match else have[name]
-    target.load_state_dict(values)
+def _copy_layers(source: nn.Module, target: nn.Module, mapping: list[int]) -> None:
+    """All weights by name, then those of each layer from the layer ``mapping`` gives it, in the order in which layers run."""
+    stack, have, values = layer_stack(target)[0] + ".", source.state_dict(), target.state_dict()
+    target.load_state_dict({name: value if name.startswith(stack) else have[name] for name, value in values.items()})
+    theirs, ours = anatomy(source).layers, anatomy(target).layers
+    for layer, index in zip(ours, mapping, strict=True):
+        new, old = module_at(target, layer.output.path), module_at(source, theirs[index].output.path).state_dict()
+        new.load_state_dict({name: old[name] for name in new.state_dict()})
 
 
 def _empty_bert(teacher: Checkpoint, shape: Shape) -> nn.Module:

@@ -8,8 +8,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from imbik.anatomy import anatomy, listen
-from imbik.checkpoint import layer_stack
+from imbik.anatomy import anatomy, depth_of, listen
 from imbik.context import Context
 from imbik.corpus import BLOCK
 from imbik.distilbert_student import alternate_layers, copy_encoder
@@ -148,8 +147,7 @@ def _start_again(student: Checkpoint, general: General) -> None:
             expected=f"a DistilBERT of width {width}",
             fix="set start: keep",
         )
-    layers = [len(layer_stack(model)[1]) for model in (theirs, ours)]
-    copy_encoder(theirs, ours, alternate_layers(*layers))
+    copy_encoder(theirs, ours, alternate_layers(depth_of(theirs), depth_of(ours)))
 
 
 class GeneralTriple(nn.Module):
