@@ -170,6 +170,18 @@ def test_files_of_the_user_are_not_deleted(tmp_path):
     assert (tmp_path / "int8" / "thesis.docx").read_text() == "years of work"
 
 
+def test_whether_a_model_answers_pairs_goes_from_the_data_to_the_artefact(tmp_path):
+    save_checkpoint(replace(tiny_bert(), pairs=True), tmp_path / "teacher")
+    common = {"source": str(tmp_path / "teacher"), "recipes": ("int8",), "progress": Silent(), "say": lambda _: None}
+    with pytest.raises(UserError, match="the teacher was trained on pairs of texts"):
+        compress(load_checkpoint(tmp_path / "teacher"), tiny_splits(), tmp_path / "out", **common)
+    save_checkpoint(tiny_bert(), tmp_path / "teacher")  # of elsewhere: nothing says what it was trained on
+    compress(load_checkpoint(tmp_path / "teacher"), tiny_splits(rows=24, pairs=True), tmp_path / "out", **common)
+    for name in ("teacher", "int8"):
+        assert load_artefact(tmp_path / "out" / name / "artefacts" / "onnx").pairs is True
+    assert load_checkpoint(tmp_path / "out" / "int8" / "model").pairs is True
+
+
 def test_names_that_differ_in_case_only_are_one_folder_on_many_systems(tmp_path):
     one, two = (parse_recipe(SHORT.format(name, "layers-1"), name) for name in ("Mine", "mine"))
     with pytest.raises(UserError, match="same name"):

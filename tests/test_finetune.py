@@ -24,7 +24,7 @@ def test_a_teacher_is_made_for_every_task(task, tmp_path):
     settings = Training(epochs=2, learning_rate=1e-3, batch_tokens=128)
     result = finetune(tmp_path / "base", splits, tmp_path / "out", settings=settings, max_length=6, progress=Silent(), say=said.append)
     loaded = load_checkpoint(tmp_path / "out")
-    assert loaded.task == task and labels_of(loaded) == splits.labels
+    assert loaded.task == task and labels_of(loaded) == splits.labels and loaded.pairs is False
     assert loaded.model.config.imbik_base == str(tmp_path / "base") and loaded.tokenizer.model_max_length == 6
     assert result.truncated > 0 and any("are cut to 6 tokens" in line for line in said)
     np.testing.assert_array_equal(logits_of(loaded, splits.test), logits_of(result.checkpoint, splits.test))

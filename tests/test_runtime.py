@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,22 @@ def test_pairs_reach_the_model_with_their_token_types(predictor: Predictor) -> N
     alone = np.concatenate([predictor.scores([one], [other]) for one, other in zip(texts, pairs, strict=True)])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert np.abs(predictor.scores(texts) - together).max() > 1e-3
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_model_of_pairs_takes_pairs_and_one_of_single_texts_single_ones(trained: bool, tmp_path: Path) -> None:
+    from imbik.cli import main
+
+    path = export(replace(tiny_bert(), pairs=trained), "onnx", tmp_path / "a").path
+    model = load_artefact(path, threads=1)
+    right, wrong = (["help"], None) if trained else (None, ["help"])
+    assert model.predict(["card lost"], right).shape == (1, 3)
+    kind = "pairs of texts" if trained else "single texts"
+    with pytest.raises(UserError, match=f"was trained on {kind}"):
+        model.predict(["card lost"], wrong)
+    (tmp_path / "rows.csv").write_text("text\ncard lost\n" if trained else "text1,text2\ncard lost,help\n")
+    assert main(["predict", str(path), "--file", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "answers.csv")]) == 2
+    assert not (tmp_path / "answers.csv").exists()
 
 
 def test_odd_texts_get_probabilities(predictor: Predictor) -> None:

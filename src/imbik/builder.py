@@ -85,6 +85,7 @@ class Builder:
         preset: Mapping[str, Any] | None = None,
     ) -> None:
         self.min_retention, self.preset = min_retention, dict(preset or int8_preset())
+        teacher = replace(teacher, pairs=splits.train.pairs is not None)
         self.teacher, self.source, self.splits, self.directory = teacher, source, splits, directory
         self.work, self.engines, self.progress, self.save_every = directory / NAME, tuple(engines), progress, save_every
         self.teacher_key = fingerprint(teacher)
@@ -191,7 +192,7 @@ class Builder:
             checkpoint = replace(checkpoint, steps=self.teacher.steps)
         for number in range(start, len(recipe.steps)):
             checkpoint, seconds = self._step(recipe, number, checkpoint, seconds)
-        return checkpoint, seconds
+        return replace(checkpoint, pairs=self.teacher.pairs), seconds
 
     def _step(self, recipe: Recipe, number: int, checkpoint: Checkpoint, before: float) -> tuple[Checkpoint, float]:
         step = recipe.steps[number]

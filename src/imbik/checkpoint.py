@@ -50,8 +50,8 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
         )
     model = _from_pretrained(path, config, role)
     tokenizer = load_tokenizer(path, config, role)
-    task = _task_of(config)
-    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), read_notes(Path(path)))
+    pairs = _record(Path(path)).get("pairs")
+    return Checkpoint(model.eval(), tokenizer, _task_of(config), read_steps(Path(path)), read_notes(Path(path)), pairs)
 
 
 def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Checkpoint:
@@ -103,6 +103,7 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:
     """Write model (safetensors), tokenizer, the steps that made it and, if given, a model card."""
     record = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task, "notes": list(checkpoint.notes)}
+    record["pairs"] = checkpoint.pairs
     save_model(checkpoint.model, checkpoint.tokenizer, directory, record, card)
 
 

@@ -27,6 +27,7 @@ from imbik.recipe import load_recipe
 from imbik.report import write_report
 from imbik.results import Results, choose, disagreements, load_results, pareto, write_results
 from imbik.students import check_student
+from imbik.tasks import check_pairs
 from imbik.types import Checkpoint, Recipe, Splits
 from imbik.workspace import key_of, locked, read_json, write_json
 
@@ -92,9 +93,11 @@ def compress(
         What ``results.json`` holds.
 
     Raises:
-        UserError: a recipe that cannot be loaded, a folder that cannot be written. A recipe that fails while it runs is recorded in
+        UserError: a teacher of pairs and data of single texts (or the other way round), a recipe that cannot be loaded, a folder that
+            cannot be written. A recipe that fails while it runs is recorded in
             ``failures`` and the others go on.
     """
+    check_pairs(teacher.pairs, splits.train.pairs is not None, "teacher")
     loaded = _load(recipes or ladder(teacher))
     for recipe in loaded:
         check_student(recipe.student, teacher)

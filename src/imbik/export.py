@@ -77,7 +77,7 @@ def export(
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
-    writer, probe, progress = _Writer(checkpoint, engine_name, module), _probe(texts), progress or Silent()
+    writer, probe, progress = _Writer(checkpoint, engine_name, module), _probe(texts, checkpoint.pairs), progress or Silent()
     try:
         with progress.track(f"export to {engine_name}", 3) as bar:
             manifest = writer.write(partial, request)
@@ -207,9 +207,10 @@ _SENTENCES = (
 )
 
 
-def _probe(texts: Examples | Sequence[str] | None) -> tuple[list[str], list[str] | None]:
-    """The texts and pairs that the gate compares on."""
+def _probe(texts: Examples | Sequence[str] | None, paired: bool | None) -> tuple[list[str], list[str] | None]:
+    """The texts and pairs that the gate compares on; plain texts are paired with one another where the model answers pairs."""
     if isinstance(texts, Examples):
         pairs = texts.pairs
         return list(texts.texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
-    return (list(texts[:PARITY_TEXTS]) if texts else list(_SENTENCES)), None
+    chosen = list(texts[:PARITY_TEXTS] if texts else _SENTENCES)
+    return chosen, chosen[::-1] if paired else None

@@ -107,6 +107,7 @@ def _train(
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
     test = _quality(checkpoint.model, splits, encode(splits.test, checkpoint.tokenizer))
+    checkpoint = replace(checkpoint, pairs=splits.train.pairs is not None)
     return Finetuned(checkpoint, splits.metric, state.best_score, test, state.epoch, state.best_epoch + 1, data.truncated, state.seconds)
 
 

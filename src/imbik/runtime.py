@@ -17,7 +17,7 @@ from imbik.engines import Session, engine
 from imbik.environment import physical_cores
 from imbik.errors import UserError
 from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, read_manifest, verify
-from imbik.tasks import TASKS
+from imbik.tasks import TASKS, check_pairs
 
 __all__ = ["Predictor", "load_artefact", "read_artefact", "token_batches", "verify"]
 
@@ -32,6 +32,7 @@ class Predictor:
         manifest: what the artefact folder says of itself.
         labels: label names in the order of the columns of :meth:`predict`.
         task: ``classification``, ``multi-label`` or ``regression``.
+        pairs: whether it answers pairs of texts; None where the artefact does not say: then both are taken.
         engine: what runs it.
         max_length: texts are cut to this many tokens.
         batch_tokens: tokens of a batch, padding included.
@@ -52,6 +53,7 @@ class Predictor:
         self.manifest = manifest
         self.labels: tuple[str, ...] = tuple(manifest["labels"])
         self.task = manifest["task"]
+        self.pairs: bool | None = manifest.get("pairs")
         self.engine: str = manifest["engine"]
         self.max_length = int(manifest["max_length"])
         self.batch_tokens = int(batch_tokens or manifest.get("batch_tokens") or BATCH_TOKENS)
@@ -87,9 +89,11 @@ class Predictor:
             pairs: N second texts for a model of text pairs.
 
         Raises:
-            UserError: ``texts`` is one string, an element is not a string, or ``pairs`` has another length.
+            UserError: ``texts`` is one string, an element is not a string, ``pairs`` has another length, or is
+                given to a model of single texts, or is not to a model of pairs.
         """
         _check_texts(texts, pairs)
+        check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1:
             return self._one(texts[0], None if pairs is None else pairs[0])
         out = np.empty((len(texts), len(self.labels)), dtype=np.float32)

@@ -71,6 +71,7 @@ class Checkpoint:
         task: see :data:`TaskName`.
         steps: recipe steps applied so far, as written in the recipe.
         notes: what steps found out on the way that a reader of the model card should know.
+        pairs: whether it was trained on pairs of texts; None: not known.
     """
 
     model: Any
@@ -78,6 +79,7 @@ class Checkpoint:
     task: TaskName
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
+    pairs: bool | None = None
 
 
 @dataclass(frozen=True)

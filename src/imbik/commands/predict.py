@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
             raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
         check_file("--out", out)
         from imbik.runtime import load_artefact
+        from imbik.tasks import check_pairs
 
         predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
         rows: tuple[Sequence[str], Sequence[str] | None] = (texts or [], pair)
@@ -55,6 +56,7 @@ def register(app: typer.Typer) -> None:
 
             found = load_texts(file, text=text, text_pair=text_pair, encoding=encoding, say=consoles()[1])
             rows = found.texts, found.pairs
+        check_pairs(predictor.pairs, rows[1] is not None)  # before --out is opened
         answers = _answers(predictor, *rows, top)
         if as_json:
             for answer in answers:

@@ -82,6 +82,7 @@ def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "inputs": list(input_names(model, tokenizer)),
         "steps": [dict(step) for step in checkpoint.steps],
         "notes": list(checkpoint.notes),
+        "pairs": checkpoint.pairs,
         "versions": versions(),
     }
 
