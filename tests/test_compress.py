@@ -127,6 +127,21 @@ def float_only(tmp_path_factory):
     return place, broken
 
 
+def test_artefacts_of_other_engines_stay_while_the_model_is_the_same(done, tmp_path):
+    place, _ = done
+    shutil.copytree(place / "out", tmp_path / "out")
+    one = tmp_path / "out" / "one"
+    shutil.copytree(one / "artefacts" / "onnx", one / "artefacts" / "openvino")  # as an earlier call with that engine left it
+    kept = {path: path.stat().st_mtime_ns for path in (*one.glob("artefacts/openvino/*"), *one.glob("model/*"))}
+    shutil.rmtree(one / "artefacts" / "onnx")
+    results = run(tmp_path / "out", place / "teacher", recipes=RECIPES[1:2])
+    assert results.get("one/onnx") is not None and (one / "artefacts" / "onnx" / "manifest.json").is_file()
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    other = parse_recipe(SHORT.format("one", "layers-1").replace("epochs: 1", "epochs: 2"), "one")
+    run(tmp_path / "out", place / "teacher", recipes=(other,))
+    assert not (one / "artefacts" / "openvino").exists(), "of another model"
+
+
 def test_another_metric_is_measured_anew_though_no_recipe_was_built(float_only):
     place, broken = float_only
     results = run(place / "out", place / "teacher", recipes=(broken,), metric="macro-f1")

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from imbik.checkpoint import load_checkpoint, save_checkpoint
+from imbik.compress import compress
 from imbik.engines import ENGINES, buildable
 from imbik.errors import MissingExtra, UserError
 from imbik.export import export
+from imbik.progress import Silent
+from imbik.recipe import parse_recipe
 from imbik.runtime import load_artefact
 from imbik.testing import sqnr, tiny_bert, tiny_splits
 from imbik.types import Artefact, Checkpoint
@@ -243,6 +246,24 @@ def test_auto_keeps_the_best_engine_for_single_requests_and_for_batches(tmp_path
 
 def _refused(*anything: object) -> None:
     raise UserError("torch.export cannot trace the model")
+
+
+def test_artefacts_of_another_engine_stay(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    recipe = parse_recipe("name: one\nstudent: layers-1\nsteps:\n  - distill: {epochs: 1}\n", "one")
+    save_checkpoint(tiny_bert(layers=2), tmp_path / "teacher")
+
+    def run(*engines: str) -> list[str]:
+        teacher = load_checkpoint(tmp_path / "teacher")
+        common = {"source": str(tmp_path / "teacher"), "recipes": (recipe,), "progress": Silent(), "say": lambda _: None}
+        return [m.id for m in compress(teacher, SPLITS, tmp_path / "out", engines=engines, **common).measurements]
+
+    assert run("onnx") == ["teacher/pytorch", "teacher/onnx", "one/onnx"]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".onnx", ".safetensors") and ".imbik" not in path.parts]
+    written = {path: path.stat().st_mtime_ns for path in files}
+    assert run("openvino") == ["teacher/pytorch", "teacher/openvino", "one/openvino"]
+    assert run("onnx", "openvino")[1:] == ["teacher/onnx", "teacher/openvino", "one/onnx", "one/openvino"]
+    assert {path: path.stat().st_mtime_ns for path in written} == written, "nothing was made anew"
 
 
 def test_the_console_stays_clean_beside_torchao(tmp_path: Path) -> None:

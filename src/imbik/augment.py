@@ -79,6 +79,13 @@ Augment = Annotated[bool | dict[str, Any], AfterValidator(_settings)]
 """The field of a method: ``false``, or a mapping of :class:`Augmentation`'s settings."""
 
 
+def files_of(augment: bool | dict[str, Any]) -> list[str]:
+    """The files and folders that a field of the kind :data:`Augment` names."""
+    if not isinstance(augment, dict):
+        return []
+    return [name for name in (augment["masked_model"], augment["vectors"]) if name not in ("none", "teacher")]
+
+
 def with_augmented(rows: Examples, augment: bool | dict[str, Any], context: Context) -> Examples:
     """The rows, and behind them the texts made of them, without labels.
 

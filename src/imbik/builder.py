@@ -23,8 +23,9 @@ from imbik.engines import quantise_step, refusal
 from imbik.environment import int8_preset
 from imbik.errors import UserError
 from imbik.export import export
+from imbik.keys import recipe_key, settled
 from imbik.limited import Limit
-from imbik.methods import check_order, make_method, settings_of
+from imbik.methods import check_order, make_method
 from imbik.methods.distill import dev_score
 from imbik.metrics import score
 from imbik.progress import Progress
@@ -33,7 +34,7 @@ from imbik.students import make_student
 from imbik.tasks import TASKS
 from imbik.teacher import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
-from imbik.workspace import NAME, key_of, read_json, refuse_foreign, write_json
+from imbik.workspace import NAME, Clock, key_of, read_json, refuse_foreign, write_json
 
 logger = logging.getLogger(__name__)
 _DONE = "candidate.json"
@@ -94,32 +95,28 @@ class Builder:
 
     def key(self, recipe: Recipe, steps: int | None = None) -> str:
         """Of all that the first ``steps`` steps of ``recipe`` depend on."""
-        parts = {
-            "teacher": self.teacher_key,
-            "data": self.splits.fingerprint,
-            "metric": self.splits.metric,  # the best epoch is the best in it
-            "unlabelled": self.splits.unlabelled.fingerprint if self.splits.unlabelled else None,
-            "student": recipe.student,
-            "steps": [_settled(step) for step in recipe.steps[:steps]],
-            "seed": recipe.seed,
-        }
-        return key_of(parts)
+        return recipe_key(recipe, steps, self.teacher, self.teacher_key, self.splits)
 
     def build(self, recipe: Recipe, say: Callable[[str], None]) -> Built:
-        """The candidate of ``recipe``, made or found finished.
+        """The candidate of ``recipe``, made or found finished. Artefacts that an earlier call made of the same model for other engines
+        stay.
 
         Raises:
             UserError: what the student, a step or the exporter refuses.
         """
         folder = self.directory / recipe.name
-        record = read_json(folder / _DONE)
-        if record.get("key") == self.key(recipe) and self._complete(folder, recipe, record.get("failures") or {}):
+        record, key = read_json(folder / _DONE), self.key(recipe)
+        failures = (record.get("failures") or {}) if record.get("key") == key else {}
+        asked = {name: why for name, why in failures.items() if name.rpartition("/")[2] in self.engines}
+        if record.get("key") == key and self._complete(folder, recipe, asked):
             say(f"{recipe.name}: finished earlier")
-            self.failures |= record.get("failures") or {}
+            self.failures |= asked
         else:
             check_order(recipe.steps, recipe.name)
             checkpoint, seconds = self._checkpoint(recipe)
-            record = {"key": self.key(recipe), "train_seconds": seconds, "steps": [dict(s) for s in checkpoint.steps]}
+            self._clear(folder, recipe, keep=record.get("key") == key)
+            others = {name: why for name, why in failures.items() if name not in asked}
+            record = {"key": key, "train_seconds": seconds, "steps": [dict(s) for s in checkpoint.steps], "failures": others}
             self._publish(recipe, checkpoint, folder, record)
         engines = [engine for engine in self._engines(recipe.steps) if f"{recipe.name}/{engine}" not in self.failures]
         artefacts = {engine: folder / "artefacts" / engine for engine in engines}
@@ -152,10 +149,27 @@ class Builder:
     def _complete(self, folder: Path, recipe: Recipe, failures: Mapping[str, str]) -> bool:
         """Whether every artefact is there, made for this processor and, where quantised, inside this limit."""
         engines = [engine for engine in self._engines(recipe.steps) if f"{recipe.name}/{engine}" not in failures]
-        manifests = [read_json(folder / "artefacts" / engine / "manifest.json") for engine in engines]
+        return all(self._fits(folder / "artefacts" / engine, recipe) for engine in engines)
+
+    def _fits(self, artefact: Path, recipe: Recipe) -> bool:
+        """Whether an artefact is there and today's call would make it the same."""
+        manifest = read_json(artefact / "manifest.json")
         if quantise_step(recipe.steps) is None:
-            return all(manifests)
-        return all(m.get("cpu") == self.preset and self._holds((m.get("parity") or {}).get("limit")) for m in manifests)
+            return bool(manifest)
+        return manifest.get("cpu") == self.preset and self._holds((manifest.get("parity") or {}).get("limit"))
+
+    def _clear(self, folder: Path, recipe: Recipe, keep: bool) -> None:
+        """Delete what is to be made anew: everything, or (``keep``: the model is the same) the artefacts that no longer fit.
+
+        Raises:
+            UserError: the folder holds files of the user's.
+        """
+        refuse_foreign(folder, {"model", "artefacts", _DONE, _DONE + ".tmp"})
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        for artefact in (folder / "artefacts" / engine for engine in self.engines):
+            if not self._fits(artefact, recipe):
+                shutil.rmtree(artefact, ignore_errors=True)
 
     def _holds(self, limit: Mapping[str, Any] | None) -> bool:
         """Whether an artefact that was made under ``limit`` would be made the same under today's."""
@@ -204,10 +218,10 @@ class Builder:
         torch.manual_seed(seed)
         context = Context(self.teacher, self.splits, self.cache, seed, self.progress, private, self.work / "shared", self.save_every)
         began = time.perf_counter()
-        with _Clock(private / "seconds.json") as clock:
+        with Clock(private / "seconds.json") as clock:
             changed = made.apply(checkpoint, context)
         logger.info("%s, %s: %.1f s", recipe.name, made.name, time.perf_counter() - began)
-        changed = replace(changed, model=changed.model.eval(), steps=(*checkpoint.steps, _settled(step)))
+        changed = replace(changed, model=changed.model.eval(), steps=(*checkpoint.steps, settled(step)))
         seconds = before + clock.total
         if not getattr(made, "lowered", False):
             self._keep(changed, self.work / "steps" / key, seconds)
@@ -223,15 +237,14 @@ class Builder:
         temporary.replace(folder)
 
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
-        refuse_foreign(folder, {"model", "artefacts", _DONE, _DONE + ".tmp"})
-        shutil.rmtree(folder, ignore_errors=True)
-        dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
-        shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
-        card = student_card(recipe, self.splits, dev, self.source, shape, checkpoint.notes, plain=plain)
-        save_checkpoint(checkpoint, folder / "model", card)
+        if not (folder / "model" / "config.json").is_file():
+            dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
+            shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
+            card = student_card(recipe, self.splits, dev, self.source, shape, checkpoint.notes, plain=plain)
+            save_checkpoint(checkpoint, folder / "model", card)
         made = self._export(checkpoint, folder)
         names = [f"{recipe.name}/{engine}" for engine in self.engines if engine not in made]
-        record["failures"] = {name: self.failures[name] for name in names if name in self.failures}
+        record["failures"] |= {name: self.failures[name] for name in names if name in self.failures}
         write_json(folder / _DONE, record)
 
     def _export(self, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
@@ -275,26 +288,3 @@ class Builder:
         dev, task = self.splits.dev, TASKS[self.splits.task]
         logits = self.cache.logits(dev, self.progress).take(np.arange(len(dev.texts)))
         return float(score(self.splits.metric, task.decode(logits), np.asarray(dev.targets), self.splits.task))
-
-
-class _Clock:
-    """Seconds spent inside, summed over the runs that a kill cut a step into (the last cut-off piece is lost)."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.total = float(read_json(path).get("seconds", 0.0))
-
-    def __enter__(self) -> _Clock:
-        self.began = time.perf_counter()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.total += time.perf_counter() - self.began
-        if self.path.parent.is_dir():
-            write_json(self.path, {"seconds": self.total})
-
-
-def _settled(step: Step) -> Step:
-    """The step with every setting written out, so that a changed default is a changed key."""
-    made = make_method(step, "recipe")
-    return {made.name: settings_of(made)}

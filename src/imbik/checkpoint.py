@@ -102,8 +102,8 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:
     """Write model (safetensors), tokenizer, the steps that made it and, if given, a model card."""
-    record = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task, "notes": list(checkpoint.notes)}
-    record["pairs"] = checkpoint.pairs
+    record: dict[str, Any] = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task}
+    record |= {"notes": list(checkpoint.notes), "pairs": checkpoint.pairs}
     save_model(checkpoint.model, checkpoint.tokenizer, directory, record, card)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imbik.progress import Progress
 from imbik.teacher import TeacherCache
@@ -33,3 +34,7 @@ class Context:
     directory: Path
     shared: Path
     save_every: float = 30.0
+
+    def loop(self, folder: str = "") -> dict[str, Any]:
+        """What :func:`imbik.train.fit` takes from here; ``folder`` parts the trainings of a step that has several."""
+        return {"seed": self.seed, "directory": self.directory / folder, "progress": self.progress, "save_every": self.save_every}

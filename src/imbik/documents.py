@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imbik.columns import choose
+from imbik.content import content_of
 from imbik.errors import UserError
 from imbik.readers import FORMATS, open_table, read_lines
 from imbik.sources import tables_of
@@ -25,7 +26,7 @@ class Documents:
 
     Attributes:
         source: its name, for messages.
-        key: what it depends on (files, sizes, times of change), JSON-able.
+        key: what it depends on (the files' contents, the column), JSON-able.
         bytes: size of its files; 0 where it is not known (the hub).
         stream: gives all documents in their order, the same ones every time it is called.
     """
@@ -70,9 +71,8 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
         for one in streams:
             yield from one()
 
-    stats = [(file, file.stat()) for file in files]
-    key = [[file.name, stat.st_size, stat.st_mtime_ns] for file, stat in stats]
-    return Documents(str(source), [*key, text, encoding], sum(stat.st_size for _, stat in stats), stream)
+    key = [content_of(files, path if path.is_dir() else path.parent), text, encoding]
+    return Documents(str(source), key, sum(file.stat().st_size for file in files), stream)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -77,6 +77,12 @@ def open_general(student: Checkpoint, context: Context, *, teacher: str, corpus:
     return General(model.eval().requires_grad_(False), with_mlm_head(student.model), train, held, masker)
 
 
+def general_files(task_teacher: Checkpoint, teacher: str, corpus: str) -> list[str]:
+    """The files and folders that a general stage with these settings reads; hub names among them."""
+    base = getattr(task_teacher.model.config, "imbik_base", None) if teacher == "base" else teacher
+    return [str(name) for name in (corpus, base) if name]
+
+
 def base_of(task_teacher: Checkpoint, name: str, where: str) -> str:
     """Folder or hub name of a general stage's teacher; ``base`` is the model that the task's teacher was fine-tuned from.
 

@@ -63,12 +63,9 @@ def learn_states(
         transfer,
         data,
         training,
-        seed=context.seed,
-        directory=context.directory,
-        progress=context.progress,
         what=what,
         pieces=data.pieces() if isinstance(data, Encoded) else None,
-        save_every=context.save_every,
+        **context.loop(),
     )
     return checkpoint
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from imbik.cards import mlm_card
 from imbik.checkpoint import load_masked_lm, positions_of, save_model
+from imbik.content import content
 from imbik.corpus import BLOCK, Blocks, build_blocks
 from imbik.documents import Documents
 from imbik.encoding import sorted_batches
@@ -126,12 +127,9 @@ def finetune_mlm(
         UserError: the base cannot be opened, too little text, a length that the model cannot read.
     """
     settings = settings or (WHOLE if encoder else HEAD)
-    torch.manual_seed(seed)
-    model, tokenizer, fresh = load_masked_lm(base)
-    check_length(length, model.config, "--max-length")
-    say("the base has no masked-language-model head: a new one is fitted" if fresh else "the base has a masked-language-model head")
+    model, tokenizer = _opened(base, length, seed, say)
     masker = Masker.of(tokenizer, share, whole_words)
-    arguments = {"base": str(base), "data": documents.key, "settings": settings.__dict__, "seed": seed, "length": length}
+    arguments = {"base": [str(base), content(base)], "data": documents.key, "settings": settings.__dict__, "seed": seed, "length": length}
     with Workspace(directory, arguments | {"encoder": encoder, "whole_words": whole_words, "share": share}) as workspace:
         blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
         train, held = blocks.held_out()
@@ -151,6 +149,15 @@ def finetune_mlm(
         save_model(model, tokenizer, directory, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
         shutil.rmtree(workspace.root / "corpus", ignore_errors=True)
     return result
+
+
+def _opened(base: str | Path, length: int, seed: int, say: Callable[[str], None]) -> tuple[Any, Any]:
+    """Model and tokenizer; says whether the head is new."""
+    torch.manual_seed(seed)
+    model, tokenizer, fresh = load_masked_lm(base)
+    check_length(length, model.config, "--max-length")
+    say("the base has no masked-language-model head: a new one is fitted" if fresh else "the base has a masked-language-model head")
+    return model, tokenizer
 
 
 def freeze_encoder(model: Any) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -158,3 +159,20 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+class Clock:
+    """Seconds spent inside, summed over the runs that a kill cut a step into (the last cut-off piece is lost)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total = float(read_json(path).get("seconds", 0.0))
+
+    def __enter__(self) -> Clock:
+        self.began = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.total += time.perf_counter() - self.began
+        if self.path.parent.is_dir():
+            write_json(self.path, {"seconds": self.total})

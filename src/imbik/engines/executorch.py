@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imbik.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
-    from imbik.engines import BuildRequest
+    from imbik.engines import BuildRequest, Ids
     from imbik.types import Checkpoint
 
 MODEL = "model.pte"
@@ -34,12 +34,7 @@ class ExecuTorchSession:
     def __init__(self, method: Any, names: tuple[str, ...], shortest: int) -> None:
         self.method, self.names, self.shortest = method, names, shortest
 
-    def run(
-        self,
-        input_ids: NDArray[np.int64],
-        attention_mask: NDArray[np.int64],
-        token_type_ids: NDArray[np.int64] | None,
-    ) -> NDArray[np.float32]:
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
         """Logits ``(B, L)`` of token ids ``(B, T)``."""
         import torch
 

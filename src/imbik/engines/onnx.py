@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
-    from imbik.engines import BuildRequest
+    from imbik.engines import BuildRequest, Ids
     from imbik.types import Checkpoint
 
 MODEL = "model.onnx"
@@ -26,12 +26,7 @@ class OnnxSession:
         self.session = session
         self.names = tuple(value.name for value in session.get_inputs())
 
-    def run(
-        self,
-        input_ids: NDArray[np.int64],
-        attention_mask: NDArray[np.int64],
-        token_type_ids: NDArray[np.int64] | None,
-    ) -> NDArray[np.float32]:
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
         """Logits ``(B, L)`` of token ids ``(B, T)``."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         logits: NDArray[np.float32] = self.session.run(None, {name: feed[name] for name in self.names})[0]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
-    from imbik.engines import BuildRequest
+    from imbik.engines import BuildRequest, Ids
     from imbik.types import Checkpoint
 
 MODEL = "model.xml"
@@ -28,12 +28,7 @@ class OpenVinoSession:
         self.names = tuple(value.get_any_name() for value in compiled.inputs)
         self.compiled, self.request = compiled, compiled.create_infer_request()
 
-    def run(
-        self,
-        input_ids: NDArray[np.int64],
-        attention_mask: NDArray[np.int64],
-        token_type_ids: NDArray[np.int64] | None,
-    ) -> NDArray[np.float32]:
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
         """Logits ``(B, L)`` of token ids ``(B, T)``."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         found = self.request.infer({name: feed[name] for name in self.names}, share_inputs=True, share_outputs=True)

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from imbik.architecture import architecture, flops, parameters
 from imbik.checkpoint import load_checkpoint
+from imbik.engines import Ids
 from imbik.environment import versions
 from imbik.onnx_trace import input_names
 from imbik.types import Checkpoint
@@ -27,12 +28,7 @@ class TorchSession:
     def __init__(self, model: Any, names: Sequence[str]) -> None:
         self.model, self.names = model, tuple(names)
 
-    def run(
-        self,
-        input_ids: NDArray[np.int64],
-        attention_mask: NDArray[np.int64],
-        token_type_ids: NDArray[np.int64] | None,
-    ) -> NDArray[np.float32]:
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
         """Logits ``(B, L)`` of token ids ``(B, T)``."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         tensors = {name: torch.from_numpy(feed[name]) for name in self.names}

@@ -15,7 +15,7 @@ from imbik.distilbert_student import alternate_layers, copy_encoder
 from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.feature_losses import HiddenCosine
-from imbik.general import General, copy_mlm_head, open_general, predictions
+from imbik.general import General, copy_mlm_head, general_files, open_general, predictions
 from imbik.intermediate import states_of, teacher_rows
 from imbik.masking import Masker
 from imbik.methods import method
@@ -79,6 +79,10 @@ class DistilBert(TrainedOnDev):
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 
+    def reads(self, teacher: Checkpoint) -> list[str]:
+        """Files and folders whose content the result depends on."""
+        return general_files(teacher, self.teacher, self.corpus) if self.stage == "general" else []
+
     def _general(self, student: Checkpoint, context: Context) -> Checkpoint:
         masker = Masker.of(student.tokenizer, self.mask, self.whole_words)
         general = open_general(
@@ -95,12 +99,9 @@ class DistilBert(TrainedOnDev):
             loss,
             general.train,
             training_of(self, int(general.train.lengths.sum())),
-            seed=context.seed,
-            directory=context.directory,
-            progress=context.progress,
             what="general distillation",
             evaluate=general.score,
-            save_every=context.save_every,
+            **context.loop(),
         )
         student.model.eval()
         return student
@@ -124,13 +125,10 @@ class DistilBert(TrainedOnDev):
             loss,
             data,
             training,
-            seed=context.seed,
-            directory=context.directory,
-            progress=context.progress,
             what="distilling",
             evaluate=dev_score(context.splits, dev),
             pieces=np.union1d(data.pieces(), dev.pieces()),
-            save_every=context.save_every,
+            **context.loop(),
         )
         return student
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imbik.augment import Augment, with_augmented
+from imbik.augment import Augment, files_of, with_augmented
 from imbik.context import Context
 from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
@@ -59,6 +59,10 @@ class Distill(TrainedOnDev):
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 
+    def reads(self, _teacher: Checkpoint) -> list[str]:
+        """Files and folders whose content the result depends on."""
+        return files_of(self.augment)
+
 
 Evaluate = Callable[[nn.Module], float]
 Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
@@ -93,14 +97,11 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         loss,
         data,
         training_of(settings, int(data.offsets[-1])),
-        seed=context.seed,
-        directory=context.directory,
-        progress=context.progress,
         what=what,
         evaluate=evaluate,
         pieces=np.union1d(data.pieces(), dev.pieces()),
-        save_every=context.save_every,
         keep_start=True,
+        **context.loop(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from imbik.anatomy import anatomy
-from imbik.augment import Augment, with_augmented
+from imbik.augment import Augment, files_of, with_augmented
 from imbik.context import Context
 from imbik.errors import UserError
 from imbik.feature_losses import RelationKL
@@ -55,6 +55,10 @@ class MiniLM(Trained):
         """
         rows = with_augmented(learning_rows(context.splits), self.augment, context)
         return learn_states(checkpoint, context.teacher, self.pairs(context.teacher), rows, self, context, "learning relations")
+
+    def reads(self, _teacher: Checkpoint) -> list[str]:
+        """Files and folders whose content the result depends on."""
+        return files_of(self.augment)
 
     def pairs(self, teacher: Checkpoint) -> list[Pair]:
         """One pair per relation, between the student's last layer and the teacher's ``layer``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -16,7 +15,7 @@ from imbik.context import Context
 from imbik.corpus import BLOCK
 from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
-from imbik.general import General, open_general, with_mlm_head
+from imbik.general import General, general_files, open_general, with_mlm_head
 from imbik.masking import Masker
 from imbik.methods import method
 from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, without_dropout
@@ -111,6 +110,11 @@ class MobileBert(Optimised):
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 
+    def reads(self, teacher: Checkpoint) -> list[str]:
+        """Files and folders whose content the result depends on."""
+        given = "" if self.teacher == "made" else self.teacher
+        return general_files(teacher, given or self.base, self.corpus) if self.stage == "general" else [name for name in (given,) if name]
+
     def _task(self, student: Checkpoint, context: Context) -> Checkpoint:
         rows = learning_rows(context.splits)
         data = encode(rows, student.tokenizer)
@@ -146,12 +150,9 @@ class MobileBert(Optimised):
             loss,
             data,
             training_for(self, steps, rate),
-            seed=context.seed,
-            directory=Path(context.directory) / what.replace(" ", "-"),
-            progress=context.progress,
             what=what,
             pieces=data.pieces() if isinstance(data, Encoded) and "evaluate" not in more else None,
-            save_every=context.save_every,
+            **context.loop(what.replace(" ", "-")),
             **more,
         )
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from imbik.anatomy import anatomy
-from imbik.augment import Augment, with_augmented
+from imbik.augment import Augment, files_of, with_augmented
 from imbik.checkpoint import labels_of, load_base, positions_of
 from imbik.context import Context
 from imbik.corpus import BLOCK, build_blocks
 from imbik.documents import open_documents
 from imbik.errors import UserError
 from imbik.feature_losses import AttentionMSE, HiddenMSE
-from imbik.general import base_of
+from imbik.general import base_of, general_files
 from imbik.intermediate import learn_states
 from imbik.layer_map import layer_map
 from imbik.methods import method
@@ -68,6 +68,11 @@ class TinyBERT(Trained):
         teacher = self._teacher(context)
         what = "learning the layers" if self.stage == "task" else "general distillation"
         return learn_states(checkpoint, teacher, self.pairs(checkpoint, teacher), self._rows(checkpoint, context), self, context, what)
+
+    def reads(self, teacher: Checkpoint) -> list[str]:
+        """Files and folders whose content the result depends on."""
+        general = general_files(teacher, "" if self.teacher == "task" else self.teacher, self.corpus)
+        return files_of(self.augment) if self.stage == "task" else general
 
     def pairs(self, student: Checkpoint, teacher: Checkpoint) -> list[Pair]:
         """The terms of the sum."""
