@@ -20,6 +20,7 @@ from imbik.advise import Verdict
 from imbik.advise import advise as judge_all
 from imbik.decision import Leaf, leaf_at, leaves, next_question, questions
 from imbik.errors import UserError
+from imbik.options import JsonOption, LangOption
 from imbik.phrases import GLYPHS, Phrases
 from imbik.profiles import split_runs
 from imbik.results import Results, load_results
@@ -34,47 +35,48 @@ _STYLE = {"margin": "green", "met": "green", "borderline": "yellow", "not_met": 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("advise")(advise)
 
-    @app.command("advise")
-    def advise(
-        results: Annotated[list[Path] | None, typer.Argument(help="results.json of a run; several for several runs.")] = None,
-        scenario: Annotated[list[str] | None, typer.Option("--scenario", help="Name or YAML file; repeat. Default: all.")] = None,
-        device: Annotated[list[Path] | None, typer.Option("--device", help="imbik measure's file from the target device.")] = None,
-        where: Annotated[str | None, typer.Option(help="Decision path: server, cpu or device.")] = None,
-        priority: Annotated[str | None, typer.Option(help="On a server: accuracy, balanced or speed.")] = None,
-        power: Annotated[str | None, typer.Option(help="Of a device: good or weak.")] = None,
-        ask: Annotated[bool, typer.Option("--ask", help="Ask the questions of the decision path.")] = False,
-        show: Annotated[str | None, typer.Option("--show", help="Print a shipped scenario as YAML to copy and edit.")] = None,
-        lang: Annotated[str, typer.Option(help="en or tr.")] = "en",
-        as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    ) -> None:
-        """Judge every candidate against scenarios, or walk the decision path to one candidate."""
-        console = Console(highlight=False)
-        if show:
-            typer.echo(shipped_text(show), nl=False)
-            return
-        if not results:
-            raise UserError("no results given", where="imbik advise", expected="results.json of imbik compress")
-        texts = Phrases(lang)
-        runs, devices = split_runs([load_results(p) for p in results], [load_results(p) for p in device or []])
-        answers = {"where": where, "priority": priority, "power": power}
-        walk = ask or any(answers.values())
+
+def advise(
+    results: Annotated[list[Path] | None, typer.Argument(help="results.json of a run; several for several runs.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option("--scenario", help="Name or YAML file; repeat. Default: all.")] = None,
+    device: Annotated[list[Path] | None, typer.Option("--device", help="imbik measure's file from the target device.")] = None,
+    where: Annotated[str | None, typer.Option(help="Decision path: server, cpu or device.")] = None,
+    priority: Annotated[str | None, typer.Option(help="On a server: accuracy, balanced or speed.")] = None,
+    power: Annotated[str | None, typer.Option(help="Of a device: good or weak.")] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the questions of the decision path.")] = False,
+    show: Annotated[str | None, typer.Option("--show", help="Print a shipped scenario as YAML to copy and edit.")] = None,
+    lang: LangOption = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Judge every candidate against scenarios, or walk the decision path to one candidate."""
+    console = Console(highlight=False)
+    if show:
+        typer.echo(shipped_text(show), nl=False)
+        return
+    if not results:
+        raise UserError("no results given", where="imbik advise", expected="results.json of imbik compress")
+    texts = Phrases(lang)
+    runs, devices = split_runs([load_results(p) for p in results], [load_results(p) for p in device or []])
+    answers = {"where": where, "priority": priority, "power": power}
+    walk = ask or any(answers.values())
+    if walk:
+        _ask(answers, texts, ask)
+    output = []
+    for run in runs:
+        if len(runs) > 1 and not as_json:
+            console.rule(escape(run.name))
         if walk:
-            _ask(answers, texts, ask)
-        output = []
-        for run in runs:
-            if len(runs) > 1 and not as_json:
-                console.rule(escape(run.name))
-            if walk:
-                found = leaves(run, devices, lang)
-                output.append(_path_output(run, found, leaf_at(found, answers), texts, None if as_json else console))
-                continue
-            for name in scenario or shipped_scenarios():
-                wanted = load_scenario(name)
-                advice = judge_all(run, wanted, devices, lang)
-                output.append(_scenario_output(run, wanted, advice, texts, None if as_json else console))
-        if as_json:
-            typer.echo(json.dumps(output, ensure_ascii=False, indent=1))
+            found = leaves(run, devices, lang)
+            output.append(_path_output(run, found, leaf_at(found, answers), texts, None if as_json else console))
+            continue
+        for name in scenario or shipped_scenarios():
+            wanted = load_scenario(name)
+            advice = judge_all(run, wanted, devices, lang)
+            output.append(_scenario_output(run, wanted, advice, texts, None if as_json else console))
+    if as_json:
+        typer.echo(json.dumps(output, ensure_ascii=False, indent=1))
 
 
 def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:

@@ -1,17 +1,17 @@
-"""What commands share: the console, the options that read data, and tables of results."""
+"""What commands share: the console, and checks of what was typed. Options: :mod:`imbik.options`."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 
-from imbik.environment import CPUS
 from imbik.errors import UserError
 
 
@@ -31,21 +31,6 @@ def volume(text: str) -> float:
         return float(text)
     except ValueError:
         raise UserError("not a number", where=where, found=text, expected="digits, e.g. 100000") from None
-
-
-TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
-PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
-LabelOption = Annotated[str | None, typer.Option("--label", help="Column with the label; several, comma-separated: multi-label.")]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="classification, multi-label or regression (guessed if not given); finetune: mlm too.")
-]
-EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
-DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
-CpuOption = Annotated[str, typer.Option("--cpu", help=f"Processor that int8 artefacts are made for: {', '.join(CPUS)}.")]
-MultipleOption = Annotated[
-    int | None, typer.Option("--length-multiple", help="Pad lengths to a multiple of this (default: what the engine asks for).", min=1)
-]
-OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 
 
 def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
@@ -87,6 +72,11 @@ def check_file(name: str, path: Path | None) -> None:
         raise UserError("a folder stands where a file is to be written", where=name, found=path, fix="name a file in it")
     if not path.absolute().parent.is_dir():
         raise UserError("no such folder", where=path.absolute().parent, fix=f"create it, or choose another {name}")
+
+
+def echo(facts: dict[str, Any], line: str, as_json: bool) -> None:
+    """A result on standard output: as JSON, or as a line."""
+    typer.echo(json.dumps(facts) if as_json else line)
 
 
 def overridden(**values: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from imbik.commands.common import check_file, consoles
+from imbik.options import LangOption
 from imbik.phrases import Phrases
 from imbik.progress import progress_for
 
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
         base: Annotated[str | None, typer.Option("--base", help="Whose tokenizer; default: the bundled base's.")] = None,
         data: Annotated[str | None, typer.Option("--data", help="Whose texts; default: the bundled bank messages.")] = None,
         threads: Annotated[int | None, typer.Option(help="Of every engine.", min=1)] = None,
-        lang: Annotated[str, typer.Option(help="en or tr.")] = "en",
+        lang: LangOption = "en",
         as_json: Annotated[Path | None, typer.Option("--json", help="File for the rows (imbik report --architectures); -: print.")] = None,
     ) -> None:
         """Size and speed of the real shapes with random weights, measured here; quality from the papers in its own column."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from imbik.commands.common import LabelOption, PairOption, TextOption, consoles, overridden
+from imbik.commands.common import consoles, overridden
+from imbik.options import LabelOption, LangOption, PairOption, TextOption
 from imbik.progress import progress_for
 
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
     @app.command("demo")
     def demo(
         out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("imbik-demo"),
-        lang: Annotated[str, typer.Option(help="Language of the report: en or tr.")] = "en",
+        lang: LangOption = "en",
         base: Annotated[str | None, typer.Option("--base", help="Another pretrained encoder: folder or hub name.")] = None,
         data: Annotated[str | None, typer.Option("--data", help="Other data: file, folder or hub name.")] = None,
         text: TextOption = None,

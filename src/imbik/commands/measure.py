@@ -11,18 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import (
-    DataOption,
-    EncodingOption,
-    LabelOption,
-    MultipleOption,
-    PairOption,
-    TextOption,
-    check_file,
-    check_positive,
-    consoles,
-)
+from imbik.commands.common import check_file, check_positive, consoles
 from imbik.errors import UserError
+from imbik.options import DataOption, LabelledColumns, MultipleOption, ThreadsOption, grouped
 from imbik.progress import progress_for
 
 if TYPE_CHECKING:
@@ -35,37 +26,35 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("measure")(measure)
 
-    @app.command("measure")
-    def measure(
-        artefacts: Annotated[list[Path], typer.Argument(help="Artefact folder; several are measured side by side.")],
-        data: DataOption,
-        baseline: Annotated[Path | None, typer.Option("--baseline", help="DIR/teacher/predictions.npz, for retention.")] = None,
-        as_json: Annotated[Path | None, typer.Option("--json", help="File for the measurements, as a results.json; - prints it.")] = None,
-        text: TextOption = None,
-        text_pair: PairOption = None,
-        label: LabelOption = None,
-        encoding: EncodingOption = None,
-        metric: Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")] = None,
-        threads: Annotated[int | None, typer.Option(help="Compute threads (default: the physical cores).", min=1)] = None,
-        length_multiple: MultipleOption = None,
-        minutes: Annotated[float | None, typer.Option(help="No timing round begins after this time.")] = None,
-    ) -> None:
-        """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
-        check_positive("--minutes", minutes)
-        check_file("--json", as_json)
-        from imbik.measure import measure as run
-        from imbik.predictions import load_predictions
 
-        console, say = consoles()
-        stored = None if baseline is None else load_predictions(baseline)
-        candidates, about = _candidates(artefacts, length_multiple)
-        columns = {"text": text, "text_pair": text_pair, "label": label, "encoding": encoding, "metric": metric}
-        rows = _data(data, about, stored, baseline, columns, say)
-        measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console))
-        if not measured.measurements:
-            raise UserError("nothing could be measured", found="; ".join(f"{f['id']}: {f['error']}" for f in measured.failures))
-        _report(measured, rows, data, as_json)
+@grouped
+def measure(
+    *,
+    artefacts: Annotated[list[Path], typer.Argument(help="Artefact folder; several are measured side by side.")],
+    data: DataOption,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="DIR/teacher/predictions.npz, for retention.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File for the measurements, as a results.json; - prints it.")] = None,
+    columns: LabelledColumns,
+    threads: ThreadsOption = None,
+    length_multiple: MultipleOption = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="No timing round begins after this time.")] = None,
+) -> None:
+    """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
+    check_positive("--minutes", minutes)
+    check_file("--json", as_json)
+    from imbik.measure import measure as run
+    from imbik.predictions import load_predictions
+
+    console, say = consoles()
+    stored = None if baseline is None else load_predictions(baseline)
+    candidates, about = _candidates(artefacts, length_multiple)
+    rows = _data(data, about, stored, baseline, columns.given(), say)
+    measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console))
+    if not measured.measurements:
+        raise UserError("nothing could be measured", found="; ".join(f"{f['id']}: {f['error']}" for f in measured.failures))
+    _report(measured, rows, data, as_json)
 
 
 def _candidates(folders: Sequence[Path], length_multiple: int | None = None) -> tuple[list[Candidate], dict[str, Any]]:

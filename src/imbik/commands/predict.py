@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from imbik.commands.common import EncodingOption, MultipleOption, PairOption, TextOption, check_file, consoles
+from imbik.commands.common import check_file, consoles
 from imbik.errors import UserError
+from imbik.options import MultipleOption, TextColumns, ThreadsOption, grouped
 
 if TYPE_CHECKING:
     from imbik.runtime import Predictor
@@ -23,48 +24,49 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("predict")(predict)
 
-    @app.command("predict")
-    def predict(
-        artefact: Annotated[Path, typer.Argument(help="Artefact folder, such as DIR/<recipe>/artefacts/onnx.")],
-        texts: Annotated[list[str] | None, typer.Argument(help="Texts.")] = None,
-        pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text; one for each text, in their order.")] = None,
-        file: Annotated[Path | None, typer.Option("--file", help="Texts: .txt with one a line, or a data file.")] = None,
-        text: TextOption = None,
-        text_pair: PairOption = None,
-        encoding: EncodingOption = None,
-        out: Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")] = None,
-        top: Annotated[int, typer.Option("--top", help="Labels shown of each text.", min=1)] = 3,
-        threads: Annotated[int | None, typer.Option(help="Compute threads (default: the physical cores).", min=1)] = None,
-        batch_tokens: Annotated[int | None, typer.Option(help="Tokens of a batch, padding included.", min=1)] = None,
-        length_multiple: MultipleOption = None,
-        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
-    ) -> None:
-        """Answer texts: the most probable labels first. Without PyTorch."""
-        if (file is None) == (not texts):
-            raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
-        if texts and pair and len(pair) != len(texts):
-            raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
-        check_file("--out", out)
-        from imbik.runtime import load_artefact
-        from imbik.tasks import check_pairs
 
-        predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
-        rows: tuple[Sequence[str], Sequence[str] | None] = (texts or [], pair)
-        if file is not None:
-            from imbik.data import load_texts
+@grouped
+def predict(
+    *,
+    artefact: Annotated[Path, typer.Argument(help="Artefact folder, such as DIR/<recipe>/artefacts/onnx.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts.")] = None,
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text; one for each text, in their order.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Texts: .txt with one a line, or a data file.")] = None,
+    columns: TextColumns,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")] = None,
+    top: Annotated[int, typer.Option("--top", help="Labels shown of each text.", min=1)] = 3,
+    threads: ThreadsOption = None,
+    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.", min=1)] = None,
+    length_multiple: MultipleOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
+) -> None:
+    """Answer texts: the most probable labels first. Without PyTorch."""
+    if (file is None) == (not texts):
+        raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
+    if texts and pair and len(pair) != len(texts):
+        raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
+    check_file("--out", out)
+    from imbik.runtime import load_artefact
+    from imbik.tasks import check_pairs
 
-            found = load_texts(file, text=text, text_pair=text_pair, encoding=encoding, say=consoles()[1])
-            rows = found.texts, found.pairs
-        check_pairs(predictor.pairs, rows[1] is not None)  # before --out is opened
-        answers = _answers(predictor, *rows, top)
-        if as_json:
-            for answer in answers:
-                typer.echo(json.dumps(answer, ensure_ascii=False))
-        elif out is not None or file is not None:
-            _write_csv(answers, out)
-        else:
-            _show(answers)
+    predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
+    rows: tuple[Sequence[str], Sequence[str] | None] = (texts or [], pair)
+    if file is not None:
+        from imbik.data import load_texts
+
+        found = load_texts(file, say=consoles()[1], **columns.given())
+        rows = found.texts, found.pairs
+    check_pairs(predictor.pairs, rows[1] is not None)  # before --out is opened
+    answers = _answers(predictor, *rows, top)
+    if as_json:
+        for answer in answers:
+            typer.echo(json.dumps(answer, ensure_ascii=False))
+    elif out is not None or file is not None:
+        _write_csv(answers, out)
+    else:
+        _show(answers)
 
 
 def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ import typer
 
 from imbik.commands.common import check_file, check_positive, volume
 from imbik.errors import UserError
+from imbik.options import LangOption
 from imbik.profiles import split_runs
 from imbik.report import LOADS, write_report
 from imbik.results import load_results
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
     def report(
         results: Annotated[list[Path], typer.Argument(help="results.json of a run; several stand side by side.")],
         out: Annotated[Path, typer.Option(help="report.html, or report.md for a pull request.")] = Path("report.html"),
-        lang: Annotated[str, typer.Option(help="en or tr.")] = "en",
+        lang: LangOption = "en",
         scenario: Annotated[list[str] | None, typer.Option("--scenario", help="Name or YAML file; repeat. Default: all.")] = None,
         device: Annotated[list[Path] | None, typer.Option("--device", help="imbik measure's file from the target device.")] = None,
         prices: Annotated[Path | None, typer.Option(help="Your price list (YAML); default: the shipped example.")] = None,

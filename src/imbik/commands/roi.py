@@ -14,6 +14,7 @@ from rich.table import Table
 
 from imbik.commands.common import volume
 from imbik.errors import UserError
+from imbik.options import JsonOption, LangOption
 from imbik.phrases import Phrases
 from imbik.prices import Prices, load_prices, shipped_prices
 from imbik.results import load_results
@@ -23,44 +24,43 @@ from imbik.roi import roi as cost_all
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("roi")(roi)
 
-    @app.command("roi")
-    def roi(
-        results: Annotated[Path | None, typer.Argument(help="results.json of a run.")] = None,
-        requests_per_day: Annotated[
-            float | None, typer.Option(help="Requests a day; items a night with --mode batch.", parser=volume)
-        ] = None,
-        prices: Annotated[Path | None, typer.Option(help="Your price list (YAML); default: the shipped example.")] = None,
-        mode: Annotated[str, typer.Option(help="always-on or batch.")] = "always-on",
-        peak_factor: Annotated[float, typer.Option(help="Busiest hour over the day's mean.")] = 4.0,
-        limit_ms: Annotated[float, typer.Option(help="p95 of response time, waiting included.")] = 100.0,
-        utilisation: Annotated[float, typer.Option(help="No worker is planned busier than this.")] = 0.6,
-        window_hours: Annotated[float, typer.Option(help="Of the nightly batch.")] = 8.0,
-        speed: Annotated[float, typer.Option(help="An instance's processor over the measuring machine's.")] = 1.0,
-        min_instances: Annotated[int, typer.Option(help="Running at least (2 for availability).")] = 1,
-        show_prices: Annotated[bool, typer.Option("--show-prices", help="Print the shipped price list to edit.")] = False,
-        lang: Annotated[str, typer.Option(help="en or tr.")] = "en",
-        as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    ) -> None:
-        """Instances, yearly cost and saving for each candidate, from measured service times and a price list."""
-        if show_prices:
-            typer.echo(shipped_prices(), nl=False)
-            return
-        if results is None:
-            raise UserError("no results given", where="imbik roi", expected="results.json of imbik compress")
-        if requests_per_day is None:
-            raise UserError("no volume given", where="--requests-per-day", expected="requests a day, e.g. 100000")
-        load = Load(requests_per_day, mode, peak_factor, limit_ms, utilisation, window_hours, speed, min_instances)
-        run, list_of_prices, texts = load_results(results), load_prices(prices), Phrases(lang)
-        costs = cost_all(run, list_of_prices, load)
-        baseline = next((c for c in costs if c.id == run.baseline), None)
-        if as_json:
-            rows = [{**asdict(c), "saving": saving(c, baseline)} for c in costs]
-            typer.echo(json.dumps({"load": asdict(load), "currency": list_of_prices.currency, "costs": rows}, indent=1))
-            return
-        console = Console(highlight=False)
-        console.print(_table(costs, baseline, list_of_prices, load, texts))
-        console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(list_of_prices.path)), markup=False)
+
+def roi(
+    results: Annotated[Path | None, typer.Argument(help="results.json of a run.")] = None,
+    requests_per_day: Annotated[float | None, typer.Option(help="Requests a day; items a night with --mode batch.", parser=volume)] = None,
+    prices: Annotated[Path | None, typer.Option(help="Your price list (YAML); default: the shipped example.")] = None,
+    mode: Annotated[str, typer.Option(help="always-on or batch.")] = "always-on",
+    peak_factor: Annotated[float, typer.Option(help="Busiest hour over the day's mean.")] = 4.0,
+    limit_ms: Annotated[float, typer.Option(help="p95 of response time, waiting included.")] = 100.0,
+    utilisation: Annotated[float, typer.Option(help="No worker is planned busier than this.")] = 0.6,
+    window_hours: Annotated[float, typer.Option(help="Of the nightly batch.")] = 8.0,
+    speed: Annotated[float, typer.Option(help="An instance's processor over the measuring machine's.")] = 1.0,
+    min_instances: Annotated[int, typer.Option(help="Running at least (2 for availability).")] = 1,
+    show_prices: Annotated[bool, typer.Option("--show-prices", help="Print the shipped price list to edit.")] = False,
+    lang: LangOption = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Instances, yearly cost and saving for each candidate, from measured service times and a price list."""
+    if show_prices:
+        typer.echo(shipped_prices(), nl=False)
+        return
+    if results is None:
+        raise UserError("no results given", where="imbik roi", expected="results.json of imbik compress")
+    if requests_per_day is None:
+        raise UserError("no volume given", where="--requests-per-day", expected="requests a day, e.g. 100000")
+    load = Load(requests_per_day, mode, peak_factor, limit_ms, utilisation, window_hours, speed, min_instances)
+    run, list_of_prices, texts = load_results(results), load_prices(prices), Phrases(lang)
+    costs = cost_all(run, list_of_prices, load)
+    baseline = next((c for c in costs if c.id == run.baseline), None)
+    if as_json:
+        rows = [{**asdict(c), "saving": saving(c, baseline)} for c in costs]
+        typer.echo(json.dumps({"load": asdict(load), "currency": list_of_prices.currency, "costs": rows}, indent=1))
+        return
+    console = Console(highlight=False)
+    console.print(_table(costs, baseline, list_of_prices, load, texts))
+    console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(list_of_prices.path)), markup=False)
 
 
 def _table(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> Table:

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from imbik.errors import UserError
-from imbik.recommend.source import Source, reads_ratings
+from imbik.options import JsonOption, grouped
+from imbik.recommend.source import Source
 
 if TYPE_CHECKING:
     from imbik.recommend.model import Model
@@ -24,11 +25,10 @@ File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
 MODEL_FILES = ("model.json", "model.tmp", "arrays.safetensors", "arrays.tmp")
 PLAIN = Source()
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()
-@reads_ratings
+@grouped
 def fit(
     ratings: File,
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")],
@@ -63,13 +63,13 @@ def fit(
 
 
 @app.command()
-@reads_ratings
+@grouped
 def evaluate(
     folder: Folder,
     ratings: File,
     k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
     level: Annotated[float, typer.Option(help="Nominal level of predictive intervals.")] = 0.9,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     source: Source = PLAIN,
 ) -> None:
     """Measure a fitted model on ratings that it has not seen."""
@@ -102,7 +102,7 @@ def predict(
     encoding: Annotated[str | None, typer.Option(help="Of the file, where it is neither UTF-8 nor marked UTF-16.")] = None,
     level: Annotated[float, typer.Option(help="Level of the interval (bpmf only).")] = 0.9,
     cold: Annotated[bool, typer.Option("--cold", help="Allow ids that were not in training.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
     from imbik.recommend.registry import load
@@ -127,7 +127,7 @@ def top(
     user: Annotated[str, typer.Option("--user", help="User id.")],
     k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
     seen: Annotated[bool, typer.Option("--seen", help="Also items that the user has rated.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """The best items for one user."""
     from imbik.recommend.registry import load
@@ -143,7 +143,7 @@ def top(
 
 
 @app.command()
-@reads_ratings
+@grouped
 def compare(
     ratings: File,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json, .md and .svg.")] = None,
@@ -154,7 +154,7 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the first split.")] = 0,
     threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
     k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     source: Source = PLAIN,
 ) -> None:
     """All models on the same splits: one table, JSON and a plot."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -48,19 +45,3 @@ class Source:
         for note in data.notes:
             console.print(f"note: {escape(note)}")
         return data
-
-
-def reads_ratings(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `source` of a command by the options of `Source`."""
-    options = inspect.signature(Source, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True).parameters
-
-    @functools.wraps(command)
-    def run(**arguments: Any) -> None:
-        source = Source(**{name: arguments.pop(name) for name in options})
-        command(**arguments, source=source)
-
-    parameters = [p for name, p in own.items() if name != "source"] + list(options.values())
-    run.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
