@@ -93,7 +93,7 @@ def check_pairs(trained: bool | None, given: bool, who: str = "model") -> None:
     >>> check_pairs(True, False)
     Traceback (most recent call last):
     ...
-    imbik.errors.UserError: the model was trained on pairs of texts. Found: single texts. Name the second texts (--pair, --text-pair).
+    imbik.errors.UserError: the model was trained on pairs of texts. Found: single texts. Do: name the second texts (--pair, --text-pair).
     """
     if trained is None or trained == given:
         return
