@@ -18,6 +18,7 @@ from imbik.environment import physical_cores
 from imbik.errors import UserError
 from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, read_manifest, verify
 from imbik.tasks import TASKS, check_pairs
+from imbik.tokenising import Tokeniser
 
 __all__ = ["Predictor", "load_artefact", "read_artefact", "token_batches", "verify"]
 
@@ -69,9 +70,7 @@ class Predictor:
             int(padding.get("type_id", 0)),
             padding.get("side") == "left",
         )
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.max_length, direction=manifest.get("truncation_side", "right"))
-        self.tokenizer = tokenizer
+        self._tokeniser = Tokeniser(tokenizer, self.max_length, manifest.get("truncation_side", "right"))
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Probabilities ``(N, L)``, rows in the order of the texts; regression: the values, ``(N, 1)``.
@@ -99,9 +98,7 @@ class Predictor:
         out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         for start in range(0, len(texts), CHUNK):
             stop = min(start + CHUNK, len(texts))
-            encodings = self.encode(texts[start:stop], None if pairs is None else pairs[start:stop], start)
-            ids = [encoding.ids for encoding in encodings]
-            types = [encoding.type_ids for encoding in encodings] if self._types and pairs is not None else None
+            ids, types = self._ids(texts[start:stop], None if pairs is None else pairs[start:stop], start)
             for rows in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
                 out[start + rows] = self.session.run(*self._padded(rows, ids, types))
         return out
@@ -111,21 +108,24 @@ class Predictor:
         for messages.
         """
         rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        try:
-            return list(self.tokenizer.encode_batch_fast(rows))
-        except (TypeError, UnicodeError):
-            return list(self.tokenizer.encode_batch_fast([_cleaned(row, first + index) for index, row in enumerate(rows)]))
+        return self._tokeniser.encodings(rows, range(first, first + len(rows)))
+
+    def _ids(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> tuple[list[list[int]], list[list[int]] | None]:
+        """Token ids, and the token types where they are not all zero."""
+        if pairs is None:
+            return self._tokeniser.ids(texts, first), None
+        encodings = self.encode(texts, pairs, first)
+        return [encoding.ids for encoding in encodings], [encoding.type_ids for encoding in encodings] if self._types else None
 
     def _one(self, text: str, pair: str | None) -> NDArray[np.float32]:
         """A single request, without the machinery of batches."""
-        encoding = self.encode([text], None if pair is None else [pair])[0]
-        if self._widths(len(encoding.ids)) != len(encoding.ids):
-            kinds = None if pair is None else [encoding.type_ids]
-            return self.session.run(*self._padded(np.zeros(1, dtype=np.int64), [encoding.ids], kinds))
-        ids = np.array([encoding.ids], dtype=np.int64)
+        rows, kinds = self._ids([text], None if pair is None else [pair], 0)
+        if self._widths(len(rows[0])) != len(rows[0]):
+            return self.session.run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
+        ids = np.array(rows, dtype=np.int64)
         types = None
         if self._types:
-            types = np.zeros_like(ids) if pair is None else np.array([encoding.type_ids], dtype=np.int64)
+            types = np.zeros_like(ids) if kinds is None else np.array(kinds, dtype=np.int64)
         return self.session.run(ids, np.ones_like(ids), types)
 
     def warm_up(self) -> int:
@@ -198,21 +198,6 @@ def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> None:
             found=f"{len(texts)} texts, {len(pairs)} pairs",
             expected="one pair for each text",
         )
-
-
-def _cleaned(row: Any, number: int) -> Any:
-    """A row that the tokenizer takes: half a surrogate pair, which no encoding has, becomes a question
-    mark."""
-    if isinstance(row, tuple):
-        return tuple(_cleaned(text, number) for text in row)
-    if not isinstance(row, str):
-        raise UserError(
-            "a text is not a string",
-            where=f"text {number}",
-            found=f"{type(row).__name__} {row!r}"[:80],
-            expected="str",
-        )
-    return row.encode("utf-8", "replace").decode("utf-8")
 
 
 def load_artefact(

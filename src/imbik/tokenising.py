@@ -1,0 +1,169 @@
+"""Texts to token ids at run time, with a memory for words.
+
+BERT's tokenizers cut a text at spaces and look at each word alone. So the ids of a text are those of its words one after the other, and
+words repeat: what the tokenizer made of a word is kept, and a text of known words costs a few look-ups. Every word is tokenized by the
+tokenizer itself. A text with a word that is not remembered, and every text of a tokenizer that does not work word by word, goes through
+it as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+
+from imbik.errors import UserError
+
+WORDS = 16384
+"""Words that are remembered, at most: some 4 MB."""
+
+LONGEST = 48
+"""Characters of a word that is remembered, at most."""
+
+_BY_CHARACTER = {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"}
+"""Normalizers that leave a space as it is and look at nothing across one."""
+
+
+class Tokeniser:
+    """A ``tokenizers`` tokenizer for the runtime.
+
+    Args:
+        tokenizer: its padding is switched off and its truncation set.
+        max_length: tokens that a text is cut to, special ones included.
+        side: where it is cut, ``right`` or ``left``.
+
+    Attributes:
+        words: what is remembered: word -> its ids. Empty for a tokenizer that does not work word by word.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, side: str = "right") -> None:
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length, direction=side)
+        self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
+        frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
+        self._before, self._after = frame or ((), ())
+        self._room = max_length - len(self._before) - len(self._after)
+        self._remembers = frame is not None and self._room > 0
+        self._special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
+
+    def ids(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
+        """Token ids of every text, special ones included.
+
+        Args:
+            texts: N texts.
+            first: row number of the first text, for messages.
+
+        Raises:
+            UserError: a text is not a string.
+        """
+        found = [self._recall(text) for text in texts] if self.words else [None] * len(texts)
+        if self._remembers and None in found:
+            new = [text for text, ids in zip(texts, found, strict=True) if ids is None and isinstance(text, str)]
+            if self._learn(new):
+                found = [self._recall(text) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
+        left = [row for row, ids in enumerate(found) if ids is None]
+        for row, encoding in zip(left, self.encodings([texts[row] for row in left], [first + row for row in left]), strict=True):
+            found[row] = encoding.ids
+        return found  # type: ignore[return-value]  # none is None any more
+
+    def forget(self) -> None:
+        """Every text goes through the tokenizer as a whole from now on."""
+        self._remembers = False
+        self.words.clear()
+
+    def encodings(self, rows: Sequence[Any], numbers: Sequence[int] | range) -> list[Any]:
+        """What the tokenizer makes of texts, or of pairs of texts, as they stand; ``numbers`` are those of the rows, for messages.
+
+        Raises:
+            UserError: a text is not a string.
+        """
+        if not rows:
+            return []
+        try:
+            return list(self.tokenizer.encode_batch_fast(rows))
+        except (TypeError, UnicodeError):
+            cleaned = [_cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]
+            return list(self.tokenizer.encode_batch_fast(cleaned))
+
+    def _recall(self, text: str) -> list[int] | None:
+        """The ids of a text of known words; None for another one."""
+        words, ids = self.words, [*self._before]
+        try:
+            for word in text.split(" "):
+                ids += words[word]
+        except (KeyError, AttributeError, TypeError):
+            return None
+        del ids[len(self._before) + self._room :]
+        ids += self._after
+        return ids
+
+    def _learn(self, texts: Iterable[str]) -> bool:
+        """Remember the words of some texts, as far as there is room; whether any is new."""
+        words = {word for text in texts for word in text.split(" ")}
+        new = [word for word in words if word not in self.words and self._ordinary(word)][: max(0, WORDS - len(self.words))]
+        encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False) if new else []
+        self.words.update((word, tuple(encoding.ids)) for word, encoding in zip(new, encodings, strict=True))
+        return bool(new)
+
+    def _ordinary(self, word: str) -> bool:
+        """Whether a word is short, is Unicode, and can hold no part of a special token."""
+        try:
+            word.encode()
+        except UnicodeError:
+            return False
+        return len(word) <= LONGEST and not any(start in word for start in self._special)
+
+
+def _by_word(tokenizer: Tokenizer) -> bool:
+    """Whether the ids of a text are those of its parts between spaces, one after the other.
+
+    An added token that is sought in the normalized text, or begins with a space, may stand where no word shows it.
+    """
+    cut = tokenizer.pre_tokenizer is not None and _state(tokenizer.pre_tokenizer)["type"] == "BertPreTokenizer"
+    kinds = [_state(tokenizer.normalizer)] if tokenizer.normalizer is not None else []
+    kinds = [one for kind in kinds for one in (kind["normalizers"] if kind["type"] == "Sequence" else [kind])]
+    if not (cut and isinstance(tokenizer.model, WordPiece) and all(kind["type"] in _BY_CHARACTER for kind in kinds)):
+        return False
+    added = tokenizer.get_added_tokens_decoder().values()
+    return all(token.content and not token.content[0].isspace() and not token.normalized for token in added)
+
+
+def _frame(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The special ids before and after a single text; None where they do not stand like that."""
+    if tokenizer.post_processor is None:
+        return (), ()
+    state = _state(tokenizer.post_processor)
+    if state["type"] == "BertProcessing":
+        return (int(state["cls"][1]),), (int(state["sep"][1]),)
+    if state["type"] != "TemplateProcessing":
+        return None
+    parts: list[tuple[int, ...]] = [()]
+    for piece in state["single"]:
+        if "Sequence" in piece:
+            parts.append(())
+        else:
+            parts[-1] += tuple(state["special_tokens"][piece["SpecialToken"]["id"]]["ids"])
+    return (parts[0], parts[1]) if len(parts) == 2 else None
+
+
+def _state(part: Any) -> dict[str, Any]:
+    """A tokenizer's part as ``tokenizer.json`` describes it."""
+    state: dict[str, Any] = json.loads(part.__getstate__())
+    return state
+
+
+def _cleaned(row: Any, number: int) -> Any:
+    """A row that the tokenizer takes: half a surrogate pair, which no encoding has, becomes a question mark."""
+    if isinstance(row, tuple):
+        return tuple(_cleaned(text, number) for text in row)
+    if not isinstance(row, str):
+        raise UserError(
+            "a text is not a string",
+            where=f"text {number}",
+            found=f"{type(row).__name__} {row!r}"[:80],
+            expected="str",
+        )
+    return row.encode("utf-8", "replace").decode("utf-8")
