@@ -80,7 +80,7 @@ def expected(build: Callable[[], Tokenizer], texts: list[str], length: int, side
     tokenizer = build()
     tokenizer.no_padding()
     tokenizer.enable_truncation(length, direction=side)
-    return [tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8")).ids for text in texts]
+    return [one.ids for one in tokenizer.encode_batch([text.encode("utf-8", "replace").decode("utf-8") for text in texts])]
 
 
 @pytest.mark.parametrize("length", [4, 16, 64])

@@ -2,11 +2,13 @@
 
 Every value is rounded to the integer that the exported model would use and scaled back; the gradient passes through the rounding
 as if it were not there (straight-through). With learned ranges the gradient reaches the ends of the range as well (Esser et al.
-2020, LSQ, arXiv 1902.08153; the range is learned as a factor, so that its steps are relative to its size).
+2020, LSQ, arXiv 1902.08153; the range is learned as a factor, so that its steps are relative to its size). As there, it is divided by
+sqrt(N · Q), N the values that share the range and Q its greatest integer: else it would outweigh the weights' in the common norm.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +23,32 @@ from imbik.ranges import Products, Ranges
 def straight_through(values: Tensor) -> Tensor:
     """round(values), with the gradient of the identity."""
     return values + (values.round() - values).detach()
+
+
+class _Damped(torch.autograd.Function):
+    """The same value; its gradient times a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
+class _AtMostOne(torch.autograd.Function):
+    """min(value, 1); at the bound only the gradient that leads back below it passes."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.bound = bool(value >= 1)
+        return value.clamp_max(1.0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].clamp_min(0) if ctx.bound else gradients[0]
 
 
 def fake_affine(x: Tensor, low: Tensor, high: Tensor, bits: int = 8) -> Tensor:
@@ -52,10 +80,12 @@ class FakeQuantiser(nn.Module):
             exported model quantises that tensor once.
         per_channel: one weight scale per output channel, else one per product.
         embeddings: rows of embedding tables are rounded too.
-        learn: whether the ranges train; else they stay as calibrated.
-        gain: how much faster than weights the logarithm of a range moves.
+        learn: whether the ranges train; else they stay as they are.
+        gain: how many times the weights' learning rate the logarithm of a range moves by.
 
     Attributes:
+        start: ``(G, 2)`` the ends to start from.
+        covered: ``(P,)`` the share of each weight's largest value to start from.
         low, high: ``(G,)`` logarithms of the factors on the ends of each input's range, divided by ``gain``.
         clip: ``(P,)`` the same for the share of each weight's largest value that its scale covers; a factor above 1 acts as 1.
     """
@@ -99,8 +129,11 @@ class FakeQuantiser(nn.Module):
         if name not in self.group:
             return nn.functional.linear(x, weight, bias)
         with torch.autocast(x.device.type, enabled=False):
-            x = fake_affine(x.float(), *self._ends(self.group[name]))
-            weight = fake_symmetric(weight, self.per_channel, self._clip(self.weight[name]))
+            values, rows = x[0].numel(), len(weight) if self.per_channel else 1
+            low, high = (self._damped(end, values, 255) for end in self._ends(self.group[name]))
+            x = fake_affine(x.float(), low, high)
+            clip = self._damped(self._clip(self.weight[name]), weight.numel() // rows, 127)
+            weight = fake_symmetric(weight, self.per_channel, clip)
         y: Tensor = nn.functional.linear(x, weight, bias)
         return y
 
@@ -109,7 +142,12 @@ class FakeQuantiser(nn.Module):
         return low * (self.gain * self.low[group]).exp(), high * (self.gain * self.high[group]).exp()
 
     def _clip(self, index: int) -> Tensor:
-        return (self.covered[index] * (self.gain * self.clip[index]).exp()).clamp_max(1.0)
+        share: Tensor = _AtMostOne.apply(self.covered[index] * (self.gain * self.clip[index]).exp())  # type: ignore[no-untyped-call]
+        return share
+
+    def _damped(self, value: Tensor, count: int, top: int) -> Tensor:
+        damped: Tensor = _Damped.apply(value, 1.0 / (self.gain * math.sqrt(count * top)))  # type: ignore[no-untyped-call]
+        return damped
 
 
 class _Tables(torch.overrides.TorchFunctionMode):

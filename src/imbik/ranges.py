@@ -145,7 +145,7 @@ def calibrate(checkpoint: Checkpoint, examples: Examples, *, samples: int, perce
     Returns:
         Ranges of float32 precision. Padding is not observed.
     """
-    data, model = _drawn(checkpoint, examples, samples, seed), checkpoint.model
+    data, model = drawn(checkpoint, examples, samples, seed), checkpoint.model
     found: dict[str, dict[str, _Range]] = {}
     passes = 1 if percentile >= 100.0 else 2
     with progress.track("calibrating", passes * len(data)) as bar:
@@ -156,7 +156,8 @@ def calibrate(checkpoint: Checkpoint, examples: Examples, *, samples: int, perce
     return {name: {side: one.cut(percentile) for side, one in sides.items()} for name, sides in found.items()}
 
 
-def _drawn(checkpoint: Checkpoint, examples: Examples, samples: int, seed: int) -> Encoded:
+def drawn(checkpoint: Checkpoint, examples: Examples, samples: int, seed: int) -> Encoded:
+    """``samples`` rows, drawn by the seed and encoded."""
     rows = np.random.default_rng(seed).permutation(len(examples.texts))[:samples].tolist()
     pairs = None if examples.pairs is None else [examples.pairs[row] for row in rows]
     return encode(Examples([examples.texts[row] for row in rows], pairs, None, ""), checkpoint.tokenizer)

@@ -11,17 +11,21 @@ from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from imbik.clipping import narrow
 from imbik.clustered import expanded
 from imbik.context import Context
 from imbik.encoding import encode
 from imbik.fakequant import FakeQuantiser
 from imbik.methods import Method, method
-from imbik.methods.distill import Evaluate, dev_score, distil
+from imbik.methods.distill import Evaluate, check_labels, dev_score, distil
 from imbik.methods.training import Count, Positive, Share, TrainedOnDev
 from imbik.progress import Progress
-from imbik.ranges import Ranges, calibrate, set_ranges, uses
+from imbik.ranges import Ranges, calibrate, drawn, set_ranges, uses
 from imbik.train import Batch, model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
+
+_NARROWED_ON = 64
+"""Training texts that ranges are narrowed on."""
 
 
 @method("quantize")
@@ -30,8 +34,9 @@ class Quantize(TrainedOnDev):
 
     ``dynamic``: weights are stored in int8, activations are quantised at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
-    imitated while it distils from its teacher, starting from the static ranges, which train along. ``weight-only``: weights in 4 or
-    8 bits with a scale per block, for size. ``integer``: as static, and products, biases and requantisation run in integers alone.
+    imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
+    (:mod:`imbik.clipping`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
+    as static, and products, biases and requantisation run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
@@ -44,7 +49,8 @@ class Quantize(TrainedOnDev):
         samples: training texts to observe.
         embeddings: whether embedding tables are stored as integers too.
         block: weights that share a scale in ``weight-only``.
-        learn_ranges: ``qat``: whether the ranges train along.
+        learn_ranges: ``qat``: whether ranges are narrowed first and train along.
+        range_learning_rate: ``qat``: peak rate of the logarithm of a range.
         temperature, hard: of the training in ``qat``, see :class:`imbik.methods.distill.Distill`.
         target_steps, learning_rate and the others: of the training in ``qat``, see :class:`imbik.methods.training.TrainedOnDev`.
     """
@@ -58,6 +64,7 @@ class Quantize(TrainedOnDev):
     embeddings: bool = True
     block: Literal[16, 32, 64, 128] = 64
     learn_ranges: bool = True
+    range_learning_rate: Positive = 1e-2
     temperature: Positive = 2.0
     hard: Share = 0.0
     target_steps: Count = 400
@@ -84,8 +91,8 @@ class Quantize(TrainedOnDev):
         """
         ranges, notes = self.observe(checkpoint, context.splits.train, context.seed, context.progress), checkpoint.notes
         if self.scheme == "qat":
-            ranges, before, after = self._train(checkpoint, context, ranges)
-            notes = (*notes, _note(before, after))
+            ranges, note = self._train(checkpoint, context, ranges)
+            notes = (*notes, note)
         set_ranges(checkpoint.model, ranges)
         return replace(checkpoint, notes=notes)
 
@@ -97,14 +104,22 @@ class Quantize(TrainedOnDev):
         plain = replace(checkpoint, model=expanded(checkpoint.model))
         return calibrate(plain, examples, samples=self.samples, percentile=percentile, seed=seed, progress=progress)
 
-    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, float, float]:
-        """Distil in imitated int8: the ranges, and dev before and after. What training made worse on dev is taken back."""
+    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, str]:
+        """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
+        check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
         _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
-        channels = self.granularity == "per-channel"
-        quantiser = FakeQuantiser(ranges, same, per_channel=channels, embeddings=self.embeddings, learn=self.learn_ranges)
+        quantiser = FakeQuantiser(
+            ranges,
+            same,
+            per_channel=self.granularity == "per-channel",
+            embeddings=self.embeddings,
+            learn=self.learn_ranges,
+            gain=self.range_learning_rate / self.learning_rate,
+        )
         score = _imitated(quantiser, dev_score(context.splits, dev))
-        before, start = score(model), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        static = score(model)
+        before = self._narrow(checkpoint, context, quantiser, score, static) if self.learn_ranges else static
         state = distil(
             checkpoint,
             context,
@@ -113,18 +128,26 @@ class Quantize(TrainedOnDev):
             wrap=lambda loss, evaluate: (_Imitating(loss, quantiser), _imitated(quantiser, evaluate)),
         )
         quantiser.to("cpu")
-        if state.best_score < before:
-            model.load_state_dict(start)
-            return ranges, before, before
-        return quantiser.learned(), before, state.best_score
+        return quantiser.learned(), _note(static, before, max(state.best_score, before))
+
+    def _narrow(self, checkpoint: Checkpoint, context: Context, quantiser: FakeQuantiser, score: Evaluate, static: float) -> float:
+        """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
+        rows = drawn(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
+        observed = quantiser.start.clone(), quantiser.covered.clone()
+        narrow(quantiser, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
+        found = score(checkpoint.model)
+        if found < static:
+            quantiser.start, quantiser.covered = observed
+            return static
+        return found
 
     def refuse_before(self, later: Method) -> str | None:
         """quantize is last: a later step would change weights that are integers already."""
         return f"quantize is the last step; put {later.name} before it"
 
 
-def _note(before: float, after: float) -> str:
-    return f"qat: dev in imitated int8 {before:.4f} as calibrated and {after:.4f} after training"
+def _note(static: float, start: float, after: float) -> str:
+    return f"qat: dev in imitated int8 {static:.4f} as calibrated, {start:.4f} at the start, {after:.4f} after training"
 
 
 class _Imitating(nn.Module):
