@@ -2,7 +2,7 @@
 
     python benchmarks/bench_textbrewer.py --teacher DIR --data DATA --peer PEER_PYTHON --json FILE [--rows 3000] [--epochs 10] [--rounds 2]
 
-TextBrewer gets its cached form and its general form (with hidden states), each at three learning rates in the first round; the rate that is
+TextBrewer gets its cached form and its general form (with hidden states), each at two learning rates in the first round; the rate that is
 best on dev goes on. Seconds are those of training, the teacher's logits included, after the models are loaded; accuracy is on the
 test split, all students judged by the same code.
 """
@@ -33,7 +33,7 @@ from imbik.testing import logits_of
 from imbik.types import Checkpoint, Splits
 
 PEER = Path(__file__).with_name("peer_textbrewer.py")
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (1e-4, 5e-4)
 TEMPERATURE = 2.0
 
 
