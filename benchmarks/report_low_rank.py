@@ -22,8 +22,9 @@ def cell(run: dict[str, Any], method: str, budget: float, phase: str, split: str
     found = run["cells"].get(f"{method} {budget} {phase}")
     if found is None:
         return "not run"
-    kept = found[f"{split}_retention"]
-    return f"{kept['value']:.1%}" + (f" ({kept['low']:.1%} – {kept['high']:.1%})" if split == "test" else "")
+    before, kept = run["cells"][f"{method} {budget} before"], found[f"{split}_retention"]
+    same = " =" if phase == "after" and all(found[name] == before[name] for name in ("dev", "test")) else ""
+    return f"{kept['value']:.1%}" + (f" ({kept['low']:.1%} – {kept['high']:.1%})" if split == "test" else "") + same
 
 
 def table(run: dict[str, Any]) -> list[str]:
@@ -45,6 +46,7 @@ def page(results: dict[str, Any]) -> str:
         "Made by `benchmarks/bench_low_rank.py` and `benchmarks/report_low_rank.py`. The teachers are fine-tuned MiniLM encoders",
         "(6 layers, hidden 384, 22.7 million parameters, 10.6 of them in the matrices that are factorised). Retention is the share of the",
         "teacher's accuracy on the same items, with its 95 % interval on test. One seed; quality is measured in PyTorch.",
+        "`=`: no epoch of the recovery was better on dev than the start, which is kept then.",
         "",
         "![Retention against the share of the encoder's matrices that is left](../img/low-rank.svg)",
     ]
