@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imbik.choice import less_is_better, pareto, without_slowed
+from imbik.choice import less_is_better, pareto, without_shown, without_slowed
 from imbik.errors import UserError
 from imbik.phrases import Phrases
 from imbik.profiles import same_task
@@ -159,7 +159,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
     Of the best overall verdict there is (fit, then caution, then open, then unfit) the scenario's preferences
     decide, one after the other: each keeps the candidates within its tolerance of the best. Where nobody
     fits, the highest score, then the smallest weighted shortfall. The baseline is judged too, and never
-    chosen.
+    chosen; what is only shown (:data:`imbik.choice.SHOWN_ONLY`) is not judged.
 
     Args:
         devices: results that ``imbik measure`` wrote on the target device.
@@ -173,7 +173,8 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
     Raises:
         UserError: there is no measured candidate to judge.
     """
-    candidates = [m for m in results.measurements if m.id != results.baseline]
+    judged = without_shown(results.measurements)
+    candidates = [m for m in judged if m.id != results.baseline]
     if not candidates:
         where = results.path or "results.json"
         raise UserError(
@@ -183,7 +184,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
         )
     texts = texts or Phrases(lang)
     table: dict[str, Any] = {}
-    for m in results.measurements:
+    for m in judged:
         verdicts = verdicts_of(m, results, scenario, devices)
         table[m.id] = {
             "overall": overall(verdicts),

@@ -43,7 +43,7 @@ def flops(model: Any) -> list[float]:
 
 
 def _count(model: Any, length: int) -> int:
-    ids = torch.ones((1, length), dtype=torch.long)
+    ids = torch.ones((1, length), dtype=torch.long, device=next(model.parameters()).device)
     # With gradients on: the counter's hooks cannot follow a parameter that is passed to a module without them.
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         model(input_ids=ids, attention_mask=torch.ones_like(ids))

@@ -34,7 +34,7 @@ class Candidate:
         id: ``recipe/engine``, unique among those measured together.
         name: the recipe's name.
         engine: see :data:`imbik.engines.ENGINES`.
-        path: artefact folder, or a plain checkpoint folder for ``pytorch``.
+        path: artefact folder, or a plain checkpoint folder for ``pytorch`` and ``pytorch-cuda``.
         steps: the recipe steps that made the model.
         train_seconds: what making it took, or None.
         length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
@@ -62,8 +62,9 @@ class Process:
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed with the process
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+        asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "imbik.worker", str(candidate.path), str(threads), str(candidate.length_multiple or "")],
+            [sys.executable, "-m", "imbik.worker", *asked],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

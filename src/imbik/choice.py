@@ -11,7 +11,13 @@ from imbik.metrics import LESS_IS_BETTER
 from imbik.types import Measurement
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
+SHOWN_ONLY = ("pytorch-cuda",)  # engines that need a GPU and PyTorch: for comparison, never chosen, advised or priced
 _QUANTISED = re.compile(r"^(int8|int4|integer)")
+
+
+def without_shown(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """The measurements without those of engines that are only shown (:data:`SHOWN_ONLY`)."""
+    return [m for m in measurements if m.engine not in SHOWN_ONLY]
 
 
 def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
@@ -19,9 +25,10 @@ def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     bytes at once.
 
     a dominates b when a is nowhere worse and somewhere better. A candidate that lacks one of the three
-    numbers is not on the front and dominates nobody. The order is that of ``measurements``.
+    numbers, or is only shown (:data:`SHOWN_ONLY`), is not on the front and dominates nobody. The order is that
+    of ``measurements``.
     """
-    points = {m.id: p for m in measurements if (p := _point(m)) is not None}
+    points = {m.id: p for m in without_shown(measurements) if (p := _point(m)) is not None}
     return tuple(i for i, point in points.items() if not any(_dominates(other, point) for other in points.values()))
 
 
@@ -112,7 +119,7 @@ def choose(
 
     Args:
         measurements: the whole run.
-        baseline: id of its baseline, which is never chosen itself.
+        baseline: id of its baseline, which is never chosen itself; nor is what is only shown (:data:`SHOWN_ONLY`).
 
     Returns:
         ``id`` (None: nothing was measured), ``meets``, ``why`` (a sentence), ``limits`` as given and ``shortfall``: quantity ->
@@ -121,7 +128,7 @@ def choose(
     """
     limits = {"min_retention": min_retention, "max_latency_ms": max_latency_ms, "max_mb": max_mb}
     teacher = next((m for m in measurements if m.id == baseline), None)
-    candidates = [m for m in measurements if m.id != baseline]
+    candidates = [m for m in without_shown(measurements) if m.id != baseline]
     if not candidates:
         return {"id": None, "meets": False, "why": "No candidate was measured.", "shortfall": {}, "limits": limits}
     short = {m.id: _shortfall(m, teacher, limits) for m in candidates}

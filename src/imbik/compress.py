@@ -14,6 +14,7 @@ import numpy as np
 from imbik.builder import Builder, Built
 from imbik.candidate import Candidate
 from imbik.encoding import encode
+from imbik.engines.pytorch import CUDA, cuda_dtype
 from imbik.errors import UserError
 from imbik.export import check_engine
 from imbik.ladder import ladder
@@ -171,9 +172,11 @@ def _build(builder: Builder, recipes: Sequence[Recipe], minutes: float | None, s
 
 
 def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
-    """The baseline first, then the teacher's own artefacts, then the recipes in their order."""
+    """The baseline first, then the teacher on the GPU where there is one, its own artefacts, then the recipes in their order."""
     steps = builder.teacher.steps
     out = [Candidate(BASELINE, "teacher", "pytorch", builder.teacher_folder(), steps, None)]
+    if cuda_dtype() is not None:
+        out.append(Candidate(f"teacher/{CUDA}", "teacher", CUDA, builder.teacher_folder(), steps, None))
     for engine in builder.engines:
         path = builder.directory / "teacher" / "artefacts" / engine
         if (path / MANIFEST).is_file():

@@ -261,4 +261,6 @@ def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append("attention was not fused: " + "; ".join(graph.get("unfused_because", [])))
     if manifest["engine"] == "pytorch":
         notes.append("runs in PyTorch only")
+    if manifest["engine"] == "pytorch-cuda":
+        notes.append(f"ran on a GPU ({manifest['device']}) in {manifest['precision']}; it needs that and PyTorch: shown, never chosen")
     return tuple(notes)

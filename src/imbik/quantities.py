@@ -116,7 +116,7 @@ def _judged_on_dev(name: str, m: Measurement, baseline: Measurement | None) -> R
 
 def _derived(name: str, m: Measurement, baseline: Measurement | None, volume: Mapping[str, Any]) -> float | None:
     if name == "standalone":
-        return 0.0 if m.engine == "pytorch" else 1.0
+        return 0.0 if m.engine in ("pytorch", "pytorch-cuda") else 1.0
     if name == "batch_hours":
         items, rate = volume.get("items_per_batch"), number(m, ("throughput", "items_per_s"))
         return items / rate / 3600 if items and rate else None

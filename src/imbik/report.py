@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from imbik import __version__
 from imbik.advise import advise
+from imbik.choice import without_shown
 from imbik.errors import UserError
 from imbik.figures import Page, Source
 from imbik.phrases import GLYPHS, Phrases
@@ -89,7 +90,7 @@ def report_source(
         UserError: as :func:`write_report`.
     """
     for run in runs:
-        if not [m for m in run.measurements if m.id != run.baseline]:
+        if not [m for m in without_shown(run.measurements) if m.id != run.baseline]:
             raise UserError("no candidate was measured", where=run.path or "results.json",
                             fix="run imbik compress; its failures are listed in the same file")  # fmt: skip
     wanted = {s.name: s for s in (load_scenario(name) for name in scenarios or shipped_scenarios())}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from imbik.choice import SHOWN_ONLY
 from imbik.errors import UserError
 from imbik.prices import Instance, Prices
 from imbik.queueing import highest_rate, response_quantile, service_times
@@ -201,8 +202,11 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
 def options(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> tuple[list[tuple[Instance, Cost]], list[str]]:
     """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
-    GPU instances are only considered for measurements made on a GPU.
+    GPU instances are only considered for measurements made on a GPU. What is only shown (:data:`imbik.choice.SHOWN_ONLY`) has no
+    price: how many workers share a GPU was not measured.
     """
+    if m.engine in SHOWN_ONLY:
+        return [], ["instances"]
     found: list[tuple[Instance, Cost]] = []
     reasons: list[str] = []
     for instance in prices.instances:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from imbik.engines import Session, engine
+from imbik.engines import ENGINES, Session, engine
 from imbik.environment import physical_cores
 from imbik.errors import UserError
 from imbik.manifest import BATCH_TOKENS, NAME, read_artefact, read_manifest, verify
@@ -201,7 +201,12 @@ def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> None:
 
 
 def load_artefact(
-    path: str | Path, *, threads: int | None = None, batch_tokens: int | None = None, length_multiple: int | None = None
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    batch_tokens: int | None = None,
+    length_multiple: int | None = None,
+    engine_name: str | None = None,
 ) -> Predictor:
     """Open an artefact folder, or a plain transformers checkpoint folder (which needs ``imbik[compress]``).
 
@@ -210,19 +215,29 @@ def load_artefact(
         threads: compute threads; None: the physical cores.
         batch_tokens: tokens of a batch, padding included; None: what the artefact was made for.
         length_multiple: lengths are padded to a multiple of this; None: what the artefact was made for.
+        engine_name: of a checkpoint folder ``pytorch`` or ``pytorch-cuda``; None: the artefact's own, or ``pytorch``.
 
     Raises:
-        UserError: the folder is not an artefact, is incomplete, or was written by another schema.
+        UserError: the folder is not an artefact, is incomplete, was written by another schema, or is not for the engine that is named;
+            ``pytorch-cuda`` without a GPU.
         MissingExtra: its engine is not installed.
     """
     directory = Path(path)
     threads = threads or physical_cores()
     if not (directory / NAME).is_file() and (directory / "config.json").is_file():
-        manifest, tokenizer, session = engine("pytorch", where=directory).open_folder(directory, threads)
+        name = engine_name or "pytorch"
+        _check_engine(name, [known for known, entry in ENGINES.items() if not entry.builds], directory)
+        manifest, tokenizer, session = engine(name).open_folder(directory, threads, name)
     else:
         manifest = read_manifest(directory)
+        _check_engine(engine_name or manifest["engine"], [manifest["engine"]], directory)
         if manifest["task"] not in TASKS:
             raise UserError("unknown task", where=directory / NAME, found=manifest["task"], expected=", ".join(TASKS))
         session = engine(manifest["engine"], where=directory / NAME).load(directory, manifest, threads)
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     return Predictor(manifest, tokenizer, session, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
+
+
+def _check_engine(name: str, fitting: Sequence[str], directory: Path) -> None:
+    if name not in fitting:
+        raise UserError("the folder is not for this engine", where=directory, found=name, expected=" or ".join(fitting))

@@ -1,4 +1,4 @@
-"""``python -m imbik.worker FOLDER THREADS [LENGTH-MULTIPLE]``: one model in a process of its own, asked over its standard input.
+"""``python -m imbik.worker FOLDER THREADS [LENGTH-MULTIPLE [ENGINE]]``: one model in a process of its own, asked over its standard input.
 
 A request is one line of JSON with ``do``; the answer is one line of JSON on standard output. Texts and logits travel in files, so
 that neither side holds more than a chunk of them. An answer is sent only when the process's threads have gone to sleep: threads that
@@ -51,8 +51,8 @@ def read_rows(path: str | Path) -> Iterator[tuple[list[str], list[str] | None]]:
 class Worker:
     """What the requests do; each method is named after a request and takes its fields."""
 
-    def __init__(self, folder: str, threads: int, length_multiple: int | None = None) -> None:
-        self.predictor: Predictor = load_artefact(folder, threads=threads, length_multiple=length_multiple)
+    def __init__(self, folder: str, threads: int, length_multiple: int | None = None, engine: str | None = None) -> None:
+        self.predictor: Predictor = load_artefact(folder, threads=threads, length_multiple=length_multiple, engine_name=engine)
         self._file = ""
         self._rows: tuple[list[str], list[str] | None] = ([], None)
 
@@ -138,10 +138,12 @@ def settle(limit: float = 1.0) -> None:
             return
 
 
-def serve(folder: str, threads: int, requests: TextIO, answers: TextIO, length_multiple: int | None = None) -> None:
+def serve(
+    folder: str, threads: int, requests: TextIO, answers: TextIO, length_multiple: int | None = None, engine: str | None = None
+) -> None:
     """Answer requests until the input ends. A user's mistake travels back as ``{"error": message}``."""
     try:
-        worker = Worker(folder, threads, length_multiple)
+        worker = Worker(folder, threads, length_multiple, engine)
     except UserError as error:
         _send(answers, {"error": str(error), "user": True})
         return
@@ -170,7 +172,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     multiple = int(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3] else None
-    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers, multiple)
+    engine = sys.argv[4] if len(sys.argv) > 4 and sys.argv[4] else None
+    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers, multiple, engine)
 
 
 if __name__ == "__main__":

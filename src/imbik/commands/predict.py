@@ -40,6 +40,7 @@ def predict(
     threads: ThreadsOption = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.", min=1)] = None,
     length_multiple: MultipleOption = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Of a checkpoint folder: pytorch, or pytorch-cuda on a GPU.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
 ) -> None:
     """Answer texts: the most probable labels first. Without PyTorch."""
@@ -51,7 +52,7 @@ def predict(
     from imbik.runtime import load_artefact
     from imbik.tasks import check_pairs
 
-    predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
+    predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple, engine_name=engine)
     rows: tuple[Sequence[str], Sequence[str] | None] = (texts or [], pair)
     if file is not None:
         from imbik.data import load_texts

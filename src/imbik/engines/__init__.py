@@ -75,6 +75,7 @@ ENGINES: dict[str, Engine] = {
     "openvino": Engine("imbik.engines.openvino", "openvino", "openvino", builds=True, schemes=_OPENVINO_SCHEMES),
     "executorch": Engine("imbik.engines.executorch", "executorch", "mobile", builds=True, schemes=("dynamic", "static")),
     "pytorch": Engine("imbik.engines.pytorch", "torch", "compress", builds=False),
+    "pytorch-cuda": Engine("imbik.engines.pytorch", "torch", "compress", builds=False),
 }
 """Engine name -> what is known of it. A new engine is one file and one line here."""
 
