@@ -208,14 +208,13 @@ def _table(found: dict[str, Any], question: str, variants: dict[str, Variant]) -
     out = [
         f"### {question}",
         "",
-        f"| {len(seeds)} seeds, {updates} updates | test accuracy | difference | seconds |",
-        "| --- | ---: | ---: | ---: |",
+        f"| {len(seeds)} seed{'s'[: len(seeds) > 1]}, {updates} updates | test accuracy | difference |",
+        "| --- | ---: | ---: |",
     ]
     for name, right in rows.items():
         value, low, high = difference(right, first)
         gap = "" if right is first else f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        spent = np.mean([found["cells"][key(variants[name], seed)]["seconds"] for seed in seeds])
-        out.append(f"| {name} | {right.mean():.1%} | {gap} | {spent:.0f} |")
+        out.append(f"| {name} | {right.mean():.1%} | {gap} |")
     return [*out, ""]
 
 
