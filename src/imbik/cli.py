@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         build_app()(args=arguments)
     except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again and it continues where it stopped", err=True)
+        typer.echo("interrupted; run the same command again: what was finished is kept", err=True)
         raise SystemExit(130) from None
     except Exception as error:
         mistake = _user_error(error)

@@ -39,7 +39,7 @@ class UserError(Exception):
             parts.append(f"Expected: {self.expected}")
         if self.fix is not None:
             parts.append(f"Do: {self.fix}")
-        return " ".join(part if part.endswith(("?", "!")) else part.rstrip(".") + "." for part in parts)
+        return " ".join(part if part.endswith(("?", "!", "...")) else part.rstrip(".") + "." for part in parts)
 
 
 class MissingExtra(UserError):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from imbik.errors import UserError
 from imbik.recommend.cli import app
+from imbik.recommend.comparison import suited
 from imbik.recommend.ratings import Ratings
 
 RUNNER = CliRunner()
@@ -111,3 +112,45 @@ def test_all_commands_read_files_alike(csv: Path, tmp_path: Path) -> None:
     alike = json.loads(run("evaluate", tmp_path / "m", other, "--json", *columns))
     assert alike == json.loads(run("evaluate", tmp_path / "m", csv, "--json"))
     assert json.loads(run("compare", other, "--model", "biases", "--splits", 1, "--json", *columns))["data"]["users"] == 60
+    (tmp_path / "pairs.csv").write_text("şey;değer;kişi\ni2;1;u1\n", encoding="windows-1254")
+    pairs = "--file", tmp_path / "pairs.csv", "--user-column", "kişi", "--item-column", "şey", "--encoding", "windows-1254"
+    assert run("predict", tmp_path / "m", *pairs).splitlines()[1].startswith("u1,i2,")
+
+
+def test_unknown_ids_of_a_file_are_told_with_their_row(csv: Path, tmp_path: Path) -> None:
+    run("fit", csv, "--model", "biases", "--out", tmp_path / "m")
+    (tmp_path / "p.csv").write_text("user,item\nu1,i2\nu1,nothing\n")
+    assert "p.csv, row 3: unknown item. Found: 'nothing'" in mistake("predict", tmp_path / "m", "--file", tmp_path / "p.csv")
+    assert "u1,nothing," in run("predict", tmp_path / "m", "--file", tmp_path / "p.csv", "--cold")
+    (tmp_path / "p.csv").write_text("user,item\nu1,i2\n ,i2\n")
+    assert "row 3: the user id is empty" in mistake("predict", tmp_path / "m", "--file", tmp_path / "p.csv", "--cold")
+
+
+def test_what_is_missing_from_a_result_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,item,rating\na,x,5\na,y,3\nb,x,1\n")
+    run("fit", tmp_path / "r.csv", "--model", "biases", "--out", tmp_path / "m")
+    result = RUNNER.invoke(app, ["top", str(tmp_path / "m"), "--user", "a", "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout) == [] and "--seen" in result.stderr
+    (tmp_path / "new.csv").write_text("user,item,rating\nb,y,5\nnew,y,3\n")
+    result = RUNNER.invoke(app, ["evaluate", str(tmp_path / "m"), str(tmp_path / "new.csv")], catch_exceptions=False)
+    assert "1 of these 2 cells have a user or item that training did not" in result.stderr
+
+
+def test_compare_takes_the_models_that_suit_and_ranks_any_mixture(csv: Path, tmp_path: Path) -> None:
+    mixed = json.loads(run("compare", csv, "--model", "als", "--model", "biases", "--rank", 2, "--splits", 1, "--json"))
+    assert mixed["metric"] == "ndcg" and len(mixed["models"]) == 2
+    signed = Ratings.of(["a", "b"], ["x", "y"], [-1, 1])
+    assert "nmf" not in suited(signed) and "nmf" in suited(Ratings.of(["a", "b"], ["x", "y"], [0, 1]))
+
+
+def test_a_model_of_another_rank_or_format_or_with_lost_ids_is_refused(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    run("fit", csv, "--model", "pmf", "--rank", 2, "--out", out)
+    told = mistake("fit", csv, "--model", "pmf", "--rank", 3, "--continue", out, "--out", tmp_path / "n")
+    assert "Found: rank 2. Expected: rank 3. Do: fit with --rank 2" in told
+    document = json.loads((out / "model.json").read_text())
+    (out / "model.json").write_text(json.dumps({**document, "items": document["items"][:-1]}))
+    assert "cannot be read. Found: ValueError: users or items are missing" in mistake("top", out, "--user", "u1")
+    newer = {**document, "format": 2, "settings": {**document["settings"], "unheard": 1}}
+    (out / "model.json").write_text(json.dumps(newer))
+    assert "another format. Found: 2. Expected: 1" in mistake("top", out, "--user", "u1")

@@ -62,6 +62,26 @@ def test_columns_by_name_and_by_number(tmp_path: Path) -> None:
     assert read_ratings(tmp_path / "n.csv", user="2", item="3", rating="1").values.tolist() == [5, 3]
 
 
+def test_a_column_has_one_role(tmp_path: Path) -> None:
+    (tmp_path / "r.tsv").write_text("a\tx\t5\t1\nb\ty\t3\t2\n")
+    assert read_ratings(tmp_path / "r.tsv", rating="4").values.tolist() == [1, 2]  # and so the fourth is no time
+    with pytest.raises(UserError, match=r"r.tsv: one column for both user and item\..*--user-column and --item-column"):
+        read_ratings(tmp_path / "r.tsv", user="2")
+    with pytest.raises(UserError, match=r"no column '0'.*from 1 to 4"):
+        read_ratings(tmp_path / "r.tsv", user="0")
+    with pytest.raises(UserError, match="a folder, not a file"):
+        read_ratings(tmp_path)
+
+
+def test_parquet_columns_of_lists_are_refused_and_pairs_are_named_as_ratings(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"user": [1.0, 2.0], "item": ["x", "y"], "rating": [[5], [3]]}), tmp_path / "r.parquet")
+    with pytest.raises(UserError, match=r"r.parquet, column rating: .*list"):
+        read_ratings(tmp_path / "r.parquet")
+    pq.write_table(pa.table({"user": [1.0, 2.0], "item": ["x", "y"], "rating": [5, 3]}), tmp_path / "r.parquet")
+    assert read_pairs(tmp_path / "r.parquet").users == read_ratings(tmp_path / "r.parquet").user_ids.tolist() == ["1", "2"]
+
+
 def test_dates_become_seconds_and_order_them(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("user,item,rating,date\na,x,1,2020-01-02\na,y,2,2020-01-01\n")
     times = read_ratings(tmp_path / "r.csv").times
@@ -109,6 +129,7 @@ BAD = {
     "short.csv": ("user,item,rating\na,x,5\nb,y\n", "another number of columns"),
     "nocolumn.csv": ("user,stars\na,5\n", "no item column.*--item-column"),
     "header.csv": ("user,item,rating\n", "no ratings"),
+    "date.csv": ("user,item,rating,time\na,x,5,2024-01-31\na,y,3,2024-02-01\nb,x,4,yesterday\n", "row 4, column time.*'yesterday'"),
     "binary.csv": ("a\x00b", "zero bytes"),
 }
 
@@ -148,7 +169,7 @@ def test_counts_must_be_positive(tmp_path: Path) -> None:
 
 def test_pairs(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("item,user\nx, ada\n")
-    assert read_pairs(tmp_path / "p.csv") == (["ada"], ["x"])
+    assert read_pairs(tmp_path / "p.csv") == (["ada"], ["x"], 2)
     with pytest.raises(UserError, match="file not found"):
         read_pairs(tmp_path / "q.csv")
 

@@ -14,10 +14,11 @@ from rich.table import Table
 
 from imbik.errors import UserError
 from imbik.options import JsonOption, grouped
-from imbik.recommend.source import Source
+from imbik.recommend.source import Columns, Source
 
 if TYPE_CHECKING:
     from imbik.recommend.model import Model
+    from imbik.recommend.reading import Pairs
 
 app = typer.Typer(help="Factorise a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
 
@@ -25,6 +26,7 @@ File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
 MODEL_FILES = ("model.json", "model.tmp", "arrays.safetensors", "arrays.tmp")
 PLAIN = Source()
+PLAIN_COLUMNS = Columns()
 
 
 @app.command()
@@ -83,6 +85,10 @@ def evaluate(
     seen = seen_in_training(model, data)
     if seen:
         console.print(f"note: the model was fitted on {seen} of these {len(data)} cells, so the figures flatter it")
+    users, items = model.align(data)
+    cold = int(((users < 0) | (items < 0)).sum())
+    if cold:
+        console.print(f"note: {cold} of these {len(data)} cells have a user or item that training did not; ranks leave them out")
     result = measure(model, data, k=k, level=level)
     if as_json:
         typer.echo(json.dumps(result, indent=1))
@@ -94,21 +100,22 @@ def evaluate(
 
 
 @app.command()
+@grouped
 def predict(
     folder: Folder,
     user: Annotated[str | None, typer.Option("--user", help="User id.")] = None,
     item: Annotated[str | None, typer.Option("--item", help="Item id.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Pairs: CSV with user and item columns.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of the file, where it is neither UTF-8 nor marked UTF-16.")] = None,
     level: Annotated[float, typer.Option(help="Level of the interval (bpmf only).")] = 0.9,
     cold: Annotated[bool, typer.Option("--cold", help="Allow ids that were not in training.")] = False,
     as_json: JsonOption = False,
+    columns: Columns = PLAIN_COLUMNS,
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
     from imbik.recommend.registry import load
 
     model = load(folder)
-    users, items = _asked(user, item, file, encoding)
+    users, items = _asked(model, user, item, file, columns, cold)
     rows = _predictions(model, users, items, level, cold)
     if as_json:
         typer.echo(json.dumps(rows))
@@ -133,6 +140,8 @@ def top(
     from imbik.recommend.registry import load
 
     found = load(folder).recommend(user, k, seen=seen)
+    if not found:
+        typer.echo(f"note: training has all items for user {user}; --seen ranks them too", err=True)
     if as_json:
         typer.echo(json.dumps([{"item": i, "score": s} for i, s in found]))
         return
@@ -165,7 +174,7 @@ def compare(
     if out:
         check_output(out)
     data = source.read(ratings, console)
-    names = model or (room.IMPLICIT if data.implicit else room.EXPLICIT)
+    names = model or room.suited(data)
     chosen = [build(n, **_settings(n, MODELS, rank, seed, threads, None, strict=False)) for n in names]
     result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=lambda text: console.print(f"  {text}"))
     if out:
@@ -210,14 +219,30 @@ def _settings(
     return settings
 
 
-def _asked(user: str | None, item: str | None, file: Path | None, encoding: str | None) -> tuple[list[str], list[str]]:
-    from imbik.recommend.reading import read_pairs
-
+def _asked(
+    model: Model, user: str | None, item: str | None, file: Path | None, columns: Columns, cold: bool
+) -> tuple[list[str], list[str]]:
+    """Users and items to predict for; an id of a file that the model does not know is told with its row."""
     if file is not None and user is None and item is None:
-        return read_pairs(file, encoding)
+        pairs = columns.pairs(file)
+        _check_pairs(model, pairs, file, cold)
+        return pairs.users, pairs.items
     if file is None and user is not None and item is not None:
         return [user], [item]
     raise UserError("nothing to predict, or two things at once", expected="--user U --item I, or --file pairs.csv")
+
+
+def _check_pairs(model: Model, pairs: Pairs, file: Path, cold: bool) -> None:
+    """Tell the row of the first id that is empty or, unless `cold`, that the model does not know."""
+    for side, ids in (("user", pairs.users), ("item", pairs.items)):
+        codes = model.codes(side, ids, True)
+        row = next((row for row, name in enumerate(ids) if not name or (codes[row] < 0 and not cold)), None)
+        if row is not None:
+            raise UserError(
+                f"unknown {side}" if ids[row] else f"the {side} id is empty", where=f"{file}, row {row + pairs.first_row}",
+                found=repr(ids[row]), expected=f"a {side} of the training data",
+                fix=f"correct it, name the column with --{side}-column, or allow new ids with --cold",
+            )  # fmt: skip
 
 
 def _predictions(model: Model, users: list[str], items: list[str], level: float, cold: bool) -> list[dict[str, Any]]:

@@ -38,6 +38,8 @@ def compare(
 ) -> dict[str, Any]:
     """Fit every model on `splits` random splits (seeds seed, seed + 1, ...) and measure all of them the same way.
 
+    Models are ranked by RMSE where all have one, else by NDCG.
+
     Returns {"data", "environment", "metric", "k", "models": [{"name", "settings", "measures": {name: {"mean", "low", "high",
     "values"}}, "versus_best": paired comparison, ...}]}, best first. Intervals are Student's over the splits (of a
     single split: the value itself, and None in the comparison). Settings are taken as they are: choose them on a split of
@@ -45,7 +47,7 @@ def compare(
     """
     if splits < 1:
         raise UserError("impossible number of splits", found=splits, expected="at least 1")
-    chosen = [build(m) if isinstance(m, str) else m for m in models or (IMPLICIT if ratings.implicit else EXPLICIT)]
+    chosen = [build(m) if isinstance(m, str) else m for m in models or suited(ratings)]
     if k < 1:
         raise UserError("impossible length of a list of recommendations", found=k, expected="at least 1")
     for model in chosen:
@@ -58,7 +60,7 @@ def compare(
             if progress:
                 progress(f"split {number + 1}/{splits}: {model.name}")
             row.append(_measure(model, train, held, k))
-    metric = "ndcg" if ratings.implicit else "rmse"
+    metric = "rmse" if all("rmse" in row[0] for row in rows) else "ndcg"
     table = [_summary(model, row) for model, row in zip(chosen, rows, strict=True)]
     table.sort(key=lambda r: (1 if metric in LOWER_IS_BETTER else -1) * r["measures"][metric]["mean"])
     for entry in table:
@@ -69,6 +71,12 @@ def compare(
         "data": {"ratings": len(ratings), "users": ratings.shape[0], "items": ratings.shape[1], "implicit": ratings.implicit},
         "environment": _environment(), "models": table,
     }  # fmt: skip
+
+
+def suited(ratings: Ratings) -> tuple[str, ...]:
+    """The models that can learn from these data: for events or for ratings, NMF for ratings that are not negative."""
+    names = IMPLICIT if ratings.implicit else EXPLICIT
+    return tuple(name for name in names if name != "nmf" or ratings.values.min() >= 0)
 
 
 def _warm_up(models: Sequence[Model], ratings: Ratings) -> None:

@@ -107,7 +107,10 @@ def initial_rows(
     old = old[-1] if old.ndim == 3 else old
     old = old if biases else old[:, 1:]
     if old.shape[1] != dims:
-        raise UserError("the model to continue has another shape", found=f"{old.shape[1]} columns", expected=dims)
+        raise UserError(
+            "the model to continue has another shape", found=f"rank {old.shape[1] - biases}", expected=f"rank {dims - biases}",
+            fix=f"fit with --rank {old.shape[1] - biases}, or without --continue",
+        )  # fmt: skip
     codes = start.codes(side[:-1], names.tolist(), True)
     rows[codes >= 0] = old[codes[codes >= 0]]
     return rows

@@ -179,7 +179,7 @@ class Model(ABC):
         if not 1 <= rank <= min(ratings.shape):
             raise UserError(
                 "the rank does not fit the matrix", found=rank,
-                expected=f"1 to {min(ratings.shape)} ({ratings.shape[0]} users, {ratings.shape[1]} items)",
+                expected=f"1 to {min(ratings.shape)} ({ratings.shape[0]} users, {ratings.shape[1]} items)", fix="set it with --rank",
             )  # fmt: skip
         for name, value in self.settings.items():
             least = 1 if name in ("epochs", "steps", "neighbours") else 0
@@ -240,13 +240,17 @@ def load(folder: str | Path) -> Model:
         )  # fmt: skip
     try:
         document = _fitting(papers, _digest(folder / "arrays.safetensors"))
-        model = MODELS[document["model"]](**document["settings"])
         if document["format"] != FORMAT:
-            raise UserError("a model of another format", where=folder, found=document["format"], expected=FORMAT)
+            raise UserError(
+                "a model of another format", where=folder, found=document["format"], expected=FORMAT, fix="fit again with this version"
+            )
+        model = MODELS[document["model"]](**document["settings"])
         arrays = load_file(folder / "arrays.safetensors")
         model.seen_ = Compressed(arrays.pop("seen.indptr"), arrays.pop("seen.indices"), np.zeros(0, np.float32))
         model.user_ids_ = np.array(document["users"], dtype=str)
         model.item_ids_ = np.array(document["items"], dtype=str)
+        if len(model.user_ids_) != len(model.seen_.indptr) - 1 or len(model.item_ids_) <= model.seen_.indices.max():
+            raise ValueError("users or items are missing")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "the model cannot be read", where=folder, found=f"{type(error).__name__}: {error}",

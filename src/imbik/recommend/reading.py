@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.ratings import Array, Duplicates, Ratings
+from imbik.recommend.cells import numbers, times_of
+from imbik.recommend.ratings import Duplicates, Ratings
 from imbik.textfile import decoding_error, encoding_of
 
 NAMES = {
@@ -49,21 +50,19 @@ def read_ratings(
     >>> read_ratings(file).shape
     (2, 2)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError("file not found", where=path, expected="CSV, TSV, '::'-separated text or Parquet")
+    path = _file(path, "CSV, TSV, '::'-separated text or Parquet")
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     table, header, guessed = _table(path, separator, encoding, [name for name in wanted.values() if name])
-    places = _places(list(table.column_names), wanted, header, path)
+    places = _places(table, wanted, header, path)
     no_rating = places["rating"] is None
-    values = None if no_rating else _numbers(table.column(places["rating"]), "rating", path, header)
+    values = None if no_rating else numbers(table.column(places["rating"]), "rating", path, header)
     if implicit and values is not None and (values <= 0).any():
         row = int(np.flatnonzero(values <= 0)[0])
         raise UserError(
             "an implicit count is not positive", where=f"{path}, row {row + 1 + header}", found=f"{values[row]:g}",
             expected="a count above 0", fix="remove rows that are not events, or read the file as ratings",
         )  # fmt: skip
-    times = None if places["time"] is None else _times(table.column(places["time"]), path, header)
+    times = None if places["time"] is None else times_of(table.column(places["time"]), path, header)
     ratings = Ratings.of(
         table.column(places["user"]), table.column(places["item"]), values, times,
         implicit=implicit, duplicates=duplicates, where=str(path), first_row=1 + header,
@@ -73,17 +72,38 @@ def read_ratings(
     return Ratings(*columns, implicit=ratings.implicit, notes=note + ratings.notes)
 
 
-def read_pairs(path: str | Path, encoding: str | None = None) -> tuple[list[str], list[str]]:
-    """User ids and item ids, row by row, from a file like those of `read_ratings`; other columns are ignored."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError("file not found", where=path, expected="pairs of user and item")
-    table, header, _ = _table(path, None, encoding, [])
-    places = _places(list(table.column_names), dict.fromkeys(NAMES), header, path)
-    users, items = ([str(x).strip() for x in table.column(places[role]).to_pylist()] for role in ("user", "item"))
+class Pairs(NamedTuple):
+    """Ids of users and items, row by row, and the number in the file of the first row."""
+
+    users: list[str]
+    items: list[str]
+    first_row: int
+
+
+def read_pairs(
+    path: str | Path, encoding: str | None = None, *, user: str | None = None, item: str | None = None, separator: str | None = None
+) -> Pairs:
+    """Pairs of ids from a file like those of `read_ratings`, named and turned into text as there; other columns are ignored."""
+    path = _file(path, "pairs of user and item")
+    table, header, _ = _table(path, separator, encoding, [name for name in (user, item) if name])
+    places = _places(table, {"user": user, "item": item}, header, path)
+    users, items = (_texts(table.column(places[role])) for role in ("user", "item"))
     if not users:
         raise UserError("there are no pairs", where=path, found="0 rows", expected="user and item in each row")
-    return users, items
+    return Pairs(users, items, 1 + header)
+
+
+def _file(path: str | Path, expected: str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError("a folder, not a file" if path.is_dir() else "file not found", where=path, expected=expected)
+    return path
+
+
+def _texts(column: Any) -> list[str]:
+    import pyarrow as pa
+
+    return [(text or "").strip() for text in column.cast(pa.string()).to_pylist()]
 
 
 def _table(path: Path, separator: str | None, encoding: str | None, named: list[str]) -> tuple[Any, int, str]:
@@ -158,7 +178,9 @@ def _parse(raw: bytes, mark: str, header: bool, path: Path) -> Any:
     return table
 
 
-def _places(names: list[str], wanted: dict[str, str | None], header: int, path: Path) -> dict[str, Any]:
+def _places(table: Any, wanted: dict[str, str | None], header: int, path: Path) -> dict[str, Any]:
+    """The column of each role: as wanted, else by its name, else (without a header) by the order of the roles."""
+    names = list(table.column_names)
     lower = [name.lower() for name in names]
     places: dict[str, Any] = {}
     for order, (role, name) in enumerate(wanted.items()):
@@ -168,13 +190,47 @@ def _places(names: list[str], wanted: dict[str, str | None], header: int, path: 
         by_name = [i for i, n in enumerate(lower) if n in NAMES[role]]
         by_order = order if order < len(names) and not header and names[0] == "c0" else None
         places[role] = by_name[0] if by_name else by_order
+    if wanted.get("time") is None and places.get("time") in [places[role] for role in places if role != "time"]:
+        places["time"] = None  # guessed by order, and named for something else
+    _check_places(table, places, path)
+    return places
+
+
+def _check_places(table: Any, places: dict[str, Any], path: Path) -> None:
+    """Refuse a role without a column, two roles for one column, and columns that do not hold one value a row."""
+    names = table.column_names
     for role in ("user", "item"):
         if places[role] is None:
             raise UserError(
                 f"no {role} column", where=path, found=", ".join(names),
                 expected=f"a column named {NAMES[role][0]} or similar", fix=f"name it with --{role}-column",
             )  # fmt: skip
-    return places
+    taken: dict[int, str] = {}
+    for role, place in places.items():
+        if place is None:
+            continue
+        kind = table.schema.field(place).type
+        if not _plain(kind):
+            raise UserError(
+                "a column that cannot be read", where=f"{path}, column {names[place]}", found=kind, expected="one text or number a row"
+            )
+        if place in taken:
+            raise UserError(
+                f"one column for both {taken[place]} and {role}", where=path, found=f"column {place + 1} of {', '.join(names)}",
+                expected="two columns", fix=f"name both with --{taken[place]}-column and --{role}-column",
+            )  # fmt: skip
+        taken[place] = role
+
+
+def _plain(kind: Any) -> bool:
+    """Whether a Parquet column of this type has a text for each row."""
+    import pyarrow as pa
+
+    try:
+        pa.array([], kind).cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
 
 
 def _named(names: list[str], lower: list[str], role: str, name: str, path: Path) -> int:
@@ -182,48 +238,5 @@ def _named(names: list[str], lower: list[str], role: str, name: str, path: Path)
         return lower.index(name.lower())
     if name.isdigit() and 1 <= int(name) <= len(names):
         return int(name) - 1
-    raise UserError(f"no column {name!r} for the {role}", where=path, found=", ".join(names))
-
-
-def _numbers(column: Any, role: str, path: Path, header: int) -> Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    text = column.cast(pa.string())
-    try:
-        numbers = pc.cast(pc.utf8_trim_whitespace(text), pa.float64())
-        values = np.asarray(numbers.to_numpy(), np.float64)
-    except pa.ArrowInvalid:
-        values = np.array([_number(t) for t in text.to_pylist()])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        row = int(bad[0])
-        unread_header = row == 0 and len(bad) < len(text) and not header
-        raise UserError(
-            f"{len(bad)} {role}(s) are not numbers", where=f"{path}, row {row + 1 + header}, column {role}",
-            found=repr(text[row].as_py()), expected="a number, with a point as decimal mark",
-            fix="if this row is a header, name the columns: --user-column, --item-column, --rating-column" if unread_header
-            else "correct or remove the row",
-        )  # fmt: skip
-    return values
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text) if text is not None else float("nan")
-    except ValueError:
-        return float("nan")
-
-
-def _times(column: Any, path: Path, header: int) -> Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        stamps = pc.cast(column, pa.timestamp("us")) if pa.types.is_string(column.type) else column
-        if pa.types.is_temporal(stamps.type):
-            micros = stamps.cast(pa.timestamp("us")).cast(pa.int64())
-            return np.asarray(micros.to_numpy(), np.float64) / 1e6
-    except pa.ArrowInvalid:
-        pass  # not dates: numbers, checked below
-    return _numbers(column, "time", path, header)
+    expected = f"one of these names, or a number from 1 to {len(names)}"
+    raise UserError(f"no column {name!r} for the {role}", where=path, found=", ".join(names), expected=expected)

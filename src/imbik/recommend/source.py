@@ -14,20 +14,33 @@ from imbik.errors import UserError
 
 if TYPE_CHECKING:
     from imbik.recommend.ratings import Ratings
+    from imbik.recommend.reading import Pairs
 
 RULES = ("last", "mean", "sum", "error")
 
 
 @dataclass(frozen=True)
-class Source:
-    """The options; every field is one."""
+class Columns:
+    """How users and items are found in a file; every field is an option."""
 
     user_column: Annotated[str | None, typer.Option(help="Name or number of the user column.")] = None
     item_column: Annotated[str | None, typer.Option(help="Name or number of the item column.")] = None
-    rating_column: Annotated[str | None, typer.Option(help="Name or number of the rating column.")] = None
-    time_column: Annotated[str | None, typer.Option(help="Name or number of the time column.")] = None
     separator: Annotated[str | None, typer.Option(help="What stands between columns (guessed).")] = None
     encoding: Annotated[str | None, typer.Option(help="Of the file, where it is neither UTF-8 nor marked UTF-16.")] = None
+
+    def pairs(self, path: Path) -> Pairs:
+        """The pairs of a file."""
+        from imbik.recommend.reading import read_pairs
+
+        return read_pairs(path, self.encoding, user=self.user_column, item=self.item_column, separator=self.separator)
+
+
+@dataclass(frozen=True)
+class Source(Columns):
+    """The same with what ratings need."""
+
+    rating_column: Annotated[str | None, typer.Option(help="Name or number of the rating column.")] = None
+    time_column: Annotated[str | None, typer.Option(help="Name or number of the time column.")] = None
     implicit: Annotated[bool, typer.Option("--implicit", help="Values are counts of events, not opinions.")] = False
     duplicates: Annotated[str | None, typer.Option(help="A cell that occurs twice: last, mean, sum or error.")] = None
 
