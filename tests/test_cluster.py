@@ -19,6 +19,7 @@ from imbik.export import export
 from imbik.methods import make_method
 from imbik.onnx_graph import Graph
 from imbik.onnx_pack import pack_constants
+from imbik.recipe import load_recipe
 from imbik.runtime import load_artefact
 from imbik.structure import WEIGHTS
 from imbik.testing import check_reload, logits_of, sqnr, tiny_bert, tiny_context, tiny_splits
@@ -210,3 +211,8 @@ def test_an_expanded_model_is_a_plain_one(tmp_path):
     assert expanded(plain) is plain and isinstance(made.model.classifier, torch.nn.Linear)
     save_checkpoint(made, tmp_path / "m")
     assert load_checkpoint(tmp_path / "m").model.config.imbik_structure
+
+
+def test_clustering_twice_is_refused_with_what_to_do():
+    with pytest.raises(UserError, match="cluster after cluster.*cluster once, with the number of values"):
+        load_recipe("cluster-16+cluster-16")

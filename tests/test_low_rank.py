@@ -81,9 +81,9 @@ def test_a_budget_below_the_smallest_ranks_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "exactly one of rank, energy and budget"),
-        ({"rank": 3, "budget": 0.5}, "exactly one of rank, energy and budget"),
-        ({"budget": 1.5}, "less than 1"),
+        ({}, r"test, low_rank: wrong setting\. Found: {}\. Expected: exactly one of rank, energy and budget"),
+        ({"rank": 3, "budget": 0.5}, r"Found: {'rank': 3, 'budget': 0.5}\. Expected: exactly one of rank, energy and budget"),
+        ({"budget": 1.5}, r"test, low_rank\.budget: .*Expected: less than 1"),
         ({"rank": 0}, "greater than or equal to 1"),
         ({"method": "qr", "rank": 3}, "svd"),
         ({"budget": 0.5, "recovery": {"epoch": 3}}, "unknown setting"),

@@ -67,7 +67,9 @@ def make_method(step: Step, where: str) -> Any:
         known = ", ".join(_settings(_METHODS[name]))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise UserError("unknown setting", where=f"{where}, {name}", found=field, expected=known) from None
-        raise UserError("wrong setting", where=f"{where}, {name}.{field}", found=first["input"], expected=first["msg"]) from None
+        place = f"{where}, {name}.{field}" if field else f"{where}, {name}"
+        expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        raise UserError("wrong setting", where=place, found=first["input"] if field else settings, expected=expected) from None
 
 
 def settings_of(made: Any) -> dict[str, Any]:

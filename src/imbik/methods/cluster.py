@@ -64,7 +64,9 @@ class Cluster:
 
     def refuse_before(self, later: Method) -> str | None:
         """What would give the matrices new entries cannot stand behind cluster."""
-        if later.name in ("share", "low_rank", "cluster"):
+        if later.name == "cluster":
+            return "cluster once, with the number of values that is wanted in the end"
+        if later.name in ("share", "low_rank"):
             return f"cluster is the last change of the weights; put {later.name} before it"
         if getattr(later, "scheme", None) == "qat":
             return "qat trains every weight, cluster leaves few values to train; quantize with scheme: static, or leave cluster out"
