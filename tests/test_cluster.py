@@ -214,5 +214,5 @@ def test_an_expanded_model_is_a_plain_one(tmp_path):
 
 
 def test_clustering_twice_is_refused_with_what_to_do():
-    with pytest.raises(UserError, match="cluster after cluster.*cluster once, with the number of values"):
+    with pytest.raises(UserError, match=r"cluster after cluster.*cluster once, with the number of values"):
         load_recipe("cluster-16+cluster-16")
