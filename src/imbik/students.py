@@ -185,7 +185,12 @@ def _checked(shape: Shape, teacher: Checkpoint) -> Shape:
             expected="hidden a multiple of heads",
         )
     if not 1 <= shape.layers <= depth:
-        raise UserError("the student cannot have this many layers", where="student", found=shape.layers, expected=f"1 to {depth}")
+        raise UserError(
+            "a student has at least one layer and no more layers than its teacher",
+            where="student",
+            found=shape.layers,
+            expected=f"1 to {depth}",
+        )
     return shape
 
 
