@@ -46,8 +46,8 @@ def page(results: dict[str, Any]) -> str:
         "Made by `benchmarks/bench_low_rank.py` and `benchmarks/report_low_rank.py`. The teachers are fine-tuned MiniLM encoders",
         "(6 layers, hidden 384, 22.7 million parameters, 10.6 of them in the matrices that are factorised). Retention is the share of the",
         "teacher's accuracy on the same items, with its 95 % interval on test. One seed; quality is measured in PyTorch.",
-        "`=`: no epoch of the recovery was better on dev than the start, which is kept then. (SST-2's cells were trained before `distill` did",
-        "that by itself; the rule was applied to their dev scores before and after.)",
+        "`=`: no epoch of the recovery was better on dev than the start, which is kept then.",
+        "(SST-2's cells were trained before `distill` did that by itself; the rule was applied to their dev scores before and after.)",
         "",
         "![Retention against the share of the encoder's matrices that is left](../img/low-rank.svg)",
     ]
