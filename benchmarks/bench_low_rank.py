@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_distil import part_of
 
 from imbik.architecture import flops, parameters
 from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
@@ -113,16 +114,6 @@ def cells(bench: Bench, minutes: float, phases: list[str], methods: list[str]) -
     return found
 
 
-def rows_of(splits: Splits, rows: int | None) -> Splits:
-    """The splits with at most ``rows`` random training rows."""
-    train = splits.train
-    if rows is None or rows >= len(train.texts):
-        return splits
-    chosen = np.sort(np.random.default_rng(0).permutation(len(train.texts))[:rows])
-    part = Examples([train.texts[i] for i in chosen], None, np.asarray(train.targets)[chosen], f"{train.fingerprint}-{rows}")
-    return replace(splits, train=part)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--teacher", required=True)
@@ -135,7 +126,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("low_rank_work"))
     options = parser.parse_args()
     teacher = load_checkpoint(options.teacher)
-    splits = rows_of(load_data(options.data, labels=labels_of(teacher)), options.rows)
+    splits = load_data(options.data, labels=labels_of(teacher))
+    if options.rows is not None and options.rows < len(splits.train.texts):
+        splits = part_of(splits, options.rows, 0)
     bench = Bench(teacher, splits, options.work / options.name)
     found = cells(bench, options.minutes, options.phases, options.methods)
     wanted = 2 * len(METHODS) * len(BUDGETS)
