@@ -110,6 +110,7 @@ def main() -> None:
                 found[f"TextBrewer {how}"].append(best)
         print(json.dumps({name: {**cells[-1], "right": None} for name, cells in found.items()}), flush=True)
         write(options, found)
+        write(options, found)
 
 
 def write(options: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> None:

@@ -68,7 +68,11 @@ def test_recommendations_are_unseen_sorted_and_follow_the_scores(name: str, rati
     scores = model.scores(np.array([user]))
     assert scores.shape == (1, data.shape[1]) and scores.dtype == np.float32 and np.isfinite(scores).all()
     everything = model.recommend(data.user_ids[user], 10_000, seen=True)
-    assert len(everything) == data.shape[1] and everything[0][1] == pytest.approx(float(scores.max()))
+    assert len(everything) == data.shape[1]
+    assert [item for item, _ in everything] == [str(data.item_ids[i]) for i in np.lexsort((np.arange(data.shape[1]), -scores[0]))]
+    said = np.array([value for _, value in everything])
+    clipped = said if data is events else said.clip(*model.range_)
+    assert clipped == pytest.approx(model.predict([data.user_ids[user]] * len(everything), [item for item, _ in everything]), abs=1e-5)
 
 
 @pytest.mark.parametrize(("name", "more"), [*((n, {}) for n in EXPLICIT if n != "global-mean"), *(("pmf", m) for m in BY_SGD)])

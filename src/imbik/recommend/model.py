@@ -111,7 +111,7 @@ class Model(ABC):
         return np.clip(values, *self.range_) if clipped else values
 
     def recommend(self, user: Any, k: int = 10, *, seen: bool = False) -> list[tuple[str, float]]:
-        """The `k` best (item id, score) for a user id, best first; items of the training data only if `seen`."""
+        """The `k` best (item id, predicted value, not clipped) for a user id, best first; items of the training data only if `seen`."""
         self._check_fitted()
         if k < 1:
             raise UserError("impossible number of items", found=k, expected="at least 1")
@@ -120,7 +120,9 @@ class Model(ABC):
         if not seen:
             scores[self.seen_.indices[self.seen_.indptr[code[0]] : self.seen_.indptr[code[0] + 1]]] = -np.inf
         best = np.lexsort((np.arange(len(scores)), -scores))[:k]
-        return [(str(self.item_ids_[j]), float(scores[j])) for j in best if scores[j] > -np.inf]
+        best = best[scores[best] > -np.inf]
+        values = self._pairs(np.repeat(code, len(best)), best)
+        return [(str(self.item_ids_[j]), float(value)) for j, value in zip(best, values, strict=True)]
 
     def codes(self, side: str, ids: Sequence[Any], cold: bool) -> Array:
         """Codes of ids (`side` is "user" or "item"); unknown ids raise, or give -1 when `cold`."""
