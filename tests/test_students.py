@@ -14,6 +14,7 @@ from imbik.checkpoint import layer_stack
 from imbik.errors import UserError
 from imbik.ladder import ladder
 from imbik.layer_map import uniform_layers
+from imbik.projection import _narrowed, principal_directions
 from imbik.students import CATALOGUE, make_student
 from imbik.testing import logits_of, tiny_bert, tiny_splits
 
@@ -121,3 +122,45 @@ def test_tinybert_has_the_parameters_of_the_published_shape():
     student = make_student("tinybert-4l-312", tiny_bert(), tiny_splits().train, 0).model.base_model
     rows = sum(table.num_embeddings for table in (student.embeddings.word_embeddings, student.embeddings.position_embeddings))
     assert sum(p.numel() for p in student.parameters()) + (30_522 + 512 - rows) * 312 == 14_350_248  # published: 14.5M
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "distilbert", "albert", "mpnet"])
+@pytest.mark.parametrize("heads", [2, 4])
+def test_a_narrow_student_owes_nothing_to_chance(family, heads):
+    teacher, splits = tiny_bert(family=family, hidden=64, heads=4), tiny_splits()
+    shape = {"layers": 2, "hidden": 32, "heads": heads, "intermediate": 48}
+    first, second = (make_student(shape, teacher, splits.train, seed) for seed in (0, 1))
+    for one, other in zip(layer_stack(first.model)[1], layer_stack(second.model)[1], strict=True):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert torch.equal(first.model.get_input_embeddings().weight, second.model.get_input_embeddings().weight)
+    assert first.notes == ()
+
+
+def test_what_starts_at_random_is_said():
+    wide = make_student({"layers": 2, "hidden": 24, "heads": 1, "intermediate": 512}, tiny_bert(), tiny_splits().train, 0)
+    assert "attention, feed-forward networks started at random" in wide.notes[0]
+    modern = make_student({"layers": 2, "hidden": 16, "heads": 2}, tiny_bert(family="modernbert"), tiny_splits().train, 0)
+    assert "layers started at random" in modern.notes[0]
+    wider = make_student({"layers": 2, "hidden": 64, "heads": 2}, tiny_bert(), tiny_splits().train, 0)
+    assert "wider than its teacher" in wider.notes[0]
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_narrowed_heads_keep_the_leading_singular_directions_of_their_product(size):
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(8, 12, generator=generator), torch.randn(8, 9, generator=generator)
+    ours, theirs = _narrowed(left, right, size)
+    assert ours.shape == (size, 12) and theirs.shape == (size, 9)
+    u, values, vh = np.linalg.svd((left.T @ right).numpy().astype(np.float64))
+    np.testing.assert_allclose((ours.T @ theirs).numpy(), (u[:, :size] * values[:size]) @ vh[:size], atol=1e-5)
+
+
+def test_heads_as_wide_as_the_teachers_give_its_attention_scores():
+    """With a full set of directions nothing is lost: q·k of the narrow heads' product is that of the teacher's."""
+    teacher, splits = tiny_bert(hidden=32, heads=4), tiny_splits()
+    student = make_student({"layers": 4, "hidden": 32, "heads": 4, "intermediate": 16}, teacher, splits.train, 0)
+    turned = principal_directions(teacher, splits.train, 32)
+    for ours, theirs in zip(layer_stack(student.model)[1], layer_stack(teacher.model)[1], strict=True):
+        old, new = theirs.attention.self, ours.attention.self
+        wanted = turned.T @ old.query.weight.T @ old.key.weight @ turned
+        np.testing.assert_allclose((new.query.weight.T @ new.key.weight).detach(), wanted.detach(), atol=1e-5)

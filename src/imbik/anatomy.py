@@ -23,21 +23,27 @@ ROLES = {
     "value": ("value", "v_lin", "v_proj", "value_proj", "attn.v"),
     "qkv": ("attn.Wqkv",),
     "out": ("attention.output.dense", "out_lin", "attention.dense", "attn.o"),
-    "up": ("intermediate.dense", "ffn.lin1"),
-    "down": ("output.dense", "ffn.lin2"),
+    "up": ("intermediate.dense", "ffn.lin1", "ffn"),
+    "down": ("output.dense", "ffn.lin2", "ffn_output"),
 }
 """What the matrices of a layer are called in the architectures of transformers; ``qkv`` is the first three in one."""
 
 
 def roles_of(layer: nn.Module) -> dict[str, tuple[str, nn.Module]]:
-    """Name and module of a layer's matrices by role; a role is missing where the names say nothing."""
+    """Name and module of a layer's matrices by role; a role is missing where the names say nothing.
+
+    A module with a matrix of its own inside is none: ALBERT's ``ffn`` is a matrix, DistilBERT's holds two.
+    """
+    named = [(name, _role(name), module) for name, module in layer.named_modules()]
     found: dict[str, tuple[str, nn.Module]] = {}
-    for name, module in layer.named_modules():
-        for role, names in ROLES.items():
-            if role not in found and any(name == n or name.endswith("." + n) for n in names):
-                found[role] = (name, module)
-                break
+    for name, role, module in named:
+        if role and role not in found and not any(inner and other.startswith(name + ".") for other, inner, _ in named):
+            found[role] = (name, module)
     return found
+
+
+def _role(name: str) -> str | None:
+    return next((role for role, names in ROLES.items() if any(name == n or name.endswith("." + n) for n in names)), None)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -106,9 +106,16 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
     if shape == _shape_of(teacher, shape.layers):
         return _cut(teacher, shape.layers, init)
     student = Checkpoint(_empty_bert(teacher, shape).eval(), teacher.tokenizer, teacher.task)
-    if init == "teacher" and shape.hidden <= int(teacher.model.config.hidden_size):
-        project(teacher, student, uniform_layers(depth_of(teacher.model), shape.layers), texts)
-    return student
+    return student if init == "random" else _projected(teacher, student, shape, texts)
+
+
+def _projected(teacher: Checkpoint, student: Checkpoint, shape: Shape, texts: Examples) -> Checkpoint:
+    """A plain BERT started from a teacher of another shape; what stays random is noted."""
+    if shape.hidden > int(teacher.model.config.hidden_size):
+        return replace(student, notes=("student: started at random: it is wider than its teacher",))
+    random = project(teacher, student, uniform_layers(depth_of(teacher.model), shape.layers), texts)
+    missing = f"{type(teacher.model).__name__} does not give them in the student's shape"
+    return replace(student, notes=(f"student: {', '.join(random)} started at random: {missing}",)) if random else student
 
 
 def _distilbert(spec: str | Mapping[str, Any]) -> tuple[int | None, str] | None:
