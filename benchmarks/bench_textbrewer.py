@@ -2,9 +2,9 @@
 
     python benchmarks/bench_textbrewer.py --teacher DIR --data DATA --peer PEER_PYTHON --json FILE [--rows 3000] [--epochs 10] [--rounds 2]
 
-TextBrewer gets its cached form and its general form (with hidden states), each at two learning rates in the first round; the rate that is
-best on dev goes on. Seconds are those of training, the teacher's logits included, after the models are loaded; accuracy is on the
-test split, all students judged by the same code.
+TextBrewer gets its cached form and its general form (with hidden states). All are tried at the same learning rates in the first round; the
+rate that is best on dev goes on. A batch is 32 rows there and about as many tokens here, so the updates are as many. Seconds are those
+of training, the teacher's logits included, after the models are loaded; accuracy is on the test split, all judged by the same code.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from imbik.testing import logits_of
 from imbik.types import Checkpoint, Splits
 
 PEER = Path(__file__).with_name("peer_textbrewer.py")
-RATES = (1e-4, 5e-4)
 TEMPERATURE = 2.0
+BATCH = 32
 
 
 def judged(student: Checkpoint, splits: Splits) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def ours(folder: Path, splits: Splits, epochs: int, rate: float, seed: int) -> d
     with tempfile.TemporaryDirectory() as work:
         cache = TeacherCache(Path(work) / "teacher", teacher)
         context = Context(teacher, splits, cache, seed, Silent(), Path(work) / "run", Path(work) / "shared", 1e9)
-        step = {"distill": {"temperature": TEMPERATURE, "epochs": epochs, "learning_rate": rate}}
+        tokens = round(BATCH * float(np.mean(encode(splits.train, teacher.tokenizer).lengths)))
+        step = {"distill": {"temperature": TEMPERATURE, "epochs": epochs, "learning_rate": rate, "batch_tokens": tokens}}
         made = make_method(step, "bench").apply(student, context)
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "rate": rate, **judged(made, splits)}
@@ -64,6 +65,13 @@ def theirs(folder: Path, splits: Splits, peer: str, how: str, rate: float) -> di
     made = load_checkpoint(folder / "student")
     made.model.load_state_dict(load_weights(folder / "made"))
     return {"seconds": float((folder / "seconds").read_text()), "rate": rate, **judged(made, splits)}
+
+
+def run(who: str, folder: Path, splits: Splits, options: argparse.Namespace, rate: float, seed: int) -> dict[str, Any]:
+    """One training of imbik or of a form of TextBrewer."""
+    if who == "imbik":
+        return ours(folder, splits, options.epochs, rate, seed)
+    return theirs(folder, splits, options.peer, who.split()[1], rate)
 
 
 def load_weights(folder: Path) -> dict[str, Any]:
@@ -90,26 +98,23 @@ def main() -> None:
     parser.add_argument("--student", default="layers-2")
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--rate", type=float, default=4e-4)
+    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     teacher = load_checkpoint(options.teacher)
     splits = part_of(load_data(options.data, labels=labels_of(teacher)), options.rows, 0)
     found: dict[str, list[dict[str, Any]]] = {"imbik": [], "TextBrewer cached": [], "TextBrewer general": []}
-    rates: dict[str, tuple[float, ...]] = {"cached": RATES, "general": RATES}
+    rates = dict.fromkeys(found, options.rates)
     for seed in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(folder, teacher, splits, options.student, options.epochs, seed)
-            found["imbik"].append(ours(folder, splits, options.epochs, options.rate, seed))
-            for how in ("cached", "general"):
-                made = [theirs(folder, splits, options.peer, how, rate) for rate in rates[how]]
-                best = max(made, key=lambda cell: cell["dev"])
-                rates[how] = (best["rate"],)
-                found[f"TextBrewer {how}"].append(best)
+            for who, cells in found.items():
+                made = [run(who, folder, splits, options, rate, seed) for rate in rates[who]]
+                cells.append(max(made, key=lambda cell: cell["dev"]))
+                rates[who] = [cells[-1]["rate"]]
         print(json.dumps({name: {**cells[-1], "right": None} for name, cells in found.items()}), flush=True)
-        write(options, found)
         write(options, found)
 
 
@@ -117,7 +122,7 @@ def write(options: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -
     """Means, the paired differences of accuracy, the ratios of the seconds, and all single figures."""
     mean = {key: {name: float(np.mean([cell[key] for cell in cells])) for name, cells in found.items()} for key in ("test", "seconds")}
     right = {name: np.array([[float(c) for c in cell["right"]] for cell in cells]) for name, cells in found.items()}
-    keys = ("student", "epochs", "rate", "rounds", "rows")
+    keys = ("student", "epochs", "rates", "rounds", "rows")
     result = {
         "settings": {key: getattr(options, key) for key in keys} | {"data": Path(options.data).name, "temperature": TEMPERATURE},
         **mean,

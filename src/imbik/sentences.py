@@ -136,8 +136,8 @@ def brief_sentences(chosen: Measurement, table: Mapping[str, Any], results: Resu
 
 
 def in_family(m: Measurement, family: str) -> bool:
-    """Whether a candidate is of the brief's family: its name is the family's, or starts with it and a plus.
+    """Whether a candidate is of the brief's family: its name is the family's, or starts with it and a hyphen or a plus.
 
-    A recipe of one's own counts when it is named after the family (``distilbert-6l+int8``).
+    ``distilbert`` has ``distilbert-3l+int8``; a recipe of one's own counts when it is named after the family.
     """
-    return m.name == family or m.name.startswith(f"{family}+")
+    return m.name == family or m.name.startswith((f"{family}+", f"{family}-"))
