@@ -19,7 +19,7 @@ from imbik.mlm import finetune_mlm
 from imbik.mobilebert_bridge import block_map, sample, shape_of
 from imbik.mobilebert_schedule import Transferring, Weights, first_blocks
 from imbik.mobilebert_start import copy_from_ib, start_head, start_ib_bert
-from imbik.mobilebert_student import PUBLISHED, make_ib_bert, make_mobilebert
+from imbik.mobilebert_student import PUBLISHED, MobileShape, make_ib_bert, make_mobilebert
 from imbik.progress import Silent
 from imbik.students import check_student, make_student
 from imbik.testing import WORDS, logits_of, quick, tiny_bert, tiny_context, tiny_splits
@@ -245,3 +245,19 @@ def test_a_deeper_student_than_its_teacher():
     teacher, splits = tiny_bert(layers=2), tiny_splits()
     student = make_student({"family": "mobilebert", "layers": 3}, teacher, splits.train, 0)
     assert block_map(teacher.model, 3) == [0, 0, 1] and shape_of(student.model).layers == 3
+
+
+@torch.no_grad()
+def test_a_new_student_hears_its_neighbours():
+    """What the first token's state says of words far from it is no rounding error, in any block and at any depth; norms start as norms."""
+    teacher = tiny_bert(hidden=48, heads=4)
+    student = make_mobilebert(teacher, MobileShape(layers=12, hidden=32, bottleneck=16, heads=4, embedding=16)).model.eval()
+    ids = torch.randint(5, len(teacher.tokenizer), (64, 12))
+    ids[:, :6] = 2
+    states = student(input_ids=ids, output_hidden_states=True).hidden_states
+    for state in states[1:]:
+        first = state[:, 0]
+        assert 0.3 < float(first.std(dim=1).mean()) < 3.0
+        assert float((first - first.mean(0)).norm() / first.norm()) > 0.02  # bfloat16 tells 0.004; transformers' own start gives less
+    for norm in (module for module in student.modules() if type(module).__name__ == "NoNorm"):
+        assert float(norm.weight[0]) > 0 and torch.equal(norm.weight, norm.weight[0].expand_as(norm.weight))

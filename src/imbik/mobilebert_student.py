@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 
 from imbik.anatomy import anatomy
 from imbik.checkpoint import labels_of, positions_of, set_labels
@@ -91,10 +93,40 @@ def mobile_shape(spec: str | Mapping[str, Any], teacher: Checkpoint) -> MobileSh
 def make_mobilebert(teacher: Checkpoint, shape: MobileShape) -> Checkpoint:
     """A ``MobileBertForSequenceClassification`` with the teacher's vocabulary and labels, weights at random.
 
-    Its weights come from an IB-BERT: that is the first thing a ``mobilebert`` step does.
+    Its embeddings come from an IB-BERT: that is the first thing a ``mobilebert`` step does.
     """
     config = _config(teacher, shape, num_feedforward_networks=shape.feedforwards, intermediate_size=4 * shape.bottleneck)
-    return _classifier(config, teacher)
+    student = _classifier(config, teacher)
+    _start_blocks(student.model)
+    return student
+
+
+@torch.no_grad()
+def _start_blocks(model: Any) -> None:
+    """Random matrices that keep the size of a state, and every NoNorm as the layer norm that it stands for.
+
+    Without norms, transformers' start (deviation 0.02, whatever the width) lets what a token says of its neighbours shrink to a few parts in
+    10,000 of the state, which bfloat16 cannot tell: the student stays at chance. Here a matrix of n inputs has deviation 1/√n, and
+    NoNorm's scale and shift are those of a layer norm on random token ids.
+    """
+    for module in model.base_model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(std=module.in_features**-0.5)
+    norms = [module for module in model.modules() if isinstance(module, NoNorm)]
+    hooks = [norm.register_forward_hook(_as_layer_norm) for norm in norms]
+    try:
+        model(input_ids=torch.randint(model.config.vocab_size, (32, 32)).clamp_min(1))
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _as_layer_norm(norm: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+    states = inputs[0]
+    scale = 1.0 / states.std(dim=-1, correction=0).mean()
+    norm.weight.fill_(scale)
+    norm.bias.fill_(-scale * states.mean())
+    return states * norm.weight + norm.bias
 
 
 def make_ib_bert(teacher: Checkpoint, shape: MobileShape, inner: int, intermediate: int) -> Checkpoint:
