@@ -16,6 +16,7 @@ import logging
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,12 @@ QUESTIONS: dict[str, dict[str, Variant]] = {
 }
 
 
-def cells(only: str = "") -> list[tuple[Variant, int]]:
+def cells(only: str = "", seeds: Sequence[int] = SEEDS) -> list[tuple[Variant, int]]:
     """Every different (variant, seed) of the questions that hold ``only`` (a regular expression), seed by seed, so that an unfinished
     file still compares like with like."""
     asked = [variants for question, variants in QUESTIONS.items() if re.search(only, question)]
     variants = {json.dumps(v.__dict__): v for question in asked for v in question.values()}
-    return [(variant, seed) for seed in SEEDS for variant in variants.values()]
+    return [(variant, seed) for seed in seeds for variant in variants.values()]
 
 
 def key(variant: Variant, seed: int) -> str:
@@ -158,7 +159,7 @@ def work(args: argparse.Namespace) -> None:
     longest = 0.0
     with tempfile.TemporaryDirectory() as folder:
         cache = TeacherCache(args.store or Path(folder), teacher)
-        for variant, seed in cells(args.only):
+        for variant, seed in cells(args.only, args.seeds):
             if key(variant, seed) in found["cells"] or time.monotonic() + longest > stop:
                 continue
             began = time.monotonic()
@@ -233,6 +234,7 @@ def main() -> None:
     parser.add_argument("--cells", type=Path, nargs="+", required=True)
     parser.add_argument("--store", type=Path, help="keeps the teacher's outputs between calls")
     parser.add_argument("--only", default="", help="only the questions that hold this regular expression")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()

@@ -105,9 +105,9 @@ def make_mobilebert(teacher: Checkpoint, shape: MobileShape) -> Checkpoint:
 def _start_blocks(model: Any) -> None:
     """Random matrices that keep the size of a state, and every NoNorm as the layer norm that it stands for.
 
-    Without norms, transformers' start (deviation 0.02, whatever the width) lets what a token says of its neighbours shrink to a few parts in
-    10,000 of the state, which bfloat16 cannot tell: the student stays at chance. Here a matrix of n inputs has deviation 1/√n, and
-    NoNorm's scale and shift are those of a layer norm on random token ids.
+    Without norms, transformers' start (deviation 0.02, whatever the width) lets what a token says of others shrink to some 1e-5 of the
+    state, which bfloat16 cannot tell: the student stays at chance. Here a matrix of n inputs has deviation 1/√n, and NoNorm's scale and
+    shift are those of a layer norm on random token ids.
     """
     for module in model.base_model.modules():
         if isinstance(module, nn.Linear):
