@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from imbik.checkpoint import layer_stack
 from imbik.errors import UserError
-from imbik.hooks import Tap, capture
+from imbik.hooks import Tap, capture, evaluating
 
 ROLES = {
     "query": ("query", "q_lin", "q_proj", "query_proj", "attn.q"),
@@ -188,13 +188,9 @@ def _layers(events: list[tuple[str, str]]) -> Iterator[LayerTaps]:
 
 @torch.no_grad()
 def _run_once(model: Any) -> None:
-    training = model.training
-    device = next(model.parameters()).device
-    ids = torch.arange(1, 5, device=device).unsqueeze(0)
-    try:
-        model.eval()(input_ids=ids)  # no mask: transformers reads its values, which a model on the meta device has not
-    finally:
-        model.train(training)
+    ids = torch.arange(1, 5, device=next(model.parameters()).device).unsqueeze(0)
+    with evaluating(model):
+        model(input_ids=ids)  # no mask: transformers reads its values, which a model on the meta device has not
 
 
 class States(Mapping[str, Tensor]):

@@ -105,6 +105,8 @@ class AttentionMSE(nn.Module):
 
     def __init__(self, on: Literal["scores", "probabilities"] = "scores") -> None:
         super().__init__()
+        if on not in ("scores", "probabilities"):
+            raise UserError("attention is compared on scores or on probabilities", where="AttentionMSE", found=on)
         self.on = on
 
     def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
@@ -165,12 +167,8 @@ class RelationKL(nn.Module):
         if self.heads == "auto":
             self.heads = max(d for d in divisors if ours // d >= 8 or d == 1)
         if self.heads not in divisors:
-            raise UserError(
-                "the relation heads do not divide both widths",
-                where="relation_heads",
-                found=f"{self.heads}, widths {ours} and {theirs}",
-                expected="auto or one of " + ", ".join(map(str, divisors)),
-            )
+            found, expected = f"{self.heads}, widths {ours} and {theirs}", "auto or one of " + ", ".join(map(str, divisors))
+            raise UserError("the relation heads do not divide both widths", where="relation_heads", found=found, expected=expected)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
         ours, theirs = (_log_softmax(self._relation(x.float()), mask) for x in (student, teacher))
@@ -219,6 +217,8 @@ class LogitsKL(nn.Module):
 
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
+        if not temperature > 0:
+            raise UserError("the temperature is not above 0", where="LogitsKL", found=temperature, expected="1 or more, such as 2.0")
         self.temperature = temperature
 
     def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
@@ -259,11 +259,8 @@ def _check_attention(loss: nn.Module, student: Tensor, teacher: Tensor) -> None:
 
 
 def _unmatched(loss: nn.Module, student: Tensor, teacher: Tensor, expected: str) -> UserError:
-    return UserError(
-        f"{type(loss).__name__} cannot compare these shapes",
-        found=f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}",
-        expected=expected,
-    )
+    found = f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
+    return UserError(f"{type(loss).__name__} cannot compare these shapes", found=found, expected=expected)
 
 
 def _standard(x: Tensor) -> Tensor:

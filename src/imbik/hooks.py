@@ -21,12 +21,14 @@ class Tap:
         call: which call of the module within one forward pass (a shared layer runs several times); -1 is the last.
         side: what the module gives, or what it takes.
         part: ``(i, n)``: the i-th of n equal pieces of the last dimension (a fused query-key-value matrix); None: all of it.
+        copied: keep a copy, so that what works in place behind the module (``ReLU(inplace=True)``, ``out += x``) does not change it.
     """
 
     path: str
     call: int = -1
     side: Literal["input", "output"] = "output"
     part: tuple[int, int] | None = None
+    copied: bool = False
 
 
 @contextmanager
@@ -64,6 +66,26 @@ def capture(model: nn.Module, taps: Iterable[Tap]) -> Iterator[dict[Tap, Tensor]
         yield captured
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, ``model`` is in evaluation mode; on leaving, after an error too, each of its modules is in the mode that it was in.
+
+    >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    >>> with evaluating(net):
+    ...     net[0].training
+    False
+    >>> [module.training for module in net.modules()]
+    [True, True, False]
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 class _Ear:
     """Counts the calls of one module and keeps what its taps ask for."""
 
@@ -82,7 +104,8 @@ class _Ear:
             if tap.side == side and tap.call in (-1, self.calls):
                 tensor = first_tensor(value)
                 if tensor is not None:
-                    self.captured[tap] = tensor if tap.part is None else tensor.chunk(tap.part[1], dim=-1)[tap.part[0]]
+                    tensor = tensor if tap.part is None else tensor.chunk(tap.part[1], dim=-1)[tap.part[0]]
+                    self.captured[tap] = tensor.clone() if tap.copied else tensor
 
 
 def module_at(model: nn.Module, path: str) -> nn.Module:

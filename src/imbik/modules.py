@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from imbik.progress import Progress, Silent
 from imbik.teacher_states import LiveTeacher
 from imbik.train import Training, fit
 from imbik.transfer import Modules, Pair, Transfer
+
+_ENTRY = "(student's path, teacher's path): a loss module, or (weight, loss module)"
 
 Losses = Mapping[tuple[str, str], nn.Module | tuple[float, nn.Module]]
 
@@ -69,8 +73,8 @@ def distill(
         epochs: passes over the loader.
         learning_rate: the highest.
         label_loss: ``label_loss(student's output, batch)``, added to the sum.
-        inputs: what the networks take of a batch: a tuple of positional or a mapping of keyword arguments. Default: a tensor itself, the
-            first of a tuple or list, all of a mapping.
+        inputs: what the networks take of a batch: a tensor, a tuple of positional or a mapping of keyword arguments. Default: a tensor
+            itself, the first of a tuple or list, all of a mapping.
         evaluate: ``evaluate(student)``, higher is better; the weights of the best epoch remain.
         weight_decay: on matrices.
         seed: of dropout and of what the loader draws from torch.
@@ -78,7 +82,8 @@ def distill(
 
     Raises:
         UserError: before training: paths that do not exist (with those that do), modules that do not run or give no tensor, shapes that
-            cannot be matched, states that no gradient reaches, an empty loader. While training: a loss that is not finite.
+            cannot be matched, states that no gradient reaches, weights that both networks share, an empty loader. While training: a loss
+            that is not finite.
 
     >>> import imbik
     >>> net, small = (nn.Sequential(nn.Linear(4, n), nn.ReLU(), nn.Linear(n, 3)) for n in (16, 8))
@@ -86,14 +91,15 @@ def distill(
     >>> imbik.distill(net, small, batches, {("0", "0"): imbik.HiddenMSE(), ("", ""): (0.5, imbik.LogitsKL())}, epochs=2).epochs
     2
     """
+    _check(teacher, student, epochs, learning_rate)
     call = _caller(inputs or _usual_inputs)
-    pairs = [_pair(paths, value) for paths, value in losses.items()]
+    pairs = _pairs(losses)
     source = LiveTeacher(teacher, Modules(teacher), [pair.teacher for pair in pairs], call=call)
     transfer = Transfer(pairs, Modules(student), source, call=call)
     batches = _Batches(loader)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transfer.bind(student, next(iter(batches.loader)))
+        transfer.bind(student, batches.first())
         settings = Training(epochs=epochs, learning_rate=learning_rate, batch_tokens=1, weight_decay=weight_decay)
         with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
             state = fit(
@@ -105,7 +111,7 @@ def distill(
                 directory=Path(folder),
                 progress=progress or Silent(),
                 what="distilling",
-                evaluate=evaluate,
+                evaluate=_scored(evaluate),
                 save_every=float("inf"),
             )
     return Distilled(state.epoch, state.best_epoch + 1, state.history, state.seconds)
@@ -130,13 +136,26 @@ class _Batches:
     def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         return {}  # the loop's own tensors: none, the loss asks for the batch itself
 
+    def first(self) -> Any:
+        """One batch to take shapes from.
+
+        Raises:
+            UserError: the loader gives none.
+        """
+        for batch in self.loader:
+            return batch
+        raise self._dry()
+
     def next(self, device: torch.device) -> Any:
         """The next batch; the loader is iterated again when it is at its end."""
         for _ in range(2):
             for batch in self._running:
                 return _to(batch, device)
             self._running = iter(self.loader)
-        raise UserError("the loader gives no batches", where="loader", expected="something that can be iterated again and again")
+        raise self._dry()
+
+    def _dry(self) -> UserError:
+        return UserError("the loader gives no batches", where="loader", expected="something that can be iterated again and again")
 
 
 class _Loss(nn.Module):
@@ -155,16 +174,57 @@ class _Loss(nn.Module):
         return value + self.label_loss(seen[Tap("")].float(), batch)
 
 
-def _pair(paths: tuple[str, str], value: nn.Module | tuple[float, nn.Module]) -> Pair:
-    weight, loss = value if isinstance(value, tuple) else (1.0, value)
-    if not (isinstance(paths, tuple) and len(paths) == 2 and isinstance(loss, nn.Module)):
+def _check(teacher: nn.Module, student: nn.Module, epochs: int, learning_rate: float) -> None:
+    """Refuse what cannot be trained, before anything runs."""
+    if not isinstance(epochs, int) or epochs < 1:
+        raise UserError("there must be at least one pass over the loader", where="epochs", found=epochs, expected="a whole number from 1")
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise UserError("the learning rate cannot be used", where="learning_rate", found=learning_rate, expected="a number above 0")
+    theirs = {id(parameter) for parameter in teacher.parameters()}
+    shared = [name for name, parameter in student.named_parameters() if parameter.requires_grad and id(parameter) in theirs]
+    if shared:
         raise UserError(
-            "a loss stands between two modules",
-            where="losses",
-            found=f"{paths!r}: {type(loss).__name__}",
-            expected="(student's path, teacher's path): a loss module, or (weight, loss module)",
+            "training the student would change the teacher: they share weights",
+            where="student",
+            found=", ".join(shared[:4]) + (", …" if len(shared) > 4 else ""),
+            fix="give the student a copy of those layers (copy.deepcopy), or freeze them (requires_grad_(False))",
         )
+
+
+def _pairs(losses: Losses) -> list[Pair]:
+    """One pair per entry. A loss that stands at several places is copied, since its projection and shapes belong to one place."""
+    if not isinstance(losses, Mapping):
+        raise UserError("losses is no mapping", where="losses", found=type(losses).__name__, expected=_ENTRY)
+    pairs: list[Pair] = []
+    for paths, value in losses.items():
+        pair = _pair(paths, value)
+        known = any(pair.loss is other.loss for other in pairs)
+        pairs.append(replace(pair, loss=copy.deepcopy(pair.loss)) if known else pair)
+    return pairs
+
+
+def _pair(paths: tuple[str, str], value: nn.Module | tuple[float, nn.Module]) -> Pair:
+    weight, loss = value if isinstance(value, tuple) and len(value) == 2 else (1.0, value)
+    two = isinstance(paths, tuple) and len(paths) == 2 and all(isinstance(path, str) for path in paths)
+    if not (two and isinstance(loss, nn.Module)):
+        raise UserError("a loss stands between two modules", where="losses", found=f"{paths!r}: {type(loss).__name__}", expected=_ENTRY)
+    if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+        raise UserError("the weight of a loss is no factor", where=f"losses, {paths!r}", found=repr(weight), expected="a number from 0")
     return Pair(paths[0], paths[1], loss, float(weight))
+
+
+def _scored(evaluate: Callable[[nn.Module], float] | None) -> Callable[[nn.Module], float] | None:
+    if evaluate is None:
+        return None
+
+    def score(model: nn.Module) -> float:
+        value = evaluate(model)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise UserError("evaluate gives no number", where="evaluate", found=type(value).__name__, expected="a number") from None
+
+    return score
 
 
 def _usual_inputs(batch: Any) -> Any:
@@ -176,6 +236,8 @@ def _usual_inputs(batch: Any) -> Any:
 def _caller(inputs: Callable[[Any], Any]) -> Callable[[nn.Module, Any], Any]:
     def call(model: nn.Module, batch: Any) -> Any:
         given = inputs(batch)
+        if isinstance(given, Tensor):
+            return model(given)
         return model(**given) if isinstance(given, Mapping) else model(*given)
 
     return call

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imbik.anatomy import listen
 from imbik.encoding import Encoded, sorted_batches
-from imbik.hooks import Tap, capture
+from imbik.hooks import Tap, capture, evaluating
 from imbik.progress import Progress
 from imbik.train import Batch, model_inputs, precision, to_batch
 
@@ -43,11 +43,8 @@ class LiveTeacher:
         if self.data is not None:
             batch = to_batch(self.data, batch["rows"].numpy(), batch["input_ids"].device)
         self._move_to(batch)
-        training = self.model.training
-        self.model.eval()
-        with listen(self.model, self.reader, self.names) as states:
+        with evaluating(self.model), listen(self.model, self.reader, self.names) as states:
             self.call(self.model, batch)
-        self.model.train(training)
         return {name: states[name] for name in self.names}
 
     def _move_to(self, batch: Any) -> None:
@@ -113,8 +110,7 @@ class StoredTeacher:
 
     @torch.no_grad()
     def _run(self, rows: NDArray[np.int64]) -> dict[Tap, Tensor]:
-        self.model.eval()
-        with capture(self.model, self.taps) as captured:
+        with evaluating(self.model), capture(self.model, self.taps) as captured:
             run_model(self.model, to_batch(self.data, rows, next(self.model.parameters()).device))
         return {tap: captured[tap] for tap in self.taps}
 
