@@ -137,7 +137,7 @@ def test_a_model_without_a_masked_head_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("card 0.1 0.2\nmoney 0.1\n", "line 2"), ("card x y\n", "line 1"), ("", "empty"), (None, "no such file")],
+    [("card 0.1 0.2\nmoney 0.1\n", "line 2"), ("card x y\n", "line 1"), ("\xff\x00\n", "line 1"), ("", "empty"), (None, "no such file")],
 )
 def test_broken_word_vectors_are_refused(tmp_path, content, message):
     file = tmp_path / "v.txt"
@@ -145,6 +145,13 @@ def test_broken_word_vectors_are_refused(tmp_path, content, message):
         file.write_text(content)
     with pytest.raises(UserError, match=message):
         augmented(examples("card"), Augmentation("none", vectors=str(file)), tiny_bert(), tmp_path, Silent())
+
+
+def test_word_vectors_may_hold_words_with_spaces_and_letters_that_are_no_utf8(tmp_path):
+    file = vectors(tmp_path)
+    file.write_bytes(file.read_bytes() + b". . . 1 2 3 4 5\ncaf\xe9 5 4 3 2 1\n")
+    settings = Augmentation("none", vectors=str(file), candidates=1)
+    assert list(augmented(examples("card"), settings, tiny_bert(), tmp_path, Silent()).texts) == ["account"]
 
 
 def test_word2vec_text_files_open_too(tmp_path):

@@ -147,7 +147,8 @@ def test_tinybert_settings_that_make_no_sense_are_refused(settings, message, tmp
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"layer": 9}, "does not fit"), ({"relation_heads": 5}, "do not divide"), ({"weights": [1]}, "one weight")]
+    ("settings", "message"),
+    [({"layer": 9}, "no such layer.*1 to 4"), ({"relation_heads": 5}, "do not divide"), ({"weights": [1]}, "one weight")],
 )
 def test_minilm_settings_that_make_no_sense_are_refused(settings, message, tmp_path):
     teacher, splits = tiny_bert(), tiny_splits()

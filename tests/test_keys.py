@@ -64,7 +64,8 @@ def test_the_base_of_the_teacher_counts_where_a_stage_reads_it(tmp_path: Path) -
     teacher = tiny_bert(layers=1)
     teacher.model.config.imbik_base = str(tmp_path / "base")
     save_checkpoint(tiny_bert(layers=1, seed=1), tmp_path / "base")
-    general, task = (Recipe("mine", ({"distilbert": {"stage": stage}},)) for stage in ("general", "task"))
+    raw = {"stage": "general", "corpus": "someone/texts"}
+    general, task = (Recipe("mine", ({"distilbert": settings},)) for settings in (raw, {"stage": "task"}))
     before = [key(recipe, teacher) for recipe in (general, task)]
     save_checkpoint(tiny_bert(layers=1, seed=2), tmp_path / "base")
     after = [key(recipe, teacher) for recipe in (general, task)]

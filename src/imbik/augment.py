@@ -67,12 +67,21 @@ def _settings(value: bool | Mapping[str, Any]) -> bool | dict[str, Any]:
             "a mapping with masked_model: the folder of a masked language model (imbik finetune --task mlm makes one), or none, where "
             "words of one piece shall get their neighbours among the word vectors too"
         )
-    made = Augmentation(**given)
-    ranges = {"copies": made.copies >= 1, "candidates": made.candidates >= 1, "probability": 0 < made.probability <= 1}
-    wrong = [name for name, good in ranges.items() if not good]
-    if wrong:
-        raise ValueError(f"copies and candidates of 1 at least, a probability above 0 and up to 1; not {wrong[0]} {given[wrong[0]]}")
-    return asdict(made)
+    _check_ranges(given)
+    return asdict(Augmentation(**given))
+
+
+def _check_ranges(given: Mapping[str, Any]) -> None:
+    """Refuse a setting of the wrong kind or out of its range."""
+    whole = {"copies": 1, "candidates": 1, "seed": 0}
+    for name, value in given.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in whole and not (number and isinstance(value, int) and value >= whole[name]):
+            raise ValueError(f"{name}: a whole number, {whole[name]} at least; not {value!r}")
+        if name == "probability" and not (number and 0 < value <= 1):
+            raise ValueError(f"probability: above 0 and up to 1; not {value!r}")
+        if name == "vectors" and not isinstance(value, str):
+            raise ValueError(f"vectors: teacher, or a file of word vectors; not {value!r}")
 
 
 Augment = Annotated[bool | dict[str, Any], AfterValidator(_settings)]

@@ -86,6 +86,12 @@ def load_masked_lm(source: str | Path, role: str = "base model") -> tuple[Any, A
     return model, load_tokenizer(path, config, role), bool(fresh)
 
 
+def base_name(source: str | Path) -> str:
+    """What a model made of ``source`` records: an absolute path, which holds from every working folder, or a hub name as it is."""
+    path = Path(source)
+    return str(path.absolute()) if path.is_dir() else str(source)
+
+
 def set_labels(config: Any, task: TaskName, labels: tuple[str, ...]) -> None:
     """Write task and label names into a transformers config."""
     config.num_labels = len(labels)

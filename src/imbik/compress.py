@@ -17,6 +17,7 @@ from imbik.encoding import encode
 from imbik.engines.pytorch import CUDA, cuda_dtype
 from imbik.errors import UserError
 from imbik.export import check_engine
+from imbik.keys import check_sources
 from imbik.ladder import ladder
 from imbik.manifest import NAME as MANIFEST
 from imbik.manifest import sha256
@@ -101,7 +102,7 @@ def compress(
     check_pairs(teacher.pairs, splits.train.pairs is not None, "teacher")
     loaded = _load(recipes or ladder(teacher))
     for recipe in loaded:
-        check_student(recipe.student, teacher)
+        _check(recipe, teacher)
     for engine in engines:
         check_engine(engine)
     Phrases(lang)  # refuses an unknown language now, not after hours of training
@@ -133,6 +134,16 @@ def judge(results: Results, limits: Limits) -> Results:
     """The same measurements with the Pareto front and the choice under ``limits``."""
     choice = choose(results.measurements, results.baseline, limits.min_retention, limits.max_latency_ms, limits.max_mb)
     return replace(results, choice=choice, pareto=pareto(results.measurements))
+
+
+def _check(recipe: Recipe, teacher: Checkpoint) -> None:
+    """Refuse what can be seen before anything is trained, with the recipe's name."""
+    try:
+        check_student(recipe.student, teacher)
+    except UserError as error:
+        error.where = f"{recipe.name}, {error.where}" if error.where else recipe.name
+        raise
+    check_sources(recipe, teacher)
 
 
 def _load(recipes: Sequence[str | Path | Recipe]) -> list[Recipe]:

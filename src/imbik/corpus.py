@@ -71,7 +71,8 @@ class Blocks:
         """
         count = min(most, max(1, round(share * len(self))))
         if len(self) < 2:
-            raise UserError("too little text", where="corpus", found=f"{len(self)} blocks", expected="at least two", fix="give more text")
+            fix = "give more text or a shorter block"
+            raise UserError("too little text", where="corpus", found=f"{len(self)} block", expected="at least two", fix=fix)
         size = -(-count // 8)
         stretches = max(1, count // size)
         starts = np.linspace(0, len(self) - size, stretches + 1, dtype=np.int64)[1:]

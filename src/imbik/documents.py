@@ -63,6 +63,8 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
         files = [path]
     elif path.is_dir() and not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         files = _files(path)
+    elif path.suffix.lower() in (*TEXT_FORMATS, *FORMATS) or str(source).endswith(("/", "\\")):
+        raise UserError("no such file or folder", where=source, expected="raw text: a file, a folder or a hub name", fix="check the path")
     else:
         return _hub(str(source), text, say)
     streams = [_of_file(file, text, encoding, say) for file in files]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.cards import teacher_card
-from imbik.checkpoint import fingerprint, load_base, load_checkpoint, positions_of, save_checkpoint
+from imbik.checkpoint import base_name, fingerprint, load_base, load_checkpoint, positions_of, save_checkpoint
 from imbik.encoding import Encoded, encode
 from imbik.losses import label_loss
 from imbik.methods.distill import dev_score
@@ -123,7 +123,7 @@ def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) 
     checkpoint = load_base(base, splits.task, splits.labels)
     if max_length:
         checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model.config))
-    checkpoint.model.config.imbik_base = str(base)
+    checkpoint.model.config.imbik_base = base_name(base)
     if splits.task == "multi-label":
         start_from_priors(checkpoint.model, np.asarray(splits.train.targets))
     return checkpoint

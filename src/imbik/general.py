@@ -57,10 +57,8 @@ def open_general(student: Checkpoint, context: Context, *, teacher: str, corpus:
         where: the step, for messages.
 
     Raises:
-        UserError: no corpus, no such teacher, one without a masked-language-model head or with other tokens than the student's.
+        UserError: no such corpus or teacher, one without a masked-language-model head or with other tokens than the student's.
     """
-    if not corpus:
-        raise UserError("the general stage needs raw text", where=f"{where}.corpus", expected="a text file, a folder or a data set")
     model, tokenizer = general_teacher(context.teacher, teacher, where)
     if tokenizer.get_vocab() != student.tokenizer.get_vocab():
         raise UserError(

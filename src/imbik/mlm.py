@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imbik.cards import mlm_card
-from imbik.checkpoint import load_masked_lm, positions_of, save_model
+from imbik.checkpoint import base_name, load_masked_lm, positions_of, save_model
 from imbik.content import content
 from imbik.corpus import BLOCK, Blocks, build_blocks
 from imbik.documents import Documents
@@ -144,7 +144,7 @@ def finetune_mlm(
         )  # fmt: skip
         after = mlm_quality(model, held, masker, seed)
         model.requires_grad_(True)
-        model.config.imbik_base = str(base)
+        model.config.imbik_base = base_name(base)
         result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)
         save_model(model, tokenizer, directory, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
         shutil.rmtree(workspace.root / "corpus", ignore_errors=True)

@@ -67,7 +67,7 @@ def check_file(path: Path) -> None:
     if not path.exists():
         raise UserError("no such file", where=path, fix="check the path")
     if path.stat().st_size == 0:
-        raise UserError("the file is empty", where=path, expected="a header and rows", fix="give a file with data")
+        raise UserError("the file is empty", where=path, expected="text, or a header and rows", fix="give a file with data")
 
 
 # --- CSV and TSV ---------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def encoding_of(path: Path, declared: str | None) -> str:
     with path.open("rb") as file:
         head = file.read(8192)
     if not head.strip():
-        raise UserError("the file is empty", where=path, expected="a header and rows", fix="give a file with data")
+        raise UserError("the file is empty", where=path, expected="text, or a header and rows", fix="give a file with data")
     for mark, what, fix in _BINARY:
         if head.startswith(mark):
             raise UserError("this is no text file", where=path, found=what, expected="text", fix=fix)

@@ -155,13 +155,18 @@ def vector_words(source: str, teacher: Checkpoint, texts: Iterable[str], count: 
 def _from_file(file: Path, count: int) -> VectorWords:
     if not file.is_file():
         raise UserError("no such file of word vectors", where=file, expected="GloVe's text format, or: teacher")
-    words, rows, digest = [], [], hashlib.sha256()
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            digest.update(line.encode())
+    words: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    digest = hashlib.sha256()
+    with file.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            digest.update(raw)
+            line = raw.decode("utf-8", "replace")
             head, *numbers = line.rstrip().split(" ")
             if number == 1 and len(numbers) == 1:
                 continue  # word2vec's text format begins with the two sizes
+            if rows and len(numbers) > len(rows[0]):  # GloVe's largest file has words with spaces: ". . ."
+                head, numbers = " ".join((head, *numbers[: -len(rows[0])])), numbers[-len(rows[0]) :]
             try:
                 rows.append(np.array(numbers, dtype=np.float32))
             except ValueError:

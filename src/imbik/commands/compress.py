@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from imbik.commands.common import check_positive, check_share, consoles
 from imbik.environment import preset_for
+from imbik.errors import UserError
 from imbik.options import CpuOption, DataOption, EngineOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, grouped
 from imbik.progress import progress_for
 
@@ -110,6 +112,14 @@ def compress(
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
         show(results, out)
+    if recipe and not any(one.name != "teacher" for one in results.measurements) and not any(f.get("skipped") for f in results.failures):
+        raise _nothing_made(results.failures, out)
+
+
+def _nothing_made(failures: Sequence[Mapping[str, Any]], out: Path) -> UserError:
+    """Where every recipe that was named failed, the call has failed too; the measured teacher stays in the folder."""
+    told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in failures)
+    return UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
 
 
 def show(results: object, out: Path) -> None:

@@ -55,6 +55,7 @@ def finetune(
         _refuse(text_pair=columns.text_pair, label=columns.label, metric=columns.metric)
         _mlm(base, {"source": data, "text": columns.text, "encoding": columns.encoding}, out, schedule, masked, as_json)
         return
+    _refuse_masked(masked)
     from imbik.data import load_data
     from imbik.finetune import finetune as run
 
@@ -77,6 +78,16 @@ def _refuse(**options: str | None) -> None:
             raise UserError(
                 "raw text has no such thing", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
             )
+
+
+def _refuse_masked(masked: Masked) -> None:
+    """Options of ``--task mlm`` that mean nothing for a classifier."""
+    from imbik.errors import UserError
+
+    for name, value in asdict(masked).items():
+        if value:
+            where = f"--{name.replace('_', '-')}"
+            raise UserError("only masked language modelling has this", where=where, fix="leave it out, or add --task mlm")
 
 
 def _mlm(base: str, corpus: dict[str, Any], out: Path, schedule: Schedule, masked: Masked, as_json: bool) -> None:

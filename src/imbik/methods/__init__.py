@@ -63,13 +63,15 @@ def make_method(step: Step, where: str) -> Any:
         return _METHODS[name](**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field, *_ = (*map(str, first["loc"]), "")
+        said = [entry["msg"] for entry in error.errors() if entry["loc"][:1] == first["loc"][:1]]
         known = ", ".join(_settings(_METHODS[name]))
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise UserError("unknown setting", where=f"{where}, {name}", found=field, expected=known) from None
         place = f"{where}, {name}.{field}" if field else f"{where}, {name}"
-        expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        raise UserError("wrong setting", where=place, found=first["input"] if field else settings, expected=expected) from None
+        expected = " or ".join(dict.fromkeys(part.removeprefix("Value error, ").removeprefix("Input should be ") for part in said))
+        expected = expected.replace("a valid tuple", "a list")
+        raise UserError("wrong setting", where=place, found=settings.get(field, settings), expected=expected) from None
 
 
 def settings_of(made: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from imbik.anatomy import anatomy, depth_of, listen
@@ -20,7 +21,7 @@ from imbik.intermediate import states_of, teacher_rows
 from imbik.masking import Masker
 from imbik.methods import method
 from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, without_dropout
-from imbik.methods.training import Count, Positive, TrainedOnDev, Weight, training_of
+from imbik.methods.training import Count, Positive, TrainedOnDev, Weight, check_stage, training_of
 from imbik.train import Batch, fit, model_inputs, to_batch
 from imbik.transfer import TeacherStates, mask_of
 from imbik.types import Checkpoint
@@ -66,16 +67,19 @@ class DistilBert(TrainedOnDev):
     accumulate: Count = 1
     max_grad_norm: Positive = 5.0
 
+    @model_validator(mode="after")
+    def _one_stage(self) -> DistilBert:
+        if self.soft + self.hard + self.cosine == 0:
+            raise ValueError("soft, hard or cosine above 0: there is nothing to learn")
+        check_stage(self.stage, self.corpus)
+        return self
+
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training. The general stage changes its encoder and leaves its head as it was.
 
         Raises:
-            UserError: settings of the other stage, no corpus, no masked-language-model head, labels or tokens that differ, no loss.
+            UserError: a corpus that cannot be opened, no masked-language-model head, labels or tokens that differ.
         """
-        if self.soft + self.hard + self.cosine == 0:
-            raise UserError("there is nothing to learn", where="distilbert", found="soft, hard and cosine are 0", fix="set one above 0")
-        if self.stage == "task" and self.corpus:
-            raise UserError("the task stage learns from the task's texts", where="distilbert.corpus", expected="stage: general")
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 

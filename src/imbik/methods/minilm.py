@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from imbik.anatomy import anatomy
 from imbik.augment import Augment, files_of, with_augmented
 from imbik.context import Context
 from imbik.errors import UserError
 from imbik.feature_losses import RelationKL
 from imbik.intermediate import learn_states
-from imbik.layer_map import layer_map
 from imbik.methods import method
 from imbik.methods.distill import learning_rows
 from imbik.methods.training import Count, Positive, Trained, Weight
@@ -46,12 +47,21 @@ class MiniLM(Trained):
     target_steps: Count = 1000
     learning_rate: Positive = 5e-4
 
+    @model_validator(mode="after")
+    def _weighted(self) -> MiniLM:
+        if not self.relations or len(set(self.relations)) < len(self.relations):
+            raise ValueError("relations: some of qq, kk and vv, each once")
+        if self.weights and len(self.weights) != len(self.relations):
+            raise ValueError(f"one weight per relation: {len(self.relations)} numbers, not {len(self.weights)}")
+        if self.weights and not any(self.weights):
+            raise ValueError("a weight above 0: there is nothing to learn")
+        return self
+
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training; its head is not touched.
 
         Raises:
-            UserError: a layer or a number of heads that does not fit, another number of weights than relations, other tokens than the
-                teacher's.
+            UserError: a layer or a number of heads that does not fit, other tokens than the teacher's.
         """
         rows = with_augmented(learning_rows(context.splits), self.augment, context)
         return learn_states(checkpoint, context.teacher, self.pairs(context.teacher), rows, self, context, "learning relations")
@@ -64,11 +74,8 @@ class MiniLM(Trained):
         """One pair per relation, between the student's last layer and the teacher's ``layer``."""
         depth = len(anatomy(teacher.model).layers)
         layer = (depth if depth <= 12 else round(depth * 7 / 8)) if self.layer == "auto" else self.layer
-        (late,) = layer_map([layer], depth, 1)
+        if layer > depth:
+            raise UserError("the teacher has no such layer", where="minilm.layer", found=layer, expected=f"auto, or 1 to {depth}")
         weights = self.weights or (1.0,) * len(self.relations)
-        if len(weights) != len(self.relations):
-            raise UserError(
-                "one weight per relation", where="minilm.weights", found=list(weights), expected=f"{len(self.relations)} numbers"
-            )
         named = zip(self.relations, weights, strict=True)
-        return [Pair(f"{_STATES[r]}.-1", f"{_STATES[r]}.{late}", RelationKL(self.relation_heads), w) for r, w in named]
+        return [Pair(f"{_STATES[r]}.-1", f"{_STATES[r]}.{layer - 1}", RelationKL(self.relation_heads), w) for r, w in named]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
+from pydantic import model_validator
 from torch import nn
 
 from imbik.anatomy import anatomy
@@ -19,7 +20,7 @@ from imbik.general import General, general_files, open_general, with_mlm_head
 from imbik.masking import Masker
 from imbik.methods import method
 from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, without_dropout
-from imbik.methods.training import Count, Optimised, Positive, Share, Weight, training_for
+from imbik.methods.training import Count, Optimised, Positive, Share, Weight, check_stage, training_for
 from imbik.mobilebert_bridge import (
     Headed,
     PretrainingDistillation,
@@ -91,6 +92,13 @@ class MobileBert(Optimised):
     learning_rate: Positive = 1.5e-3
     accumulate: Count = 1
 
+    @model_validator(mode="after")
+    def _one_stage(self) -> MobileBert:
+        if self.attention + self.hidden + self.mean + self.variance == 0:
+            raise ValueError("a weight above 0: there is nothing to learn")
+        check_stage(self.stage, self.corpus)
+        return self
+
     def refuse_after(self, earlier: Any) -> str | None:
         """The transfer gives the student its weights, so nothing may have changed its structure before."""
         if earlier.name in ("distill", "distilbert", "minilm", "mobilebert", "tinybert"):
@@ -101,12 +109,10 @@ class MobileBert(Optimised):
         """The student after the transfer.
 
         Raises:
-            UserError: a student that is no MobileBERT, an IB-BERT of another shape or with other labels, settings of the other stage.
+            UserError: a student that is no MobileBERT, an IB-BERT of another shape or with other labels.
         """
         shape_of(checkpoint.model)
         check_labels(checkpoint, context.teacher)
-        if self.stage == "task" and self.corpus:
-            raise UserError("the task stage learns from the task's texts", where="mobilebert.corpus", expected="stage: general")
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 

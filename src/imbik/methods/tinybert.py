@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
+from pydantic import model_validator
 
 from imbik.anatomy import anatomy
 from imbik.augment import Augment, files_of, with_augmented
@@ -12,7 +13,6 @@ from imbik.checkpoint import labels_of, load_base, positions_of
 from imbik.context import Context
 from imbik.corpus import BLOCK, build_blocks
 from imbik.documents import open_documents
-from imbik.errors import UserError
 from imbik.feature_losses import AttentionMSE, HiddenMSE
 from imbik.general import base_of, general_files
 from imbik.intermediate import learn_states
@@ -59,11 +59,23 @@ class TinyBERT(Trained):
     target_steps: Count = 1000
     learning_rate: Positive = 5e-4
 
+    @model_validator(mode="after")
+    def _one_stage(self) -> TinyBERT:
+        if self.embedding_weight + self.attention_weight + self.hidden_weight == 0:
+            raise ValueError("a weight above 0: there is nothing to learn")
+        if self.stage == "task" and (self.corpus or self.teacher != "task"):
+            raise ValueError("stage: general for a corpus or a teacher; the task stage learns from the task's texts and the task's teacher")
+        if self.stage == "general" and not self.corpus:
+            raise ValueError("a corpus (the general stage needs raw text): a text file, a folder or a data set")
+        if self.stage == "general" and self.augment:
+            raise ValueError("augment: false; the general stage learns from raw text as it is")
+        return self
+
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """The student after training; its head is not touched.
 
         Raises:
-            UserError: settings of the other stage, a map that does not fit, other tokens than the teacher's, no corpus.
+            UserError: a map that does not fit, other tokens than the teacher's, a corpus or a general teacher that cannot be opened.
         """
         teacher = self._teacher(context)
         what = "learning the layers" if self.stage == "task" else "general distillation"
@@ -86,20 +98,12 @@ class TinyBERT(Trained):
     def _teacher(self, context: Context) -> Checkpoint:
         if self.teacher == "task":
             return context.teacher
-        if self.stage == "task":
-            raise UserError("the task stage learns from the task's teacher", where="tinybert.teacher", found=self.teacher, expected="task")
         base = base_of(context.teacher, self.teacher, "tinybert")
         return load_base(base, context.teacher.task, labels_of(context.teacher))
 
     def _rows(self, student: Checkpoint, context: Context) -> Examples | Any:
         if self.stage == "task":
-            if self.corpus:
-                raise UserError("the task stage learns from the task's texts", where="tinybert.corpus", expected="stage: general")
             return with_augmented(learning_rows(context.splits), self.augment, context)
-        if self.augment:
-            raise UserError("the general stage learns from raw text as it is", where="tinybert.augment", expected="false")
-        if not self.corpus:
-            raise UserError("the general stage needs raw text", where="tinybert.corpus", expected="a text file, a folder or a data set")
         length = min(self.block, positions_of(student.model.config))
         documents = open_documents(self.corpus)
         return build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
+from pydantic import Field
 
 from imbik.train import Training
 
 _MOST_EPOCHS = 30
 
 Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Gt(0)]
-Weight = Annotated[float, Ge(0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A factor of a term in a sum; 0 leaves the term out."""
 Share = Annotated[float, Ge(0), Le(1)]
 Epochs = Count | Literal["auto"]
@@ -87,3 +88,15 @@ def _training(settings: Any, **values: Any) -> Training:
     """What the settings name as :class:`Training` does, and ``values`` in the place of the rest."""
     named = {name: getattr(settings, name) for name in Training.__dataclass_fields__ if hasattr(settings, name)}
     return Training(**named | values)
+
+
+def check_stage(stage: str, corpus: str) -> None:
+    """Refuse a general stage without raw text and a task stage with it; called while settings are validated.
+
+    Raises:
+        ValueError: with what is expected.
+    """
+    if stage == "general" and not corpus:
+        raise ValueError("a corpus (the general stage needs raw text): a text file, a folder or a data set")
+    if stage == "task" and corpus:
+        raise ValueError("stage: general for a corpus; the task stage learns from the task's texts")
