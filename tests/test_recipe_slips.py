@@ -45,13 +45,13 @@ def test_a_slip_is_refused_when_the_recipe_is_read(step, message):
 
 
 def _compress(directory, teacher, text):
-    splits = tiny_splits(rows=12)
+    splits, recipe = tiny_splits(rows=12), parse_recipe("name: mine\n" + text, "mine.yaml")
     return compress(
         teacher,
         splits,
         directory,
         source="t",
-        recipes=[parse_recipe("name: mine\n" + text, "mine.yaml")],
+        recipes=[recipe],
         progress=Silent(),
         say=lambda _: None,
     )
