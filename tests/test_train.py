@@ -65,6 +65,25 @@ def test_resumed_training_ends_with_the_weights_of_an_undisturbed_run(tmp_path, 
     assert state.finished and equal(straight.model, resumed.model)
 
 
+def test_resuming_is_exact_for_matrices_that_lie_in_memory_by_columns(tmp_path):
+    """As torch.linalg.solve gives the projections on the losses: the optimiser's moments must lie the same way."""
+    splits = tiny_splits()
+
+    def by_columns():
+        checkpoint = tiny_bert()
+        weight = checkpoint.model.classifier.weight
+        checkpoint.model.classifier.weight = nn.Parameter(weight.detach().T.contiguous().T)
+        assert not checkpoint.model.classifier.weight.is_contiguous()
+        return checkpoint
+
+    straight, broken, resumed = by_columns(), by_columns(), by_columns()
+    run(straight, splits, tmp_path / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, splits, tmp_path / "broken", stop_at=7)
+    run(resumed, splits, tmp_path / "broken")
+    assert equal(straight.model, resumed.model)
+
+
 def test_training_the_used_rows_of_the_table_equals_training_all_of_it(tmp_path):
     splits = tiny_splits()
     compact, full = tiny_bert(), tiny_bert()

@@ -57,8 +57,8 @@ class Keeper:
                 if f"{name}#exp_avg" in tensors:
                     self.optimizer.state[parameter] = {
                         "step": tensors[f"{name}#step"],
-                        "exp_avg": tensors[f"{name}#exp_avg"].to(parameter.device),
-                        "exp_avg_sq": tensors[f"{name}#exp_avg_sq"].to(parameter.device),
+                        "exp_avg": _laid_out_as(parameter, tensors[f"{name}#exp_avg"]),
+                        "exp_avg_sq": _laid_out_as(parameter, tensors[f"{name}#exp_avg_sq"]),
                     }
         return state
 
@@ -89,6 +89,11 @@ class Keeper:
 
     def _weights(self) -> dict[str, Tensor]:
         return {n: p.detach().cpu().contiguous().clone() for n, p in zip(self.names, self.parameters, strict=True)}
+
+
+def _laid_out_as(parameter: Tensor, values: Tensor) -> Tensor:
+    """``values`` in the memory order of ``parameter``: fused AdamW walks both as they lie in memory."""
+    return torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(values)
 
 
 def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
