@@ -111,8 +111,8 @@ QUESTIONS: dict[str, dict[str, Variant]] = {
 }
 
 REMARKS = {
-    "Which map": """TinyBERT's paper finds uniform better than top; top is no worse here. Two layers of six are 3 and 6, or 5 and 6: both maps hold
-the last layer, whose first token the classifier reads. The paper maps four layers on twelve.""",
+    "Which map": """TinyBERT's paper finds uniform better than top; top is no worse here. Two layers of six are 3 and 6, or 5 and 6: both
+maps hold the last layer, whose first token the classifier reads. The paper maps four layers on twelve.""",
     "copies layers": """In the paper every student starts at random; one that starts as two of the teacher's layers already has what the
 transfer would give it.""",
     "MobileBERT's transfer": "Without it, the student has a random start and no norms to learn from; more updates would narrow the gap.",
