@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from imbik.anatomy import anatomy, listen, roles_of
 from imbik.checkpoint import layer_stack
 from imbik.hooks import module_at
+from imbik.mobilebert_student import stand_for_layer_norm
 from imbik.train import Batch, model_inputs
 
 _CLOSING = 8.0  # how much larger than the outer residual what a block gives is
@@ -146,9 +147,7 @@ def copy_from_ib(ib: Any, student: Any, batch: Batch) -> None:
     theirs(input_ids=batch["input_ids"])
     handle.remove()
     states = seen[0][batch["attention_mask"].bool()]
-    scale = theirs.LayerNorm.weight / states.std(dim=1, correction=0).mean()
-    ours.LayerNorm.weight.copy_(scale)
-    ours.LayerNorm.bias.copy_(theirs.LayerNorm.bias - scale * states.mean())
+    stand_for_layer_norm(ours.LayerNorm, states, theirs.LayerNorm.weight, theirs.LayerNorm.bias)
     heads = ["classifier", "mobilebert.pooler", "cls"]
     for name in heads:
         source = dict(ib.named_modules()).get(name)

@@ -123,10 +123,15 @@ def _start_blocks(model: Any) -> None:
 
 def _as_layer_norm(norm: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
     states = inputs[0]
-    scale = 1.0 / states.std(dim=-1, correction=0).mean()
-    norm.weight.fill_(scale)
-    norm.bias.fill_(-scale * states.mean())
+    stand_for_layer_norm(norm, states)
     return states * norm.weight + norm.bias
+
+
+def stand_for_layer_norm(norm: Any, states: Tensor, weight: Tensor | float = 1.0, bias: Tensor | float = 0.0) -> None:
+    """Give a NoNorm the scale and shift that a layer norm with ``weight`` and ``bias`` has on these states ``(…, H)`` on average."""
+    scale = weight / states.std(dim=-1, correction=0).mean()
+    norm.weight.copy_(scale)
+    norm.bias.copy_(bias - scale * states.mean())
 
 
 def make_ib_bert(teacher: Checkpoint, shape: MobileShape, inner: int, intermediate: int) -> Checkpoint:

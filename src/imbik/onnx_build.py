@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imbik.engines import BuildRequest
 from imbik.errors import UserError
+from imbik.hooks import evaluating
 from imbik.onnx_fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
 from imbik.onnx_graph import Graph, fold_constants, matmul_counts, merge_equal
 from imbik.onnx_integer import remaining
@@ -68,12 +69,8 @@ def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = T
     """
     key = "float" if bias else "integer"
     if key not in request.memo:
-        training = checkpoint.model.training
-        checkpoint.model.eval()
-        try:
+        with evaluating(checkpoint.model):
             request.memo[key] = _float_graph(checkpoint, input_names(checkpoint.model, checkpoint.tokenizer), bias=bias)
-        finally:
-            checkpoint.model.train(training)
     graph, facts = request.memo[key]
     return graph, dict(facts)
 

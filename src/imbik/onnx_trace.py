@@ -20,6 +20,8 @@ import onnx
 import torch
 from torch import nn
 
+from imbik.hooks import evaluating
+
 OPSET = 17
 DOMAIN = "imbik"
 _NAME = "imbik_export"
@@ -76,14 +78,13 @@ def _padding_mask(*, attention_mask: torch.Tensor | None = None, mask_function: 
 
 @contextmanager
 def attention_as(model: Any, name: str) -> Iterator[None]:
-    before, training = model.config._attn_implementation, model.training
+    before = model.config._attn_implementation
     model.set_attn_implementation(name)
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         model.set_attn_implementation(before)
-        model.train(training)
 
 
 class Logits(nn.Module):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from imbik.engines.pytorch import TorchSession, tokenizer_of
+from imbik.hooks import evaluating
 from imbik.quality import agreement
 from imbik.runtime import Predictor, load_artefact
 from imbik.types import Checkpoint
@@ -41,10 +42,9 @@ def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs:
     """
     artefact = load_artefact(directory)
     manifest = artefact.manifest
-    training = checkpoint.model.training
-    session = TorchSession(checkpoint.model.eval(), manifest["inputs"])
-    reference = Predictor(manifest, tokenizer_of(checkpoint), session).scores(texts, pairs)
-    checkpoint.model.train(training)
+    with evaluating(checkpoint.model):
+        session = TorchSession(checkpoint.model, manifest["inputs"])
+        reference = Predictor(manifest, tokenizer_of(checkpoint), session).scores(texts, pairs)
     found = artefact.scores(texts, pairs)
     worst = float(np.abs(found - reference).max())
     relative = worst / max(float(np.abs(reference).max()), 1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +17,7 @@ from imbik.progress import progress_for
 
 if TYPE_CHECKING:
     from imbik.compress import Limits
+    from imbik.results import Results
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,17 @@ def compress(
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
         show(results, out)
-    if recipe and not any(one.name != "teacher" for one in results.measurements) and not any(f.get("skipped") for f in results.failures):
-        raise _nothing_made(results.failures, out)
+    if recipe:
+        _refuse_nothing(results, out)
 
 
-def _nothing_made(failures: Sequence[Mapping[str, Any]], out: Path) -> UserError:
+def _refuse_nothing(results: Results, out: Path) -> None:
     """Where every recipe that was named failed, the call has failed too; the measured teacher stays in the folder."""
-    told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in failures)
-    return UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
+    made = any(one.name != "teacher" for one in results.measurements)
+    if made or any(failure.get("skipped") for failure in results.failures):
+        return
+    told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in results.failures)
+    raise UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
 
 
 def show(results: object, out: Path) -> None:
