@@ -112,14 +112,13 @@ def compress(
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
         show(results, out)
-    if recipe:
-        _refuse_nothing(results, out)
+    _refuse_nothing(recipe, results, out)
 
 
-def _refuse_nothing(results: Results, out: Path) -> None:
+def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> None:
     """Where every recipe that was named failed, the call has failed too; the measured teacher stays in the folder."""
     made = any(one.name != "teacher" for one in results.measurements)
-    if made or any(failure.get("skipped") for failure in results.failures):
+    if not named or made or any(failure.get("skipped") for failure in results.failures):
         return
     told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in results.failures)
     raise UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
