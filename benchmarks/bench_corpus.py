@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from imbik.environment import environment
+from imbik.machine import environment
 
 
 def repeat(text: Path, size: int, out: Path) -> int:
@@ -60,7 +60,7 @@ def run(base: str, text: Path, size: int, steps: int) -> dict[str, Any]:
         place = Path(name)
         written = repeat(text, size, place / "corpus.txt")
         words = ["--base", base, "--data", str(place / "corpus.txt"), "--out", str(place / "lm"), "--max-steps", str(steps)]
-        seen = watched([sys.executable, "-m", "imbik.cli", "finetune", "--task", "mlm", *words], place)
+        seen = watched([sys.executable, "-m", "imbik", "finetune", "--task", "mlm", *words], place)
     blocks = max(done for _, done, _ in seen)
     tokenising = [row for row in seen if 0 < row[1] < blocks]
     early = next(row for row in tokenising if row[1] >= blocks / 10)

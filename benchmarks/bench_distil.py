@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.checkpoint import labels_of, load_checkpoint
-from imbik.context import Context
-from imbik.data import load_data
-from imbik.environment import environment
+from imbik.data.load import load_data
+from imbik.jobs.progress import Silent
+from imbik.machine import environment
 from imbik.methods import make_method
-from imbik.progress import Silent
-from imbik.students import make_student
-from imbik.teacher import TeacherCache
-from imbik.testing import logits_of
+from imbik.models.checkpoint import labels_of, load_checkpoint
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import logits_of
+from imbik.training.context import Context
+from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
 UPDATES = 400  # of a variant, all steps together

@@ -20,19 +20,19 @@ from typing import Any
 import numpy as np
 from bench_distil import part_of
 
-from imbik.architecture import flops, parameters
-from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
-from imbik.context import Context
-from imbik.data import load_data
-from imbik.encoding import encode
-from imbik.environment import environment
-from imbik.matrices import matrices_of
+from imbik.data.load import load_data
+from imbik.factorization.matrices import matrices_of
+from imbik.jobs.progress import Silent
+from imbik.machine import environment
 from imbik.methods import make_method
-from imbik.progress import Silent
-from imbik.quality import quality, retention
-from imbik.students import make_student
-from imbik.teacher import TeacherCache
-from imbik.train import predict_logits
+from imbik.models.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.models.facts import flops, parameters
+from imbik.students.catalogue import make_student
+from imbik.tasks.retention import quality, retention
+from imbik.training.context import Context
+from imbik.training.encoding import encode
+from imbik.training.loop import predict_logits
+from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Examples, Splits
 
 METHODS = ("svd", "fwsvd", "asvd", "nmf")

@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from imbik.checkpoint import save_checkpoint
-from imbik.environment import environment
-from imbik.testing import WORDS, tiny_bert
+from imbik.machine import environment
+from imbik.models.checkpoint import save_checkpoint
+from imbik.testing.contract import WORDS, tiny_bert
 
 RECIPE = "name: one\nstudent: layers-1\nsteps:\n  - distill: {epochs: 1, max_steps: 200}\n  - quantize: {}\n"
 
@@ -37,7 +37,7 @@ def run(rows: int, words: int, place: Path) -> dict[str, float]:
     command = [
         sys.executable,
         "-m",
-        "imbik.cli",
+        "imbik.cli.app",
         "compress",
         "--teacher",
         "../teacher",

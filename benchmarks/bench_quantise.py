@@ -31,22 +31,23 @@ from typing import Any
 
 import torch
 
-from imbik.artefact_folder import finish, write_tokenizer
-from imbik.candidate import Candidate
-from imbik.checkpoint import labels_of, layer_stack, load_checkpoint, save_checkpoint
-from imbik.context import Context
-from imbik.data import load_data
-from imbik.engines import refusal
-from imbik.engines.pytorch import facts, manifest_of
-from imbik.environment import float_precision, int8_preset
+from imbik.data.load import load_data
 from imbik.errors import UserError
-from imbik.export import export, settled
-from imbik.measure import measure
+from imbik.export.artefact import export, settled
+from imbik.export.folder import finish, write_tokenizer
+from imbik.jobs.progress import Silent
+from imbik.machine import float_precision, int8_preset
+from imbik.measure.process import Candidate
+from imbik.measure.run import measure
 from imbik.methods import make_method
-from imbik.progress import Silent
-from imbik.quality import quality
-from imbik.runtime import load_artefact, read_artefact
-from imbik.teacher import TeacherCache
+from imbik.models.checkpoint import labels_of, layer_stack, load_checkpoint, save_checkpoint
+from imbik.runtime.engines import refusal
+from imbik.runtime.engines.pytorch import facts, manifest_of
+from imbik.runtime.manifest import read_artefact
+from imbik.runtime.predictor import load_artefact
+from imbik.tasks.retention import quality
+from imbik.training.context import Context
+from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
 RESULTS = Path(__file__).parent / "results" / "quantise.json"

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from imbik.recommend import random_split, read_ratings
-from imbik.recommend.comparison import compare
-from imbik.recommend.evaluation import paired
-from imbik.recommend.registry import build
+from imbik.recommend.evaluation.comparison import compare
+from imbik.recommend.evaluation.measures import paired
+from imbik.recommend.models.registry import build
 
 SPLITS = 10
 # Chosen on a validation split of the training part of split 0 (seed 100); never on a test part.

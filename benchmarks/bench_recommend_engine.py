@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from imbik.recommend import read_ratings
-from imbik.recommend.factors import NO_ROWS, as_side, threads
-from imbik.recommend.kernels import chunks, gaussian_rows, padded
+from imbik.recommend.kernels.gaussian import chunks, gaussian_rows, padded
+from imbik.recommend.models.factors import NO_ROWS, as_side, threads
 
 
 def groups(indptr: Any, indices: Any, values: Any) -> list[tuple[torch.Tensor, ...]]:

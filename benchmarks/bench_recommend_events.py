@@ -67,7 +67,7 @@ def peer(folder, out):
 
 def as_model(train, users, items):
     """A fitted model of ours that holds the peer's factors."""
-    from imbik.recommend.registry import build
+    from imbik.recommend.models.registry import build
 
     model = build("als", rank=2, epochs=1, conjugate_steps=1).fit(train)
     rows = [users[train.user_ids.astype(int)], items[train.item_ids.astype(int)]]
@@ -77,7 +77,7 @@ def as_model(train, users, items):
 
 def judge(folder, factors, out):
     from imbik.recommend import Ratings, evaluate
-    from imbik.recommend.registry import build
+    from imbik.recommend.models.registry import build
 
     final = Path(factors).with_suffix(".json").exists()
     train = Ratings.of(*pairs(folder, *(["train.txt", "valid.txt"] if final else ["train.txt"])))

@@ -47,7 +47,7 @@ def forget_peak() -> None:
 
 def worker(name: str, count: int) -> None:
     from imbik.recommend import Ratings, random_split, read_ratings
-    from imbik.recommend.registry import build
+    from imbik.recommend.models.registry import build
 
     users, items, values = triples(count)
     if name == "read":

@@ -26,8 +26,8 @@ ROUNDS = 3
 
 
 def ours(task, rank, path):
-    from imbik.recommend.ratings import Ratings
-    from imbik.recommend.registry import build
+    from imbik.recommend.data.ratings import Ratings
+    from imbik.recommend.models.registry import build
 
     if task == "gibbs":
         stored = np.load(path)

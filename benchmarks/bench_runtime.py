@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imbik.runtime import Predictor, load_artefact
+from imbik.runtime.predictor import Predictor, load_artefact
 
 _REQUESTS = 60
 

@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imbik.data import load_data
-from imbik.manifest import read_artefact, read_manifest
-from imbik.quality import quality, retention
-from imbik.runtime import Predictor, load_artefact
+from imbik.data.load import load_data
+from imbik.runtime.manifest import read_artefact, read_manifest
+from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.tasks.retention import quality, retention
 
 LEVELS = (0.97, 0.95)
 HEAD = """# The smallest files
 
 How small a classifier can be shipped when 97 % or 95 % of the teacher's quality must stay. `shipped` is every byte of the artefact
-folder: model, tokenizer, manifest and README. Each row is an artefact run through `imbik.runtime`, tokenising included. Retention is paired
+folder: model, tokenizer, manifest and README. Each row is an artefact run through `imbik.runtime.predictor`, tokenising included. Retention is paired
 on the same test items, with its 95 % interval. What is called the smallest is chosen by the retention on dev. Made by
 `benchmarks/bench_small.py`; speeds are not in this table: pruning and clustering change none, int8, 4 bits and factorised tables do.
 

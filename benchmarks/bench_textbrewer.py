@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 from bench_distil import difference, part_of
 
-from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
-from imbik.context import Context
-from imbik.data import load_data
-from imbik.encoding import encode
-from imbik.environment import environment
+from imbik.data.load import load_data
+from imbik.jobs.progress import Silent
+from imbik.machine import environment
 from imbik.methods import make_method
-from imbik.progress import Silent
-from imbik.students import make_student
-from imbik.teacher import TeacherCache
-from imbik.testing import logits_of
+from imbik.models.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import logits_of
+from imbik.training.context import Context
+from imbik.training.encoding import encode
+from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
 PEER = Path(__file__).with_name("peer_textbrewer.py")

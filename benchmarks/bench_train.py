@@ -25,16 +25,16 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-from imbik.architecture import flops
-from imbik.checkpoint import load_base
-from imbik.data import load_data
-from imbik.demo import bundled_base, bundled_data
-from imbik.encoding import Encoded, encode
-from imbik.environment import environment
-from imbik.losses import label_loss
-from imbik.progress import Silent
-from imbik.students import make_student
-from imbik.train import Batch, Training, fit, model_inputs
+from imbik.data.load import load_data
+from imbik.demo.story import bundled_base, bundled_data
+from imbik.jobs.progress import Silent
+from imbik.machine import environment
+from imbik.models.checkpoint import load_base
+from imbik.models.facts import flops
+from imbik.students.catalogue import make_student
+from imbik.training.encoding import Encoded, encode
+from imbik.training.loop import Batch, Training, fit, model_inputs
+from imbik.training.losses import label_loss
 from imbik.types import Checkpoint, Splits
 
 

@@ -15,9 +15,9 @@ import matplotlib
 import numpy as np
 
 from imbik.recommend import Ratings, random_split, read_ratings
-from imbik.recommend.baselines import fit_biases
-from imbik.recommend.evaluation import evaluate
-from imbik.recommend.registry import build
+from imbik.recommend.evaluation.measures import evaluate
+from imbik.recommend.models.baselines import fit_biases
+from imbik.recommend.models.registry import build
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt

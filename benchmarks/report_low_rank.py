@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from imbik.plot import ticks_linear
+from imbik.report.plot import ticks_linear
 
 ROOT = Path(__file__).parents[1]
 METHODS = {"svd": ("#8a949b", "svd"), "fwsvd": ("#2e8b57", "fwsvd"), "asvd": ("#0b62a4", "asvd"), "nmf": ("#d9730d", "nmf")}

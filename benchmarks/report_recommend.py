@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from imbik.recommend.evaluation import paired
+from imbik.recommend.evaluation.measures import paired
 
 TITLES = {"imbik": "**imbik**", "surprise": "scikit-surprise", "smurff": "SMURFF"}
 

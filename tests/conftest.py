@@ -15,10 +15,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 def short_measurements():
     """One cold start instead of three and short turns: importing PyTorch again and again is most of a tiny run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        timing = importlib.import_module("imbik.timing")
+        timing = importlib.import_module("imbik.measure.timing")
         patch.setattr(timing, "REQUESTS", 10)
         patch.setattr(timing, "_TURN", 0.05)
-        patch.setattr(importlib.import_module("imbik.measure"), "COLD_STARTS", 1)
+        patch.setattr(importlib.import_module("imbik.measure.run"), "COLD_STARTS", 1)
         yield
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imbik.choice import choose, pareto
-from imbik.results import Results
+from imbik.advise.choice import choose, pareto
+from imbik.measure.results import Results
 from imbik.types import Measurement
 
 LABELS = ("card_arrival", "lost_card", "top_up_failed", "exchange_rate", "cash_withdrawal", "change_pin")

@@ -15,14 +15,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from imbik.advise import advise, judge, overall, score
-from imbik.commands import advise as command
-from imbik.decision import leaf_at, leaves, next_question, questions
+from imbik.advise.advice import advise, judge, overall, score
+from imbik.advise.decision import leaf_at, leaves, next_question, questions
+from imbik.advise.profiles import split_runs
+from imbik.advise.scenario import load_scenario, shipped_scenarios, shipped_text
+from imbik.cli.commands import advise as command
 from imbik.errors import UserError
-from imbik.profiles import split_runs
-from imbik.quantities import QUANTITIES, Reading, read
-from imbik.results import Results, write_results
-from imbik.scenario import load_scenario, shipped_scenarios, shipped_text
+from imbik.measure.quantities import QUANTITIES, Reading, read
+from imbik.measure.results import Results, write_results
 from imbik.types import Measurement, Scenario
 
 AT_LEAST = {"quantity": "retention", "at_least": 0.95}

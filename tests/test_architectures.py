@@ -11,12 +11,12 @@ import plausible
 import pytest
 
 from imbik.errors import UserError
-from imbik.published import published
+from imbik.literature.published import published
 
 torch = pytest.importorskip("torch")
 
-from imbik import architectures  # noqa: E402
-from imbik.progress import Silent  # noqa: E402
+from imbik.jobs.progress import Silent  # noqa: E402
+from imbik.literature import architectures  # noqa: E402
 
 
 @pytest.mark.parametrize("shape", architectures.SHAPES)
@@ -46,7 +46,7 @@ def test_ratios_are_to_the_first_row() -> None:
 
 
 def test_the_report_takes_the_comparison(tmp_path: Path) -> None:
-    from imbik.report import write_report
+    from imbik.report.render import write_report
 
     first = plausible.results().measurements[1]
     rows = architectures._rows([replace(first, name=s) for s in architectures.SHAPES])
@@ -62,9 +62,9 @@ def test_the_report_takes_the_comparison(tmp_path: Path) -> None:
 
 
 def test_the_decisions_of_the_brief_are_derived_again() -> None:
-    from imbik.advise import advise
-    from imbik.published import brief_results
-    from imbik.scenario import load_scenario
+    from imbik.advise.advice import advise
+    from imbik.advise.scenario import load_scenario
+    from imbik.literature.published import brief_results
 
     first = replace(plausible.results().measurements[1], latency_ms={"p50": 60.0, "p95": 80.0}, cpu_s_per_1000=50.0, bytes=440_000_000)
     small = {"bytes": 25_000_000, "cpu_s_per_1000": 9.0, "latency_ms": {"p50": 20.0, "p95": 30.0}}

@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from imbik.augment import Augmentation, augmented, with_augmented
+from imbik.distillation.augmentation import Augmentation, augmented, with_augmented
+from imbik.distillation.word_candidates import MaskedWords, VectorWords
 from imbik.errors import UserError
+from imbik.jobs.progress import Silent
 from imbik.methods import make_method
-from imbik.progress import Silent
-from imbik.testing import WORDS, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
+from imbik.testing.contract import WORDS, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
 from imbik.types import Examples
-from imbik.word_candidates import MaskedWords, VectorWords
 
 NEAR = {"card": "account", "money": "fee", "lost": "found"}
 
@@ -125,7 +125,7 @@ def test_a_masked_model_from_a_folder_makes_texts(tmp_path):
 
 
 def test_a_model_without_a_masked_head_is_refused(tmp_path):
-    from imbik.checkpoint import save_checkpoint
+    from imbik.models.checkpoint import save_checkpoint
 
     save_checkpoint(tiny_bert(), tmp_path / "teacher")
     settings = Augmentation(str(tmp_path / "teacher"))

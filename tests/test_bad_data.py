@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from imbik.data import load_data, load_evaluation, load_texts
+from imbik.data.evaluation import load_evaluation
+from imbik.data.load import load_data, load_texts
 from imbik.errors import UserError
 
 GOOD = "text,label\n" + "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(20))

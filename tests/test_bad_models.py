@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from imbik.checkpoint import save_checkpoint
-from imbik.testing import tiny_bert
+from imbik.models.checkpoint import save_checkpoint
+from imbik.testing.contract import tiny_bert
 
 CSV = "text,label\n" + "".join(f"the {w} money {i},{w}\n" for i in range(12) for w in ("bad", "good", "other"))
 
@@ -33,7 +33,7 @@ def place(tmp_path, teacher) -> Path:
 
 
 def run(capsys, *arguments: object) -> str:
-    from imbik.cli import main
+    from imbik.cli.app import main
 
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in arguments])
@@ -338,7 +338,7 @@ def test_a_full_disk_stops_with_one_message(place, size):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    command = [sys.executable, "-m", "imbik.cli", *[str(a) for a in compress(place, "--recipe", "layers-1")]]
+    command = [sys.executable, "-m", "imbik", *[str(a) for a in compress(place, "--recipe", "layers-1")]]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=120)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr and "error: " in done.stderr

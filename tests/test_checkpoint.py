@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from imbik.checkpoint import fingerprint, labels_of, layer_stack, load_base, load_checkpoint, save_checkpoint
-from imbik.testing import check_reload, tiny_bert, tiny_splits
+from imbik.models.checkpoint import fingerprint, labels_of, layer_stack, load_base, load_checkpoint, save_checkpoint
+from imbik.testing.contract import check_reload, tiny_bert, tiny_splits
 from imbik.types import Checkpoint
 
 

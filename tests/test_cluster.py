@@ -10,19 +10,19 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from imbik.architecture import parameters
-from imbik.checkpoint import load_checkpoint, save_checkpoint
-from imbik.clustered import ClusteredEmbedding, ClusteredLinear, Lookup, expanded
-from imbik.codebook import bits_for, nearest_values, pack, unpack
 from imbik.errors import UserError
-from imbik.export import export
+from imbik.export.artefact import export
+from imbik.export.onnx.codebooks import pack_constants
+from imbik.export.onnx.graph import Graph
 from imbik.methods import make_method
-from imbik.onnx_graph import Graph
-from imbik.onnx_pack import pack_constants
-from imbik.recipe import load_recipe
-from imbik.runtime import load_artefact
-from imbik.structure import WEIGHTS
-from imbik.testing import check_reload, logits_of, sqnr, tiny_bert, tiny_context, tiny_splits
+from imbik.models.checkpoint import load_checkpoint, save_checkpoint
+from imbik.models.facts import parameters
+from imbik.models.layers.clustered import ClusteredEmbedding, ClusteredLinear, Lookup, expanded
+from imbik.models.structure import WEIGHTS
+from imbik.recipes.recipe import load_recipe
+from imbik.runtime.predictor import load_artefact
+from imbik.sharing.kmeans import bits_for, nearest_values, pack, unpack
+from imbik.testing.contract import check_reload, logits_of, sqnr, tiny_bert, tiny_context, tiny_splits
 from imbik.types import Checkpoint
 
 INT8 = ({"quantize": {"scheme": "dynamic"}},)

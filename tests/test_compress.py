@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbik.checkpoint import load_checkpoint, save_checkpoint
-from imbik.compress import Limits, compress
+from imbik.compress.run import Limits, compress
 from imbik.errors import UserError
-from imbik.progress import Silent
-from imbik.recipe import parse_recipe
-from imbik.runtime import load_artefact
-from imbik.testing import logits_of, tiny_bert, tiny_splits
+from imbik.jobs.progress import Silent
+from imbik.models.checkpoint import load_checkpoint, save_checkpoint
+from imbik.recipes.recipe import parse_recipe
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import logits_of, tiny_bert, tiny_splits
 
 SHORT = "name: {0}\nstudent: {1}\nsteps:\n  - distill: {{epochs: 1}}\n  - quantize: {{}}\n"
 RECIPES = ("int8", parse_recipe(SHORT.format("one", "layers-1"), "one"), parse_recipe(SHORT.format("two", "layers-2"), "two"))
@@ -164,7 +164,7 @@ def test_results_of_one_call_are_never_taken_for_those_of_another(done, monkeypa
     place, _ = done
     shutil.copytree(place, tmp_path / "copy")
     out = tmp_path / "copy" / "out"
-    monkeypatch.setattr("imbik.compress.write_json", _killed)
+    monkeypatch.setattr("imbik.compress.run.write_json", _killed)
     with pytest.raises(KeyboardInterrupt):
         run(out, place / "teacher", recipes=("int8",))
     monkeypatch.undo()

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from imbik import corpus as room
-from imbik.checkpoint import load_masked_lm, save_checkpoint
-from imbik.corpus import Blocks, build_blocks
-from imbik.documents import open_documents
+from imbik.data.documents import open_documents
 from imbik.errors import UserError
-from imbik.masking import IGNORED, Masker, masked_output
-from imbik.mlm import finetune_mlm
-from imbik.progress import Silent
-from imbik.testing import WORDS, tiny_bert, tiny_tokenizer
-from imbik.train import Training
+from imbik.finetune.mlm import finetune_mlm
+from imbik.jobs.progress import Silent
+from imbik.models.checkpoint import load_masked_lm, save_checkpoint
+from imbik.pretraining import corpus as room
+from imbik.pretraining.corpus import Blocks, build_blocks
+from imbik.pretraining.masking import IGNORED, Masker, masked_output
+from imbik.testing.contract import WORDS, tiny_bert, tiny_tokenizer
+from imbik.training.loop import Training
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
@@ -202,7 +202,7 @@ def test_a_length_that_the_model_cannot_read_is_refused(tmp_path):
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):
-    from imbik.train import fit
+    from imbik.training.loop import fit
 
     blocks = Blocks(np.random.default_rng(0).integers(5, 100, (8, 12)).astype(np.uint16))
     weights = []
@@ -230,7 +230,7 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
     _corpus(tmp_path, 6000)
     digests = []
     for out, kill in (("straight", False), ("broken", True)):
-        command = [sys.executable, "-m", "imbik.cli", "finetune", "--task", "mlm", "--base", "base", "--data", "corpus.txt", "--out", out]
+        command = [sys.executable, "-m", "imbik", "finetune", "--task", "mlm", "--base", "base", "--data", "corpus.txt", "--out", out]
         command += ["--max-length", "32", "--epochs", "12"]
         for _ in range(4 if kill else 0):
             process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

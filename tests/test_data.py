@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imbik.data import load_data, load_evaluation, load_texts
+from imbik.data.evaluation import load_evaluation
+from imbik.data.label_column import natural_order
+from imbik.data.load import load_data, load_texts
+from imbik.data.splitting import carve, keys_of, shared
+from imbik.data.text_store import TextStore
 from imbik.errors import UserError
-from imbik.splitting import carve, keys_of, shared
-from imbik.targets import natural_order
-from imbik.textstore import TextStore
 
 ROWS = [(f"text number {i}", "ab"[i % 2]) for i in range(40)]
 
@@ -316,7 +317,7 @@ def test_rows_cost_no_more_memory_than_their_numbers(tmp_path: Path) -> None:
         path = tmp_path / f"{count}.csv"
         path.write_text(table([(f"{i} " + "word " * 22, "ab"[i % 2]) for i in range(count)]))
         code = (
-            "import resource, sys; from imbik.data import load_data; load_data(sys.argv[1]);"
+            "import resource, sys; from imbik.data.load import load_data; load_data(sys.argv[1]);"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         pytest.importorskip("resource")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from imbik.data import load_data
-from imbik.demo import bundled_data
+from imbik.data.load import load_data
+from imbik.demo.story import bundled_data
 
 
 def words(text: str) -> set[str]:

@@ -9,19 +9,19 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from imbik.checkpoint import save_checkpoint
-from imbik.distilbert_student import SOURCES, alternate_layers, make_distilbert
-from imbik.documents import open_documents
-from imbik.encoding import encode
+from imbik.data.documents import open_documents
 from imbik.errors import UserError
-from imbik.general import Predictions, with_mlm_head
-from imbik.masking import IGNORED
+from imbik.finetune.mlm import finetune_mlm
+from imbik.jobs.progress import Silent
 from imbik.methods import make_method
-from imbik.mlm import finetune_mlm
-from imbik.progress import Silent
-from imbik.students import check_student, make_student
-from imbik.testing import WORDS, check_method, logits_of, tiny_bert, tiny_context, tiny_splits
-from imbik.train import Training
+from imbik.models.checkpoint import save_checkpoint
+from imbik.pretraining.general import Predictions, with_mlm_head
+from imbik.pretraining.masking import IGNORED
+from imbik.students.catalogue import check_student, make_student
+from imbik.students.distilbert import SOURCES, alternate_layers, make_distilbert
+from imbik.testing.contract import WORDS, check_method, logits_of, tiny_bert, tiny_context, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.loop import Training
 
 
 def test_the_published_shape_has_the_published_number_of_parameters():
@@ -44,8 +44,8 @@ def test_a_full_size_student_is_transformers_own_distilbert():
 def _bert_base():
     from transformers import AutoModelForSequenceClassification
 
-    from imbik.checkpoint import set_labels
-    from imbik.testing import tiny_tokenizer
+    from imbik.models.checkpoint import set_labels
+    from imbik.testing.contract import tiny_tokenizer
     from imbik.types import Checkpoint
 
     config = AutoConfig.for_model("bert")
@@ -127,13 +127,13 @@ def test_the_three_losses_equal_plain_numpy():
 
 
 def test_the_task_losses_are_the_weighted_sum(tmp_path):
-    from imbik.anatomy import anatomy
-    from imbik.feature_losses import HiddenCosine
-    from imbik.losses import distillation_loss, label_loss
+    from imbik.distillation.feature_losses import HiddenCosine
+    from imbik.distillation.teacher_states import LiveTeacher
     from imbik.methods.distilbert import TaskTriple
     from imbik.methods.distill import SoftLabels, targets_of
-    from imbik.teacher_states import LiveTeacher
-    from imbik.train import to_batch
+    from imbik.models.anatomy import anatomy
+    from imbik.training.loop import to_batch
+    from imbik.training.losses import distillation_loss, label_loss
 
     teacher, splits = tiny_bert(), tiny_splits()
     student = make_student("distilbert-2l", teacher, splits.train, 0)

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbik.checkpoint import load_checkpoint, save_checkpoint
-from imbik.compress import compress
-from imbik.engines import ENGINES, buildable
+from imbik.compress.run import compress
 from imbik.errors import MissingExtra, UserError
-from imbik.export import export
-from imbik.progress import Silent
-from imbik.recipe import parse_recipe
-from imbik.runtime import load_artefact
-from imbik.testing import sqnr, tiny_bert, tiny_splits
+from imbik.export.artefact import export
+from imbik.jobs.progress import Silent
+from imbik.models.checkpoint import load_checkpoint, save_checkpoint
+from imbik.recipes.recipe import parse_recipe
+from imbik.runtime.engines import ENGINES, buildable
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import sqnr, tiny_bert, tiny_splits
 from imbik.types import Artefact, Checkpoint
 
 SPLITS = tiny_splits()
@@ -110,7 +110,7 @@ def test_a_broken_openvino_file_is_one_message(openvino_float: Artefact, tmp_pat
 
 def test_running_openvino_loads_no_torch(openvino_float: Artefact) -> None:
     code = (
-        "import sys\nfrom imbik.runtime import load_artefact\n"
+        "import sys\nfrom imbik.runtime.predictor import load_artefact\n"
         f"load_artefact({str(openvino_float.path)!r}).predict(['a card', 'b'])\n"
         "print(sorted({'torch', 'transformers', 'onnx', 'onnxruntime', 'nncf'} & set(sys.modules)))"
     )
@@ -201,7 +201,7 @@ def test_a_machine_without_the_engine_is_told_what_to_install(engine: str, tmp_p
     path.write_text(json.dumps(json.loads(path.read_text()) | {"engine": engine}))
     code = (
         f"import sys\nsys.modules[{ENGINES[engine].package!r}] = None\n"
-        f"from imbik.cli import main\nsys.argv = ['imbik', 'predict', {str(artefact.path)!r}, 'a card']\nmain()"
+        f"from imbik.cli.app import main\nsys.argv = ['imbik', 'predict', {str(artefact.path)!r}, 'a card']\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
@@ -218,13 +218,13 @@ def test_quantising_without_nncf_is_told_what_to_install(tmp_path: Path, monkeyp
 
 def test_auto_keeps_the_best_engine_for_single_requests_and_for_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nncf")
-    from imbik.compress import compress
-    from imbik.progress import Silent
-    from imbik.results import load_results
+    from imbik.compress.run import compress
+    from imbik.jobs.progress import Silent
+    from imbik.measure.results import load_results
 
     save_checkpoint(tiny_bert(layers=1), tmp_path / "teacher")
     teacher, said = load_checkpoint(tmp_path / "teacher"), list[str]()
-    monkeypatch.setattr("imbik.executorch_build._exported", _refused)  # one engine that cannot build the model does not stop the others
+    monkeypatch.setattr("imbik.export.executorch._exported", _refused)  # one engine that cannot build the model does not stop the others
     options = {"source": str(tmp_path / "teacher"), "progress": Silent(), "say": said.append}
     engines = [name for name in buildable() if name != "executorch" or importlib.util.find_spec("executorch")]
     compress(teacher, SPLITS, tmp_path / "out", recipes=("int8",), engines=engines, **options)  # type: ignore[arg-type]
@@ -269,7 +269,7 @@ def test_artefacts_of_another_engine_stay(tmp_path: Path) -> None:
 def test_the_console_stays_clean_beside_torchao(tmp_path: Path) -> None:
     pytest.importorskip("torchao")
     save_checkpoint(tiny_bert(layers=1), tmp_path / "model")
-    code = f"from imbik.cli import main\nmain(['export', {str(tmp_path / 'model')!r}, '--out', {str(tmp_path / 'out')!r}])"
+    code = f"from imbik.cli.app import main\nmain(['export', {str(tmp_path / 'model')!r}, '--out', {str(tmp_path / 'out')!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and not re.search("torchao|triton|Enum|[Ww]arn", done.stderr), done.stderr
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from imbik.demo import bundled_base
-from imbik.engines.pytorch import TorchSession, tokenizer_of
-from imbik.export import export
-from imbik.runtime import Predictor, load_artefact
+from imbik.demo.story import bundled_base
+from imbik.export.artefact import export
+from imbik.runtime.engines.pytorch import TorchSession, tokenizer_of
+from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.types import Checkpoint, Examples
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]

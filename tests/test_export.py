@@ -14,13 +14,14 @@ import onnx
 import pytest
 import torch
 
-from imbik.environment import int8_preset
 from imbik.errors import UserError
-from imbik.export import ParityError, export
-from imbik.integer import symmetric
-from imbik.onnx_graph import Graph, count_ops, matmul_counts
-from imbik.runtime import load_artefact
-from imbik.testing import sqnr, tiny_bert
+from imbik.export.artefact import export
+from imbik.export.onnx.graph import Graph, count_ops, matmul_counts
+from imbik.export.parity import ParityError
+from imbik.machine import int8_preset
+from imbik.quantization.integer import symmetric
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import sqnr, tiny_bert
 from imbik.types import Artefact, Checkpoint, Examples
 
 INT8 = ({"quantize": {"scheme": "dynamic"}},)
@@ -128,7 +129,7 @@ def test_other_tasks(task: str, labels: tuple[str, ...], tmp_path: Path) -> None
 
 
 def test_a_graph_that_computes_something_else_is_not_called_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imbik.engines import onnx as module
+    from imbik.runtime.engines import onnx as module
 
     build = module.build
 

@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 from sklearn.decomposition import NMF, TruncatedSVD
 
-from imbik.factorise import decompose, largest_rank, nmf, split_nmf, tail
-from imbik.ranks import Curve, allocate
+from imbik.factorization.decomposition import decompose, largest_rank, nmf, split_nmf, tail
+from imbik.factorization.ranks import Curve, allocate
 
 GENERATOR = np.random.default_rng(0)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.checkpoint import save_checkpoint
 from imbik.errors import UserError
 from imbik.methods import make_method
-from imbik.students import make_student
-from imbik.testing import logits_of, quick, tiny_bert, tiny_context, tiny_splits
+from imbik.models.checkpoint import save_checkpoint
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import logits_of, quick, tiny_bert, tiny_context, tiny_splits
 from imbik.types import Checkpoint
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "deberta-v2", "modernbert"]

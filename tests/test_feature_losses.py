@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from imbik.distillation.feature_losses import AttentionKL, AttentionMSE, FeatureMoments, HiddenCosine, HiddenMSE, LogitsKL, RelationKL
 from imbik.errors import UserError
-from imbik.feature_losses import (
-    AttentionKL,
-    AttentionMSE,
-    FeatureMoments,
-    HiddenCosine,
-    HiddenMSE,
-    LogitsKL,
-    RelationKL,
-)
 
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
 LENGTHS = (5, 3)

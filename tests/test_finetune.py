@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.checkpoint import labels_of, load_checkpoint, save_checkpoint
 from imbik.errors import UserError
-from imbik.finetune import default_settings, finetune, start_from_priors
-from imbik.progress import Silent
-from imbik.testing import logits_of, tiny_bert, tiny_splits
-from imbik.train import Training
+from imbik.finetune.classifier import default_settings, finetune, start_from_priors
+from imbik.jobs.progress import Silent
+from imbik.models.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.testing.contract import logits_of, tiny_bert, tiny_splits
+from imbik.training.loop import Training
 
 
 @pytest.mark.parametrize("task", ["classification", "multi-label", "regression"])

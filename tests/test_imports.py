@@ -71,11 +71,11 @@ def test_the_table_of_imports(package):
 
 THIN = {
     "import imbik": "import imbik",
-    "import imbik.runtime": "import imbik.runtime",
-    "import imbik.measure": "import imbik.measure",
-    "import imbik.data": "import imbik.data",
-    "import imbik.results": "import imbik.results",
-    "imbik --help": "from imbik.cli import build_app; build_app()",
+    "import imbik.runtime.predictor": "import imbik.runtime.predictor",
+    "import imbik.measure.run": "import imbik.measure.run",
+    "import imbik.data.load": "import imbik.data.load",
+    "import imbik.measure.results": "import imbik.measure.results",
+    "imbik --help": "from imbik.cli.app import build_app; build_app()",
 }
 
 

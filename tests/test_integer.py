@@ -7,8 +7,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from imbik.integer import accumulate, affine, dequantise, fixed_point, quantise, requantise, symmetric
-from imbik.testing import sqnr
+from imbik.quantization.integer import accumulate, affine, dequantise, fixed_point, quantise, requantise, symmetric
+from imbik.testing.contract import sqnr
 
 SEEDS = range(5)
 

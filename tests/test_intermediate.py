@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.anatomy import anatomy
-from imbik.encoding import encode
+from imbik.distillation.teacher_states import LiveTeacher, StoredTeacher
+from imbik.distillation.transfer import Transfer
 from imbik.errors import UserError
 from imbik.methods import make_method
-from imbik.students import make_student
-from imbik.teacher_states import LiveTeacher, StoredTeacher
-from imbik.testing import WORDS, check_method, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
-from imbik.train import to_batch
-from imbik.transfer import Transfer
+from imbik.models.anatomy import anatomy
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import WORDS, check_method, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
+from imbik.training.encoding import encode
+from imbik.training.loop import to_batch
 from imbik.types import Checkpoint
 
 SHAPE = {"layers": 2, "hidden": 48, "heads": 3}
@@ -81,7 +81,7 @@ def test_other_architectures_teach_a_bert(family, name, tmp_path):
 
 
 def test_states_are_stored_where_they_are_read_twice_and_fit(tmp_path, monkeypatch):
-    from imbik import intermediate
+    from imbik.distillation import inner_states as intermediate
 
     used = []
     for kind in (LiveTeacher, StoredTeacher):
@@ -104,7 +104,7 @@ def test_the_general_stage_learns_from_raw_text(tmp_path):
     lines = [" ".join(generator.choice(WORDS, 12)) for _ in range(300)]
     (tmp_path / "corpus.txt").write_text("\n".join(lines))
     base = tiny_bert(hidden=64, heads=4, seed=3)
-    from imbik.checkpoint import save_checkpoint
+    from imbik.models.checkpoint import save_checkpoint
 
     save_checkpoint(base, tmp_path / "base")
     step = {"stage": "general", "corpus": str(tmp_path / "corpus.txt"), "teacher": str(tmp_path / "base"), "block": 24}
@@ -113,7 +113,7 @@ def test_the_general_stage_learns_from_raw_text(tmp_path):
 
 
 def test_the_general_stage_finds_the_base_of_the_teacher(tmp_path):
-    from imbik.checkpoint import save_checkpoint
+    from imbik.models.checkpoint import save_checkpoint
 
     (tmp_path / "corpus.txt").write_text("\n".join(" ".join(WORDS[i : i + 12]) for i in range(30)))
     base, teacher, splits = tiny_bert(seed=3), tiny_bert(), tiny_splits()

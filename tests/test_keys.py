@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from imbik import content as room
-from imbik.checkpoint import fingerprint, save_checkpoint
-from imbik.content import content
-from imbik.documents import open_documents
-from imbik.keys import recipe_key
-from imbik.testing import tiny_bert, tiny_splits
+from imbik.compress.keys import recipe_key
+from imbik.data.documents import open_documents
+from imbik.jobs import fingerprints as room
+from imbik.jobs.fingerprints import content
+from imbik.models.checkpoint import fingerprint, save_checkpoint
+from imbik.testing.contract import tiny_bert, tiny_splits
 from imbik.types import Recipe
 
 

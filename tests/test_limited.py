@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.builder import Builder
-from imbik.checkpoint import save_checkpoint
-from imbik.cli import main
-from imbik.encoding import encode
-from imbik.export import export, quantised
-from imbik.limited import Limit, hold
-from imbik.progress import Silent
-from imbik.ranges import FIELD
-from imbik.testing import tiny_bert, tiny_splits
-from imbik.train import model_inputs, to_batch
+from imbik.cli.app import main
+from imbik.compress.builder import Builder
+from imbik.export.accuracy import Limit, hold
+from imbik.export.artefact import export, quantised
+from imbik.jobs.progress import Silent
+from imbik.models.checkpoint import save_checkpoint
+from imbik.quantization.ranges import FIELD
+from imbik.testing.contract import tiny_bert, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.loop import model_inputs, to_batch
 from imbik.types import Examples
 
 SPLITS = tiny_splits(rows=400)

@@ -10,18 +10,18 @@ import onnx
 import pytest
 import torch
 
-from imbik.architecture import flops, parameters
 from imbik.errors import UserError
-from imbik.export import export
-from imbik.factorise import largest_rank
-from imbik.layers import FactorisedEmbedding, LowRankLinear
-from imbik.matrices import matrices_of
+from imbik.export.artefact import export
+from imbik.export.onnx.graph import count_ops
+from imbik.factorization.decomposition import largest_rank
+from imbik.factorization.matrices import matrices_of
 from imbik.methods import make_method
-from imbik.onnx_graph import count_ops
-from imbik.recipe import load_recipe
-from imbik.structure import structure_of, tie_module
-from imbik.students import make_student
-from imbik.testing import check_method, check_reload, logits_of, quick, tiny_bert, tiny_context, tiny_splits
+from imbik.models.facts import flops, parameters
+from imbik.models.layers.low_rank import FactorisedEmbedding, LowRankLinear
+from imbik.models.structure import structure_of, tie_module
+from imbik.recipes.recipe import load_recipe
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import check_method, check_reload, logits_of, quick, tiny_bert, tiny_context, tiny_splits
 
 INT8 = {"quantize": {"scheme": "dynamic"}}
 METHODS = ("svd", "asvd", "fwsvd", "nmf")

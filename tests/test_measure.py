@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from imbik import cli, timing
-from imbik.candidate import Candidate
-from imbik.checkpoint import save_checkpoint
-from imbik.data import load_evaluation
+from imbik.cli import app as cli
+from imbik.data.evaluation import load_evaluation
 from imbik.errors import UserError
-from imbik.export import export
-from imbik.measure import Measured, measure
-from imbik.predictions import load_predictions, save_predictions
-from imbik.results import load_results
-from imbik.testing import tiny_bert, tiny_splits
+from imbik.export.artefact import export
+from imbik.measure import timing
+from imbik.measure.predictions import load_predictions, save_predictions
+from imbik.measure.process import Candidate
+from imbik.measure.results import load_results
+from imbik.measure.run import Measured, measure
+from imbik.models.checkpoint import save_checkpoint
+from imbik.testing.contract import tiny_bert, tiny_splits
 from imbik.types import Splits
 
 INT8 = ({"quantize": {"scheme": "dynamic"}},)
@@ -78,7 +79,7 @@ def test_retention_is_against_the_baseline(measured: Measured) -> None:
 
 
 def test_one_path_for_all(measured: Measured, folder: Path, splits: Splits) -> None:
-    from imbik.runtime import load_artefact
+    from imbik.runtime.predictor import load_artefact
 
     expected = load_artefact(folder / "int8" / "artefacts" / "onnx", threads=1, batch_tokens=512).scores(splits.dev.texts)
     np.testing.assert_allclose(measured.logits["int8/onnx"]["dev"], expected, atol=0.05)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from imbik.encoding import encode
 from imbik.errors import UserError
 from imbik.methods import check_order, make_method, method, registered
-from imbik.methods.training import training_for, training_of
-from imbik.students import make_student
-from imbik.testing import EXAMPLE_STUDENTS, EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
-from imbik.train import predict_logits
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import EXAMPLE_STUDENTS, EXAMPLES, check_method, tiny_bert, tiny_context, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.loop import predict_logits
+from imbik.training.settings import training_for, training_of
 
 STEPS = {name: {name: settings} for name, settings in EXAMPLES.items()}
 
@@ -84,7 +84,7 @@ def test_a_method_that_trains_inherits_the_settings_of_training():
 
 
 def test_distilling_a_copy_of_the_teacher_starts_at_zero_loss(tmp_path):
-    from imbik.losses import distillation_loss
+    from imbik.training.losses import distillation_loss
 
     logits = torch.randn(5, 3)
     for task in ("classification", "multi-label", "regression"):
@@ -96,7 +96,7 @@ def test_distillation_brings_the_student_to_the_teacher(tmp_path):
 
     import numpy as np
 
-    from imbik.testing import logits_of
+    from imbik.testing.contract import logits_of
 
     teacher, splits = tiny_bert(layers=2), tiny_splits(rows=400)
     answers = logits_of(teacher, splits.dev).argmax(1)

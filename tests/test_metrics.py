@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from imbik.errors import UserError
-from imbik.metrics import METRICS, ece, metric_for, pearson, per_class, ranks, rmse, score, spearman
+from imbik.tasks.metrics import METRICS, ece, metric_for, pearson, per_class, ranks, rmse, score, spearman
 
 RNG = np.random.default_rng(0)
 TARGETS = RNG.integers(0, 4, 200)

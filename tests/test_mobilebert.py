@@ -9,21 +9,21 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from imbik.anatomy import anatomy, listen
-from imbik.checkpoint import save_checkpoint
-from imbik.documents import open_documents
-from imbik.encoding import encode
+from imbik.data.documents import open_documents
+from imbik.distillation.mobilebert.bridge import block_map, sample, shape_of
+from imbik.distillation.mobilebert.schedule import Transferring, Weights, first_blocks
+from imbik.distillation.mobilebert.start import copy_from_ib, start_head, start_ib_bert
 from imbik.errors import UserError
+from imbik.finetune.mlm import finetune_mlm
+from imbik.jobs.progress import Silent
 from imbik.methods import check_order, make_method
-from imbik.mlm import finetune_mlm
-from imbik.mobilebert_bridge import block_map, sample, shape_of
-from imbik.mobilebert_schedule import Transferring, Weights, first_blocks
-from imbik.mobilebert_start import copy_from_ib, start_head, start_ib_bert
-from imbik.mobilebert_student import PUBLISHED, MobileShape, make_ib_bert, make_mobilebert
-from imbik.progress import Silent
-from imbik.students import check_student, make_student
-from imbik.testing import WORDS, logits_of, quick, tiny_bert, tiny_context, tiny_splits
-from imbik.train import Training
+from imbik.models.anatomy import anatomy, listen
+from imbik.models.checkpoint import save_checkpoint
+from imbik.students.catalogue import check_student, make_student
+from imbik.students.mobilebert import PUBLISHED, MobileShape, make_ib_bert, make_mobilebert
+from imbik.testing.contract import WORDS, logits_of, quick, tiny_bert, tiny_context, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.loop import Training
 
 WEIGHTS = Weights(attention=1.0, hidden=100.0, mean=5000.0, variance=5.0)
 
@@ -132,7 +132,7 @@ def test_a_teacher_that_teaches_itself_has_nothing_to_teach(world, tmp_path):
 
 @pytest.mark.parametrize("match", [False, True])
 def test_progressive_transfer_trains_one_block_after_the_other(world, tmp_path, monkeypatch, match):
-    from imbik import mobilebert_schedule as room
+    from imbik.distillation.mobilebert import schedule as room
 
     teacher = world[0]
     student = make_mobilebert(teacher, shape_of(world[1].model))

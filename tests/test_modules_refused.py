@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import imbik
+from imbik.distillation.transfer import Modules
 from imbik.errors import UserError
-from imbik.hooks import Tap, capture
-from imbik.transfer import Modules
+from imbik.models.hooks import Tap, capture
 
 OUTPUT = ("", "")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.encoding import encode
-from imbik.losses import label_loss
-from imbik.matrices import matrices_of
-from imbik.moments import fisher_inputs, input_moments, uses
-from imbik.structure import tie_module
-from imbik.testing import tiny_bert, tiny_splits
+from imbik.factorization.matrices import matrices_of
+from imbik.factorization.moments import fisher_inputs, input_moments, uses
+from imbik.models.structure import tie_module
+from imbik.testing.contract import tiny_bert, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.losses import label_loss
 
 NAMES = ("bert.encoder.layer.1.attention.self.value", "bert.encoder.layer.3.output.dense", "bert.encoder.layer.3.attention.self.query")
 

@@ -1,6 +1,6 @@
 """Every ordered pair of registered methods composes and reloads bit-equal, or is refused by declaration; exports of all of them: slow.
 
-A new method joins by itself, with its line in :data:`imbik.testing.EXAMPLES`.
+A new method joins by itself, with its line in :data:`imbik.testing.contract.EXAMPLES`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from imbik.errors import UserError
-from imbik.export import export
+from imbik.export.artefact import export
 from imbik.methods import check_order, make_method, registered
-from imbik.students import make_student
-from imbik.testing import EXAMPLE_STUDENTS, EXAMPLES, check_reload, logits_of, quick, sqnr, tiny_bert, tiny_context, tiny_splits
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import EXAMPLE_STUDENTS, EXAMPLES, check_reload, logits_of, quick, sqnr, tiny_bert, tiny_context, tiny_splits
 
 PAIRS = list(itertools.product(sorted(registered()), repeat=2))
 INT8 = {"quantize": {"scheme": "dynamic"}}
@@ -60,7 +60,7 @@ def test_every_pair_is_exported_and_lowered_to_int8(first, second, tmp_path):
         student = replace(student, steps=(*student.steps, INT8))
     artefact = export(student, "onnx", tmp_path / "int8", texts=splits.test)
     assert artefact.parity["float_matmuls"] == 0 and artefact.parity["int8_ops"] > 0
-    from imbik.runtime import load_artefact
+    from imbik.runtime.predictor import load_artefact
 
     found = load_artefact(artefact.path, threads=1).scores(list(splits.test.texts))
     assert sqnr(logits_of(student, splits.test), found) > 12

@@ -12,28 +12,28 @@ import plausible
 import pytest
 import torch
 
-from imbik.advise import advise
-from imbik.candidate import Candidate
-from imbik.checkpoint import load_checkpoint, save_checkpoint
-from imbik.choice import choose, pareto
-from imbik.cli import main
-from imbik.compress import BASELINE, compress
-from imbik.engines import pytorch
-from imbik.engines.pytorch import CUDA, TorchSession, cuda_dtype
+from imbik.advise.advice import advise
+from imbik.advise.choice import choose, pareto
+from imbik.advise.scenario import load_scenario, shipped_scenarios
+from imbik.cli.app import main
+from imbik.compress.run import BASELINE, compress
 from imbik.errors import UserError
-from imbik.export import export
-from imbik.measure import _notes, measure
-from imbik.phrases import Phrases
-from imbik.prices import load_prices
-from imbik.progress import Silent
-from imbik.quantities import read
-from imbik.report import write_report
-from imbik.results import load_results
-from imbik.roi import Load, roi
-from imbik.runtime import load_artefact
-from imbik.scenario import load_scenario, shipped_scenarios
-from imbik.testing import tiny_bert, tiny_splits
-from imbik.worker import Worker
+from imbik.export.artefact import export
+from imbik.jobs.progress import Silent
+from imbik.locale.phrases import Phrases
+from imbik.measure.process import Candidate
+from imbik.measure.quantities import read
+from imbik.measure.results import load_results
+from imbik.measure.run import _notes, measure
+from imbik.measure.worker import Worker
+from imbik.models.checkpoint import load_checkpoint, save_checkpoint
+from imbik.report.render import write_report
+from imbik.roi.cost import Load, roi
+from imbik.roi.prices import load_prices
+from imbik.runtime.engines import pytorch
+from imbik.runtime.engines.pytorch import CUDA, TorchSession, cuda_dtype
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import tiny_bert, tiny_splits
 
 SPLITS = tiny_splits()
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -133,7 +133,7 @@ def test_what_is_recorded_of_a_gpu(teacher: Path, monkeypatch: pytest.MonkeyPatc
 
 @no_gpu
 def test_a_gpu_that_fails_leaves_the_others(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.compress.cuda_dtype", lambda: torch.bfloat16)  # here alone; the candidate's own process asks again
+    monkeypatch.setattr("imbik.compress.run.cuda_dtype", lambda: torch.bfloat16)  # here alone; the candidate's own process asks again
     options = {"recipes": ("int8",), "progress": Silent(), "say": lambda line: None}
     results = compress(load_checkpoint(teacher), SPLITS, tmp_path / "out", source=str(teacher), **options)  # type: ignore[arg-type]
     assert [m.id for m in results.measurements] == [BASELINE, "teacher/onnx", "int8/onnx"]

@@ -13,22 +13,22 @@ import onnx
 import pytest
 import torch
 
-from imbik.checkpoint import load_checkpoint, save_checkpoint
-from imbik.clipping import narrow
-from imbik.encoding import encode
 from imbik.errors import UserError
-from imbik.export import export
-from imbik.export import quantised as as_exported
-from imbik.fakequant import FakeQuantiser
+from imbik.export.artefact import export
+from imbik.export.artefact import quantised as as_exported
+from imbik.export.onnx.graph import Graph
+from imbik.jobs.progress import Silent
 from imbik.methods import check_order, make_method, registered
 from imbik.methods.quantize import Quantize
-from imbik.onnx_graph import Graph
-from imbik.progress import Silent
-from imbik.ranges import calibrate, ranges_of, uses
-from imbik.runtime import load_artefact
-from imbik.students import make_student
-from imbik.testing import quick, sqnr, tiny_bert, tiny_context, tiny_splits
-from imbik.train import model_inputs, to_batch
+from imbik.models.checkpoint import load_checkpoint, save_checkpoint
+from imbik.quantization.fake_quant import FakeQuantiser
+from imbik.quantization.narrowing import narrow
+from imbik.quantization.ranges import calibrate, ranges_of, uses
+from imbik.runtime.predictor import load_artefact
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import quick, sqnr, tiny_bert, tiny_context, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.loop import model_inputs, to_batch
 from imbik.types import Checkpoint, Splits, Step
 
 SPLITS = tiny_splits(rows=400)

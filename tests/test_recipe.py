@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from imbik.recipe import dump_recipe, load_recipe, parse_recipe, shipped
-from imbik.students import make_student
-from imbik.testing import logits_of, quick, tiny_bert, tiny_context, tiny_splits
+from imbik.recipes.recipe import dump_recipe, load_recipe, parse_recipe, shipped
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import logits_of, quick, tiny_bert, tiny_context, tiny_splits
 
 
 @pytest.mark.parametrize("name", shipped())

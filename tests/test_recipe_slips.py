@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from imbik.checkpoint import base_name, save_checkpoint
-from imbik.cli import main
-from imbik.compress import compress
+from imbik.cli.app import main
+from imbik.compress.run import compress
 from imbik.errors import UserError
+from imbik.jobs.progress import Silent
 from imbik.methods import make_method
-from imbik.progress import Silent
-from imbik.recipe import parse_recipe
-from imbik.testing import tiny_bert, tiny_splits
+from imbik.models.checkpoint import base_name, save_checkpoint
+from imbik.recipes.recipe import parse_recipe
+from imbik.testing.contract import tiny_bert, tiny_splits
 
 NEIGHBOURS = {"masked_model": "none"}
 

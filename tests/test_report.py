@@ -15,12 +15,12 @@ import typer
 from typer.testing import CliRunner
 
 import imbik
-from imbik.commands import report as command
+from imbik.cli.commands import report as command
 from imbik.errors import UserError
-from imbik.figures import FUNCTIONS, Source, advice_numbers, decision_numbers
-from imbik.published import brief_costs, published
-from imbik.report import report_source, write_report
-from imbik.results import load_results, write_results
+from imbik.literature.published import brief_costs, published
+from imbik.measure.results import load_results, write_results
+from imbik.report.figures import FUNCTIONS, Source, advice_numbers, decision_numbers
+from imbik.report.render import report_source, write_report
 
 ROOT = Path(imbik.__file__).parent
 FLAGS = {"yes": 1.0, "no": 0.0, "evet": 1.0, "hayır": 0.0}
@@ -153,7 +153,7 @@ def test_functions_by_hand(run: Path) -> None:
 
 def _words(lang: str) -> set[str]:
     """Digit groups that fixed texts may hold: ``95%``, ``p50``, ``1,000``."""
-    documents = [*(ROOT / "locale").glob(f"{lang}.yaml"), *(ROOT / "scenarios").glob("*.yaml")]
+    documents = [*(ROOT / "locale").glob(f"{lang}.yaml"), *(ROOT / "advise" / "scenarios").glob("*.yaml")]
     found: set[str] = set()
     for path in documents:
         found |= set(re.findall(r"\d[\d.,]*", path.read_text("utf-8")))

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 import imbik
-from imbik.phrases import Phrases
-from imbik.report import write_report
-from imbik.results import Results
+from imbik.locale.phrases import Phrases
+from imbik.measure.results import Results
+from imbik.report.render import write_report
 
 ROOT = Path(imbik.__file__).parent
 
@@ -123,7 +123,7 @@ def test_the_profiles_that_were_used_are_named(tmp_path: Path, suffix: str) -> N
 
 def test_nothing_meets_the_limits_is_said(tmp_path: Path) -> None:
     run = plausible.results()
-    choice = imbik.results.choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10)
+    choice = imbik.measure.results.choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10)
     for lang, words in (("en", "Nothing meets the limits"), ("tr", "Hiçbir aday sınırları karşılamıyor")):
         write_report(replace(run, choice=choice), tmp_path / "r.html", lang=lang)
         assert words in (tmp_path / "r.html").read_text("utf-8")
@@ -154,4 +154,4 @@ def test_languages_have_the_same_texts() -> None:
 
 
 def test_turkish_casing_is_left_to_the_text() -> None:
-    assert "text-transform" not in (ROOT / "templates" / "report.css").read_text("utf-8")
+    assert "text-transform" not in (ROOT / "report" / "templates" / "report.css").read_text("utf-8")

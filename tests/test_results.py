@@ -11,8 +11,9 @@ import numpy as np
 import plausible
 import pytest
 
+from imbik.advise.choice import choose, pareto
 from imbik.errors import UserError
-from imbik.results import choose, disagreements, load_results, pareto, write_results
+from imbik.measure.results import disagreements, load_results, write_results
 
 
 def _document(tmp_path: Path) -> dict[str, Any]:

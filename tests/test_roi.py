@@ -15,13 +15,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from imbik.commands import roi as command
-from imbik.commands.common import volume
+from imbik.cli.checks import volume
+from imbik.cli.commands import roi as command
 from imbik.errors import UserError
-from imbik.prices import HOURS_PER_YEAR, load_prices, shipped_prices
-from imbik.queueing import erlang_c, highest_rate, response_quantile, service_times
-from imbik.results import write_results
-from imbik.roi import Cost, Load, cost_of, instances_needed, roi, saving, workers_on
+from imbik.measure.results import write_results
+from imbik.roi.cost import Cost, Load, cost_of, instances_needed, roi, saving, workers_on
+from imbik.roi.prices import HOURS_PER_YEAR, load_prices, shipped_prices
+from imbik.roi.queueing import erlang_c, highest_rate, response_quantile, service_times
 
 PRICES = """
 currency: EUR

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.export import export
-from imbik.runtime import Predictor, load_artefact, token_batches, verify
-from imbik.testing import tiny_bert
+from imbik.export.artefact import export
+from imbik.runtime.manifest import verify
+from imbik.runtime.predictor import Predictor, load_artefact, token_batches
+from imbik.testing.contract import tiny_bert
 
 ODD = ["", " ", "🙂🙂", "我的卡在哪里", "card " * 2000, "x" * 10_000, "\ud800 lone surrogate", "a\x00b", "İIıi", "‮rtl"]
 
@@ -48,7 +49,7 @@ def test_pairs_reach_the_model_with_their_token_types(predictor: Predictor) -> N
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_a_model_of_pairs_takes_pairs_and_one_of_single_texts_single_ones(trained: bool, tmp_path: Path) -> None:
-    from imbik.cli import main
+    from imbik.cli.app import main
 
     path = export(replace(tiny_bert(), pairs=trained), "onnx", tmp_path / "a").path
     model = load_artefact(path, threads=1)
@@ -151,15 +152,15 @@ def test_missing_cut_and_changed_files_are_found(artefact: Path, tmp_path: Path)
 
 
 def test_a_missing_engine_gives_the_install_command(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.engines.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("imbik.runtime.engines.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="onnxruntime: package not installed"):
         load_artefact(artefact)
 
 
 def test_predicting_and_measuring_load_no_torch(artefact: Path) -> None:
     code = (
-        "import sys, imbik.measure, imbik.worker, imbik.commands.predict, imbik.commands.measure, imbik.commands.export\n"
-        "from imbik.runtime import load_artefact\n"
+        "import sys, imbik.measure.run, imbik.measure.worker, imbik.cli.commands.predict, imbik.cli.commands.measure, imbik.cli.commands.export\n"
+        "from imbik.runtime.predictor import load_artefact\n"
         f"load_artefact({str(artefact)!r}).predict(['a card', 'b'])\n"
         "print(sorted({'torch', 'transformers', 'onnx'} & set(sys.modules)))"
     )

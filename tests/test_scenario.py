@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imbik.advise.scenario import load_scenario, parse_scenario, shipped_text
 from imbik.errors import UserError
-from imbik.scenario import load_scenario, parse_scenario, shipped_text
 
 BAD = {
     "unknown quantity": ({"quantity": "latency", "at_most": 5}, "unknown quantity. Found: latency"),

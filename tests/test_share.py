@@ -13,14 +13,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from imbik.albert import to_albert
-from imbik.architecture import parameters
-from imbik.checkpoint import layer_stack, save_checkpoint
 from imbik.errors import UserError
-from imbik.export import export
+from imbik.export.artefact import export
 from imbik.methods import make_method
-from imbik.runtime import load_artefact
-from imbik.testing import check_reload, logits_of, tiny_bert, tiny_context, tiny_splits
+from imbik.models.checkpoint import layer_stack, save_checkpoint
+from imbik.models.facts import parameters
+from imbik.runtime.predictor import load_artefact
+from imbik.sharing.albert import to_albert
+from imbik.testing.contract import check_reload, logits_of, tiny_bert, tiny_context, tiny_splits
 
 INT8 = ({"quantize": {"scheme": "dynamic"}},)
 TEXTS = ["where is my card", "bad", "the new fee is not good", "please help me pay now", "", "not 7 but 8"] * 4
@@ -32,7 +32,7 @@ def _share(checkpoint, directory, **settings):
 
 @torch.no_grad()
 def _exact(checkpoint, examples):
-    """Logits in float32: :func:`imbik.testing.logits_of` computes as training does, in bf16 where the processor has it."""
+    """Logits in float32: :func:`imbik.testing.contract.logits_of` computes as training does, in bf16 where the processor has it."""
     batch = checkpoint.tokenizer(list(examples.texts), padding=True, truncation=True, return_tensors="pt")
     return checkpoint.model(**batch).logits.numpy()
 
@@ -108,7 +108,7 @@ def test_as_many_groups_as_layers_change_nothing(tmp_path):
 
 
 def test_the_best_start_is_the_one_nearest_to_the_teacher(tmp_path):
-    from imbik.losses import distillation_loss
+    from imbik.training.losses import distillation_loss
 
     teacher, splits = tiny_bert(), tiny_splits()
     wanted = torch.from_numpy(logits_of(teacher, splits.dev))
@@ -124,7 +124,7 @@ def test_the_best_start_is_the_one_nearest_to_the_teacher(tmp_path):
 def test_factorised_tables_of_full_width_lose_nothing():
     bert, splits = tiny_bert(), tiny_splits()
     layers = [layer.state_dict() for layer in layer_stack(bert.model)[1]]
-    from imbik.albert import factorised_embeddings
+    from imbik.sharing.albert import factorised_embeddings
 
     albert = to_albert(bert, layers, 32, splits.train)
     np.testing.assert_allclose(_exact(replace(bert, model=albert), splits.test), _exact(bert, splits.test), rtol=1e-4, atol=1e-4)
@@ -180,7 +180,7 @@ def test_shared_weights_are_counted_stored_and_trained_once(tmp_path):
     save_checkpoint(made, tmp_path / "model")
     with safe_open(tmp_path / "model" / "model.safetensors", framework="pt") as file:
         assert sum(file.get_tensor(name).numel() for name in file.keys()) == parameters(made.model)  # noqa: SIM118
-    from imbik.train import _parameters
+    from imbik.training.loop import _parameters
 
     names, found = _parameters(made.model, torch.nn.Module())
     assert len({id(p) for p in found}) == len(found) == len(names) and sum(p.numel() for p in found) == parameters(made.model)

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
-from imbik.metrics import METRICS, score
-from imbik.stats import bootstrap_interval, paired_retention
+from imbik.tasks.intervals import bootstrap_interval, paired_retention
+from imbik.tasks.metrics import METRICS, score
 from imbik.types import TaskName
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from imbik.architecture import flops, parameters
-from imbik.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from imbik.embeddings import CompactEmbedding, compact_embeddings, table_of
 from imbik.errors import UserError
-from imbik.layers import FactorisedEmbedding, LowRankLinear
-from imbik.structure import WEIGHTS, replace_module, structure_of, tie_module, unique_state
-from imbik.students import make_student
-from imbik.testing import check_reload, tiny_bert, tiny_splits
+from imbik.models.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from imbik.models.facts import flops, parameters
+from imbik.models.layers.compact_table import CompactEmbedding, compact_embeddings, table_of
+from imbik.models.layers.low_rank import FactorisedEmbedding, LowRankLinear
+from imbik.models.structure import WEIGHTS, replace_module, structure_of, tie_module, unique_state
+from imbik.students.catalogue import make_student
+from imbik.testing.contract import check_reload, tiny_bert, tiny_splits
 
 QUERY = "bert.encoder.layer.{}.attention.self.query"
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.albert import to_albert
-from imbik.anatomy import depth_of
-from imbik.checkpoint import layer_stack
 from imbik.errors import UserError
-from imbik.ladder import ladder
-from imbik.layer_map import uniform_layers
-from imbik.projection import _narrowed, principal_directions
-from imbik.students import CATALOGUE, make_student
-from imbik.testing import logits_of, tiny_bert, tiny_splits
+from imbik.models.anatomy import depth_of
+from imbik.models.checkpoint import layer_stack
+from imbik.recipes.ladder import ladder
+from imbik.sharing.albert import to_albert
+from imbik.students.catalogue import CATALOGUE, make_student
+from imbik.students.layer_map import uniform_layers
+from imbik.students.projection import _narrowed, principal_directions
+from imbik.testing.contract import logits_of, tiny_bert, tiny_splits
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert"]
 
@@ -109,7 +109,7 @@ def test_shapes_that_make_no_sense_are_refused(spec, message):
 
 
 def test_a_student_from_a_folder_gets_the_teachers_labels(tmp_path):
-    from imbik.checkpoint import labels_of, save_checkpoint
+    from imbik.models.checkpoint import labels_of, save_checkpoint
 
     teacher, splits = tiny_bert(), tiny_splits()
     save_checkpoint(tiny_bert(labels=("x", "y"), hidden=16, seed=5), tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from imbik.tasks import TASKS, sigmoid, softmax
+from imbik.tasks.task import TASKS, sigmoid, softmax
 
 
 def test_softmax_against_scipy() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from imbik.progress import Silent
-from imbik.teacher import TeacherCache
-from imbik.testing import logits_of, tiny_bert, tiny_splits
+from imbik.jobs.progress import Silent
+from imbik.testing.contract import logits_of, tiny_bert, tiny_splits
+from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Examples
 
 

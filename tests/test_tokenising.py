@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from imbik import tokenising
-from imbik.demo import bundled_base
-from imbik.testing import WORDS, tiny_tokenizer
-from imbik.tokenising import Tokeniser
+from imbik.demo.story import bundled_base
+from imbik.runtime import tokenizer as tokenising
+from imbik.runtime.tokenizer import Tokeniser
+from imbik.testing.contract import WORDS, tiny_tokenizer
 
 ODD = "Card CARD ÇOK şğı İstanbul ΟΔΟΣ ß é e\u0301 \u0301 \u0338 卡 カ\u3099 한 \u1161 🙂 👩\u200d💻 ﬁ ´ don't what?! a-b ##a $5.00"
 SPECIAL = "[CLS] [SEP] [PAD [ ] [unk] [MASK]s"

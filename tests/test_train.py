@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from imbik.encoding import encode, shuffled_batches, sorted_batches
 from imbik.errors import UserError
-from imbik.losses import label_loss
-from imbik.progress import Silent
-from imbik.testing import tiny_bert, tiny_splits
-from imbik.train import Training, fit, model_inputs, predict_logits
+from imbik.jobs.progress import Silent
+from imbik.testing.contract import tiny_bert, tiny_splits
+from imbik.training.encoding import encode, shuffled_batches, sorted_batches
+from imbik.training.loop import Training, fit, model_inputs, predict_logits
+from imbik.training.losses import label_loss
 
 
 class Labels(nn.Module):

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from imbik.anatomy import anatomy, listen
-from imbik.encoding import encode
+from imbik.distillation.feature_losses import AttentionKL, AttentionMSE, HiddenMSE, RelationKL
+from imbik.distillation.teacher_states import LiveTeacher, StoredTeacher
+from imbik.distillation.transfer import Modules, Pair, Transfer
 from imbik.errors import UserError
-from imbik.feature_losses import AttentionKL, AttentionMSE, HiddenMSE, RelationKL
-from imbik.hooks import Tap, capture
-from imbik.layer_map import layer_map
-from imbik.progress import Silent
-from imbik.students import make_student
-from imbik.teacher_states import LiveTeacher, StoredTeacher
-from imbik.testing import tiny_bert, tiny_splits
-from imbik.train import to_batch
-from imbik.transfer import Modules, Pair, Transfer
+from imbik.jobs.progress import Silent
+from imbik.models.anatomy import anatomy, listen
+from imbik.models.hooks import Tap, capture
+from imbik.students.catalogue import make_student
+from imbik.students.layer_map import layer_map
+from imbik.testing.contract import tiny_bert, tiny_splits
+from imbik.training.encoding import encode
+from imbik.training.loop import to_batch
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert", "deberta-v2", "modernbert"]
 PLAIN = [f for f in FAMILIES if f not in ("mpnet", "deberta-v2", "modernbert")]  # position enters at the embeddings alone

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from imbik.checkpoint import set_labels
-from imbik.demo import bundled_data
-from imbik.export import export
-from imbik.runtime import load_artefact
-from imbik.testing import logits_of
+from imbik.demo.story import bundled_data
+from imbik.export.artefact import export
+from imbik.models.checkpoint import set_labels
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import logits_of
 from imbik.types import Checkpoint, Examples
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def example():
 
 
 def turkish_texts() -> list[str]:
-    from imbik.data import load_data
+    from imbik.data.load import load_data
 
     return list(load_data(bundled_data(), text="text_tr", label="intent").train.texts)
 

@@ -10,14 +10,14 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from imbik.encoding import encode
 from imbik.errors import UserError
-from imbik.export import export
+from imbik.export.artefact import export
 from imbik.methods import make_method
 from imbik.methods.vocabulary import with_backend
-from imbik.runtime import load_artefact
-from imbik.testing import WORDS, check_reload, logits_of, tiny_bert, tiny_context, tiny_splits
-from imbik.tokenizer_rewrite import characters, closed, pieces_of, rewritten, special_ids
+from imbik.models.tokenizers import characters, closed, pieces_of, rewritten, special_ids
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import WORDS, check_reload, logits_of, tiny_bert, tiny_context, tiny_splits
+from imbik.training.encoding import encode
 from imbik.types import Examples
 
 AWKWARD = [
@@ -161,7 +161,7 @@ def test_a_margin_that_takes_all_is_the_identity(tmp_path):
 def test_the_note_reaches_the_card_and_says_what_dev_says(tmp_path):
     after = _prune(tiny_bert(), tmp_path, margin=0)
     assert len(after.notes) == 1 and "unknown pieces 0.00% before and 0.00% after" in after.notes[0]
-    from imbik.checkpoint import load_checkpoint, save_checkpoint
+    from imbik.models.checkpoint import load_checkpoint, save_checkpoint
 
     save_checkpoint(after, tmp_path / "saved")
     assert load_checkpoint(tmp_path / "saved").notes == after.notes
@@ -192,7 +192,7 @@ def test_settings_of_the_tokenizer_survive():
 
 @pytest.mark.parametrize("step", ["vocabulary", "share", "cluster"])
 def test_what_a_step_notes_travels_to_the_artefact_and_is_said_in_turkish(step, tmp_path):
-    from imbik.phrases import Phrases
+    from imbik.locale.phrases import Phrases
 
     settings = {"vocabulary": {"margin": 5}, "share": {"groups": 2, "init": "mean"}, "cluster": {}}[step]
     made = make_method({step: settings}, "test").apply(tiny_bert(), tiny_context(tiny_bert(), tiny_splits(), tmp_path))

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbik.candidate import Candidate, CandidateError, Process, start
 from imbik.errors import UserError
-from imbik.export import export
-from imbik.runtime import load_artefact
-from imbik.testing import tiny_bert
-from imbik.timing import write_rows
-from imbik.worker import read_rows
+from imbik.export.artefact import export
+from imbik.measure.process import Candidate, CandidateError, Process, start
+from imbik.measure.timing import write_rows
+from imbik.measure.worker import read_rows
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import tiny_bert
 
 TEXTS = ["where is my card", "bad", "line one\nline two", '"quoted", and ünïcode 🙂', ""] * 4
 
@@ -92,7 +92,7 @@ def test_a_failing_request_does_not_end_the_worker(candidate: Candidate) -> None
 def test_peak_memory_grows_with_what_is_held() -> None:
     # in a process of its own: a peak that earlier tests have reached does not grow
     code = (
-        "import numpy as np; from imbik.worker import peak_rss_bytes; before = peak_rss_bytes(); "
+        "import numpy as np; from imbik.measure.worker import peak_rss_bytes; before = peak_rss_bytes(); "
         "held = np.ones(30_000_000, dtype=np.float32); print(peak_rss_bytes() - before, held[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imbik.errors import UserError
-from imbik.workspace import Workspace, locked, read_json, refuse_foreign, write_json
+from imbik.jobs.workspace import Workspace, locked, read_json, refuse_foreign, write_json
 
 HOLD = """
 import sys, time

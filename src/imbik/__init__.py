@@ -12,15 +12,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "load_data": "imbik.data",
-    "load_checkpoint": "imbik.checkpoint",
-    "save_checkpoint": "imbik.checkpoint",
-    "load_recipe": "imbik.recipe",
-    "load_artefact": "imbik.runtime",
-    "write_report": "imbik.report",
-    "distill": "imbik.modules",
+    "load_data": "imbik.data.load",
+    "load_checkpoint": "imbik.models.checkpoint",
+    "save_checkpoint": "imbik.models.checkpoint",
+    "load_recipe": "imbik.recipes.recipe",
+    "load_artefact": "imbik.runtime.predictor",
+    "write_report": "imbik.report.render",
+    "distill": "imbik.distillation.any_network",
     **dict.fromkeys(
-        ("AttentionKL", "AttentionMSE", "FeatureMoments", "HiddenCosine", "HiddenMSE", "LogitsKL", "RelationKL"), "imbik.feature_losses"
+        ("AttentionKL", "AttentionMSE", "FeatureMoments", "HiddenCosine", "HiddenMSE", "LogitsKL", "RelationKL"),
+        "imbik.distillation.feature_losses",
     ),
     "UserError": "imbik.errors",
 }

@@ -1,5 +1,5 @@
 """``python -m imbik``: the same as the command ``imbik``."""
 
-from imbik.cli import main
+from imbik.cli.app import main
 
 main()

@@ -1,6 +1,6 @@
 """The values that cross the doorways between rooms. Frozen, without behaviour, cheap to import (no torch).
 
-A text column is any ``Sequence[str]``; :mod:`imbik.data` gives one that lives in a memory-mapped file, so that a million rows
+A text column is any ``Sequence[str]``; :mod:`imbik.data.load` gives one that lives in a memory-mapped file, so that a million rows
 cost no more memory than ten thousand.
 """
 
@@ -42,7 +42,7 @@ class Splits:
 
     Attributes:
         labels: names in the order of the target indices; one name (the column) for regression.
-        metric: name in :mod:`imbik.metrics` that quality is stated in.
+        metric: name in :mod:`imbik.tasks.metrics` that quality is stated in.
         source: where it came from (path or hub name), for the record.
         fingerprint: sha256 over the splits' fingerprints, hex.
         notes: what a reader of results must know (split carved from train, texts both in train and test, ...).

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from imbik.cli import build_app
+from imbik.cli.app import build_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -60,7 +60,7 @@ def test_every_link_leads_somewhere(page):
 
 def test_the_method_of_the_contributing_page_keeps_the_contract(tmp_path):
     from imbik import methods
-    from imbik.testing import check_method
+    from imbik.testing.contract import check_method
 
     (code,) = blocks(ROOT / "CONTRIBUTING.md", "python")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imbik.recommend.ratings import Ratings
+from imbik.recommend.data.ratings import Ratings
 
 
 def low_rank(users: int = 60, items: int = 40, rank: int = 2, share: float = 0.5, noise: float = 0.2, seed: int = 0) -> Ratings:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from imbik.cli.commands.recommend import group as app
 from imbik.errors import UserError
-from imbik.recommend.cli import app
-from imbik.recommend.comparison import suited
-from imbik.recommend.ratings import Ratings
+from imbik.recommend.data.ratings import Ratings
+from imbik.recommend.evaluation.comparison import suited
 
 RUNNER = CliRunner()
 
@@ -94,7 +94,7 @@ def test_mistakes(csv: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_fit(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
-    monkeypatch.setattr("imbik.recommend.reading.read_ratings", lambda *a, **k: pytest.fail("read before the folder was looked at"))
+    monkeypatch.setattr("imbik.recommend.data.reading.read_ratings", lambda *a, **k: pytest.fail("read before the folder was looked at"))
     assert "cannot be written" in mistake("fit", csv, "--out", tmp_path / "m")
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.recommend.comparison import compare, markdown, write
-from imbik.recommend.evaluation import (
+from imbik.recommend.data.ratings import Ratings
+from imbik.recommend.data.splits import random_split
+from imbik.recommend.evaluation.comparison import compare, markdown, write
+from imbik.recommend.evaluation.measures import (
     Ranking,
     evaluate,
     interval_coverage,
@@ -21,9 +23,7 @@ from imbik.recommend.evaluation import (
     rating_errors,
     seen_in_training,
 )
-from imbik.recommend.ratings import Ratings
-from imbik.recommend.registry import build
-from imbik.recommend.splits import random_split
+from imbik.recommend.models.registry import build
 
 
 def test_rating_errors() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imbik.recommend.factors import NO_ROWS, NO_WEIGHTS
-from imbik.recommend.kernels import chunks, gaussian_rows, nonnegative_rows, padded, squared_error
-from imbik.recommend.kernels_implicit import conjugate_rows
-from imbik.recommend.kernels_predict import mixture_quantiles, ranks
-from imbik.recommend.ratings import Array, compress
+from imbik.recommend.data.ratings import Array, compress
+from imbik.recommend.kernels.gaussian import chunks, gaussian_rows, nonnegative_rows, padded, squared_error
+from imbik.recommend.kernels.implicit import conjugate_rows
+from imbik.recommend.kernels.predict import mixture_quantiles, ranks
+from imbik.recommend.models.factors import NO_ROWS, NO_WEIGHTS
 
 RNG = np.random.default_rng(0)
 

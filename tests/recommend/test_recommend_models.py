@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.recommend.evaluation import evaluate
-from imbik.recommend.model import Model
-from imbik.recommend.ratings import Ratings
-from imbik.recommend.registry import MODELS, build, load
-from imbik.recommend.splits import random_split
+from imbik.recommend.data.ratings import Ratings
+from imbik.recommend.data.splits import random_split
+from imbik.recommend.evaluation.measures import evaluate
+from imbik.recommend.models.model import MODELS, Model, load
+from imbik.recommend.models.registry import build
 
 SMALL = {
     "bpmf": {"rank": 2, "samples": 40, "burn_in": 20}, "pmf": {"rank": 2}, "nmf": {"rank": 3, "ridge": 1.0},

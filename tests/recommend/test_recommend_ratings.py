@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.recommend.ratings import Ratings
-from imbik.recommend.reading import read_pairs, read_ratings
-from imbik.recommend.splits import k_folds, leave_last_out, random_split, time_split
+from imbik.recommend.data.ratings import Ratings
+from imbik.recommend.data.reading import read_pairs, read_ratings
+from imbik.recommend.data.splits import k_folds, leave_last_out, random_split, time_split
 
 ROWS = [("ada l", "x", 5, 10), ("bob", "x", 3, 20), ("ada l", "y", 4, 30)]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imbik.recommend import wishart
-from imbik.recommend.bayesian import BayesianPMF, Chain, Data
-from imbik.recommend.factors import threads
-from imbik.recommend.kernels import chunks
-from imbik.recommend.ratings import Array, Compressed, Ratings
-from imbik.recommend.splits import random_split
+from imbik.recommend.data.ratings import Array, Compressed, Ratings
+from imbik.recommend.data.splits import random_split
+from imbik.recommend.kernels.gaussian import chunks
+from imbik.recommend.models import wishart
+from imbik.recommend.models.bayesian import BayesianPMF, Chain, Data
+from imbik.recommend.models.factors import threads
 
 USERS, ITEMS, RANK = 4, 3, 1
 

@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from imbik.environment import environment
-from imbik.runtime import Predictor, load_artefact
+from imbik.machine import environment
+from imbik.runtime.predictor import Predictor, load_artefact
 
 REQUESTS, WARM_UP, PASSES = 600, 50, 5
 CANDIDATES = ("teacher", "layers-1+int8")

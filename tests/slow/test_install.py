@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imbik.export import export
-from imbik.testing import tiny_bert, tiny_splits
+from imbik.export.artefact import export
+from imbik.testing.contract import tiny_bert, tiny_splits
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from imbik.checkpoint import save_checkpoint
-from imbik.results import load_results
-from imbik.testing import WORDS, tiny_bert
+from imbik.measure.results import load_results
+from imbik.models.checkpoint import save_checkpoint
+from imbik.testing.contract import WORDS, tiny_bert
 
 KILLS = 20
 
@@ -32,7 +32,7 @@ def write(place: Path) -> None:
 
 
 def start(place: Path, out: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "imbik.cli", "compress", "--teacher", "teacher", "--data", "data.csv", "--out", out,
+    command = [sys.executable, "-m", "imbik", "compress", "--teacher", "teacher", "--data", "data.csv", "--out", out,
                "--recipe", "one.yaml", "--recipe", "two.yaml", "--save-every", "0.3"]  # fmt: skip
     return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 

@@ -9,11 +9,11 @@ from typing import Annotated
 from annotated_types import Ge, Le
 from torch import nn
 
-from imbik.clustered import ClusteredEmbedding, ClusteredLinear
-from imbik.context import Context
 from imbik.errors import UserError
 from imbik.methods import Method, method
-from imbik.structure import replace_module
+from imbik.models.layers.clustered import ClusteredEmbedding, ClusteredLinear
+from imbik.models.structure import replace_module
+from imbik.training.context import Context
 from imbik.types import Checkpoint
 
 logger = logging.getLogger(__name__)

@@ -9,21 +9,21 @@ from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from imbik.anatomy import anatomy, depth_of, listen
-from imbik.context import Context
-from imbik.corpus import BLOCK
-from imbik.distilbert_student import alternate_layers, copy_encoder
-from imbik.encoding import encode
+from imbik.distillation.feature_losses import HiddenCosine
+from imbik.distillation.inner_states import states_of, teacher_rows
+from imbik.distillation.transfer import TeacherStates, mask_of
 from imbik.errors import UserError
-from imbik.feature_losses import HiddenCosine
-from imbik.general import General, copy_mlm_head, general_files, open_general, predictions
-from imbik.intermediate import states_of, teacher_rows
-from imbik.masking import Masker
 from imbik.methods import method
 from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, without_dropout
-from imbik.methods.training import Count, Positive, TrainedOnDev, Weight, check_stage, training_of
-from imbik.train import Batch, fit, model_inputs, to_batch
-from imbik.transfer import TeacherStates, mask_of
+from imbik.models.anatomy import anatomy, depth_of, listen
+from imbik.pretraining.corpus import BLOCK
+from imbik.pretraining.general import General, copy_mlm_head, general_files, open_general, predictions
+from imbik.pretraining.masking import Masker
+from imbik.students.distilbert import alternate_layers, copy_encoder
+from imbik.training.context import Context
+from imbik.training.encoding import encode
+from imbik.training.loop import Batch, fit, model_inputs, to_batch
+from imbik.training.settings import Count, Positive, TrainedOnDev, Weight, check_stage, training_of
 from imbik.types import Checkpoint
 
 _LAST = "hidden.-1"
@@ -39,7 +39,7 @@ class DistilBert(TrainedOnDev):
 
     Attributes:
         stage: ``task`` or ``general``.
-        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.documents.open_documents`.
+        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.data.documents.open_documents`.
         teacher: general stage: folder or hub name of a masked language model, or ``base``: what the task's teacher was fine-tuned from.
         start: general stage: ``teacher``: a DistilBERT student starts again from every other layer of the general teacher, as published;
             ``keep``: it goes on from what it is.
@@ -49,7 +49,7 @@ class DistilBert(TrainedOnDev):
         mask, whole_words: general stage: share of the tokens that are hidden, and whether as whole words.
         block: general stage: tokens of a block.
         accumulate: batches per step, for the very large batches of the paper (up to 4,000 rows).
-        max_grad_norm and the others: see :class:`imbik.methods.training.TrainedOnDev`.
+        max_grad_norm and the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     stage: Literal["general", "task"] = "task"

@@ -12,19 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imbik.augment import Augment, files_of, with_augmented
-from imbik.context import Context
-from imbik.encoding import Encoded, encode
+from imbik.data.text_store import TextStore
+from imbik.distillation.augmentation import Augment, files_of, with_augmented
 from imbik.errors import UserError
-from imbik.losses import distillation_loss, label_loss
 from imbik.methods import method
-from imbik.methods.training import Positive, Share, TrainedOnDev, training_of
-from imbik.metrics import score
-from imbik.tasks import TASKS
-from imbik.teacher import TeacherLogits
-from imbik.textstore import TextStore
-from imbik.train import Batch, fit, model_inputs, predict_logits
-from imbik.trainstate import State
+from imbik.tasks.metrics import score
+from imbik.tasks.task import TASKS
+from imbik.training.context import Context
+from imbik.training.encoding import Encoded, encode
+from imbik.training.loop import Batch, fit, model_inputs, predict_logits
+from imbik.training.losses import distillation_loss, label_loss
+from imbik.training.settings import Positive, Share, TrainedOnDev, training_of
+from imbik.training.state import State
+from imbik.training.teacher_cache import TeacherLogits
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
 
@@ -39,8 +39,8 @@ class Distill(TrainedOnDev):
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
-        augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.augment.Augmentation`; ``false``: none.
-        the others: see :class:`imbik.methods.training.TrainedOnDev`.
+        augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
+        the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     temperature: Positive = 2.0
@@ -152,7 +152,7 @@ def learning_rows(splits: Splits) -> Examples:
 
 
 def dev_score(splits: Splits, dev: Encoded) -> Any:
-    """``evaluate`` for :func:`imbik.train.fit`: the task's metric on dev."""
+    """``evaluate`` for :func:`imbik.training.loop.fit`: the task's metric on dev."""
     task, targets = TASKS[splits.task], np.asarray(splits.dev.targets)
 
     def evaluate(model: nn.Module) -> float:

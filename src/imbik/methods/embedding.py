@@ -11,13 +11,13 @@ from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from imbik.context import Context
-from imbik.encoding import encode
 from imbik.errors import UserError
-from imbik.factorise import decompose, largest_rank, tail
-from imbik.layers import FactorisedEmbedding
+from imbik.factorization.decomposition import decompose, largest_rank, tail
 from imbik.methods import method
-from imbik.structure import replace_module
+from imbik.models.layers.low_rank import FactorisedEmbedding
+from imbik.models.structure import replace_module
+from imbik.training.context import Context
+from imbik.training.encoding import encode
 from imbik.types import Checkpoint
 
 

@@ -13,18 +13,18 @@ from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from imbik.context import Context
-from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
-from imbik.layers import LowRankLinear
-from imbik.losses import distillation_loss
-from imbik.matrices import Matrix, matrices_of
+from imbik.factorization.matrices import Matrix, matrices_of
+from imbik.factorization.moments import fisher_inputs, input_moments, uses
+from imbik.factorization.ranks import Curve, allocate
 from imbik.methods import Method, make_method, method
-from imbik.moments import fisher_inputs, input_moments, uses
-from imbik.ranks import Curve, allocate
-from imbik.structure import put_everywhere, replace_module
-from imbik.tasks import TASKS
-from imbik.train import predict_logits
+from imbik.models.layers.low_rank import LowRankLinear
+from imbik.models.structure import put_everywhere, replace_module
+from imbik.tasks.task import TASKS
+from imbik.training.context import Context
+from imbik.training.encoding import Encoded, encode
+from imbik.training.loop import predict_logits
+from imbik.training.losses import distillation_loss
 from imbik.types import Checkpoint, Examples
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class LowRank:
     A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
     matrices share one budget by their measured sensitivity: each is cut alone to the budget's share, the change of the model's outputs
     (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought where
-    they save most per byte (:func:`imbik.ranks.allocate`). Near the model itself the KL grows with the square of a perturbation, as
+    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a perturbation, as
     lost energy does; that is what makes one number per matrix enough.
 
     Recovery is a ``distill`` step of its own after this one.

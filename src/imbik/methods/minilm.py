@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from imbik.anatomy import anatomy
-from imbik.augment import Augment, files_of, with_augmented
-from imbik.context import Context
+from imbik.distillation.augmentation import Augment, files_of, with_augmented
+from imbik.distillation.feature_losses import RelationKL
+from imbik.distillation.inner_states import learn_states
+from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
-from imbik.feature_losses import RelationKL
-from imbik.intermediate import learn_states
 from imbik.methods import method
 from imbik.methods.distill import learning_rows
-from imbik.methods.training import Count, Positive, Trained, Weight
-from imbik.transfer import Pair
+from imbik.models.anatomy import anatomy
+from imbik.training.context import Context
+from imbik.training.settings import Count, Positive, Trained, Weight
 from imbik.types import Checkpoint
 
 _STATES = {"qq": "query", "kk": "key", "vv": "value"}
@@ -35,8 +35,8 @@ class MiniLM(Trained):
         relation_heads: R; ``auto``: the largest number that divides both widths and leaves the student 8 numbers a head.
         relations: which of ``qq``, ``kk``, ``vv``.
         weights: one factor per relation; empty: 1 each.
-        augment: see :class:`imbik.augment.Augmentation`; ``false``: the texts as they are.
-        target_steps, learning_rate and the others: see :class:`imbik.methods.training.Trained`.
+        augment: see :class:`imbik.distillation.augmentation.Augmentation`; ``false``: the texts as they are.
+        target_steps, learning_rate and the others: see :class:`imbik.training.settings.Trained`.
     """
 
     layer: Count | Literal["auto"] = "auto"

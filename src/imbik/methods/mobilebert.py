@@ -10,18 +10,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 from torch import nn
 
-from imbik.anatomy import anatomy
-from imbik.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from imbik.context import Context
-from imbik.corpus import BLOCK
-from imbik.encoding import Encoded, encode
-from imbik.errors import UserError
-from imbik.general import General, general_files, open_general, with_mlm_head
-from imbik.masking import Masker
-from imbik.methods import method
-from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, without_dropout
-from imbik.methods.training import Count, Optimised, Positive, Share, Weight, check_stage, training_for
-from imbik.mobilebert_bridge import (
+from imbik.distillation.mobilebert.bridge import (
     Headed,
     PretrainingDistillation,
     TaskLogits,
@@ -33,14 +22,25 @@ from imbik.mobilebert_bridge import (
     sample,
     shape_of,
 )
-from imbik.mobilebert_schedule import Masked, OnBase, Sum, Transferring, Weights
-from imbik.mobilebert_start import copy_from_ib, start_head, start_ib_bert
-from imbik.mobilebert_student import MobileShape, make_ib_bert
-from imbik.teacher_states import LiveTeacher
-from imbik.train import fit
-from imbik.transfer import Pair, Transfer
+from imbik.distillation.mobilebert.schedule import Masked, OnBase, Sum, Transferring, Weights
+from imbik.distillation.mobilebert.start import copy_from_ib, start_head, start_ib_bert
+from imbik.distillation.teacher_states import LiveTeacher
+from imbik.distillation.transfer import Pair, Transfer
+from imbik.errors import UserError
+from imbik.jobs.workspace import key_of
+from imbik.methods import method
+from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, without_dropout
+from imbik.models.anatomy import anatomy
+from imbik.models.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from imbik.pretraining.corpus import BLOCK
+from imbik.pretraining.general import General, general_files, open_general, with_mlm_head
+from imbik.pretraining.masking import Masker
+from imbik.students.mobilebert import MobileShape, make_ib_bert
+from imbik.training.context import Context
+from imbik.training.encoding import Encoded, encode
+from imbik.training.loop import fit
+from imbik.training.settings import Count, Optimised, Positive, Share, Weight, check_stage, training_for
 from imbik.types import Checkpoint
-from imbik.workspace import key_of
 
 
 @method("mobilebert")
@@ -67,7 +67,7 @@ class MobileBert(Optimised):
         bridge_steps, transfer_steps, predict_steps: steps of making the IB-BERT, of the transfer (all blocks together), and of
             prediction where this step does it.
         bridge_rate, learning_rate: their peak learning rates.
-        accumulate: see :class:`imbik.train.Training`; the others: see :class:`imbik.methods.training.Optimised`.
+        accumulate: see :class:`imbik.training.loop.Training`; the others: see :class:`imbik.training.settings.Optimised`.
     """
 
     stage: Literal["general", "task"] = "task"

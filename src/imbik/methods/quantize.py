@@ -1,4 +1,4 @@
-"""Quantisation. The arithmetic is lowered where the artefact is built (:mod:`imbik.export`); here ranges are observed or trained."""
+"""Quantisation. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed or trained."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from imbik.clipping import narrow
-from imbik.clustered import expanded
-from imbik.context import Context
-from imbik.encoding import encode
-from imbik.fakequant import FakeQuantiser
+from imbik.jobs.progress import Progress
 from imbik.methods import Method, method
 from imbik.methods.distill import Evaluate, check_labels, dev_score, distil
-from imbik.methods.training import Count, Positive, Share, TrainedOnDev
-from imbik.progress import Progress
-from imbik.ranges import Ranges, calibrate, drawn, set_ranges, uses
-from imbik.train import Batch, model_inputs, to_batch
+from imbik.models.layers.clustered import expanded
+from imbik.quantization.fake_quant import FakeQuantiser
+from imbik.quantization.narrowing import narrow
+from imbik.quantization.ranges import Ranges, calibrate, drawn, set_ranges, uses
+from imbik.training.context import Context
+from imbik.training.encoding import encode
+from imbik.training.loop import Batch, model_inputs, to_batch
+from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Examples
 
 _NARROWED_ON = 64
@@ -35,7 +35,7 @@ class Quantize(TrainedOnDev):
     ``dynamic``: weights are stored in int8, activations are quantised at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
     imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
-    (:mod:`imbik.clipping`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
+    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
     as static, and products, biases and requantisation run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
@@ -52,7 +52,7 @@ class Quantize(TrainedOnDev):
         learn_ranges: ``qat``: whether ranges are narrowed first and train along.
         range_learning_rate: ``qat``: peak rate of the logarithm of a range.
         temperature, hard: of the training in ``qat``, see :class:`imbik.methods.distill.Distill`.
-        target_steps, learning_rate and the others: of the training in ``qat``, see :class:`imbik.methods.training.TrainedOnDev`.
+        target_steps, learning_rate and the others: of the training in ``qat``, see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     scheme: Literal["dynamic", "static", "qat", "weight-only", "integer"] = "dynamic"

@@ -12,15 +12,15 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from imbik.albert import group_of, to_albert
-from imbik.checkpoint import layer_stack
-from imbik.context import Context
-from imbik.encoding import encode
 from imbik.errors import UserError
-from imbik.losses import distillation_loss
 from imbik.methods import Method, method
-from imbik.structure import structure_of, tie_module
-from imbik.train import predict_logits
+from imbik.models.checkpoint import layer_stack
+from imbik.models.structure import structure_of, tie_module
+from imbik.sharing.albert import group_of, to_albert
+from imbik.training.context import Context
+from imbik.training.encoding import encode
+from imbik.training.loop import predict_logits
+from imbik.training.losses import distillation_loss
 from imbik.types import Checkpoint, Examples
 
 logger = logging.getLogger(__name__)

@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from pydantic import model_validator
 
-from imbik.anatomy import anatomy
-from imbik.augment import Augment, files_of, with_augmented
-from imbik.checkpoint import labels_of, load_base, positions_of
-from imbik.context import Context
-from imbik.corpus import BLOCK, build_blocks
-from imbik.documents import open_documents
-from imbik.feature_losses import AttentionMSE, HiddenMSE
-from imbik.general import base_of, general_files
-from imbik.intermediate import learn_states
-from imbik.layer_map import layer_map
+from imbik.data.documents import open_documents
+from imbik.distillation.augmentation import Augment, files_of, with_augmented
+from imbik.distillation.feature_losses import AttentionMSE, HiddenMSE
+from imbik.distillation.inner_states import learn_states
+from imbik.distillation.transfer import Pair
 from imbik.methods import method
 from imbik.methods.distill import learning_rows
-from imbik.methods.training import Count, Positive, Trained, Weight
-from imbik.transfer import Pair
+from imbik.models.anatomy import anatomy
+from imbik.models.checkpoint import labels_of, load_base, positions_of
+from imbik.pretraining.corpus import BLOCK, build_blocks
+from imbik.pretraining.general import base_of, general_files
+from imbik.students.layer_map import layer_map
+from imbik.training.context import Context
+from imbik.training.settings import Count, Positive, Trained, Weight
 from imbik.types import Checkpoint, Examples
 
 
@@ -38,12 +38,12 @@ class TinyBERT(Trained):
         layers: g: ``uniform``, ``top``, ``bottom``, or for every student layer one of the teacher's, counted from 1.
         attention: attention on ``scores`` as in the paper, or on ``probabilities``.
         embedding_weight, attention_weight, hidden_weight: w_e, w_a and w_h; 0 leaves a term out.
-        augment: the paper's data augmentation, see :class:`imbik.augment.Augmentation`; ``false``: the texts as they are.
-        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.documents.open_documents`.
+        augment: the paper's data augmentation, see :class:`imbik.distillation.augmentation.Augmentation`; ``false``: the texts as they are.
+        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.data.documents.open_documents`.
         block: general stage: tokens of a block, at most what the student's positions allow.
         teacher: whose states are learned: ``task``, the fine-tuned teacher; for the general stage also ``base``, the model that it was
             fine-tuned from, or a folder or hub name.
-        target_steps, learning_rate and the others: see :class:`imbik.methods.training.Trained`.
+        target_steps, learning_rate and the others: see :class:`imbik.training.settings.Trained`.
     """
 
     stage: Literal["general", "task"] = "task"

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from imbik.context import Context
-from imbik.embeddings import replace_table
-from imbik.encoding import Encoded, encode
 from imbik.errors import UserError
-from imbik.layers import rows_of
 from imbik.methods import method
-from imbik.tokenizer_rewrite import Spec, characters, closed, pieces_of, rewritten, special_ids
-from imbik.train import predict_logits
+from imbik.models.layers.compact_table import replace_table
+from imbik.models.layers.low_rank import rows_of
+from imbik.models.tokenizers import Spec, characters, closed, pieces_of, rewritten, special_ids
+from imbik.training.context import Context
+from imbik.training.encoding import Encoded, encode
+from imbik.training.loop import predict_logits
 from imbik.types import Checkpoint, Examples
 
 logger = logging.getLogger(__name__)

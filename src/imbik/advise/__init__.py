@@ -1,0 +1,1 @@
+"""Which candidate to deploy, judged by scenario."""

@@ -1,0 +1,56 @@
+"""Which of several results files are runs to judge, and which are profiles that ``imbik measure`` wrote on a target device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imbik.errors import UserError
+from imbik.measure.results import Results
+from imbik.types import Measurement
+
+
+def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[list[Results], list[Results]]:
+    """Runs to judge, and device profiles: ``devices``, and results without a baseline that stand beside a run that has one.
+
+    A profile is matched with the runs by the ids of its candidates. An artefact that was copied under another folder's name is
+    recognised by what it is: same engine, steps, architecture, parameters and bytes.
+
+    Raises:
+        UserError: a profile that shares no candidate with the runs.
+    """
+    whole = [run for run in runs if run.baseline is not None] or list(runs)
+    profiles = [*devices, *(run for run in runs if run not in whole)]
+    return whole, [_renamed(p, [m for run in whole if same_task(p, run) for m in run.measurements]) for p in profiles]
+
+
+def same_task(profile: Results, run: Results) -> bool:
+    """Whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
+    mine, theirs = (results.data.get("labels") for results in (profile, run))
+    return mine is None or theirs is None or list(mine) == list(theirs)
+
+
+def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
+    """The profile with its candidates under the ids that the runs know them by."""
+    known = {m.id for m in measured}
+    rows = tuple(m if m.id in known else replace(m, id=_same(m, measured) or m.id) for m in profile.measurements)
+    found = [m.id for m in rows]
+    if not known.intersection(found):
+        raise UserError(
+            "the device's measurements name no candidate of the run",
+            where=profile.path,
+            found=", ".join(found) or "no measurement",
+            expected=f"one of {', '.join(sorted(known)) or 'a run with the same labels'}",
+            fix="copy RUN/<recipe>/artefacts/<engine> of this run to the device and measure it there",
+        )
+    return replace(profile, measurements=rows)
+
+
+def _same(m: Measurement, measured: Sequence[Measurement]) -> str | None:
+    """The id of the one candidate that is the same artefact."""
+    ids = {other.id for other in measured if m.bytes and _nature(other) == _nature(m)}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def _nature(m: Measurement) -> tuple[object, ...]:
+    return m.engine, m.steps, dict(m.architecture), m.params, m.bytes

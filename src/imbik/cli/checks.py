@@ -1,0 +1,84 @@
+"""What commands share: the console, and checks of what was typed. Options: :mod:`imbik.cli.options`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from imbik.errors import UserError
+
+
+def volume(text: str) -> float:
+    """A number of requests or texts as it was typed. ``100.000`` is a hundred thousand to some and a hundred to others, so it is refused.
+
+    Raises:
+        UserError: grouped digits, or not a number.
+
+    >>> volume("100000"), volume("2.5e6")
+    (100000.0, 2500000.0)
+    """
+    where = "number of requests or texts"
+    if re.fullmatch(r"[+-]?\d{1,3}([.,' ]\d{3})+", text.strip()):
+        raise UserError("digits in groups can be read in two ways", where=where, found=text, expected="digits alone, e.g. 100000")
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError("not a number", where=where, found=text, expected="digits, e.g. 100000") from None
+
+
+def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
+    """A console on stderr (results go to stdout) and a function that says one line there."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    return console, lambda line: console.print(line, markup=False, soft_wrap=True)
+
+
+def check_positive(name: str, value: float | None) -> None:
+    """Refuse a limit of zero or below, or without end.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if value is not None and not 0 < value < math.inf:
+        raise UserError("must be a number above zero", where=name, found=value)
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a share that is no share: 97 is meant as 0.97.
+
+    Raises:
+        UserError: naming the option.
+    """
+    check_positive(name, value)
+    if value > 2:
+        raise UserError("a share of the teacher's quality, not per cent", where=name, found=value, expected="a number such as 0.97")
+
+
+def check_file(name: str, path: Path | None) -> None:
+    """Refuse a file to write that cannot be one, before the work and not after it.
+
+    Raises:
+        UserError: naming the option.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError("a folder stands where a file is to be written", where=name, found=path, fix="name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise UserError("no such folder", where=path.absolute().parent, fix=f"create it, or choose another {name}")
+
+
+def echo(facts: dict[str, Any], line: str, as_json: bool) -> None:
+    """A result on standard output: as JSON, or as a line."""
+    typer.echo(json.dumps(facts) if as_json else line)
+
+
+def overridden(**values: Any) -> dict[str, Any]:
+    """The options that the user gave."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,96 @@
+"""``imbik compare-architectures``: BERT-base, DistilBERT, MobileBERT and TinyBERT at full size on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from imbik.cli.checks import check_file, consoles
+from imbik.cli.options import LangOption
+from imbik.jobs.progress import progress_for
+from imbik.locale.phrases import Phrases
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("compare-architectures")
+    def compare_architectures(
+        shape: Annotated[list[str] | None, typer.Option("--shape", help="bert-base, distilbert, mobilebert, tinybert-4l-312.")] = None,
+        engine: Annotated[str, typer.Option(help="What runs them.")] = "onnx",
+        base: Annotated[str | None, typer.Option("--base", help="Whose tokenizer; default: the bundled base's.")] = None,
+        data: Annotated[str | None, typer.Option("--data", help="Whose texts; default: the bundled bank messages.")] = None,
+        threads: Annotated[int | None, typer.Option(help="Of every engine.", min=1)] = None,
+        lang: LangOption = "en",
+        as_json: Annotated[Path | None, typer.Option("--json", help="File for the rows (imbik report --architectures); -: print.")] = None,
+    ) -> None:
+        """Size and speed of the real shapes with random weights, measured here; quality from the papers in its own column."""
+        texts = Phrases(lang)
+        check_file("--json", as_json)
+        from imbik.literature.architectures import SHAPES
+        from imbik.literature.architectures import compare_architectures as compare
+
+        console, say = consoles()
+        found = compare(shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console))
+        for failure in found["failures"]:
+            say(f"{failure['id']}: {failure['error']}")
+        if as_json is not None:
+            text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+            if str(as_json) == "-":
+                sys.stdout.write(text)
+                return
+            as_json.write_text(text, encoding="utf-8")
+        console = Console(highlight=False)
+        console.print(_measured(found["rows"], texts))
+        console.print(_published(found["rows"], texts))
+
+
+def _grid(title: str, heads: Sequence[str], texts: Phrases) -> Table:
+    """A table with names to the left and right-aligned columns."""
+    table = Table(title=texts(title))
+    table.add_column(texts("published.model"), no_wrap=True)
+    for head in heads:
+        table.add_column(texts(head), justify="right", overflow="fold")
+    return table
+
+
+def _measured(rows: Sequence[Mapping[str, Any]], texts: Phrases) -> Table:
+    """What was measured here, a row per model and precision."""
+    heads = ("published.engine", "table.params", "table.megabytes", "table.p50", "table.speedup", "table.items_per_s",
+             "table.throughput_gain")  # fmt: skip
+    table = _grid("published.here", heads, texts)
+    for r in rows:
+        table.add_row(
+            r["name"],
+            r["engine"],
+            texts.number(r["params"] / 1e6, 1) + " M",
+            texts.unit(r["bytes"] / 1e6, "mb"),
+            texts.unit(r["p50_ms"], "ms"),
+            texts.unit(r["speedup"], "times"),
+            texts.unit(r["items_per_s"], "per_s"),
+            texts.unit(r["throughput_gain"], "times"),
+        )
+    return table
+
+
+def _published(rows: Sequence[Mapping[str, Any]], texts: Phrases) -> Table:
+    """Shapes, and what the brief and the papers say of them, a row per model."""
+    heads = ("table.layers", "table.hidden", "table.heads", "published.brief_speed", "published.speedup", "published.glue")
+    table = _grid("published.title", heads, texts)
+    for r in {r["name"]: r for r in rows}.values():
+        paper = r["published"]
+        table.add_row(
+            r["name"],
+            *(texts.number(r[key]) for key in ("layers", "hidden", "heads")),
+            texts.unit(r["brief_speedup"], "times"),
+            f"{texts.unit(paper['speedup'], 'times')} ({paper['device']})",
+            f"{texts.number(paper['glue'], 1)} ({texts('published.convention_' + paper['convention'])})",
+        )
+    return table

@@ -1,0 +1,140 @@
+"""``imbik compress``: the main job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from imbik.cli.checks import check_positive, check_share, consoles
+from imbik.cli.options import CpuOption, DataOption, EngineOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, grouped
+from imbik.errors import UserError
+from imbik.jobs.progress import progress_for
+from imbik.machine import preset_for
+
+if TYPE_CHECKING:
+    from imbik.compress.run import Limits
+    from imbik.measure.results import Results
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a candidate must keep, and how long new ones are begun."""
+
+    min_retention: Annotated[float, typer.Option(help="Share of the teacher's dev quality to keep.")] = 0.97
+    max_latency_ms: Annotated[float | None, typer.Option(help="p95 of a single request.")] = None
+    max_mb: Annotated[float | None, typer.Option(help="Million bytes shipped, tokenizer included.")] = None
+    minutes: Annotated[float | None, typer.Option(help="No new recipe starts after this time.")] = None
+
+    def limits(self) -> Limits:
+        """What the choice must meet.
+
+        Raises:
+            UserError: what is no limit, naming the option.
+        """
+        for name in ("max_latency_ms", "max_mb", "minutes"):
+            check_positive("--" + name.replace("_", "-"), getattr(self, name))
+        check_share("--min-retention", self.min_retention)
+        from imbik.compress.run import Limits
+
+        return Limits(self.min_retention, self.max_latency_ms, self.max_mb)
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How the work is done."""
+
+    cpu: CpuOption = "native"
+    threads: ThreadsOption = None
+    seed: Annotated[int, typer.Option(help="Of the splits that are carved.", min=0)] = 0
+    save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0
+    lang: LangOption = "en"
+
+    def arguments(self) -> dict[str, Any]:
+        """For :func:`imbik.compress.run.compress`.
+
+        Raises:
+            UserError: an unknown processor.
+        """
+        return {"preset": preset_for(self.cpu), "threads": self.threads, "save_every": self.save_every, "lang": self.lang}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compress")(compress)
+
+
+@grouped
+def compress(
+    *,
+    teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned classifier or regressor: folder or hub name.")],
+    data: DataOption,
+    out: OutOption,
+    recipe: Annotated[list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several.")] = None,
+    engine: EngineOption = None,
+    unlabelled: Annotated[Path | None, typer.Option("--unlabelled", help="Further texts; the teacher labels them.")] = None,
+    columns: TaskColumns,
+    budget: Budget,
+    conduct: Conduct,
+    as_json: JsonOption = False,
+) -> None:
+    """Make small models of a teacher, measure them all the same way, choose one; run again to continue.
+
+    results.json holds what this call names, measured side by side in one run. Artefacts of other engines from earlier calls stay in
+    their folders; name all engines in one call to have them measured together: nothing is made twice.
+    """
+    how, limits = conduct.arguments(), budget.limits()
+    from imbik.compress.run import compress as run
+    from imbik.data.load import load_data
+    from imbik.models.checkpoint import labels_of, load_checkpoint
+    from imbik.runtime.engines import buildable
+
+    console, say = consoles()
+    loaded = load_checkpoint(teacher)
+    named = columns.given() | {"task": columns.task or loaded.task}
+    results = run(
+        loaded,
+        load_data(data, labels=labels_of(loaded), unlabelled=unlabelled, seed=conduct.seed, say=say, **named),
+        out,
+        source=teacher,
+        recipes=recipe or (),
+        engines=buildable() if engine and "auto" in engine else engine or ("onnx",),
+        limits=limits,
+        minutes=budget.minutes,
+        progress=progress_for(console),
+        say=say,
+        **how,
+    )
+    if as_json:
+        typer.echo((out / "results.json").read_text(encoding="utf-8"))
+    else:
+        show(results, out)
+    _refuse_nothing(recipe, results, out)
+
+
+def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> None:
+    """Where every recipe that was named failed, the call has failed too; the measured teacher stays in the folder."""
+    made = any(one.name != "teacher" for one in results.measurements)
+    if not named or made or any(failure.get("skipped") for failure in results.failures):
+        return
+    told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in results.failures)
+    raise UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
+
+
+def show(results: object, out: Path) -> None:
+    """Table, choice, failures and where everything lies, on stdout."""
+    from imbik.measure.results import Results
+    from imbik.report.terminal import choice_line, results_table
+
+    assert isinstance(results, Results)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    console.print(results_table(results))
+    console.print(choice_line(results), markup=False)
+    for failure in results.failures:
+        console.print(f"{failure['name']}: {failure['error']}", markup=False)
+    console.print(f"{out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True)

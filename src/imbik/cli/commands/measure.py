@@ -1,0 +1,174 @@
+"""``imbik measure``: a finished artefact on the user's data, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from imbik.cli.checks import check_file, check_positive, consoles
+from imbik.cli.options import DataOption, LabelledColumns, MultipleOption, ThreadsOption, grouped
+from imbik.errors import UserError
+from imbik.jobs.progress import progress_for
+
+if TYPE_CHECKING:
+    from imbik.measure.predictions import Predictions
+    from imbik.measure.process import Candidate
+    from imbik.measure.results import Results
+    from imbik.measure.run import Measured
+    from imbik.tasks.retention import Evaluable
+    from imbik.types import Measurement
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("measure")(measure)
+
+
+@grouped
+def measure(
+    *,
+    artefacts: Annotated[list[Path], typer.Argument(help="Artefact folder; several are measured side by side.")],
+    data: DataOption,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="DIR/teacher/predictions.npz, for retention.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="File for the measurements, as a results.json; - prints it.")] = None,
+    columns: LabelledColumns,
+    threads: ThreadsOption = None,
+    length_multiple: MultipleOption = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="No timing round begins after this time.")] = None,
+) -> None:
+    """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
+    check_positive("--minutes", minutes)
+    check_file("--json", as_json)
+    from imbik.measure.predictions import load_predictions
+    from imbik.measure.run import measure as run
+
+    console, say = consoles()
+    stored = None if baseline is None else load_predictions(baseline)
+    candidates, about = _candidates(artefacts, length_multiple)
+    rows = _data(data, about, stored, baseline, columns.given(), say)
+    measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console))
+    if not measured.measurements:
+        raise UserError("nothing could be measured", found="; ".join(f"{f['id']}: {f['error']}" for f in measured.failures))
+    _report(measured, rows, data, as_json)
+
+
+def _candidates(folders: Sequence[Path], length_multiple: int | None = None) -> tuple[list[Candidate], dict[str, Any]]:
+    """The artefacts, and the manifest that they agree with in task and labels."""
+    from imbik.measure.process import Candidate
+    from imbik.runtime.manifest import read_manifest
+
+    first: dict[str, Any] = {}
+    out = []
+    for folder in folders:
+        manifest = read_manifest(folder)
+        first = first or manifest
+        if (manifest["task"], manifest["labels"]) != (first["task"], first["labels"]):
+            raise UserError("the artefacts have different labels", where=folder, expected=f"those of {folders[0]}")
+        steps = tuple(manifest["steps"])
+        name, engine = _name(folder, folders), manifest["engine"]
+        out.append(Candidate(name, folder.name, engine, folder, steps, length_multiple=length_multiple))
+    return out, first
+
+
+def _name(folder: Path, folders: Sequence[Path]) -> str:
+    """``recipe/engine`` where the folder lies as compress leaves it, else the path."""
+    parts = folder.resolve().parts
+    name = f"{parts[-3]}/{parts[-1]}" if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
+    same = [other for other in folders if other.resolve().parts[-3:] == parts[-3:] or other.name == folder.name == name]
+    return name if len(same) == 1 else str(folder)
+
+
+def _data(
+    source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Any
+) -> Evaluable:
+    """The rows to measure on; with stored predictions, the rows that these were made on."""
+    from imbik.data.evaluation import load_evaluation
+    from imbik.data.load import load_data
+    from imbik.measure.predictions import check_fits
+
+    rows: Evaluable = load_evaluation(source, labels=about["labels"], task=about["task"], say=say, **columns)
+    if stored is None:
+        return rows
+    if stored.fingerprints.get("test") != rows.test.fingerprint:
+        # The teacher was measured by compress, which carves splits that the data does not have.
+        try:
+            rows = load_data(source, labels=about["labels"], task=about["task"], say=say, **columns)
+        except UserError:
+            check_fits(stored, rows, baseline)
+    check_fits(stored, rows, baseline)
+    return rows
+
+
+def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | None) -> None:
+    """Tables on the terminal, the document of ``results.json`` in a file, or that document alone on standard output."""
+    from imbik.measure.results import results_document, write_results
+
+    results = _results(measured, rows, source)
+    if str(as_json) == "-":
+        typer.echo(json.dumps(results_document(results), ensure_ascii=False, indent=1))
+        return
+    if as_json is not None:
+        write_results(as_json, results)
+    console = Console(highlight=False)
+    for measurement in measured.measurements:
+        console.print(_table(measurement))
+    for failure in measured.failures:
+        console.print(f"{failure['id']}: {failure['error']}", markup=False)
+
+
+def _results(measured: Measured, rows: Evaluable, source: str) -> Results:
+    """What was measured as results without a baseline, which advise and report take as a device's profile."""
+    from imbik.measure.results import Results
+
+    return Results(
+        task=rows.task,
+        data={
+            "source": source,
+            "labels": list(rows.labels),
+            "metric": rows.metric,
+            "fingerprint": rows.test.fingerprint,
+            "rows": {"test": len(rows.test.texts), "dev": 0 if rows.dev is None else len(rows.dev.texts)},
+        },
+        environment=measured.environment,
+        baseline=None,
+        measurements=measured.measurements,
+        failures=measured.failures,
+    )
+
+
+def _table(m: Measurement) -> Table:
+    table = Table(title=m.id, show_header=False)
+    for name, value in _lines(m):
+        table.add_row(name, value)
+    return table
+
+
+def _lines(m: Measurement) -> list[tuple[str, str]]:
+    def interval(of: Any) -> str:
+        return f"{of['value']:.4f}  (95 %: {of['low']:.4f} to {of['high']:.4f})"
+
+    lines = [(f"{m.quality['metric']} on {m.quality['split']} ({m.quality['n']} rows)", interval(m.quality))]
+    if m.dev_quality:
+        lines.append((f"{m.dev_quality['metric']} on dev ({m.dev_quality['n']} rows)", interval(m.dev_quality)))
+    if m.retention is not None:
+        lines.append(("kept of the baseline", interval(m.retention)))
+    if m.agreement is not None:
+        lines.append(("answers as the baseline", f"{m.agreement:.2%}"))
+    if m.calibration is not None:
+        lines.append(("calibration error (ECE)", f"{m.calibration['ece']:.4f}"))
+    late = m.latency_ms
+    return [
+        *lines,
+        ("single request", f"p50 {late['p50']:.2f} ms, p95 {late['p95']:.2f}, p99 {late['p99']:.2f} ({late['tokens']:.0f} tokens)"),
+        ("batches", f"{m.throughput['items_per_s']:,.0f} texts/s ({m.throughput['batch']:.0f} a batch)"),
+        ("processor time", f"{m.cpu_s_per_1000:.3f} s per 1,000 texts, {m.threads} threads"),
+        ("peak memory", f"{m.peak_rss_bytes / 1e6:,.0f} MB"),
+        ("cold start", f"{m.cold_start_s:.2f} s"),
+        ("shipped", f"{m.bytes / 1e6:.1f} MB, {m.params:,} parameters"),
+    ]

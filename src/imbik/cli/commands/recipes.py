@@ -1,0 +1,32 @@
+"""``imbik recipes``: list the shipped recipes, or check and print one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("recipes")
+    def recipes(
+        name: Annotated[str | None, typer.Argument(help="A shipped name, names joined by '+', or a YAML file.")] = None,
+    ) -> None:
+        """List the recipes, or check one and print it as YAML to copy and edit."""
+        from imbik.recipes.recipe import dump_recipe, load_recipe, shipped
+
+        if name is not None:
+            typer.echo(dump_recipe(load_recipe(name)), nl=False)
+            return
+        table = Table(title="Recipes; join parts by '+': layers-3+int8")
+        for column in ("name", "student", "steps"):
+            table.add_column(column)
+        for part in shipped():
+            recipe = load_recipe(part)
+            steps = ", ".join(method for step in recipe.steps for method in step)
+            table.add_row(part, str(recipe.student or "the teacher itself"), steps)
+        Console().print(table)

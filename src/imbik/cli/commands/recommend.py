@@ -1,0 +1,261 @@
+"""`imbik recommend`: fit, evaluate, predict, top and compare."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from imbik.cli.options import JsonOption, grouped
+from imbik.cli.recommend_options import Columns, Source
+from imbik.errors import UserError
+
+if TYPE_CHECKING:
+    from imbik.recommend.data.reading import Pairs
+    from imbik.recommend.models.model import Model
+
+group = typer.Typer(help="Factorise a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
+Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
+MODEL_FILES = ("model.json", "model.tmp", "arrays.safetensors", "arrays.tmp")
+PLAIN = Source()
+PLAIN_COLUMNS = Columns()
+
+
+@group.command()
+@grouped
+def fit(
+    ratings: File,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model.")],
+    model: Annotated[str, typer.Option(help="bpmf, pmf, nmf, svd, truncated-svd, logistic, als, item-knn or a baseline.")] = "bpmf",
+    rank: Annotated[int | None, typer.Option(help="Number of factors.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 0,
+    threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the model as name=value; repeat.")] = None,
+    start: Annotated[Path | None, typer.Option("--continue", help="Folder of a model to start from.")] = None,
+    source: Source = PLAIN,
+) -> None:
+    """Learn a model from a file and write it to a folder."""
+    from imbik.jobs.progress import progress_for
+    from imbik.recommend.models.model import MODELS, load
+    from imbik.recommend.models.registry import build
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    chosen = build(model, **_settings(model, MODELS, rank, seed, threads, setting))
+    check_output(out, MODEL_FILES)
+    data = source.read(ratings, console, MODELS[model].feedback == "implicit")
+    before = load(start) if start else None
+    with progress_for(console).track(f"fitting {model}", 1000) as task:
+        steps = [0]
+
+        def report(done: int, total: int, value: float) -> None:
+            now = 1000 * done // total
+            task.advance(now - steps[0], note=f"train loss {value:.4f}")
+            steps[0] = now
+
+        chosen.fit(data, start=before, report=report)
+    chosen.save(out)
+    console.print(f"{escape(str(out))}: {model}, {data.shape[0]} users, {data.shape[1]} items, {chosen.bytes / 1e6:.2f} MB")
+
+
+@group.command()
+@grouped
+def evaluate(
+    folder: Folder,
+    ratings: File,
+    k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
+    level: Annotated[float, typer.Option(help="Nominal level of predictive intervals.")] = 0.9,
+    as_json: JsonOption = False,
+    source: Source = PLAIN,
+) -> None:
+    """Measure a fitted model on ratings that it has not seen."""
+    from imbik.recommend.evaluation.measures import evaluate as measure
+    from imbik.recommend.evaluation.measures import seen_in_training
+    from imbik.recommend.models.model import load
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    model = load(folder)
+    data = source.read(ratings, console, model.feedback == "implicit")
+    seen = seen_in_training(model, data)
+    if seen:
+        console.print(f"note: the model was fitted on {seen} of these {len(data)} cells, so the figures flatter it")
+    users, items = model.align(data)
+    cold = int(((users < 0) | (items < 0)).sum())
+    if cold:
+        console.print(f"note: {cold} of these {len(data)} cells have a user or item that training did not; ranks leave them out")
+    result = measure(model, data, k=k, level=level)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    table = Table("measure", "value")
+    for name, value in result.items():
+        table.add_row(name, f"{value:.4f}")
+    Console(highlight=False).print(table)
+
+
+@group.command()
+@grouped
+def predict(
+    folder: Folder,
+    user: Annotated[str | None, typer.Option("--user", help="User id.")] = None,
+    item: Annotated[str | None, typer.Option("--item", help="Item id.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Pairs: CSV with user and item columns.")] = None,
+    level: Annotated[float, typer.Option(help="Level of the interval (bpmf only).")] = 0.9,
+    cold: Annotated[bool, typer.Option("--cold", help="Allow ids that were not in training.")] = False,
+    as_json: JsonOption = False,
+    columns: Columns = PLAIN_COLUMNS,
+) -> None:
+    """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
+    from imbik.recommend.models.model import load
+
+    model = load(folder)
+    users, items = _asked(model, user, item, file, columns, cold)
+    rows = _predictions(model, users, items, level, cold)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    import csv
+    import sys
+
+    writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+@group.command()
+def top(
+    folder: Folder,
+    user: Annotated[str, typer.Option("--user", help="User id.")],
+    k: Annotated[int, typer.Option("-k", "--k", help="How many items.")] = 10,
+    seen: Annotated[bool, typer.Option("--seen", help="Also items that the user has rated.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The best items for one user."""
+    from imbik.recommend.models.model import load
+
+    found = load(folder).recommend(user, k, seen=seen)
+    if not found:
+        typer.echo(f"note: training has all items for user {user}; --seen ranks them too", err=True)
+    if as_json:
+        typer.echo(json.dumps([{"item": i, "score": s} for i, s in found]))
+        return
+    table = Table("", "item", "score")
+    for place, (name, score) in enumerate(found, 1):
+        table.add_row(str(place), escape(name), f"{score:.4f}")
+    Console(highlight=False).print(table)
+
+
+@group.command()
+@grouped
+def compare(
+    ratings: File,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for compare.json, .md and .svg.")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Models to compare; repeat. Default: all that fit the data.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Number of factors for all of them.")] = None,
+    splits: Annotated[int, typer.Option(help="Random splits.")] = 3,
+    test: Annotated[float, typer.Option(help="Share held out.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the first split.")] = 0,
+    threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
+    k: Annotated[int, typer.Option("-k", "--k", help="Length of the list of recommendations.")] = 10,
+    as_json: JsonOption = False,
+    source: Source = PLAIN,
+) -> None:
+    """All models on the same splits: one table, JSON and a plot."""
+    from imbik.recommend.evaluation import comparison as room
+    from imbik.recommend.models.model import MODELS
+    from imbik.recommend.models.registry import build
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if out:
+        check_output(out)
+    data = source.read(ratings, console)
+    names = model or room.suited(data)
+    chosen = [build(n, **_settings(n, MODELS, rank, seed, threads, None, strict=False)) for n in names]
+    result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=lambda text: console.print(f"  {text}"))
+    if out:
+        for path in room.write(result, out):
+            console.print(f"wrote {escape(str(path))}")
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    head = room.columns(result)
+    table = Table("model", *(title for title, _ in head))
+    for row in result["models"]:
+        table.add_row(row["name"], *(room.cell(row, m) for _, m in head))
+    Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+
+
+def check_output(out: Path, ours: tuple[str, ...] | None = None) -> None:
+    """Refuse, before any work, a folder that cannot be written or, with `ours`, that holds other files than these."""
+    base = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not base.is_dir():
+        raise UserError("the output folder is a file, or lies in one", where=base, fix="choose another folder with --out")
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise UserError("the output folder cannot be written", where=base, fix="choose a folder that you own with --out")
+    if ours and out.exists() and not {path.name for path in out.iterdir()} <= set(ours):
+        raise UserError("the output folder holds something else", where=out, expected="a new folder, or one of a model")
+
+
+def _settings(
+    name: str, models: Any, rank: int | None, seed: int, threads: int, extra: list[str] | None, strict: bool = True
+) -> dict[str, Any]:
+    """Settings from the command line; with `strict`, a rank for a model that has none is an error."""
+    known = getattr(models.get(name), "__dataclass_fields__", {})
+    settings: dict[str, Any] = {"seed": seed}
+    if "threads" in known:
+        settings["threads"] = threads
+    if rank is not None and (strict or "rank" in known):
+        settings["rank"] = rank
+    for text in extra or []:
+        key, mark, value = text.partition("=")
+        if not mark:
+            raise UserError("a setting without a value", where="--set", found=text, expected="name=value")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def _asked(
+    model: Model, user: str | None, item: str | None, file: Path | None, columns: Columns, cold: bool
+) -> tuple[list[str], list[str]]:
+    """Users and items to predict for; an id of a file that the model does not know is told with its row."""
+    if file is not None and user is None and item is None:
+        pairs = columns.pairs(file)
+        _check_pairs(model, pairs, file, cold)
+        return pairs.users, pairs.items
+    if file is None and user is not None and item is not None:
+        return [user], [item]
+    raise UserError("nothing to predict, or two things at once", expected="--user U --item I, or --file pairs.csv")
+
+
+def _check_pairs(model: Model, pairs: Pairs, file: Path, cold: bool) -> None:
+    """Tell the row of the first id that is empty or, unless `cold`, that the model does not know."""
+    for side, ids in (("user", pairs.users), ("item", pairs.items)):
+        codes = model.codes(side, ids, True)
+        row = next((row for row, name in enumerate(ids) if not name or (codes[row] < 0 and not cold)), None)
+        if row is not None:
+            raise UserError(
+                f"unknown {side}" if ids[row] else f"the {side} id is empty", where=f"{file}, row {row + pairs.first_row}",
+                found=repr(ids[row]), expected=f"a {side} of the training data",
+                fix=f"correct it, name the column with --{side}-column, or allow new ids with --cold",
+            )  # fmt: skip
+
+
+def _predictions(model: Model, users: list[str], items: list[str], level: float, cold: bool) -> list[dict[str, Any]]:
+    values = model.predict(users, items, cold=cold)
+    rows: list[dict[str, Any]] = [{"user": u, "item": i, "prediction": float(v)} for u, i, v in zip(users, items, values, strict=True)]
+    if hasattr(model, "interval"):
+        for row, (low, high) in zip(rows, model.interval(users, items, level, cold=cold), strict=True):
+            row |= {"low": float(low), "high": float(high)}
+    return rows
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands."""
+    app.add_typer(group, name="recommend")

@@ -1,0 +1,87 @@
+"""Options of the command line that several commands share: single ones as types, several at a time as dataclasses (:func:`grouped`)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imbik.machine import CPUS
+
+TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
+PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
+LabelOption = Annotated[str | None, typer.Option("--label", help="Column with the label; several, comma-separated: multi-label.")]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="classification, multi-label or regression (guessed if not given); finetune: mlm too.")
+]
+MetricOption = Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")]
+EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
+DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
+EngineOption = Annotated[list[str] | None, typer.Option("--engine", help="onnx, openvino, executorch, or auto: all installed; repeat.")]
+CpuOption = Annotated[str, typer.Option("--cpu", help=f"Processor that int8 artefacts are made for: {', '.join(CPUS)}.")]
+MultipleOption = Annotated[
+    int | None, typer.Option("--length-multiple", help="Pad lengths to a multiple of this (default: what the engine asks for).", min=1)
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Compute threads (default: the physical cores).", min=1)]
+LangOption = Annotated[str, typer.Option("--lang", help="Language: en or tr.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Where texts stand in a file."""
+
+    text: TextOption = None
+    text_pair: PairOption = None
+    encoding: EncodingOption = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields as keyword arguments of :mod:`imbik.data.load`'s functions."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LabelledColumns(TextColumns):
+    """Where texts and labels stand, and what quality is stated in."""
+
+    label: LabelOption = None
+    metric: MetricOption = None
+
+
+@dataclass(frozen=True)
+class TaskColumns(LabelledColumns):
+    """The same, and what the task is."""
+
+    task: TaskOption = None
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command in which each parameter whose type is a dataclass is replaced by that dataclass's fields, as options of their own.
+
+    >>> @grouped
+    ... def show(name: str, columns: TextColumns) -> None:
+    ...     print(name, columns.text)
+    >>> list(inspect.signature(show).parameters)
+    ['name', 'text', 'text_pair', 'encoding']
+    >>> show(name="a", text="b", text_pair=None, encoding=None)
+    a b
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    groups: dict[str, Any] = {name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)}
+    options = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
+    parameters = [option for name, p in own.items() for option in (options[name].values() if name in options else (p,))]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        made = {name: group(**{field: arguments.pop(field) for field in options[name]}) for name, group in groups.items()}
+        command(**arguments, **made)
+
+    run.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run

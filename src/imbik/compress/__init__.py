@@ -1,0 +1,1 @@
+"""The job behind ``imbik compress``: make, export, measure, choose."""

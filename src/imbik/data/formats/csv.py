@@ -1,0 +1,204 @@
+"""File formats: a CSV, TSV, JSON lines, JSON or Parquet file becomes a :class:`~imbik.data.formats.table.Table`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.data.formats.json import open_json, open_parquet
+from imbik.data.formats.table import CHUNK, Chunk, Say, Table, check_columns, shorten
+from imbik.data.formats.text import decoding_error, encoding_of, open_text
+from imbik.errors import UserError
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_LONGEST = 10_000_000  # characters of one CSV field; a quote that is never closed stops here
+
+
+def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: None) -> Table:
+    """The table in a file, by its suffix (``FORMATS``).
+
+    Raises:
+        UserError: no file, no known format, nothing in it, or not what its suffix says.
+    """
+    check_file(path)
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _open_csv(path, encoding_of(path, encoding), say)
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return open_json(path, encoding_of(path, encoding))
+    if suffix == ".parquet":
+        return open_parquet(path)
+    raise UserError("unknown file format", where=path, found=suffix or "no suffix", expected=", ".join(FORMATS))
+
+
+def read_lines(path: Path, encoding: str | None = None) -> Table:
+    """A plain text file as a table of one column, ``text``: one line, one text; empty lines count."""
+    check_file(path)
+    encoding = encoding_of(path, encoding)
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        start = 1
+        with open_text(path, encoding) as file:
+            while True:
+                try:
+                    block = [line.rstrip("\n") for line in islice(file, CHUNK)]
+                except UnicodeError as error:
+                    raise decoding_error(path, encoding) from error
+                if not block:
+                    return
+                yield Chunk({"text": block}, np.arange(start, start + len(block)))
+                start += len(block)
+
+    return Table(str(path), ("text",), stream)
+
+
+def check_file(path: Path) -> None:
+    """Raise the right :class:`UserError` unless ``path`` is a file with something in it."""
+    if path.is_dir():
+        raise UserError("a folder stands where a file is expected", where=path, fix="name a file in it")
+    if not path.exists():
+        raise UserError("no such file", where=path, fix="check the path")
+    if path.stat().st_size == 0:
+        raise UserError("the file is empty", where=path, expected="text, or a header and rows", fix="give a file with data")
+
+
+# --- CSV and TSV ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Csv:
+    """How one CSV file is to be read."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+
+    def reader(self, file: TextIO) -> Any:
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
+        return csv.reader(file, delimiter=self.delimiter, quoting=self.quoting, strict=True)
+
+
+def _open_csv(path: Path, encoding: str, say: Say) -> Table:
+    with open_text(path, encoding, newline="") as file:
+        try:
+            first = file.readline(_LONGEST)
+        except UnicodeError as error:
+            raise decoding_error(path, encoding) from error
+    form = _Csv(path, encoding, _delimiter(path, first, say))
+    if form.delimiter == "\t" and not _quoted(form):
+        form = replace(form, quoting=csv.QUOTE_NONE)
+    header = next(_csv_chunks(form), None)
+    if header is None:
+        raise UserError("the file is empty", where=path, expected="a header and rows", fix="give a file with data")
+    names = check_columns(str(path), [name.strip().lstrip("\ufeff") for name in header[1][0]])
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        places = [names.index(name) for name in wanted]
+        chunks = _csv_chunks(form, len(names))
+        next(chunks)
+        for lines, rows in chunks:
+            columns = {name: [row[i] for row in rows] for name, i in zip(wanted, places, strict=True)}
+            yield Chunk(columns, lines)
+
+    return Table(str(path), names, stream)
+
+
+def _delimiter(path: Path, header: str, say: Say) -> str:
+    """A tab for .tsv; else the comma, unless the header has none and another separator does its work."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    if "," not in header:
+        for other, name in ((";", "semicolons"), ("\t", "tabs")):
+            if other in header:
+                say(f"{path.name}: no comma in the header; columns are separated by {name}")
+                return other
+    return ","
+
+
+def _quoted(form: _Csv) -> bool:
+    """Whether quotes mean something in a TSV file: many are written without quoting, and a stray quote swallows rows."""
+    with open_text(form.path, form.encoding, newline="") as file:
+        try:
+            if not any(line.startswith('"') or '\t"' in line for line in file):
+                return False
+        except UnicodeError as error:
+            raise decoding_error(form.path, form.encoding) from error
+    with open_text(form.path, form.encoding, newline="") as file:
+        reader = form.reader(file)
+        try:
+            width = len(next(reader))
+            return all(len(row) in (0, width) and not any("\t" in cell and "\n" in cell for cell in row) for row in reader)
+        except csv.Error:
+            return False
+
+
+def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[np.int64], list[list[str]]]]:
+    """Lines and rows: first the header alone, then ``CHUNK`` rows at a time, blank lines left out."""
+    with open_text(form.path, form.encoding, newline="") as file:
+        reader = form.reader(file)
+        size = 1
+        while True:
+            start = reader.line_num
+            try:
+                rows = list(islice(reader, size))
+            except UnicodeError as error:
+                raise decoding_error(form.path, form.encoding) from error
+            except csv.Error as error:
+                raise _csv_error(form, error) from error
+            if not rows:
+                return
+            lines = _lines(rows, start, reader.line_num)
+            if [] in rows:
+                lines = lines[np.array([bool(row) for row in rows])]
+                rows = [row for row in rows if row]
+            if size > 1 and width is not None and set(map(len, rows)) - {width}:
+                raise _width_error(form, lines, rows, width)
+            if rows:
+                size = CHUNK
+                yield lines, rows
+
+
+def _lines(rows: list[list[str]], start: int, stop: int) -> NDArray[np.int64]:
+    """The line on which each row begins, when rows ``start + 1`` to ``stop`` were read."""
+    if stop - start == len(rows):
+        return np.arange(start + 1, stop + 1, dtype=np.int64)
+    heights = [1 + sum(len(cell.splitlines()) - 1 if "\n" in cell else 0 for cell in row) for row in rows]
+    heights = [height + sum(cell.endswith("\n") for cell in row) for height, row in zip(heights, rows, strict=True)]
+    return start + 1 + np.concatenate([[0], np.cumsum(heights[:-1], dtype=np.int64)]).astype(np.int64)
+
+
+def _csv_error(form: _Csv, error: csv.Error) -> UserError:
+    """Read again row by row: the message names the row in which the bad record begins."""
+    start = 1
+    with open_text(form.path, form.encoding, newline="") as file:
+        reader = form.reader(file)
+        with suppress(csv.Error):
+            for _ in reader:
+                start = reader.line_num + 1
+    return UserError(
+        "broken quoting",
+        where=f"{form.path}, row {start}",
+        found=str(error),
+        expected='a field that holds a quote or a separator stands in "...", quotes inside it doubled',
+        fix="close or double the quote in this row",
+    )
+
+
+def _width_error(form: _Csv, lines: NDArray[np.int64], rows: list[list[str]], width: int) -> UserError:
+    bad = next(i for i, row in enumerate(rows) if len(row) != width)
+    return UserError(
+        "wrong number of fields",
+        where=f"{form.path}, row {lines[bad]}",
+        found=f"{len(rows[bad])} fields ({', '.join(shorten(cell) for cell in rows[bad][:6])})",
+        expected=f"{width} fields, as in the header",
+        fix=f'put a field that holds {form.delimiter!r} in "..."',
+    )

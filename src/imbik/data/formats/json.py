@@ -1,0 +1,157 @@
+"""JSON lines, JSON arrays and Parquet as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns, shorten
+from imbik.data.formats.text import decoding_error, open_text
+from imbik.errors import MissingExtra, UserError
+
+
+def open_json(path: Path, encoding: str) -> Table:
+    """JSON lines, or (in a ``.json`` file) one array of objects.
+
+    Raises:
+        UserError: not JSON, or not objects.
+    """
+    if path.suffix.lower() == ".json" and _first_character(path, encoding) == "[":
+        return _open_array(path, encoding)
+    first = next(_json_chunks(path, encoding, 1), None)
+    if first is None:
+        raise UserError("the file is empty", where=path, expected="one JSON object per line")
+    names = check_columns(str(path), list(first[1][0]))
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        for lines, items in _json_chunks(path, encoding, CHUNK):
+            yield Chunk({name: [item.get(name) for item in items] for name in wanted}, np.asarray(lines))
+
+    return Table(str(path), names, stream)
+
+
+def _first_character(path: Path, encoding: str) -> str:
+    with open_text(path, encoding) as file:
+        try:
+            return file.read(4096).lstrip("\ufeff \t\r\n")[:1]
+        except UnicodeError as error:
+            raise decoding_error(path, encoding) from error
+
+
+def _json_chunks(path: Path, encoding: str, size: int) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+    """Line numbers and objects of the lines that are not blank, ``size`` lines at a time."""
+    with open_text(path, encoding) as file:
+        start = 0
+        while True:
+            try:
+                block = list(islice(file, size))
+            except UnicodeError as error:
+                raise decoding_error(path, encoding) from error
+            if not block:
+                return
+            numbered = [(start + i, line) for i, line in enumerate(block, 1) if not line.isspace()]
+            start += len(block)
+            if numbered:
+                lines = [number for number, _ in numbered]
+                yield lines, _objects(path, lines, [line for _, line in numbered])
+
+
+def _objects(path: Path, lines: list[int], block: list[str]) -> list[dict[str, Any]]:
+    """The objects of a block of lines: parsed in one go, line by line only to find the bad one."""
+    try:
+        items = json.loads("[" + ",".join(block) + "]")
+        if len(items) == len(block) and set(map(type, items)) == {dict}:
+            return items  # type: ignore[no-any-return]
+    except (ValueError, RecursionError):
+        pass
+    return [_object(path, line, text) for line, text in zip(lines, block, strict=True)]
+
+
+def _object(path: Path, line: int, text: str) -> dict[str, Any]:
+    where = f"{path}, row {line}"
+    try:
+        item = json.loads(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        column = getattr(error, "colno", 1)
+        raise UserError(
+            "broken JSON",
+            where=f"{where}, character {column}",
+            found=shorten(text),
+            expected="one JSON object on one line",
+            fix="mend or remove the line",
+        ) from error
+    if not isinstance(item, dict):
+        raise UserError("no JSON object", where=where, found=shorten(text), expected='{"column": value, ...}')
+    return item
+
+
+def _open_array(path: Path, encoding: str) -> Table:
+    """A ``.json`` file that holds an array; it is read whole, rows are counted from 1."""
+    try:
+        with open_text(path, encoding) as file:
+            items = json.load(file)
+    except UnicodeDecodeError as error:
+        raise decoding_error(path, encoding) from error
+    except (ValueError, RecursionError) as error:
+        row = getattr(error, "lineno", 1)
+        raise UserError("broken JSON", where=f"{path}, row {row}", found=str(error), expected="an array of objects") from error
+    if not items:
+        raise UserError("no rows", where=path, found="an empty array", expected="an array of objects")
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, dict):
+            raise UserError("no JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"column": value}')
+    names = check_columns(str(path), list(items[0]))
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        for low in range(0, len(items), CHUNK):
+            part = items[low : low + CHUNK]
+            rows = np.arange(low + 1, low + 1 + len(part))
+            yield Chunk({name: [item.get(name) for item in part] for name in wanted}, rows)
+
+    return Table(str(path), names, stream, unit="item")
+
+
+def open_parquet(path: Path) -> Table:
+    """A Parquet file, read batch by batch.
+
+    Raises:
+        MissingExtra: without pyarrow.
+        UserError: not a Parquet file.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtra("compress", "pyarrow") from error
+    try:
+        file = parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        raise UserError("not a Parquet file", where=path, found=str(error).split(".")[0]) from error
+    names = check_columns(str(path), file.schema_arrow.names)
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        start = 1
+        try:
+            for batch in file.iter_batches(batch_size=CHUNK, columns=list(wanted)):
+                columns = {name: batch.column(name).to_pylist() for name in wanted}
+                yield Chunk(columns, np.arange(start, start + batch.num_rows))
+                start += batch.num_rows
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError("broken Parquet file", where=f"{path}, row {start}", found=str(error)) from error
+
+    return Table(str(path), names, stream, _class_names(file.schema_arrow.metadata))
+
+
+def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+    """Names of numbered classes that Hugging Face's ``datasets`` leaves in a Parquet file."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        inner = {name: value.get("feature", value) for name, value in features.items() if isinstance(value, dict)}
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return {name: tuple(value["names"]) for name, value in inner.items() if "names" in value}

@@ -1,0 +1,158 @@
+"""Reading one split: texts stream into the memory-mapped store, label cells into codes, and a key per row is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.data.columns import Columns
+from imbik.data.formats.table import Chunk, Table, shorten
+from imbik.data.label_column import LabelColumn
+from imbik.data.splitting import keys_of
+from imbik.data.text_store import TextStore, TextWriter
+from imbik.errors import UserError
+from imbik.types import Examples
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A split as it was read.
+
+    Attributes:
+        where: the file, for messages.
+        texts, pairs: the text columns.
+        labels: the label columns; empty where the split carries none.
+        keys: see :func:`imbik.data.splitting.keys_of`, (N,).
+        empty: how many rows have no text.
+    """
+
+    where: str
+    texts: TextStore
+    pairs: TextStore | None
+    labels: tuple[LabelColumn, ...]
+    keys: NDArray[np.int64]
+    empty: int
+
+    def unlabelled(self) -> bool:
+        """Whether no row carries a label."""
+        return not self.labels or all(column.unlabelled for column in self.labels)
+
+
+def read_rows(tables: Sequence[Table], columns: Columns) -> Rows:
+    """Read the wanted columns of all tables (shards) of a split.
+
+    Raises:
+        UserError: a text is missing or no text, or there are no rows.
+    """
+    texts, pairs = TextWriter(), TextWriter() if columns.pair else None
+    labels = tuple(LabelColumn(name) for name in columns.labels)
+    keys: list[NDArray[np.int64]] = []
+    empty = 0
+    for table in tables:
+        for chunk in table.stream(columns.wanted()):
+            first = _texts(chunk, columns.text, table)
+            second = _texts(chunk, columns.pair, table) if columns.pair else None
+            texts.add(first)
+            if pairs is not None and second is not None:
+                pairs.add(second)
+            for column in labels:
+                column.add(chunk.columns[column.name], chunk.rows, table)
+            keys.append(keys_of(first, second))
+            empty += sum(not text or text.isspace() for text in first)
+    where = tables[0].where
+    if not keys:
+        raise UserError("no rows", where=where, found="only a header", expected="a header and rows")
+    for column in labels:
+        column.close()
+    store = texts.close()
+    if empty == len(store):
+        raise UserError("every text is empty", where=f"{where}, column {columns.text!r}", fix="name the text column with --text")
+    return Rows(where, store, pairs.close() if pairs else None, labels, np.concatenate(keys), empty)
+
+
+def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
+    """The chunk's texts, checked in one go and searched only if something is wrong."""
+    cells = chunk.columns[name]
+    try:
+        joined = "".join(cells)
+        if "\x00" not in joined:
+            joined.encode()
+            return cells
+    except (TypeError, UnicodeEncodeError):
+        pass
+    for cell, row in zip(cells, chunk.rows, strict=True):
+        problem = _problem(cell)
+        if problem is not None:
+            raise UserError(
+                problem,
+                where=f"{table.at(int(row))}, column {name!r}",
+                found=shorten(cell) if isinstance(cell, str) else repr(cell)[:60],
+                expected="a text",
+                fix="mend or remove the row, or name another column with --text",
+            )
+    return cells
+
+
+def _problem(cell: Any) -> str | None:
+    if cell is None:
+        return "the text is missing"
+    if not isinstance(cell, str):
+        return "not a text"
+    if "\x00" in cell:
+        return "a zero byte in the text"
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return "half a surrogate pair in the text (broken \\u escape)"
+    return None
+
+
+def examples(texts: TextStore, pairs: TextStore | None, targets: NDArray[Any] | None) -> Examples:
+    """The columns with their fingerprint: sha256 over the texts', pairs' and targets' own digests."""
+    fingerprint = hashlib.sha256(texts.digest())
+    fingerprint.update(pairs.digest() if pairs is not None else b"no pairs")
+    if targets is None:
+        fingerprint.update(b"no targets")
+    else:
+        little = np.ascontiguousarray(targets, targets.dtype.newbyteorder("<"))
+        fingerprint.update(f"{little.dtype.kind}{targets.shape}".encode() + little.tobytes())
+    return Examples(texts, pairs, targets, fingerprint.hexdigest())
+
+
+def take(source: Examples, rows: NDArray[np.int64]) -> Examples:
+    """A view of some rows, with its own fingerprint."""
+    texts, pairs = source.texts, source.pairs
+    assert isinstance(texts, TextStore) and (pairs is None or isinstance(pairs, TextStore))
+    chosen = None if source.targets is None else source.targets[rows]
+    return examples(texts.take(rows), None if pairs is None else pairs.take(rows), chosen)
+
+
+def same_columns(columns: Columns, table: Table, labelled: bool) -> Columns:
+    """The columns as another split's file has them: labels may be missing there, texts may not.
+
+    Raises:
+        UserError: a text column is missing, or a label column where ``labelled`` asks for it.
+    """
+    present = [name for name in columns.labels if name in table.columns]
+    texts = [name for name in (columns.text, columns.pair) if name is not None]
+    needed = texts + (list(columns.labels) if labelled or present else [])
+    for name in needed:
+        if name not in table.columns:
+            raise UserError(
+                f"no column {name!r}",
+                where=table.where,
+                found=f"columns {', '.join(table.columns)}",
+                expected="the columns of the train file",
+                fix="give every split the same header",
+            )
+    return replace(columns, labels=tuple(present))
+
+
+def combined(*parts: Examples | None) -> str:
+    """One fingerprint for several splits, hex."""
+    return hashlib.sha256("".join(part.fingerprint if part else "-" for part in parts).encode()).hexdigest()

@@ -1,0 +1,130 @@
+"""Which tables a data source holds: a file, a folder with train/dev/test files, or a data set of the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbik.data.formats.csv import FORMATS, check_file, open_table
+from imbik.data.formats.table import CHUNK, Chunk, Say, Table, check_columns
+from imbik.errors import UserError
+
+_NAMES = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+}
+ALL = "all"  # the one split of a single file
+
+
+def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, list[Table]]:
+    """Split name (``train``, ``dev``, ``test``, or ``all`` for a single file) -> its tables (several: shards).
+
+    Raises:
+        UserError: nothing there, or nothing that can be told apart.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return {ALL: [open_table(path, encoding, say)]}
+    if not path.exists():
+        return _hub_tables(str(source))
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _saved_tables(path)
+    files = _split_files(path)
+    return {name: [open_table(file, encoding, say) for file in found] for name, found in files.items()}
+
+
+def _split_files(folder: Path) -> dict[str, list[Path]]:
+    """The files of each split: ``train.csv``, ``atis_train.json``, ``data/train-00000-of-00002.parquet``."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in FORMATS and file.is_file())
+    if not files and (folder / "data").is_dir():
+        files = sorted(file for file in (folder / "data").iterdir() if file.suffix.lower() in FORMATS)
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        words = {_NAMES[word] for word in re.split(r"[-_. ]", file.stem.lower()) if word in _NAMES}
+        if len(words) == 1:
+            found.setdefault(words.pop(), []).append(file)
+    for name, several in found.items():
+        exact = [file for file in several if file.stem.lower() in _NAMES]
+        if len(exact) == 1:
+            found[name] = exact
+        elif len(several) > 1 and not all(re.search(r"-\d+-of-\d+$", file.stem) for file in several):
+            raise UserError(
+                f"several files could be {name}",
+                where=folder,
+                found=", ".join(file.name for file in several),
+                fix="keep one of them, or give the file itself",
+            )
+    if not found:
+        raise UserError(
+            "no train file in the folder",
+            where=folder,
+            found=", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "an empty folder",
+            expected=f"train, dev and test files ({', '.join(FORMATS)})",
+            fix="name a file train.csv, or give the file itself",
+        )
+    for several in found.values():
+        for file in several:
+            check_file(file)
+    return found
+
+
+def _saved_tables(path: Path) -> dict[str, list[Table]]:
+    """A folder that ``datasets.save_to_disk`` wrote."""
+    from datasets import load_from_disk
+
+    return _hub_splits(str(path), load_from_disk(str(path)))
+
+
+def _hub_tables(name: str) -> dict[str, list[Table]]:
+    looks_like_path = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
+    if looks_like_path or Path(name).suffix.lower() in FORMATS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
+        raise UserError("no such file or folder", where=name, expected="a data file or folder", fix="check the path")
+    nothing = UserError(
+        "no such file or folder, and no data set of this name could be loaded from the hub",
+        where=name,
+        expected=f"a file ({', '.join(FORMATS)}), a folder with train/dev/test files, or a hub name",
+        fix='check the path; hub names need the network and pip install "imbik[compress]"',
+    )
+    try:
+        from datasets import load_dataset
+    except ModuleNotFoundError as error:
+        raise nothing from error
+    repository, _, configuration = name.partition(":")
+    try:
+        loaded = load_dataset(repository, configuration or None)
+    except Exception as error:  # the hub's client raises its own types, from half a dozen packages
+        nothing.found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        raise nothing from error
+    return _hub_splits(name, loaded)
+
+
+def _hub_splits(name: str, loaded: Any) -> dict[str, list[Table]]:
+    if not hasattr(loaded, "items"):
+        return {ALL: [_hub_table(name, loaded)]}
+    found = {_NAMES[key]: [_hub_table(f"{name} [{key}]", rows)] for key, rows in loaded.items() if key in _NAMES}
+    if not found:
+        raise UserError("no train split", where=name, found=", ".join(loaded), expected="train, validation, test")
+    return found
+
+
+def _hub_table(where: str, rows: Any) -> Table:
+    features = {name: getattr(feature, "feature", feature) for name, feature in rows.features.items()}
+    names = {name: tuple(inner.names) for name, inner in features.items() if getattr(inner, "names", None)}
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        start = 1
+        for batch in rows.select_columns(list(wanted)).iter(batch_size=CHUNK):
+            size = len(batch[wanted[0]])
+            yield Chunk(batch, np.arange(start, start + size))
+            start += size
+
+    return Table(where, check_columns(where, list(rows.column_names)), stream, names)

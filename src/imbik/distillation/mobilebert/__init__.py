@@ -1,0 +1,1 @@
+"""MobileBERT's transfer from an IB-BERT teacher, block by block."""

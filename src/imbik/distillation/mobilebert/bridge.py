@@ -1,0 +1,135 @@
+"""What makes an IB-BERT of a classic teacher, and what it must have in common with its student."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from imbik.distillation.feature_losses import AttentionKL, HiddenMSE
+from imbik.distillation.transfer import Pair
+from imbik.errors import UserError
+from imbik.models.anatomy import anatomy
+from imbik.models.checkpoint import labels_of, load_checkpoint
+from imbik.pretraining.general import General, predictions
+from imbik.students.layer_map import uniform_layers
+from imbik.students.mobilebert import MobileShape
+from imbik.training.loop import Batch, to_batch
+from imbik.training.losses import distillation_loss
+from imbik.types import Checkpoint, TaskName
+
+
+class PretrainingDistillation(nn.Module):
+    """truth · MLM + (1 - truth) · KL(teacher ‖ student) at the masked tokens: eq. 4 of the paper without next-sentence prediction."""
+
+    def __init__(self, general: General, truth: float) -> None:
+        super().__init__()
+        self.general, self.truth = general, truth
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        said = predictions(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
+        return self.truth * said.hard() + (1.0 - self.truth) * said.soft(1.0)
+
+
+class TaskLogits(nn.Module):
+    """The task's loss between logits, as a pair's loss."""
+
+    def __init__(self, task: TaskName) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        return distillation_loss(self.task, student.float(), teacher.float(), 2.0)
+
+
+class Headed(nn.Module):
+    """A classic encoder as far as the shape of its IB-BERT asks: its config with the task's labels, its table."""
+
+    def __init__(self, model: Any, labels: Any) -> None:
+        super().__init__()
+        self.table, self.config = model.get_input_embeddings(), model.config
+        self.config.id2label, self.config.label2id = labels.id2label, labels.label2id
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word table."""
+        return self.table
+
+
+def shape_of(model: Any) -> MobileShape:
+    """The numbers of a MobileBERT.
+
+    Raises:
+        UserError: a model of another class.
+    """
+    config = model.config
+    if config.model_type != "mobilebert":
+        raise UserError(
+            "the student is no MobileBERT",
+            where="mobilebert",
+            found=config.model_type,
+            expected="a recipe with student: mobilebert",
+            fix="use tinybert, minilm, distilbert or distill for other students",
+        )
+    return MobileShape(
+        config.num_hidden_layers,
+        config.hidden_size,
+        config.true_hidden_size,
+        config.num_attention_heads,
+        config.num_feedforward_networks,
+        config.embedding_size,
+    )
+
+
+def fits(ib: Any, shape: MobileShape) -> bool:
+    """Whether a model can teach a student of this shape: the same but for what is inside its blocks."""
+    same = ib.config.model_type == "mobilebert"
+    return same and replace(shape_of(ib), bottleneck=0, feedforwards=0) == replace(shape, bottleneck=0, feedforwards=0)
+
+
+def bridge_pairs(classic: Any, ib: Any) -> list[Pair]:
+    """What an IB-BERT learns of a classic teacher: embeddings, states and attention of evenly mapped layers."""
+    many, few = (len(anatomy(model).layers) for model in (classic, ib))
+    matched = list(enumerate(uniform_layers(many, few))) if few <= many else [(m, i) for i, m in enumerate(uniform_layers(few, many))]
+    pairs = [Pair("embeddings", "embeddings", HiddenMSE(project=True))]
+    for ours, theirs in matched:
+        pairs.append(Pair(f"hidden.{ours}", f"hidden.{theirs}", HiddenMSE(project=True)))
+        pairs.append(Pair(f"scores.{ours}", f"scores.{theirs}", AttentionKL()))
+    return pairs
+
+
+def block_map(classic: Any, blocks: int) -> list[int]:
+    """The classic layer that each block starts from; where there are more blocks than layers, each layer starts several."""
+    layers = len(anatomy(classic).layers)
+    return uniform_layers(layers, blocks) if blocks <= layers else [i * layers // blocks for i in range(blocks)]
+
+
+def given_ib_bert(folder: str, shape: MobileShape, classic: Checkpoint) -> Checkpoint:
+    """A fine-tuned IB-BERT from a folder.
+
+    Raises:
+        UserError: it cannot be opened, has another shape than the student or other labels than the classic teacher.
+    """
+    ib = load_checkpoint(folder, role="IB-BERT")
+    if not fits(ib.model, shape):
+        raise other_shape(folder, ib.model, shape)
+    if labels_of(ib) != labels_of(classic):
+        raise UserError(
+            "the IB-BERT has other labels than the teacher", where=folder, found=labels_of(ib)[:6], expected=labels_of(classic)[:6]
+        )
+    return ib
+
+
+def other_shape(folder: str, model: Any, shape: MobileShape) -> UserError:
+    """The message for an IB-BERT that does not fit."""
+    found = model.config.model_type if model.config.model_type != "mobilebert" else str(shape_of(model))
+    wanted = (
+        f"a MobileBERT-class model with {shape.layers} blocks of width {shape.hidden}, {shape.heads} heads, embeddings {shape.embedding}"
+    )
+    return UserError("the IB-BERT does not fit the student", where=folder, found=found, expected=wanted)
+
+
+def sample(data: Any, rows: int = 256) -> Batch:
+    """Rows evenly spread over the data, as one batch."""
+    return to_batch(data, np.unique(np.linspace(0, len(data) - 1, min(rows, len(data))).astype(np.int64)))

@@ -1,0 +1,156 @@
+"""Where IB-BERT and MobileBERT start: the first from a classic BERT's states, the second from the first.
+
+An IB-BERT block reads h ``(B)``, opens it to the classic width, computes what the classic layer computes, and closes it again. With s the
+classic states and P ``(H, B)`` their principal directions, turned by a random rotation so that every coordinate carries a like share,
+h stands for Pᵀs: opening is the least-squares map back to s, closing is Pᵀ, and the inner matrices are the classic ones. The block's
+outer residual has no counterpart in the classic model; closing is scaled up so that little of it is left. All of this is a start to
+distil from, and what it is worth is measured in docs/mobilebert.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imbik.models.anatomy import anatomy, listen, roles_of
+from imbik.models.checkpoint import layer_stack
+from imbik.models.hooks import module_at
+from imbik.students.mobilebert import stand_for_layer_norm
+from imbik.training.loop import Batch, model_inputs
+
+_CLOSING = 8.0  # how much larger than the outer residual what a block gives is
+
+
+@torch.no_grad()
+def start_ib_bert(classic: Any, ib: Any, mapping: list[int], batch: Batch) -> None:
+    """Fill an IB-BERT from a classic encoder of the inner width, see the module's text.
+
+    Args:
+        classic: any encoder; a layer without BERT's six matrices, or of another width inside, gives its states only.
+        ib: a MobileBERT-class model with layer norm.
+        mapping: the classic layer (0-based) of each block.
+        batch: a few hundred rows of text.
+    """
+    reader = anatomy(classic)
+    names = ["embeddings", *(f"hidden.{i}" for i in range(len(reader.layers)))]
+    with listen(classic, reader, names) as states:
+        classic(**model_inputs(batch))
+    real = batch["attention_mask"].bool()
+    found = {name: states[name].float()[real] for name in names}
+    base = ib.base_model
+    turned = _directions([found[name] for name in names], int(base.config.hidden_size))
+    _start_embeddings(classic, base, found["embeddings"] @ turned, batch)
+    inputs = [found["embeddings"], *(found[f"hidden.{i}"] for i in mapping[:-1])]
+    for block, index, before in zip(layer_stack(base)[1], mapping, inputs, strict=True):
+        _start_block(block, module_at(classic, reader.layers[index].output.path), turned, before, found[f"hidden.{index}"])
+
+
+def _directions(states: list[Tensor], rank: int) -> Tensor:
+    """``(H, B)``: leading directions of all states, each layer's at unit size, turned by a random rotation; orthonormal columns."""
+    moment = sum((s.T @ s) / s.square().mean() for s in (state.double() for state in states))
+    assert isinstance(moment, Tensor)
+    leading = torch.linalg.eigh(moment)[1][:, -rank:]
+    if leading.shape[1] < rank:  # wider between blocks than the classic model is: the rest has nothing to carry
+        leading = torch.cat([leading, leading.new_zeros(len(leading), rank - leading.shape[1])], dim=1)
+    rotation = torch.linalg.qr(torch.randn(rank, rank, dtype=torch.float64))[0]
+    return (leading @ rotation).float()
+
+
+def _start_embeddings(classic: Any, base: Any, wanted: Tensor, batch: Batch) -> None:
+    """The word table by its leading directions; the map of three neighbours, and the norm, by least squares to ``wanted``."""
+    table, embeddings = classic.get_input_embeddings().weight.float(), base.embeddings
+    rank = embeddings.word_embeddings.weight.shape[1]
+    leading = torch.linalg.eigh((table.T @ table).double())[1][:, -min(rank, table.shape[1]) :].float()
+    embeddings.word_embeddings.weight.zero_()
+    embeddings.word_embeddings.weight[:, : leading.shape[1]] = table @ leading
+    embeddings.position_embeddings.weight.mul_(0.1)
+    embeddings.token_type_embeddings.weight.mul_(0.1)
+    real = batch["attention_mask"].bool()
+    words = embeddings.word_embeddings(batch["input_ids"])
+    around = torch.cat([nn.functional.pad(words[:, 1:], (0, 0, 0, 1)), words, nn.functional.pad(words[:, :-1], (0, 0, 1, 0))], dim=2)
+    _least_squares(embeddings.embedding_transformation, around[real], _standard(wanted))
+
+
+def _start_block(block: Any, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
+    closed = _standard(before @ turned)
+    for bottleneck in (block.bottleneck.input, block.bottleneck.attention):
+        _least_squares(bottleneck.dense, closed, before)
+        bottleneck.LayerNorm.weight.fill_(float(before.std(dim=1).mean()))
+        bottleneck.LayerNorm.bias.fill_(float(before.mean()))
+    have, want = roles_of(classic), roles_of(block)
+    roles = ("query", "key", "value", "out", "up", "down")
+    if any(role not in have or not isinstance(have[role][1], nn.Linear) for role in roles):
+        return
+    if have["query"][1].weight.shape != block.attention.self.query.weight.shape or have["up"][1].weight.shape != want["up"][1].weight.shape:
+        return
+    inner = {
+        "query": block.attention.self.query,
+        "key": block.attention.self.key,
+        "out": block.attention.output.dense,
+        "up": block.intermediate.dense,
+        "down": block.output.dense,
+    }
+    for role, module in inner.items():
+        module.load_state_dict(have[role][1].state_dict())
+    opening = block.bottleneck.input.dense
+    value = have["value"][1]
+    block.attention.self.value.weight.copy_(value.weight @ opening.weight)
+    block.attention.self.value.bias.copy_(value.bias + value.weight @ opening.bias)
+    norms = [module for module in classic.modules() if isinstance(module, nn.LayerNorm)]
+    for source, target in zip(norms, (block.attention.output.LayerNorm, block.output.LayerNorm), strict=False):
+        target.load_state_dict(source.state_dict())
+    closing = block.output.bottleneck.dense
+    closing.weight.copy_(turned.T * (_CLOSING / (after @ turned).std(dim=1).mean()))
+    closing.bias.zero_()
+
+
+def _least_squares(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
+    """Set a product and its bias to the ridge regression of ``outputs`` on ``inputs``, both ``(N, …)``."""
+    x, y = inputs.double(), outputs.double()
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    x, y = x - x_mean, y - y_mean
+    ridge = 1e-3 * x.square().mean() * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    linear.weight.copy_(weight.T)
+    linear.bias.copy_(y_mean - x_mean @ weight)
+
+
+def _standard(states: Tensor) -> Tensor:
+    return nn.functional.layer_norm(states, (states.shape[-1],))
+
+
+@torch.no_grad()
+def start_head(classic: Any, ib: Any, batch: Batch) -> None:
+    """The pooler opens at random; the classifier behind it is the least-squares fit to the classic model's logits."""
+    wanted = classic(**model_inputs(batch)).logits.float()
+    width = ib.mobilebert.pooler.dense.weight.shape[0]
+    ib.mobilebert.pooler.dense.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * 0.7)
+    pooled = ib.mobilebert(**model_inputs(batch)).pooler_output.float()
+    _least_squares(ib.classifier, pooled, wanted)
+
+
+@torch.no_grad()
+def copy_from_ib(ib: Any, student: Any, batch: Batch) -> None:
+    """What IB-BERT and MobileBERT have alike: embeddings and head. NoNorm starts as the layer norm with its mean statistics.
+
+    Args:
+        ib, student: models of the MobileBERT class with the same width between blocks and the same embeddings.
+        batch: rows that the statistics are taken from.
+    """
+    ours, theirs = student.base_model.embeddings, ib.base_model.embeddings
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings", "embedding_transformation"):
+        ours.get_submodule(name).load_state_dict(theirs.get_submodule(name).state_dict())
+    seen: list[Tensor] = []
+    handle = theirs.LayerNorm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().float()))
+    theirs(input_ids=batch["input_ids"])
+    handle.remove()
+    states = seen[0][batch["attention_mask"].bool()]
+    stand_for_layer_norm(ours.LayerNorm, states, theirs.LayerNorm.weight, theirs.LayerNorm.bias)
+    heads = ["classifier", "mobilebert.pooler", "cls"]
+    for name in heads:
+        source = dict(ib.named_modules()).get(name)
+        target = dict(student.named_modules()).get(name)
+        if source is not None and target is not None:
+            target.load_state_dict(source.state_dict())

@@ -1,0 +1,1 @@
+"""A checkpoint made into an artefact that runs without PyTorch."""

@@ -1,0 +1,160 @@
+"""Quantisation under a limit on quality: find the operators that hurt, put them back to float one by one, stop inside the limit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.jobs.progress import Progress
+from imbik.runtime.predictor import Predictor
+from imbik.tasks.metrics import LESS_IS_BETTER, score
+from imbik.tasks.task import TASKS
+from imbik.types import Examples
+
+log = logging.getLogger(__name__)
+
+_RANKED_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a quantised model must keep.
+
+    Attributes:
+        dev: labelled rows that decide.
+        metric: name in :mod:`imbik.tasks.metrics`.
+        min_retention: share of the reference's quality. The reference is the teacher where the float model itself keeps that share
+            of the teacher, else the float model.
+        teacher: the teacher's quality on ``dev``; None: the float model is the reference.
+        rows: at most so many rows of dev decide.
+        seconds: no further operator is tried after this time.
+    """
+
+    dev: Examples
+    metric: str
+    min_retention: float
+    teacher: float | None = None
+    rows: int = 2000
+    seconds: float = 240.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """The best model found.
+
+    Attributes:
+        reverted: operators put back to float, the most harmful first.
+        record: ``min_retention``, ``metric``, ``rows``, ``reference`` and ``float`` (their quality), ``value`` (the quantised
+            model's), ``kept`` (its share of the reference), ``before`` (the share without reverting), ``shortfall`` (0 inside the
+            limit) and ``damage`` (operator -> share of the squared error of the logits that it causes).
+    """
+
+    reverted: tuple[str, ...]
+    record: dict[str, Any]
+
+
+Build = Callable[[frozenset[str]], Predictor]
+
+
+def hold(limit: Limit, floats: Predictor, build: Build, operators: Sequence[str], progress: Progress) -> Held:
+    """Revert operators until the model keeps what the limit asks.
+
+    Operators are ranked by measured damage: each alone is put back to float, and what that takes off the mean squared error of the
+    logits on dev counts. They are then reverted in that order, all before them staying reverted, and the task's metric decides.
+
+    Args:
+        limit: what must be kept.
+        floats: the model before quantisation.
+        build: gives the quantised model with some operators in float.
+        operators: names that ``build`` takes.
+        progress: where the work is shown.
+
+    Returns:
+        The first model inside the limit; if there is none, the best of those tried.
+    """
+    began, judge = time.monotonic(), _Judge(limit, floats)
+    plain = judge(build(frozenset()))
+    best: tuple[float, tuple[str, ...]] = (plain, ())
+    damage: dict[str, float] = {}
+    if plain < limit.min_retention:
+        with progress.track("operators that hurt", 2 * len(operators)) as bar:
+
+            def spent(share: float) -> bool:
+                return time.monotonic() - began > share * limit.seconds
+
+            damage = _ranked(judge, build, operators, lambda: spent(0.5), bar.advance)
+            order = sorted(operators, key=lambda name: -damage.get(name, -np.inf))
+            for count in range(1, len(order) + 1):
+                kept = judge(build(frozenset(order[:count])))
+                bar.advance(note=f"{kept:.1%} kept")
+                best = max(best, (kept, tuple(order[:count])), key=lambda pair: pair[0])
+                if kept >= limit.min_retention or spent(1.0):
+                    break
+    log.info("kept %.4f of %s, %d operators reverted", best[0], limit.metric, len(best[1]))
+    return Held(best[1], judge.record(plain, best[0]) | {"damage": damage})
+
+
+class _Judge:
+    """Share of the reference's quality that a model keeps on dev."""
+
+    def __init__(self, limit: Limit, floats: Predictor) -> None:
+        self.limit = limit
+        count = min(limit.rows, len(limit.dev.texts))
+        rows = np.sort(np.random.default_rng(0).permutation(len(limit.dev.texts))[:count]).tolist()
+        self.texts = [limit.dev.texts[row] for row in rows]
+        self.pairs = None if limit.dev.pairs is None else [limit.dev.pairs[row] for row in rows]
+        self.targets = np.asarray(limit.dev.targets)[rows]
+        self.floats = floats.scores(self.texts, self.pairs)
+        self.own = self._quality(floats, self.floats)
+        reached = limit.teacher is not None and self._share(self.own, limit.teacher) >= limit.min_retention
+        self.reference = limit.teacher if reached and limit.teacher is not None else self.own
+
+    def __call__(self, model: Predictor) -> float:
+        return self._share(self._quality(model, model.scores(self.texts, self.pairs)), self.reference)
+
+    def error(self, model: Predictor) -> float:
+        """Mean squared difference of logits from the float model's, on a part of the rows."""
+        pairs = None if self.pairs is None else self.pairs[:_RANKED_ROWS]
+        return float(np.mean((model.scores(self.texts[:_RANKED_ROWS], pairs) - self.floats[:_RANKED_ROWS]) ** 2))
+
+    def record(self, before: float, kept: float) -> dict[str, Any]:
+        value = self.reference / kept if self.limit.metric in LESS_IS_BETTER and kept else self.reference * kept
+        return {
+            "min_retention": self.limit.min_retention,
+            "metric": self.limit.metric,
+            "rows": len(self.texts),
+            "reference": self.reference,
+            "float": self.own,
+            "value": value,
+            "kept": kept,
+            "before": before,
+            "shortfall": max(0.0, self.limit.min_retention - kept),
+        }
+
+    def _quality(self, model: Predictor, logits: NDArray[np.float32]) -> float:
+        return float(score(self.limit.metric, TASKS[model.task].decode(logits), self.targets, model.task))
+
+    def _share(self, own: float, reference: float) -> float:
+        if self.limit.metric in LESS_IS_BETTER:
+            own, reference = reference, own
+        return own / reference if reference > 0 else 1.0
+
+
+def _ranked(
+    judge: _Judge, build: Build, operators: Sequence[str], spent: Callable[[], bool], advance: Callable[..., None]
+) -> dict[str, float]:
+    """Operator -> share of the squared error that disappears when it alone is in float; those that time did not reach are missing."""
+    whole = judge.error(build(frozenset()))
+    damage = {}
+    for name in operators:
+        if spent():
+            break
+        damage[name] = (whole - judge.error(build(frozenset({name})))) / max(whole, 1e-30)
+        advance(note=name)
+    return damage

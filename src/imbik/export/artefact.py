@@ -1,0 +1,216 @@
+"""Checkpoint -> Artefact: a folder that an engine runs without PyTorch, called done only once its predictions
+were compared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from imbik.errors import UserError
+from imbik.export.accuracy import Limit, hold
+from imbik.export.folder import finish, put_in_place, refuse_foreign, write_json, write_tokenizer
+from imbik.export.parity import ParityError, parity, side_by_side
+from imbik.export.readme import readme
+from imbik.jobs.progress import Progress, Silent
+from imbik.machine import int8_preset
+from imbik.methods import make_method, settings_of
+from imbik.models.layers.clustered import expanded
+from imbik.quantization.ranges import set_ranges
+from imbik.runtime.engines import ENGINES, BuildRequest, engine, quantise_step, refusal
+from imbik.runtime.engines.pytorch import facts, manifest_of
+from imbik.runtime.manifest import BATCH_TOKENS, NAME, read_artefact
+from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.types import Artefact, Checkpoint, Examples, Step
+
+__all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "quantised", "settled"]
+
+PARITY_TEXTS = 200
+
+
+def export(
+    checkpoint: Checkpoint,
+    engine_name: str,
+    directory: Path,
+    *,
+    texts: Examples | Sequence[str] | None = None,
+    calibration: Examples | None = None,
+    preset: Mapping[str, Any] | None = None,
+    limit: Limit | None = None,
+    progress: Progress | None = None,
+) -> Artefact:
+    """Write an artefact folder: the engine's files, ``tokenizer.json``, ``manifest.json`` and a README with
+    code that runs it.
+
+    The folder appears under its name only when it is complete; one that stood there is replaced.
+
+    Args:
+        checkpoint: the model; a last step ``quantize`` lowers it. It comes back as it was.
+        engine_name: a name of :data:`imbik.runtime.engines.ENGINES`.
+        directory: the artefact folder.
+        texts: real texts for the parity gate (the first 200 count); None: the gate compares a few sentences
+            of our own.
+        calibration: texts of the task, neither of dev nor of test, for an engine that observes activations
+            itself.
+        preset: how int8 weights are stored, see :func:`imbik.machine.int8_preset`; None: for this
+            processor.
+        limit: what a quantised model must keep; operators are put back to float until it does
+            (:mod:`imbik.export.accuracy`). None: nothing is put back.
+        progress: where the work is shown.
+
+    Raises:
+        UserError: unknown engine, or an architecture or quantisation scheme that the engine cannot take.
+        ParityError: a float artefact's predictions differ from the checkpoint's.
+    """
+    check_engine(engine_name)
+    reason = refusal(engine_name, checkpoint.steps)
+    if reason:
+        raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
+    module = engine(engine_name)
+    refuse_foreign(directory)
+    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
+    writer, probe, progress = _Writer(checkpoint, engine_name, module), _probe(texts, checkpoint.pairs), progress or Silent()
+    try:
+        with progress.track(f"export to {engine_name}", 3) as bar:
+            manifest = writer.write(partial, request)
+            bar.advance(note="parity")
+            found = {} if request.quantise is None else _against_float(writer, partial, request, probe, limit, progress)
+            if found.get("reverted"):
+                shutil.rmtree(partial)
+                manifest = writer.write(partial, replace(request, reverted=frozenset(found["reverted"])))
+            bar.advance()
+            manifest["parity"] = parity(checkpoint, partial, *probe) | found
+            (partial / "README.md").write_text(readme(manifest, paired=probe[1] is not None), encoding="utf-8")
+            finish(partial, manifest)
+            put_in_place(partial, directory)
+            bar.advance()
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return read_artefact(directory)
+
+
+class _Writer:
+    """Writes folders of one checkpoint that can be loaded; what does not depend on the request is computed once."""
+
+    def __init__(self, checkpoint: Checkpoint, engine_name: str, module: ModuleType) -> None:
+        self.checkpoint, self.module = checkpoint, module
+        self._plain = replace(checkpoint, model=expanded(checkpoint.model))
+        self.common: dict[str, Any] = {"schema": 1, "engine": engine_name} | manifest_of(checkpoint) | facts(checkpoint.model)
+        self.operators: list[str] = []
+
+    def write(self, directory: Path, request: BuildRequest) -> dict[str, Any]:
+        """The manifest of what was written, without sizes and digests."""
+        directory.mkdir(parents=True)
+        built = dict(self.module.build(self._plain, directory, request))
+        self.operators = list(built.pop("operators", ()))
+        manifest = self.common | built | {"batch_tokens": BATCH_TOKENS, "cpu": dict(request.preset)}
+        write_tokenizer(self.checkpoint, directory, int(manifest["max_length"]), str(manifest["truncation_side"]))
+        write_json(directory / NAME, manifest | {"files": {}})
+        return manifest
+
+
+def _against_float(
+    writer: _Writer,
+    directory: Path,
+    request: BuildRequest,
+    probe: tuple[list[str], list[str] | None],
+    limit: Limit | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """``float_parent``: speed beside the model before quantisation; ``limit`` and ``reverted`` where a limit was given.
+
+    Raises:
+        ParityError: the float artefact differs from the checkpoint.
+    """
+    with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
+        writer.write(Path(folder) / "float", replace(request, quantise=None))
+        parity(writer.checkpoint, Path(folder) / "float", *probe)
+        floats, model = load_artefact(Path(folder) / "float"), load_artefact(directory)
+        found: dict[str, Any] = {}
+        if limit is not None:
+
+            def build(reverted: frozenset[str]) -> Predictor:
+                trial = Path(folder) / "trial"
+                shutil.rmtree(trial, ignore_errors=True)
+                writer.write(trial, replace(request, reverted=reverted))
+                return load_artefact(trial)
+
+            held = hold(limit, floats, lambda reverted: build(reverted) if reverted else model, writer.operators, progress)
+            found = {"reverted": list(held.reverted), "limit": held.record}
+            model = build(frozenset(held.reverted)) if held.reverted else model
+        return found | {"float_parent": side_by_side(floats, model, *probe)}
+
+
+def quantised(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: Examples | None, progress: Progress) -> Checkpoint:
+    """A float checkpoint with a ``quantize`` step that needs no training, for one that was made elsewhere.
+
+    Args:
+        checkpoint: the model; ranges are written into its config.
+        settings: of :class:`imbik.methods.quantize.Quantize`.
+        calibration: texts of the task, for a scheme that observes activations.
+
+    Raises:
+        UserError: the checkpoint is quantised already, the scheme trains, or it needs texts and there are none.
+    """
+    made = make_method({"quantize": settings}, "--quantize")
+    if quantise_step(checkpoint.steps) is not None:
+        raise UserError("the checkpoint is quantised already", where="--quantize", found=dict(quantise_step(checkpoint.steps) or {}))
+    if made.scheme == "qat":
+        raise UserError("qat trains", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
+    if not made.lowered and calibration is None:
+        raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
+    ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}
+    set_ranges(checkpoint.model, ranges)
+    return replace(checkpoint, steps=(*checkpoint.steps, {"quantize": settings_of(made)}))
+
+
+def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
+    """The settings of the ``quantize`` step that ends a recipe, defaults written out; None for a float model.
+
+    Raises:
+        UserError: settings that the method refuses.
+    """
+    settings = quantise_step(steps)
+    if settings is None:
+        return None
+    made = make_method({"quantize": settings}, "the checkpoint's steps")
+    return settings_of(made)
+
+
+def check_engine(name: str) -> None:
+    """Refuse an engine that no artefacts are made for, or not here.
+
+    Raises:
+        UserError: with the names that there are.
+        MissingExtra: its package is not installed.
+    """
+    if name not in ENGINES or not ENGINES[name].builds:
+        known = ", ".join(known for known, entry in ENGINES.items() if entry.builds)
+        raise UserError("no artefacts are made for this engine", where="--engine", found=name, expected=known)
+    engine(name)
+
+
+_SENTENCES = (
+    "Where is my card?",
+    "",
+    "The transfer has not arrived yet and I am getting rather worried about it, could you please look into this for me?",
+    "great film",
+    "42",
+)
+
+
+def _probe(texts: Examples | Sequence[str] | None, paired: bool | None) -> tuple[list[str], list[str] | None]:
+    """The texts and pairs that the gate compares on; plain texts are paired with one another where the model answers pairs."""
+    if isinstance(texts, Examples):
+        pairs = texts.pairs
+        return list(texts.texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
+    chosen = list(texts[:PARITY_TEXTS] if texts else _SENTENCES)
+    return chosen, chosen[::-1] if paired else None

@@ -1,0 +1,180 @@
+"""Checkpoint -> ExecuTorch program for XNNPACK (``.pte``), in float or int8."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from imbik.errors import UserError
+from imbik.export.onnx.trace import Logits, attention_as, input_names
+from imbik.quantization.integer import SMALL_TABLE, symmetric
+from imbik.runtime.engines import BuildRequest
+from imbik.training.encoding import encode
+from imbik.types import Checkpoint
+
+SHORTEST = 3
+"""Fewest tokens of a text, special tokens included: MobileBERT reads each token with its two neighbours, and torch.export
+specialises a program on the lengths 0 to 2."""
+
+
+class Int8Table(nn.Module):  # type: ignore[misc]
+    """An embedding table in int8, one scale per row; only the rows that a text needs are scaled back."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__()
+        q, scale = symmetric(table.weight.detach().float().numpy(), axis=0)
+        self.register_buffer("rows", torch.from_numpy(q))
+        self.register_buffer("scale", torch.from_numpy(scale))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return nn.functional.embedding(ids, self.rows).to(torch.float32) * nn.functional.embedding(ids, self.scale)
+
+
+def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write the program and return what the manifest records; see :func:`imbik.runtime.engines.executorch.build`."""
+    names = input_names(checkpoint.model, checkpoint.tokenizer)
+    settings = request.quantise
+    longest = int(checkpoint.tokenizer.model_max_length)
+    model = copy.deepcopy(checkpoint.model).eval()
+    tables = lower_tables(model) if settings is not None and settings["embeddings"] else 0
+    with _quiet(), attention_as(model, "eager"):
+        program = _exported(Logits(model, names).eval(), len(names), longest)
+        if settings is not None:
+            program = _quantised(program, settings, checkpoint, names, request, longest)
+        counts = product_counts(program.graph_module)
+        path.write_bytes(_lowered(program, dynamic=settings is not None and settings["scheme"] == "dynamic"))
+    quantisation = None if settings is None else {"scheme": settings["scheme"], "weight_bits": 8, "tables": tables}
+    return {
+        "model": path.name,
+        "inputs": list(names),
+        "shapes": {"minimum": SHORTEST, "maximum": longest, "rows": 1},
+        "quantisation": quantisation,
+        "graph": {"int8_ops": counts[0], "float_matmuls": counts[1], "backend": "xnnpack"},
+    }
+
+
+def lower_tables(model: nn.Module) -> int:
+    """Replace every large embedding table by :class:`Int8Table`; returns how many."""
+    found = 0
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Embedding) and child.weight.numel() >= SMALL_TABLE:
+                setattr(module, name, Int8Table(child))
+                found += 1
+    return found
+
+
+def _exported(module: nn.Module, inputs: int, longest: int) -> Any:
+    """The module traced for one row of ``SHORTEST`` to ``longest`` tokens."""
+    shapes: Any = tuple({1: torch.export.Dim("tokens", min=SHORTEST, max=longest)} for _ in range(inputs))
+    example = _example(inputs, min(16, longest))
+    if isinstance(module, Logits):
+        shapes = (shapes,)  # its forward takes any number of tensors, which is one argument to torch.export
+    try:
+        return torch.export.export(module, example, dynamic_shapes=shapes)
+    except Exception as error:
+        raise UserError(
+            "torch.export cannot trace the model",
+            where="executorch",
+            found=next(iter(str(error).strip().splitlines()), type(error).__name__)[:200],
+            expected="an encoder classifier whose code does not branch on its inputs",
+        ) from error
+
+
+def _example(inputs: int, length: int) -> tuple[torch.Tensor, ...]:
+    """``input_ids, attention_mask, token_type_ids``: three tensors, since torch.export takes one passed twice for one input."""
+    return tuple(torch.full((1, length), value, dtype=torch.int64) for value in (1, 1, 0))[:inputs]
+
+
+def _quantised(
+    program: Any, settings: Mapping[str, Any], checkpoint: Checkpoint, names: Sequence[str], request: BuildRequest, longest: int
+) -> Any:
+    """int8 weights per output channel; activations by calibration (static) or at run time (dynamic)."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    dynamic = settings["scheme"] == "dynamic"
+    if not dynamic and request.calibration is None:
+        raise UserError("static quantisation needs texts to observe activations on", where="executorch", fix="name them with --data")
+    config = get_symmetric_quantization_config(is_per_channel=settings.get("granularity") != "per-tensor", is_dynamic=dynamic)
+    prepared = prepare_pt2e(_integers_kept(program.module()), XNNPACKQuantizer().set_global(config))
+    with torch.no_grad():
+        for feed in _feeds(settings, checkpoint, names, request):
+            prepared(*feed)
+    return _exported(convert_pt2e(prepared), len(names), longest)
+
+
+def _integers_kept(module: Any) -> Any:
+    """Sums and products of integers (positions) with a number, written so that the quantiser leaves them alone.
+
+    It turns the number of ``add.Tensor`` and ``mul.Tensor`` into a tensor of floats, and a position that is a float indexes nothing.
+    """
+    aten = torch.ops.aten
+    plain = {aten.add.Tensor: aten.add.Scalar, aten.mul.Tensor: aten.mul.Scalar}
+    for node in module.graph.nodes:
+        if node.target in plain and isinstance(node.args[1], (int, float)) and not node.meta["val"].is_floating_point():
+            node.target = plain[node.target]
+    module.recompile()
+    return module
+
+
+def _feeds(
+    settings: Mapping[str, Any], checkpoint: Checkpoint, names: Sequence[str], request: BuildRequest
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Calibration texts, one at a time; for ``dynamic``, whose ranges are found at run time, one made-up row."""
+    if settings["scheme"] == "dynamic" or request.calibration is None:
+        yield _example(len(names), 8)
+        return
+    encoded = encode(request.calibration, checkpoint.tokenizer)
+    rows = np.random.default_rng(0).permutation(len(encoded))
+    rows = rows[encoded.lengths[rows] >= SHORTEST][: int(settings["samples"])]
+    for row in rows:
+        batch = encoded.batch(row[None])
+        yield tuple(torch.from_numpy(batch[name]) for name in names)
+
+
+def product_counts(module: Any) -> tuple[int, int]:
+    """Linear layers of an exported program: how many read an int8 weight, and how many a float one."""
+    integers = floats = 0
+    for node in module.graph.nodes:
+        if node.op == "call_function" and str(node.target) in ("aten.linear.default", "aten.addmm.default"):
+            weight = node.args[1 if "linear" in str(node.target) else 2]
+            while weight.op == "call_function" and "permute" in str(weight.target):
+                weight = weight.args[0]
+            quantised = weight.op == "call_function" and "dequantize" in str(weight.target)
+            integers, floats = integers + quantised, floats + (not quantised)
+    return integers, floats
+
+
+def _lowered(program: Any, *, dynamic: bool) -> bytes:
+    from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    partitioners = [XnnpackPartitioner()]
+    if dynamic:  # a product whose activations are quantised at run time makes a delegate of its own
+        partitioners.insert(0, XnnpackPartitioner(config_precisions=ConfigPrecisionType.DYNAMIC_QUANT, per_op_mode=True))
+    edge = to_edge_transform_and_lower(program, partitioner=partitioners, compile_config=EdgeCompileConfig(_check_ir_validity=False))
+    return bytes(edge.to_executorch().buffer)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export and ExecuTorch warn of their own insides."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

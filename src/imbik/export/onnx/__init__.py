@@ -1,0 +1,1 @@
+"""ONNX graphs: traced, fused, lowered to integers, packed."""

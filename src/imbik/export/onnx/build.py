@@ -1,0 +1,160 @@
+"""Checkpoint -> ONNX graph: trace, fuse, lower to int8; the fused graph is kept if it computes the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from imbik.errors import UserError
+from imbik.export.onnx.codebooks import pack_constants
+from imbik.export.onnx.fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
+from imbik.export.onnx.graph import Graph, fold_constants, matmul_counts, merge_equal
+from imbik.export.onnx.integer import remaining
+from imbik.export.onnx.lower import lower
+from imbik.export.onnx.operators import name_operators, operators
+from imbik.export.onnx.trace import OPSET, input_names, trace
+from imbik.models.hooks import evaluating
+from imbik.quantization.ranges import ranges_of, uses
+from imbik.runtime.engines import BuildRequest
+from imbik.types import Checkpoint
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[Any]]
+"""Logits of a feed."""
+
+TOLERANCE = 1e-3
+"""Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have."""
+
+
+def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The graph, and what the manifest records of it (``inputs``, ``quantisation``, ``graph``; ``operators``: all with weights).
+
+    Raises:
+        UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint does not carry.
+    """
+    integer = request.quantise is not None and request.quantise["scheme"] == "integer"
+    floats, facts = float_graph(checkpoint, request, bias=not integer)
+    graph, record = floats.copy(), facts
+    quantisation = None if request.quantise is None else lower(graph, request, ranges_of(checkpoint.model))
+    model = graph.finish()
+    int8, left = matmul_counts(model)
+    record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
+    if integer:
+        record["float_operators"] = remaining(model)
+    record["lookups"] = pack_constants(graph)
+    model = graph.finish()
+    model.ir_version = min(model.ir_version, 8)
+    names = input_names(checkpoint.model, checkpoint.tokenizer)
+    return model, {"inputs": list(names), "quantisation": quantisation, "graph": record, "operators": operators(floats)}
+
+
+def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = True) -> tuple[Graph, dict[str, Any]]:
+    """The rewritten graph in float, made once per request, and what the manifest records of it. Copy it before changing it.
+
+    Args:
+        checkpoint: the model; it comes back as it was.
+        request: its ``memo`` keeps the graph.
+        bias: whether biases may be fused into activation functions.
+
+    Raises:
+        UserError: the architecture cannot be exported.
+    """
+    key = "float" if bias else "integer"
+    if key not in request.memo:
+        with evaluating(checkpoint.model):
+            request.memo[key] = _float_graph(checkpoint, input_names(checkpoint.model, checkpoint.tokenizer), bias=bias)
+    graph, facts = request.memo[key]
+    return graph, dict(facts)
+
+
+def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) -> tuple[Graph, dict[str, Any]]:
+    reasons: list[str] = []
+    for fused in (True, False):
+        try:
+            graph, record = _rewrite(checkpoint.model, names, fused=fused, bias=bias)
+            gap = difference(_runner(graph), checkpoint.model, names)
+            if gap <= TOLERANCE:
+                return graph, record | {"max_abs_relative": gap, "unfused_because": reasons}
+            reasons.append(f"logits differ by {gap:.1e} of the largest")
+        except Exception as error:
+            # Whatever stops the fused graph, the plain one may still work; the manifest keeps the reason.
+            log.debug("export with fused=%s failed", fused, exc_info=True)
+            first = next(iter(str(error).strip().splitlines()), "")
+            reasons.append(f"{type(error).__name__}: {first[:160]}")
+    raise UserError(
+        "the model cannot be exported to ONNX",
+        where=type(checkpoint.model).__name__,
+        found="; ".join(reasons),
+        expected="an encoder classifier",
+    )
+
+
+def _rewrite(model: Any, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
+    graph = Graph(trace(model, names, fused=fused))
+    fold_constants(graph)
+    _name(graph, model, names)
+    attentions = fuse_attention(graph) if fused else 0
+    saved = keep_first_token(graph)
+    graph = fuse_pointwise(graph, bias=bias)
+    merged = merge_projections(graph)
+    merge_equal(graph)  # layers that share their weights share the merged ones
+    return graph, {
+        "fused": fused,
+        "attentions": attentions,
+        "first_token_nodes": saved,
+        "merged_projections": merged,
+    }
+
+
+def _name(graph: Graph, model: Any, names: Sequence[str]) -> None:
+    """Give products and tables the names that the checkpoint's ranges use."""
+    feed = _random_batch(1, 4, int(model.config.vocab_size))
+    used, _ = uses(model, {name: torch.from_numpy(feed[name]) for name in names})
+    modules = model.named_modules()
+    found = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
+    name_operators(graph, used, found)
+
+
+def _runner(graph: Graph) -> Run:
+    """The graph in onnxruntime as a function of a feed."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    expected = [value.name for value in session.get_inputs()]
+    return lambda feed: session.run(None, {name: feed[name] for name in expected})[0]
+
+
+def difference(run: Run, model: Any, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))) -> float:
+    """Largest difference between ``run`` and a model on random tokens with padding, relative to the largest
+    logit.
+
+    Args:
+        run: takes ``input_ids``, ``attention_mask``, ``token_type_ids`` by name, each ``(B, T)``; returns logits ``(B, L)``.
+        model: the PyTorch model.
+        names: the inputs that the model takes.
+        shapes: the ``(B, T)`` that are tried.
+    """
+    worst, largest = 0.0, 1e-6
+    for batch, length in shapes:
+        feed = _random_batch(batch, length, int(model.config.vocab_size))
+        got = run(feed)
+        with torch.inference_mode():
+            want = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
+        worst, largest = max(worst, float(np.abs(got - want).max())), max(largest, float(np.abs(want).max()))
+    return worst / largest
+
+
+def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
+    generator = np.random.default_rng(length)
+    ids = generator.integers(min(5, vocabulary - 1), vocabulary, (batch, length))
+    mask = np.ones_like(ids)
+    mask[batch // 2, max(1, length - 3) :] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}

@@ -1,0 +1,243 @@
+"""Exact rewrites of a traced encoder: the same function, fewer and larger operations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from imbik.export.onnx.graph import Graph, attribute, microsoft
+from imbik.export.onnx.trace import DOMAIN, NotFusible
+
+# What treats every token on its own, so that computing one token needs that token only.
+_TOKENWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Tanh", "Relu", "Sigmoid", "Cast", "Gelu", "Identity"}
+    | {"LayerNormalization", "MatMul", "Where", "Clip", "Neg", "Exp", "Softplus"}
+)
+
+
+def fuse_attention(graph: Graph) -> int:
+    """Each ``imbik::Attention`` becomes onnxruntime's MultiHeadAttention on ``(B, T, H)`` tensors; returns
+    how many.
+
+    Raises:
+        NotFusible: the tensors around an attention node are not laid out as ``(B, T, N, D)`` views of ``(B,
+            T, H)``.
+    """
+    found = [node for node in graph.nodes if node.domain == DOMAIN]
+    if not found:
+        return 0
+    mask = graph.name("mask")
+    graph.nodes.insert(0, helper.make_node("Cast", ["attention_mask"], [mask], name=mask, to=onnx.TensorProto.INT32))
+    for node in found:
+        query, key, value = (_flat_input(graph, name) for name in node.input[:3])
+        flat = _flat_output(graph, node)
+        fused = microsoft(
+            "MultiHeadAttention",
+            [query, key, value, "", mask],
+            [flat.output[0]],
+            graph.name("attention"),
+            num_heads=attribute(node, "num_heads"),
+            scale=attribute(node, "scale"),
+        )
+        graph.replace([node, flat], [fused])
+    return len(found)
+
+
+def _flat_input(graph: Graph, name: str) -> str:
+    """``(B, N, T, D)`` <- Transpose <- Reshape <- ``(B, T, H)``: the name of the last."""
+    transpose = graph.producer(name)
+    if transpose is None or transpose.op_type != "Transpose" or list(attribute(transpose, "perm")) != [0, 2, 1, 3]:
+        raise NotFusible(f"{name} is not a transposed view of the tokens")
+    reshape = graph.producer(transpose.input[0])
+    if reshape is None or reshape.op_type != "Reshape":
+        raise NotFusible(f"{name} is not a view of the tokens")
+    return str(reshape.input[0])
+
+
+def _flat_output(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
+    """The Reshape that turns the attention's ``(B, T, N, D)`` into ``(B, T, H)``."""
+    readers = graph.consumers(node.output[0])
+    if len(readers) != 1 or readers[0].op_type != "Reshape":
+        raise NotFusible("the attention's output is not flattened")
+    return readers[0]
+
+
+def keep_first_token(graph: Graph) -> int:
+    """Where only the first token is classified, compute the last layer for that token only; returns how many
+    nodes that saved work.
+
+    Keys and values still see all tokens; the query, the output projection and the feed-forward block, five
+    sixths of a layer's work, are needed for one token. Exact: every other token's result was thrown away.
+    """
+    picks = [node for node in graph.nodes if _picks_first(graph, node)]
+    if len(picks) != 1:
+        return 0
+    cone = _cone(graph, picks[0])
+    if not cone:
+        return 0
+    made = {node.output[0] for node in cone}
+    sliced: dict[str, str] = {}
+    new: list[onnx.NodeProto] = []
+    bounds = [graph.constant("slice", np.array([number], dtype=np.int64)) for number in (0, 1, 1)]
+    for node in cone:
+        for position in _data_inputs(graph, node):
+            name = node.input[position]
+            if name in made:
+                continue
+            if name not in sliced:
+                sliced[name] = graph.name("first")
+                new.append(helper.make_node("Slice", [name, *bounds], [sliced[name]], name=sliced[name]))
+            node.input[position] = sliced[name]
+    graph.nodes.extend(new)
+    return len(cone)
+
+
+def _picks_first(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type != "Gather" or attribute(node, "axis", 0) != 1 or node.input[1] not in graph.constants:
+        return False
+    index = graph.constants[node.input[1]]
+    return index.size == 1 and int(index.reshape(())) == 0
+
+
+def _cone(graph: Graph, pick: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The nodes before ``pick`` whose result is needed for the first token only, last first."""
+    inside, cone, wanted = {id(pick)}, [], {pick.input[0]}
+    graph.drop_unused()
+    graph.sort()
+    for node in reversed(graph.nodes):
+        if node.output[0] not in wanted or node.output[0] in graph.outputs or not _tokenwise(graph, node):
+            continue
+        readers = graph.consumers(node.output[0])
+        if all(id(reader) in inside and node.output[0] not in _whole_inputs(reader) for reader in readers):
+            inside.add(id(node))
+            cone.append(node)
+            wanted.update(node.input[position] for position in _data_inputs(graph, node))
+    return cone
+
+
+def _whole_inputs(node: onnx.NodeProto) -> Sequence[str]:
+    """Inputs that a node needs for all tokens: an attention's keys, values and mask."""
+    return list(node.input[1:]) if node.op_type == "MultiHeadAttention" else []
+
+
+def _data_inputs(graph: Graph, node: onnx.NodeProto) -> list[int]:
+    if node.op_type == "MultiHeadAttention":
+        return [0]
+    return [index for index, name in enumerate(node.input) if name and name not in graph.constants]
+
+
+def _tokenwise(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type == "MultiHeadAttention":
+        return True
+    if node.op_type not in _TOKENWISE:
+        return False
+    constants = [graph.constants[name] for name in node.input if name in graph.constants]
+    if node.op_type == "MatMul":
+        return node.input[1] in graph.constants and constants[0].ndim == 2
+    if node.op_type == "LayerNormalization" and attribute(node, "axis", -1) not in (-1, 2):
+        return False
+    return all(value.ndim < 2 or value.shape[-2] == 1 for value in constants)
+
+
+def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True) -> Graph:
+    """LayerNorm with its residual, GELU with its bias: onnxruntime's own fusions, without those that quantise
+    badly. Without ``bias`` a product's bias stays beside it.
+    """
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.onnx_model_bert import BertOnnxModel
+
+    options = FusionOptions(model_type)
+    options.enable_attention = False
+    options.enable_embed_layer_norm = False
+    options.enable_bias_gelu = options.enable_bias_skip_layer_norm = bias
+    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    fused = BertOnnxModel(graph.finish())
+    fused.optimize(options)
+    return Graph(fused.model)
+
+
+def merge_projections(graph: Graph) -> int:
+    """Query, key and value of one attention come from one product where they read the same tensor, and so do their first factors
+    where they are products of low rank; returns how many merged."""
+    merged = 0
+    for node in [node for node in graph.nodes if node.op_type == "MultiHeadAttention"]:
+        chains = [chain for name in node.input[:3] if (chain := _projection(graph, name)) is not None]
+        firsts = [_first_factor(graph, chain) for chain in chains]
+        whole = [chain for chain, first in zip(chains, firsts, strict=True) if first is None]
+        for group in (*_same_source(whole), *_same_source([first for first in firsts if first is not None])):
+            _merge(graph, group)
+            merged += 1
+    return merged
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """x · W, and + b where ``add`` stands behind it; nothing else reads what lies between."""
+
+    product: onnx.NodeProto
+    add: onnx.NodeProto | None
+    weight: str
+    bias: str | None
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        return [self.product] if self.add is None else [self.product, self.add]
+
+    @property
+    def result(self) -> str:
+        return str(self.nodes[-1].output[0])
+
+
+def _projection(graph: Graph, name: str) -> _Projection | None:
+    """``name`` = Add(MatMul(x, W), b) read by nothing else."""
+    add = graph.producer(name)
+    if add is None or add.op_type != "Add" or len(graph.consumers(name)) != 1:
+        return None
+    bias = next((value for value in add.input if value in graph.constants), None)
+    product = _product(graph, next(value for value in add.input if value != bias)) if bias else None
+    return _Projection(product, add, product.input[1], bias) if product is not None else None
+
+
+def _first_factor(graph: Graph, chain: _Projection) -> _Projection | None:
+    """The product x · V before a product U of low rank."""
+    product = _product(graph, chain.product.input[0])
+    return _Projection(product, None, product.input[1], None) if product is not None else None
+
+
+def _product(graph: Graph, name: str) -> onnx.NodeProto | None:
+    """The MatMul with a constant matrix that makes ``name``, if one node alone reads it."""
+    node = graph.producer(name)
+    if node is None or node.op_type != "MatMul" or node.input[1] not in graph.constants or len(graph.consumers(name)) != 1:
+        return None
+    return node if graph.constants[node.input[1]].ndim == 2 else None
+
+
+def _same_source(chains: Sequence[_Projection]) -> list[list[_Projection]]:
+    """Groups of two and more that read one tensor."""
+    groups: dict[str, list[_Projection]] = {}
+    for chain in chains:
+        groups.setdefault(chain.product.input[0], []).append(chain)
+    return [group for group in groups.values() if len(group) >= 2]
+
+
+def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
+    weight = np.concatenate([graph.constants[chain.weight] for chain in chains], axis=1)
+    widths = np.array([graph.constants[chain.weight].shape[1] for chain in chains], dtype=np.int64)
+    names = [str(chain.product.name) for chain in chains]
+    graph.parts["+".join(names)] = tuple(zip(names, widths.tolist(), strict=True))
+    whole = graph.name("product")
+    source = [chains[0].product.input[0], graph.constant("weight", weight)]
+    nodes = [helper.make_node("MatMul", source, [whole], name="+".join(names))]
+    biases = [graph.constants[chain.bias] for chain in chains if chain.bias is not None]
+    if biases:
+        added = graph.name("projection")
+        nodes.append(helper.make_node("Add", [whole, graph.constant("bias", np.concatenate(biases))], [added], name=added))
+        whole = added
+    split = [whole, graph.constant("widths", widths)]
+    nodes.append(helper.make_node("Split", split, [chain.result for chain in chains], name=graph.name("split"), axis=-1))
+    graph.replace([node for chain in chains for node in chain.nodes], nodes)

@@ -1,0 +1,88 @@
+"""A float graph becomes a quantised one: which operator is lowered how."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from imbik.errors import UserError
+from imbik.export.onnx.blocks import Blocks
+from imbik.export.onnx.codebooks import value_blocks
+from imbik.export.onnx.graph import Graph
+from imbik.export.onnx.int8 import Inputs, Weights, lower_dynamic, lower_static, lower_table
+from imbik.export.onnx.integer import lower_integer
+from imbik.export.onnx.operators import products, tables
+from imbik.quantization.ranges import Ranges
+from imbik.runtime.engines import BuildRequest
+
+_CALIBRATED = ("static", "qat", "integer")
+
+
+def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]:
+    """Quantise a graph as its request says, except the operators that are to stay in float.
+
+    Args:
+        graph: it is changed.
+        request: with ``quantise``.
+        ranges: what the checkpoint carries (:func:`imbik.quantization.ranges.ranges_of`).
+
+    Returns:
+        For the manifest: ``scheme``, ``weight_bits``, how many ``products`` and ``tables`` were lowered, and ``unobserved``
+        products: those of a calibrated scheme whose input was never seen, so that they find their range at run time.
+
+    Raises:
+        UserError: a calibrated scheme without ranges.
+    """
+    settings = request.quantise
+    assert settings is not None
+    if settings["scheme"] in _CALIBRATED and not ranges:
+        raise UserError(
+            f"the checkpoint carries no activation ranges, which the scheme '{settings['scheme']}' needs",
+            fix="make it with imbik compress, which calibrates on the training texts and writes the ranges into config.json",
+        )
+    weights_only = settings["scheme"] == "weight-only"
+    bits = int(settings["bits"]) if weights_only else int(request.preset["weight_bits"])
+    done = _lower_blocks(graph, request, bits) if weights_only else _lower_int8(graph, request, ranges, bits)
+    if settings["embeddings"]:
+        done["tables"] += _lower_tables(graph, request, bits)
+    return {"scheme": settings["scheme"], "weight_bits": bits, **{name: done[name] for name in ("products", "tables", "unobserved")}}
+
+
+def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) -> Counter[str]:
+    settings, done = request.quantise or {}, Counter[str]()
+    weights = Weights(graph, bits, settings["granularity"] == "per-channel", ranges if settings["scheme"] == "qat" else {})
+    inputs = Inputs(graph, ranges)
+    for product in products(graph):
+        if product.operator in request.reverted:
+            continue
+        done["products"] += 1
+        if settings["scheme"] == "dynamic" or not inputs.known(product):
+            done["unobserved"] += settings["scheme"] != "dynamic"
+            lower_dynamic(graph, product, weights)
+        elif settings["scheme"] == "integer":
+            lower_integer(graph, product, weights, inputs, ranges)
+        else:
+            lower_static(graph, product, weights, inputs)
+    return done
+
+
+def _lower_blocks(graph: Graph, request: BuildRequest, bits: int) -> Counter[str]:
+    blocks, done = Blocks(graph, bits, int((request.quantise or {})["block"])), Counter[str]()
+    for product in products(graph):
+        if product.operator not in request.reverted:
+            blocks.lower(product)
+            done["products"] += 1
+    return done
+
+
+def _lower_tables(graph: Graph, request: BuildRequest, bits: int) -> int:
+    """Tables in 4 bits with a scheme of 4 bits where their width allows it, else in 8 bits."""
+    blocks = Blocks(graph, bits, int((request.quantise or {})["block"]))
+    count = 0
+    for table in tables(graph):
+        if table.operator in request.reverted or value_blocks(table.values) is not None:
+            continue  # a table of few values is packed to a byte an entry or less as it is
+        if bits != 4 or not blocks.lower_table(table):
+            lower_table(graph, table)
+        count += 1
+    return count

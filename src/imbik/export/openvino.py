@@ -1,0 +1,232 @@
+"""Checkpoint -> OpenVINO model: the rewritten ONNX graph, quantised by NNCF where the recipe asks for it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from onnx import helper
+
+from imbik.errors import MissingExtra, UserError
+from imbik.export.onnx.build import TOLERANCE, Run, difference, float_graph
+from imbik.export.onnx.graph import Graph, fold_constants
+from imbik.export.onnx.int8 import Inputs, Weights, lower_table
+from imbik.export.onnx.operators import Product, operators, products, tables
+from imbik.export.onnx.trace import input_names, trace
+from imbik.machine import float_precision
+from imbik.quantization.ranges import ranges_of
+from imbik.runtime.engines import BuildRequest
+from imbik.runtime.engines.openvino import compiled
+from imbik.training.encoding import encode
+from imbik.types import Checkpoint
+
+log = logging.getLogger(__name__)
+
+LENGTH_MULTIPLE = 8
+"""OpenVINO prepares every new shape for some milliseconds: lengths are rounded up to a multiple of this."""
+
+
+def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write the model and return what the manifest records; see :func:`imbik.runtime.engines.openvino.build`."""
+    names, settings = input_names(checkpoint.model, checkpoint.tokenizer), request.quantise
+    if settings is not None and settings["scheme"] == "qat":
+        model, facts, listed = _trained(checkpoint, request)
+    else:
+        if settings is not None and importlib.util.find_spec("nncf") is None:
+            raise MissingExtra("openvino-build", "nncf")
+        model, facts, listed = _float_model(checkpoint, names, request)
+        if settings is not None:
+            model = _by_nncf(model, settings, checkpoint, names, request)
+    integers, floats = product_counts(model)
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return {
+        "model": path.name,
+        "inputs": list(names),
+        "precision": float_precision(request.preset),
+        "shapes": {"multiple": LENGTH_MULTIPLE},
+        "quantisation": None if settings is None else {"scheme": settings["scheme"], "weight_bits": settings["bits"]},
+        "graph": {**facts, "int8_ops": integers, "float_matmuls": floats},
+        "operators": listed,
+    }
+
+
+_Made = tuple[Any, dict[str, Any], list[str]]
+"""A model, what the manifest records of its graph, and the operators with weights."""
+
+
+def _read(graph: Graph) -> Any:
+    """OpenVINO's model of an ONNX graph, batch and length dynamic."""
+    model = openvino.Core().read_model(io.BytesIO(graph.finish().SerializeToString()))
+    model.reshape({value: openvino.PartialShape([-1, -1]) for value in model.inputs})
+    return model
+
+
+def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> _Made:
+    """onnxruntime's fused graph where OpenVINO reads it and computes the same, else the traced one."""
+    if "openvino" in request.memo:
+        model, facts, listed = request.memo["openvino"]
+        return model.clone(), facts, listed
+    reasons: list[str] = []
+    for make in (_fused, _plain):
+        try:
+            graph, facts = make(checkpoint, names, request)
+            model = _read(graph)
+            gap = difference(_runner(model), checkpoint.model, names)
+        except UserError:
+            raise
+        except Exception as error:
+            # What this OpenVINO cannot read fused it may read plain; the manifest keeps the reason.
+            log.debug("openvino from %s failed", make.__name__, exc_info=True)
+            reasons.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:160]}")
+            continue
+        if gap <= TOLERANCE:
+            request.memo["openvino"] = model, {**facts, "max_abs_relative": gap, "unfused_because": reasons}, operators(graph)
+            return _float_model(checkpoint, names, request)
+        reasons.append(f"logits differ by {gap:.1e} of the largest")
+    raise UserError(
+        "the model cannot be exported to OpenVINO",
+        where=type(checkpoint.model).__name__,
+        found="; ".join(reasons),
+        expected="an encoder classifier",
+    )
+
+
+def _fused(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> tuple[Graph, dict[str, Any]]:
+    graph, facts = float_graph(checkpoint, request)
+    return graph.copy(), facts
+
+
+def _plain(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> tuple[Graph, dict[str, Any]]:
+    graph = Graph(trace(checkpoint.model, names, fused=False))
+    fold_constants(graph)
+    return graph, {"fused": False}
+
+
+def _runner(model: Any) -> Run:
+    """The model in float32 as a function of a feed."""
+    ready = compiled(model, {"INFERENCE_PRECISION_HINT": "f32"})
+    known = [value.get_any_name() for value in ready.inputs]
+    return lambda feed: np.asarray(ready({name: feed[name] for name in known})[0])
+
+
+def _trained(checkpoint: Checkpoint, request: BuildRequest) -> _Made:
+    """Quantisation-aware training fixed every range: they are written into the graph as they are."""
+    ranges, settings = ranges_of(checkpoint.model), request.quantise or {}
+    if not ranges:
+        raise UserError("the checkpoint carries no activation ranges, which the scheme 'qat' needs", fix="make it with imbik compress")
+    floats, facts = float_graph(checkpoint, request)
+    graph, listed = floats.copy(), operators(floats)
+    weights = Weights(graph, 8, settings["granularity"] == "per-channel", ranges)
+    inputs, restored = Inputs(graph, ranges), dict[str, str]()
+    for product in products(graph):
+        if product.operator not in request.reverted and inputs.known(product):
+            restore_product(graph, product, weights, inputs, restored)
+    for table in tables(graph) if settings["embeddings"] else ():
+        if table.operator not in request.reverted:
+            lower_table(graph, table)
+    return _read(graph), facts, listed
+
+
+def restore_product(graph: Graph, product: Product, weights: Weights, inputs: Inputs, restored: dict[str, str]) -> None:
+    """Quantise what a product reads and restore it to float: the form from which OpenVINO makes an integer product.
+
+    Args:
+        graph: it is changed.
+        product: one of :func:`imbik.export.onnx.operators.products`.
+        weights, inputs: the graph's int8 constants and quantised tensors.
+        restored: quantised tensor -> restored tensor, of the products before.
+    """
+    (q, scale, zero), nodes = inputs.names(product)
+    weight, weight_scale = weights.names(product)
+    if q not in restored:
+        restored[q] = graph.name("restored")
+        nodes.append(helper.make_node("DequantizeLinear", [q, scale, zero], [restored[q]], name=restored[q]))
+    if weight not in restored:
+        restored[weight] = graph.name("weight")
+        nodes.append(helper.make_node("DequantizeLinear", [weight, weight_scale], [restored[weight]], name=restored[weight], axis=1))
+    kept = product.output if product.bias is None else graph.name("product")
+    nodes.append(helper.make_node("MatMul", [restored[q], restored[weight]], [kept], name=product.node.name))
+    if product.bias is not None:
+        nodes.append(helper.make_node("Add", [kept, product.bias], [product.output], name=graph.name("biased")))
+    graph.replace(product.replaced, nodes)
+
+
+def _by_nncf(model: Any, settings: Mapping[str, Any], checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> Any:
+    with _quiet():
+        import nncf
+
+        nncf.set_log_level(logging.ERROR)
+        present = {node.get_friendly_name() for node in model.get_ops()}
+        kept = nncf.IgnoredScope(names=sorted(request.reverted & present), validate=False)
+        if settings["scheme"] == "static":
+            feeds = _feeds(settings, checkpoint, names, request)
+            return nncf.quantize(
+                model, nncf.Dataset(feeds), subset_size=len(feeds), model_type=nncf.ModelType.TRANSFORMER, ignored_scope=kept
+            )
+        if settings["bits"] == 8:
+            return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=kept)
+        fallback = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
+        return nncf.compress_weights(
+            model,
+            mode=nncf.CompressWeightsMode.INT4_SYM,
+            group_size=int(settings["block"]),
+            all_layers=True,
+            ignored_scope=kept,
+            advanced_parameters=fallback,
+        )
+
+
+def _feeds(
+    settings: Mapping[str, Any], checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest
+) -> list[dict[str, NDArray[np.int64]]]:
+    """Calibration texts, one a feed."""
+    if request.calibration is None:
+        raise UserError(
+            "static quantisation needs texts to observe activations on",
+            where="openvino",
+            fix="name the task's training data with --data",
+        )
+    encoded = encode(request.calibration, checkpoint.tokenizer)
+    rows = np.random.default_rng(0).permutation(len(encoded))[: int(settings["samples"])]
+    return [{name: value for name, value in encoded.batch(row[None]).items() if name in names} for row in rows]
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """NNCF draws progress bars on standard output, which belongs to our answers."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def product_counts(model: Any) -> tuple[int, int]:
+    """Products with a constant weight: how many read it as integers, and how many as floats."""
+    integers = floats = 0
+    for node in model.get_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        kinds = [kind for value in node.input_values() if (kind := _stored(value.get_node())) is not None]
+        integers += "integer" in kinds
+        floats += "float" in kinds and "integer" not in kinds
+    return integers, floats
+
+
+_BETWEEN = frozenset({"Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "FakeConvert"})
+
+
+def _stored(node: Any) -> str | None:
+    """Kind of the constant of two dimensions or more that a value is made of alone; None where it depends on the inputs."""
+    if node.get_type_name() == "Constant":
+        if len(node.get_output_shape(0)) < 2:
+            return None
+        return "float" if node.get_element_type().is_real() else "integer"
+    if node.get_type_name() not in _BETWEEN:
+        return None
+    return _stored(node.input_value(0).get_node())

@@ -1,0 +1,1 @@
+"""What any long job needs: a locked work folder, files replaced whole, fingerprints, seeds, progress."""

@@ -1,0 +1,1 @@
+"""Published figures and architectures, beside what is measured."""

@@ -1,0 +1,175 @@
+"""The four architectures of the literature at full size, measured here: real shapes with random weights.
+
+Speed and size depend on the shape and not on what was learned, so they are real; quality does not exist and stands in a published
+column instead. Needs ``imbik[compress]``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from imbik.data.load import load_data
+from imbik.demo.story import bundled_base, bundled_data
+from imbik.errors import UserError
+from imbik.export.artefact import export
+from imbik.export.parity import ParityError
+from imbik.jobs.progress import Progress
+from imbik.literature.published import published
+from imbik.measure.process import Candidate
+from imbik.measure.run import measure
+from imbik.models.checkpoint import load_tokenizer, set_labels
+from imbik.types import Checkpoint, Examples, Measurement, Splits, TaskName
+
+LABELS = ("a", "b")
+ROWS = 256  # texts that are measured; the speeds settle long before
+
+
+def _configs() -> Mapping[str, Any]:
+    """Shape name -> configuration as published."""
+    small = {"hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 1200}
+    return {
+        "bert-base": transformers.BertConfig(),
+        "distilbert": transformers.DistilBertConfig(),
+        "mobilebert": transformers.MobileBertConfig(),
+        "tinybert-4l-312": transformers.BertConfig(**small),
+    }
+
+
+SHAPES = ("bert-base", "distilbert", "mobilebert", "tinybert-4l-312")
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What is measured on: texts with made-up labels, since random weights have no quality."""
+
+    test: Examples
+    dev: None = None
+    task: TaskName = "classification"
+    labels: tuple[str, ...] = LABELS
+    metric: str = "accuracy"
+    source: str = ""
+
+
+def random_checkpoint(shape: str, tokenizer: Any, seed: int = 0) -> Checkpoint:
+    """A classifier of the published shape with random weights.
+
+    Raises:
+        UserError: no such shape.
+    """
+    if shape not in SHAPES:
+        raise UserError("no such architecture", where="--shape", found=shape, expected=", ".join(SHAPES))
+    config = _configs()[shape]
+    set_labels(config, "classification", LABELS)
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
+    return Checkpoint(model, tokenizer, "classification")
+
+
+def compare_architectures(
+    *,
+    shapes: Sequence[str] = SHAPES,
+    engine: str = "onnx",
+    base: str | Path | None = None,
+    data: str | Path | None = None,
+    threads: int | None = None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Export every shape in fp32 and int8, measure all in one interleaved run.
+
+    Args:
+        base: folder whose tokenizer is used; default: the bundled base's (BERT's English vocabulary).
+        data: whose texts are measured on; default: the bundled bank messages.
+
+    Returns:
+        ``rows`` (one per shape and precision: sizes, speeds, ratios to BERT-base fp32, or to the first shape's where it is left out;
+        the brief's and the published speed-up), ``failures``, ``environment``, ``texts``.
+
+    Raises:
+        UserError: an unknown shape or engine, unreadable data.
+    """
+    splits = load_data(data) if data else load_data(bundled_data(), text="text", label="intent")
+    texts = _sample(splits)
+    folder = str(base or bundled_base())
+    tokenizer = load_tokenizer(folder, transformers.AutoConfig.from_pretrained(folder), "base model")
+    with tempfile.TemporaryDirectory(prefix="imbik-shapes-") as temporary:
+        candidates, failures = _export_all(shapes, engine, tokenizer, texts, Path(temporary), progress)
+        if not candidates:
+            raise UserError("nothing could be exported", found="; ".join(f["error"] for f in failures))
+        measured = measure(candidates, texts, threads=threads, progress=progress, rounds=3)
+    return {
+        "schema": 1,
+        "kind": "architectures",
+        "engine": engine,
+        "texts": {"source": splits.source if data else "bundled bank messages", "rows": len(texts.test.texts)},
+        "environment": dict(measured.environment),
+        "rows": _rows(measured.measurements),
+        "failures": [*failures, *measured.failures],
+    }
+
+
+def _sample(splits: Splits) -> _Texts:
+    found = list(splits.test.texts[:ROWS])
+    pairs = None if splits.test.pairs is None else list(splits.test.pairs[:ROWS])
+    targets = torch.arange(len(found)).numpy() % len(LABELS)
+    return _Texts(Examples(found, pairs, targets, splits.test.fingerprint))
+
+
+def _export_all(
+    shapes: Sequence[str], engine: str, tokenizer: Any, texts: _Texts, folder: Path, progress: Progress
+) -> tuple[list[Candidate], list[dict[str, Any]]]:
+    """Artefacts of every shape, fp32 and int8; what an engine refuses is recorded and the others go on."""
+    candidates, failures = [], []
+    for shape in shapes:
+        plain = random_checkpoint(shape, tokenizer)
+        for precision, steps in (("fp32", ()), ("int8", ({"quantize": {"scheme": "dynamic"}},))):
+            name = f"{shape}+int8" if steps else shape
+            checkpoint = Checkpoint(plain.model, plain.tokenizer, plain.task, steps)
+            path = folder / name
+            try:
+                export(checkpoint, engine, path, texts=texts.test, progress=progress)
+            except (UserError, ParityError, RuntimeError) as error:
+                failures.append({"id": f"{name}/{engine}", "name": shape, "precision": precision, "error": str(error)})
+                continue
+            candidates.append(Candidate(f"{name}/{engine}", name, engine, path, steps))
+    return candidates, failures
+
+
+def _rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """One row per measurement, with ratios to the first."""
+    papers = {m["shape"]: m for m in published()["models"]}
+    brief = {b["name"]: b for b in published()["brief"]["models"]}
+    first = measurements[0]
+    rows = []
+    for m in measurements:
+        shape = m.name.removesuffix("+int8")
+        paper = papers[shape]
+        rows.append({
+            "name": paper["name"],
+            "shape": shape,
+            "precision": "int8" if m.name.endswith("+int8") else "fp32",
+            "engine": f"{m.engine} {'int8' if m.name.endswith('+int8') else 'fp32'}",
+            "params": m.params,
+            "layers": m.architecture.get("layers"),
+            "hidden": m.architecture.get("hidden"),
+            "heads": m.architecture.get("heads"),
+            "bytes": m.bytes,
+            "p50_ms": m.latency_ms["p50"],
+            "p95_ms": m.latency_ms["p95"],
+            "items_per_s": m.throughput["items_per_s"],
+            "latency_ms": dict(m.latency_ms),
+            "peak_rss_bytes": m.peak_rss_bytes,
+            "cold_start_s": m.cold_start_s,
+            "cpu_s_per_1000": m.cpu_s_per_1000,
+            "speedup": first.latency_ms["p50"] / m.latency_ms["p50"],
+            "throughput_gain": m.throughput["items_per_s"] / first.throughput["items_per_s"],
+            "brief_speedup": brief[paper["name"]]["speedup"],
+            "published": {k: paper[k] for k in ("glue", "convention", "squad_f1", "speedup", "device", "source")},
+        })  # fmt: skip
+    return rows

@@ -1,0 +1,1 @@
+"""Every line that a user sees, in English and Turkish."""

@@ -1,0 +1,134 @@
+"""A candidate and the process that it is measured in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from imbik.errors import UserError
+from imbik.types import Step
+
+
+class CandidateError(Exception):
+    """A candidate's process died or could not answer; ``candidate`` is its id."""
+
+    def __init__(self, candidate: str, message: str) -> None:
+        super().__init__(message)
+        self.candidate = candidate
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is measured.
+
+    Attributes:
+        id: ``recipe/engine``, unique among those measured together.
+        name: the recipe's name.
+        engine: see :data:`imbik.runtime.engines.ENGINES`.
+        path: artefact folder, or a plain checkpoint folder for ``pytorch`` and ``pytorch-cuda``.
+        steps: the recipe steps that made the model.
+        train_seconds: what making it took, or None.
+        length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
+    """
+
+    id: str
+    name: str
+    engine: str
+    path: Path
+    steps: tuple[Step, ...] = ()
+    train_seconds: float | None = None
+    length_multiple: int | None = None
+
+
+class Process:
+    """A running ``imbik.measure.worker``. Closing it ends the process.
+
+    Args:
+        candidate: what it serves.
+        threads: compute threads, of the engine and of the tokenizer.
+    """
+
+    def __init__(self, candidate: Candidate, threads: int) -> None:
+        self.candidate = candidate
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed with the process
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+        asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "imbik.measure.worker", *asked],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | quiet | dict.fromkeys(names, str(threads)),
+        )
+
+    def ask(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            UserError: the worker says that its input is wrong (a broken artefact, a missing engine).
+            CandidateError: the process died or failed.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it died; what it said first is still to be read
+            self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            raise CandidateError(self.candidate.id, f"its process ended with code {self._process.returncode}: {self._last_error()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise (UserError(answer["error"].rstrip(".")) if answer.get("user") else CandidateError(self.candidate.id, answer["error"]))
+        return answer
+
+    def _last_error(self) -> str:
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "it said nothing (out of memory?)"
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def start(candidate: Candidate, threads: int, text: str, pair: str | None) -> tuple[Process, float]:
+    """A fresh process, and the seconds from its start to its first answer.
+
+    Raises:
+        UserError, CandidateError: as :meth:`Process.ask`.
+    """
+    begin = time.perf_counter()
+    process = Process(candidate, threads)
+    try:
+        process.ask("predict", texts=[text], pairs=None if pair is None else [pair])
+    except BaseException:
+        process.close()
+        raise
+    return process, time.perf_counter() - begin

@@ -1,0 +1,131 @@
+"""The measured quantities that a scenario, a decision or a report may name: where each stands in a
+measurement, in which unit, which direction is better, and how far it holds (everywhere, on the machine that
+measured it, or only as a stand-in)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from imbik.advise.choice import dev_retention
+from imbik.types import Measurement
+
+Kind = Literal["quality", "property", "machine", "proxy"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One name that requirements may use.
+
+    Attributes:
+        path: keys from the measurement down to the number; empty for a derived quantity (see :func:`read`).
+        better: which direction is an improvement.
+        kind: ``quality`` (measured on the task's data, the same on every machine), ``property`` (of the
+            files), ``machine`` (holds where it was measured), ``proxy`` (stands in for something that was not
+            measured, e.g. CPU time for battery).
+        unit: ``share``, ``ms``, ``s``, ``hours``, ``mb``, ``per_s``, ``times``, ``flag``, ``number``.
+        scale: the number in the file times this is in ``unit``.
+    """
+
+    path: tuple[str, ...]
+    better: Literal["higher", "lower"]
+    kind: Kind
+    unit: str
+    scale: float = 1.0
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "retention": Quantity(("retention", "value"), "higher", "quality", "share"),
+    "quality": Quantity(("quality", "value"), "higher", "quality", "share"),
+    "agreement": Quantity(("agreement",), "higher", "quality", "share"),
+    "ece": Quantity(("calibration", "ece"), "lower", "quality", "number"),
+    "megabytes": Quantity(("bytes",), "lower", "property", "mb", 1e-6),
+    "model_megabytes": Quantity(("model_bytes",), "lower", "property", "mb", 1e-6),
+    "params": Quantity(("params",), "lower", "property", "number"),
+    "standalone": Quantity((), "higher", "property", "flag"),
+    "latency_p50_ms": Quantity(("latency_ms", "p50"), "lower", "machine", "ms"),
+    "latency_p95_ms": Quantity(("latency_ms", "p95"), "lower", "machine", "ms"),
+    "latency_p99_ms": Quantity(("latency_ms", "p99"), "lower", "machine", "ms"),
+    "items_per_s": Quantity(("throughput", "items_per_s"), "higher", "machine", "per_s"),
+    "speedup": Quantity((), "higher", "machine", "times"),
+    "throughput_gain": Quantity((), "higher", "machine", "times"),
+    "peak_rss_mb": Quantity(("peak_rss_bytes",), "lower", "machine", "mb", 1e-6),
+    "cold_start_s": Quantity(("cold_start_s",), "lower", "machine", "s"),
+    "cpu_s_per_1000": Quantity(("cpu_s_per_1000",), "lower", "machine", "s"),
+    "batch_hours": Quantity((), "lower", "machine", "hours"),
+    "cpu_share": Quantity((), "lower", "proxy", "share"),
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A quantity of one candidate.
+
+    Attributes:
+        value: what is judged; None when it was not measured. Quality and retention are judged on dev, where a
+            dev figure exists.
+        low, high: the 95 % interval on the reported split, where there is one.
+        reported: the point estimate on the reported split that goes with the interval.
+        split: what ``value`` was measured on, for quality and retention.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reported: float | None = None
+    split: str | None = None
+
+
+def number(m: Measurement, path: tuple[str, ...]) -> float | None:
+    """The number at ``path`` in a measurement, or None."""
+    value: Any = getattr(m, path[0])
+    for key in path[1:]:
+        value = (value or {}).get(key)
+    return None if value is None else float(value)
+
+
+def read(name: str, m: Measurement, baseline: Measurement | None, volume: Mapping[str, Any]) -> Reading:
+    """The quantity ``name`` of ``m``.
+
+    Derived ones: ``speedup`` = p50 of the baseline / p50; ``throughput_gain`` = items/s / items/s of the
+    baseline; ``cpu_share`` = CPU seconds per item / the baseline's; ``batch_hours`` =
+    ``volume["items_per_batch"]`` / items/s / 3600; ``standalone`` = 1 when the candidate runs without
+    PyTorch, else 0.
+    """
+    if name in ("retention", "quality"):
+        return _judged_on_dev(name, m, baseline)
+    quantity = QUANTITIES[name]
+    if quantity.path:
+        value = number(m, quantity.path)
+        return Reading(None if value is None else value * quantity.scale)
+    return Reading(_derived(name, m, baseline, volume))
+
+
+def _judged_on_dev(name: str, m: Measurement, baseline: Measurement | None) -> Reading:
+    """Retention or quality: judged by the dev figure, with the reported figure and its interval beside it."""
+    reported = (m.retention if name == "retention" else m.quality) or {}
+    if name == "retention":
+        dev = dev_retention(m, baseline) if baseline else None
+    else:
+        dev = m.dev_quality.get("value")
+    value = reported.get("value") if dev is None else dev
+    split = m.quality.get("split") if dev is None else m.dev_quality.get("split") or "dev"
+    return Reading(value, reported.get("low"), reported.get("high"), reported.get("value"), split)
+
+
+def _derived(name: str, m: Measurement, baseline: Measurement | None, volume: Mapping[str, Any]) -> float | None:
+    if name == "standalone":
+        return 0.0 if m.engine in ("pytorch", "pytorch-cuda") else 1.0
+    if name == "batch_hours":
+        items, rate = volume.get("items_per_batch"), number(m, ("throughput", "items_per_s"))
+        return items / rate / 3600 if items and rate else None
+    path, upside_down = {
+        "speedup": (("latency_ms", "p50"), True),
+        "throughput_gain": (("throughput", "items_per_s"), False),
+        "cpu_share": (("cpu_s_per_1000",), False),
+    }[name]
+    own, base = number(m, path), number(baseline, path) if baseline else None
+    if not own or not base:
+        return None
+    return base / own if upside_down else own / base

@@ -1,0 +1,180 @@
+"""``python -m imbik.measure.worker FOLDER THREADS [LENGTH-MULTIPLE [ENGINE]]``: one model in a process of its own, asked over its standard input.
+
+A request is one line of JSON with ``do``; the answer is one line of JSON on standard output. Texts and logits travel in files, so
+that neither side holds more than a chunk of them. An answer is sent only when the process's threads have gone to sleep: threads that
+spin for a while after their work would slow down whoever is measured next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from imbik.errors import UserError
+from imbik.runtime.predictor import CHUNK, Predictor, load_artefact, token_batches
+
+WARM_REQUESTS = 3
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident memory that this process has had; 0 where the operating system does not tell."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[list[str], list[str] | None]]:
+    """Chunks ``(texts, pairs)`` of a file with one JSON list, ``[text]`` or ``[text, pair]``, a line."""
+    with open(path, encoding="utf-8") as file:
+        while lines := list(islice(file, CHUNK)):
+            rows = [json.loads(line) for line in lines]
+            yield [row[0] for row in rows], [row[1] for row in rows] if len(rows[0]) > 1 else None
+
+
+class Worker:
+    """What the requests do; each method is named after a request and takes its fields."""
+
+    def __init__(self, folder: str, threads: int, length_multiple: int | None = None, engine: str | None = None) -> None:
+        self.predictor: Predictor = load_artefact(folder, threads=threads, length_multiple=length_multiple, engine_name=engine)
+        self._file = ""
+        self._rows: tuple[list[str], list[str] | None] = ([], None)
+
+    def predict(self, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
+        """Answer a few texts; the first answer of a process is its cold start."""
+        return {"shape": list(self.predictor.predict(texts, pairs).shape)}
+
+    def warm_up(self) -> dict[str, Any]:
+        """Let the engine prepare every length that single requests are padded to."""
+        return {"shapes": self.predictor.warm_up()}
+
+    def scores(self, rows: str, count: int, out: str, budget: int) -> dict[str, Any]:
+        """Logits of all rows of a file, written to ``out`` (.npy)."""
+        self.predictor.batch_tokens = budget
+        shape = (count, len(self.predictor.labels))
+        logits = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=shape)
+        done = 0
+        for texts, pairs in read_rows(rows):
+            logits[done : done + len(texts)] = self.predictor.scores(texts, pairs)
+            done += len(texts)
+        logits.flush()
+        return {"count": done}
+
+    def latency(self, rows: str, start: int, count: int) -> dict[str, Any]:
+        """Milliseconds and tokens of ``count`` requests of one text each."""
+        texts, pairs = self._load(rows)
+        chosen = [(start + index) % len(texts) for index in range(-WARM_REQUESTS, count)]
+        times, tokens = [], []
+        for index in chosen:
+            one, other = [texts[index]], None if pairs is None else [pairs[index]]
+            begin = time.perf_counter()
+            self.predictor.predict(one, other)
+            times.append((time.perf_counter() - begin) * 1000)
+            tokens.append(len(self.predictor.encode(one, other)[0].ids))
+        return {"ms": times[WARM_REQUESTS:], "tokens": tokens[WARM_REQUESTS:]}
+
+    def throughput(self, rows: str, count: int, budget: int, seconds: float) -> dict[str, Any]:
+        """Predict ``count`` texts again and again for at least ``seconds``: items, wall time, processor time, mean batch."""
+        texts, pairs = self._load(rows)
+        texts, pairs = texts[:count], None if pairs is None else pairs[:count]
+        self.predictor.batch_tokens = budget
+        items, wall, cpu = 0, time.perf_counter(), time.process_time()
+        while items == 0 or time.perf_counter() - wall < seconds:
+            self.predictor.predict(texts, pairs)
+            items += len(texts)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        lengths = [len(encoding.ids) for encoding in self.predictor.encode(texts, pairs)]
+        batches = sum(1 for _ in token_batches(lengths, budget))
+        return {"items": items, "wall": wall, "cpu": cpu, "batch": len(texts) / batches}
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the model, and the memory that the process has taken so far."""
+        manifest = dict(self.predictor.manifest)
+        if "params" not in manifest:
+            from imbik.runtime.engines import pytorch
+
+            assert isinstance(self.predictor.session, pytorch.TorchSession)
+            manifest |= pytorch.facts(self.predictor.session.model)
+        return {"peak_rss_bytes": peak_rss_bytes(), "manifest": manifest, "length_multiple": self.predictor.length_multiple}
+
+    def memory(self) -> dict[str, Any]:
+        """Largest resident memory so far."""
+        return {"peak_rss_bytes": peak_rss_bytes()}
+
+    def _load(self, path: str) -> tuple[list[str], list[str] | None]:
+        if path != self._file:
+            texts: list[str] = []
+            pairs: list[str] | None = None
+            for more, others in read_rows(path):
+                texts += more
+                pairs = pairs if others is None else (pairs or []) + others
+            self._file, self._rows = path, (texts, pairs)
+        return self._rows
+
+
+def settle(limit: float = 1.0) -> None:
+    """Wait, at most ``limit`` seconds, until this process uses no processor time."""
+    end = time.perf_counter() + limit
+    while time.perf_counter() < end:
+        before = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - before < 0.001:
+            return
+
+
+def serve(
+    folder: str, threads: int, requests: TextIO, answers: TextIO, length_multiple: int | None = None, engine: str | None = None
+) -> None:
+    """Answer requests until the input ends. A user's mistake travels back as ``{"error": message}``."""
+    try:
+        worker = Worker(folder, threads, length_multiple, engine)
+    except UserError as error:
+        _send(answers, {"error": str(error), "user": True})
+        return
+    for line in requests:
+        request: Mapping[str, Any] = json.loads(line)
+        fields = {key: value for key, value in request.items() if key != "do"}
+        handler: Callable[..., dict[str, Any]] = getattr(worker, request["do"])
+        try:
+            answer = handler(**fields)
+        except UserError as error:
+            answer = {"error": str(error), "user": True}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        if request["do"] != "predict":
+            settle()
+        _send(answers, answer)
+
+
+def _send(answers: TextIO, answer: Mapping[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def main() -> None:
+    """Entry point. Whatever a library prints goes to standard error; standard output carries answers only."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    multiple = int(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3] else None
+    engine = sys.argv[4] if len(sys.argv) > 4 and sys.argv[4] else None
+    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers, multiple, engine)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""Where a Transformer's intermediate states come out: found by running it once on four tokens, so that shared layers, fused matrices
+and swapped-in modules are read as they run and not as their names promise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imbik.errors import UserError
+from imbik.models.checkpoint import layer_stack
+from imbik.models.hooks import Tap, capture, evaluating
+
+ROLES = {
+    "query": ("query", "q_lin", "q_proj", "query_proj", "attn.q"),
+    "key": ("key", "k_lin", "k_proj", "key_proj", "attn.k"),
+    "value": ("value", "v_lin", "v_proj", "value_proj", "attn.v"),
+    "qkv": ("attn.Wqkv",),
+    "out": ("attention.output.dense", "out_lin", "attention.dense", "attn.o"),
+    "up": ("intermediate.dense", "ffn.lin1", "ffn"),
+    "down": ("output.dense", "ffn.lin2", "ffn_output"),
+}
+"""What the matrices of a layer are called in the architectures of transformers; ``qkv`` is the first three in one."""
+
+
+def roles_of(layer: nn.Module) -> dict[str, tuple[str, nn.Module]]:
+    """Name and module of a layer's matrices by role; a role is missing where the names say nothing.
+
+    A module with a matrix of its own inside is none: ALBERT's ``ffn`` is a matrix, DistilBERT's holds two.
+    """
+    named = [(name, _role(name), module) for name, module in layer.named_modules()]
+    found: dict[str, tuple[str, nn.Module]] = {}
+    for name, role, module in named:
+        if role and role not in found and not any(inner and other.startswith(name + ".") for other, inner, _ in named):
+            found[role] = (name, module)
+    return found
+
+
+def _role(name: str) -> str | None:
+    return next((role for role, names in ROLES.items() if any(name == n or name.endswith("." + n) for n in names)), None)
+
+
+@dataclass(frozen=True)
+class LayerTaps:
+    """Where one layer is read; query, key and value are missing where the architecture keeps them under names unknown here."""
+
+    input: Tap
+    output: Tap
+    query: Tap | None = None
+    key: Tap | None = None
+    value: Tap | None = None
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Names for a Transformer's states, and where each is read.
+
+    ``embeddings``: what the first layer takes, ``(B, T, H)``. ``hidden.i``: what layer i gives, ``(B, T, H)``. ``query.i``, ``key.i``,
+    ``value.i``: ``(B, T, H)``, all heads side by side. ``scores.i``: q·kᵀ/√d of each head before mask and softmax, ``(B, A, T, T)``; in
+    architectures with relative or rotary positions this is the content part alone. ``logits``: what the model gives. Layers count from
+    0; ``hidden.-1`` is the last.
+
+    Attributes:
+        model: class name, for messages.
+        layers: one entry per layer that runs.
+        heads: A.
+    """
+
+    model: str
+    layers: tuple[LayerTaps, ...]
+    heads: int
+
+    def taps(self, name: str) -> tuple[Tap, ...]:
+        """Where the state ``name`` is read.
+
+        Raises:
+            UserError: no such state.
+        """
+        kind, _, number = name.partition(".")
+        if name == "logits":
+            return (Tap(""),)
+        if name == "embeddings":
+            return (self.layers[0].input,)
+        layer = self._layer(name, number)
+        wanted = {"hidden": ("output",), "scores": ("query", "key")}.get(kind, (kind,))
+        found = tuple(tap for part in wanted if isinstance(tap := getattr(layer, part, None), Tap))
+        if kind not in ("hidden", "scores", "query", "key", "value") or len(found) < len(wanted):
+            raise UserError("no such state", where=self.model, found=name, expected=", ".join(self.names()))
+        return found
+
+    def read(self, name: str, captured: Mapping[Tap, Tensor]) -> Tensor:
+        """The state ``name`` from what its taps gave.
+
+        Raises:
+            UserError: a tap gave nothing in this forward pass.
+        """
+        taps = self.taps(name)
+        missing = [tap.path for tap in taps if tap not in captured]
+        if missing:
+            raise UserError("a module did not run", where=self.model, found=", ".join(missing))
+        if name.startswith("scores."):
+            return attention_scores(captured[taps[0]], captured[taps[1]], self.heads)
+        return captured[taps[0]]
+
+    def names(self) -> list[str]:
+        """All states that can be read."""
+        have = ["hidden", *(k for k in ("query", "key", "value") if getattr(self.layers[0], k) is not None)]
+        have += ["scores"] if "query" in have else []
+        last = len(self.layers) - 1
+        return ["embeddings", *(f"{kind}.0 … {kind}.{last}" if last else f"{kind}.0" for kind in have), "logits"]
+
+    def _layer(self, name: str, number: str) -> LayerTaps:
+        try:
+            return self.layers[int(number)]
+        except (ValueError, IndexError):
+            raise UserError("no such state", where=self.model, found=name, expected=", ".join(self.names())) from None
+
+
+def attention_scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """q·kᵀ/√d per head, ``(B, A, T, T)``, from ``(B, T, A·d)``.
+
+    >>> attention_scores(torch.ones(1, 2, 4), torch.ones(1, 2, 4), 2).shape
+    torch.Size([1, 2, 2, 2])
+    """
+    split = [x.float().unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key)]
+    return split[0] @ split[1].transpose(-1, -2) / math.sqrt(split[0].shape[-1])
+
+
+def anatomy(model: Any) -> Anatomy:
+    """How to read a transformers encoder.
+
+    Args:
+        model: any transformers model whose layers :func:`imbik.models.checkpoint.layer_stack` finds; it is run once on four tokens.
+
+    Raises:
+        UserError: no stack of like layers.
+    """
+    stack_name, stack = layer_stack(model)
+    paths = {id(layer): f"{stack_name}.{index}" for index, layer in reversed(list(enumerate(stack)))}
+    events: list[tuple[str, str]] = []  # (what, path) in the order in which modules run
+    with ExitStack() as hooks:
+        for layer in {id(layer): layer for layer in stack}.values():
+            path = paths[id(layer)]
+            hooks.callback(layer.register_forward_pre_hook(partial(_note, events, "layer", path)).remove)
+            for role, (name, module) in roles_of(layer).items():
+                hooks.callback(module.register_forward_pre_hook(partial(_note, events, role, f"{path}.{name}")).remove)
+        _run_once(model)
+    return Anatomy(type(model).__name__, tuple(_layers(events)), int(model.config.num_attention_heads))
+
+
+def depth_of(model: Any) -> int:
+    """How many layers run, shared ones as often as they do: ALBERT's one layer counts ``num_hidden_layers`` times.
+
+    >>> from imbik.testing.contract import tiny_bert
+    >>> depth_of(tiny_bert(family="albert", layers=3).model)
+    3
+    """
+    return len(anatomy(model).layers)
+
+
+def _note(events: list[tuple[str, str]], role: str, path: str, *_: Any) -> None:
+    events.append((role, path))
+
+
+def _layers(events: list[tuple[str, str]]) -> Iterator[LayerTaps]:
+    """One entry per run of a layer; a role that runs twice within one (relative positions) is read the first time."""
+    calls: dict[str, int] = {}
+    current: dict[str, Tap] = {}
+    for role, path in [*events, ("layer", "")]:
+        if role == "layer" and current:
+            yield LayerTaps(**{k: v for k, v in current.items() if k in LayerTaps.__dataclass_fields__})
+            current = {}
+        call = calls.get(path, 0)
+        calls[path] = call + 1
+        if role == "layer":
+            current = {"input": Tap(path, call, "input"), "output": Tap(path, call)}
+        elif role == "qkv":
+            current |= {name: Tap(path, call, part=(i, 3)) for i, name in enumerate(("query", "key", "value"))}
+        elif role not in current:
+            current[role] = Tap(path, call)
+
+
+@torch.no_grad()
+def _run_once(model: Any) -> None:
+    ids = torch.arange(1, 5, device=next(model.parameters()).device).unsqueeze(0)
+    with evaluating(model):
+        model(input_ids=ids)  # no mask: transformers reads its values, which a model on the meta device has not
+
+
+class States(Mapping[str, Tensor]):
+    """The states of one forward pass by name, see :class:`Anatomy`."""
+
+    def __init__(self, reader: Any, names: Iterable[str], captured: Mapping[Tap, Tensor]) -> None:
+        self._reader, self._names, self._captured = reader, tuple(names), captured
+
+    def __getitem__(self, name: str) -> Tensor:
+        state: Tensor = self._reader.read(name, self._captured)
+        return state
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def listen(model: nn.Module, reader: Any, names: Iterable[str]) -> Iterator[States]:
+    """Inside, a forward pass of ``model`` fills the states ``names``; gradients flow through them.
+
+    Args:
+        model: the network.
+        reader: its :class:`Anatomy`, or :class:`imbik.distillation.transfer.Modules` for other networks.
+        names: states to read.
+
+    >>> from imbik.testing.contract import tiny_bert
+    >>> model = tiny_bert().model
+    >>> with listen(model, anatomy(model), ["hidden.-1", "scores.0"]) as states:
+    ...     _ = model(input_ids=torch.ones(1, 5, dtype=torch.long))
+    >>> states["hidden.-1"].shape, states["scores.0"].shape
+    (torch.Size([1, 5, 32]), torch.Size([1, 2, 5, 5]))
+    """
+    names = tuple(names)
+    with capture(model, {tap for name in names for tap in reader.taps(name)}) as captured:
+        yield States(reader, names, captured)

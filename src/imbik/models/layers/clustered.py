@@ -1,0 +1,167 @@
+"""Layers whose weights are indices into a short codebook of values that they share."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imbik.models.structure import layer, put_everywhere
+from imbik.sharing.kmeans import bits_for, nearest_values, pack, unpack
+
+
+def expanded(model: Any) -> Any:
+    """A model with plain layers in the place of clustered ones, for engines that know no codebook; the model itself if it has none."""
+    if not any(isinstance(module, _Clustered) for module in model.modules()):
+        return model
+    plain = copy.deepcopy(model)
+    for name, module in [(n, m) for n, m in plain.named_modules() if isinstance(m, ClusteredLinear | ClusteredEmbedding)]:
+        put_everywhere(plain, name, module.expanded())
+    return plain.train(model.training)
+
+
+class Lookup(torch.autograd.Function):  # type: ignore[misc]
+    """``codebook[indices]``; the gradient of an entry is the sum of its members' gradients (Han, Mao, Dally 2016, section 3.3)."""
+
+    @staticmethod
+    def forward(ctx: Any, codebook: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(indices)
+        ctx.count = len(codebook)
+        return codebook[indices.long()]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (indices,) = ctx.saved_tensors
+        total = torch.bincount(indices.reshape(-1), weights=grads[0].reshape(-1).double(), minlength=ctx.count)
+        return total.to(grads[0].dtype), None
+
+
+class _Clustered(nn.Module):
+    """A matrix ``(rows, columns)`` of ``values`` shared values: a codebook that trains, and packed indices that do not."""
+
+    packed: Tensor
+
+    def __init__(self, rows: int, columns: int, values: int) -> None:
+        super().__init__()
+        self.shape, self.values, self.bits = (rows, columns), values, bits_for(values)
+        self.codebook = nn.Parameter(torch.zeros(values))
+        self.register_buffer("packed", torch.zeros(-(-rows * columns * self.bits // 8), dtype=torch.uint8))
+        self._indices: Tensor | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.after_load())
+
+    def after_load(self) -> None:
+        """Forget what was unpacked: the packed indices have changed."""
+        self._indices = None
+
+    @property
+    def tied_weights(self) -> int:
+        """Weights beyond the entries of the codebook."""
+        return self.shape[0] * self.shape[1] - self.values
+
+    @property
+    def indices(self) -> Tensor:
+        """``(rows, columns)`` uint8, unpacked once."""
+        if self._indices is None or self._indices.device != self.packed.device:
+            unpacked = unpack(self.packed.cpu().numpy(), self.bits, self.shape)
+            with torch.inference_mode(False):  # they outlive the forward pass that asks first, which may be one without gradients
+                self._indices = torch.from_numpy(np.ascontiguousarray(unpacked)).to(self.packed.device)
+        return self._indices
+
+    @property
+    def weight(self) -> Tensor:
+        """``(rows, columns)`` float32."""
+        weight: Tensor = Lookup.apply(self.codebook, self.indices)
+        return weight
+
+    @torch.no_grad()
+    def set(self, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> None:
+        """Fill from what :func:`imbik.sharing.kmeans.nearest_values` found."""
+        self.codebook.copy_(torch.from_numpy(codebook))
+        self.packed.copy_(torch.from_numpy(pack(indices, self.bits)))
+        self.after_load()
+
+
+@layer("clustered_linear")
+class ClusteredLinear(_Clustered):
+    """y = W x + b where W has ``values`` different entries."""
+
+    def __init__(self, in_features: int, out_features: int, values: int, bias: bool = True) -> None:
+        super().__init__(out_features, in_features, values)
+        self.in_features, self.out_features = in_features, out_features
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    @classmethod
+    def of(cls, linear: nn.Linear, values: int) -> ClusteredLinear:
+        """The nearest one to a Linear."""
+        new = cls(linear.in_features, linear.out_features, values, linear.bias is not None)
+        new.set(*nearest_values(linear.weight.detach().float().cpu().numpy(), values))
+        if new.bias is not None:
+            new.bias.data.copy_(linear.bias.data)
+        return new
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """See :class:`imbik.models.structure.Layer`."""
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "values": self.values,
+            "bias": self.bias is not None,
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+    def expanded(self) -> nn.Linear:
+        """The same as a plain Linear."""
+        plain = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
+        plain.weight.data.copy_(self.weight.detach())
+        if self.bias is not None:
+            plain.bias.data.copy_(self.bias.detach())
+        return plain
+
+
+@layer("clustered_embedding")
+class ClusteredEmbedding(_Clustered):
+    """An embedding table of ``values`` different entries; only the rows that a text needs are looked up in the codebook."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, values: int, padding_idx: int | None = None) -> None:
+        super().__init__(num_embeddings, embedding_dim, values)
+        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
+
+    @classmethod
+    def of(cls, table: nn.Embedding, values: int) -> ClusteredEmbedding:
+        """The nearest one to an Embedding."""
+        new = cls(table.num_embeddings, table.embedding_dim, values, table.padding_idx)
+        new.set(*nearest_values(table.weight.detach().float().cpu().numpy(), values))
+        return new
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """See :class:`imbik.models.structure.Layer`."""
+        return {
+            "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "values": self.values,
+            "padding_idx": self.padding_idx,
+        }
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows: Tensor = Lookup.apply(self.codebook, self.indices[ids])
+        return rows
+
+    def keep_rows(self, rows: Tensor, padding_idx: int | None) -> ClusteredEmbedding:
+        """A table of some of the rows, in the given order."""
+        new = ClusteredEmbedding(len(rows), self.embedding_dim, self.values, padding_idx)
+        new.set(self.codebook.detach().cpu().numpy(), self.indices[rows].cpu().numpy())
+        return new
+
+    def expanded(self) -> nn.Embedding:
+        """The same as a plain Embedding."""
+        plain = nn.Embedding(self.num_embeddings, self.embedding_dim, padding_idx=self.padding_idx)
+        plain.weight.data.copy_(self.weight.detach())
+        return plain

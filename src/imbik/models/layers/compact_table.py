@@ -1,0 +1,89 @@
+"""Train only the rows of the embedding table that the data uses.
+
+A task uses a few thousand of a vocabulary's word pieces; the gradient of all others is exactly zero. Without weight decay AdamW
+leaves such rows where they are, so training a table of the used rows alone gives the same model for a fraction of the work
+(MiniLM: 11.7 of 22.7 million parameters are the table; Banking77 uses 2,600 of its 30,522 rows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from imbik.models.layers.low_rank import FactorisedEmbedding
+from imbik.models.structure import replace_module
+
+
+class CompactEmbedding(nn.Module):
+    """Looks ids up in the rows that are in use: ``(B, T)`` ids -> ``(B, T, H)``. An id outside ``pieces`` is an IndexError."""
+
+    remap: Tensor
+
+    def __init__(self, full: nn.Embedding, pieces: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(full.weight.detach()[pieces].clone(), requires_grad=full.weight.requires_grad)
+        remap = torch.full((full.num_embeddings,), full.num_embeddings, dtype=torch.long)
+        remap[pieces] = torch.arange(len(pieces))
+        self.register_buffer("remap", remap, persistent=False)
+        padding = full.padding_idx
+        self.padding_idx = int(remap[padding]) if padding is not None else None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return nn.functional.embedding(self.remap[ids], self.weight, padding_idx=self.padding_idx)
+
+
+def table_of(model: Any) -> nn.Module:
+    """The module that holds the word vectors, one row per id: the input embedding, or the table inside a factorised one."""
+    embedding: nn.Module = model.get_input_embeddings()
+    return embedding.table if isinstance(embedding, FactorisedEmbedding) else embedding
+
+
+def set_table(model: Any, table: nn.Module) -> None:
+    """Put ``table`` where :func:`table_of` found one."""
+    embedding = model.get_input_embeddings()
+    if isinstance(embedding, FactorisedEmbedding):
+        embedding.table = table
+    else:
+        model.set_input_embeddings(table)
+
+
+def replace_table(model: Any, embedding: nn.Module) -> None:
+    """Make ``embedding`` the input embedding for good; layers of ours, it or inside it, are recorded in the model's structure."""
+    old = model.get_input_embeddings()
+    path = next(name for name, module in model.named_modules() if module is old)
+    model.set_input_embeddings(embedding)
+    for name, module in list(embedding.named_modules(prefix=path)):
+        if hasattr(module, "layer_name"):
+            replace_module(model, name, module)
+
+
+@contextmanager
+def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator[None]:
+    """Inside, ``model`` has a table of ``pieces`` only; on leaving, their trained rows are back in the full table.
+
+    Does nothing without ``pieces``, and for a model whose output layer is tied to the table (a masked language model).
+
+    Args:
+        model: a transformers model.
+        pieces: sorted distinct ids.
+    """
+    full = table_of(model) if pieces is not None else None
+    if pieces is None or not isinstance(full, nn.Embedding) or model.get_output_embeddings() is not None:
+        yield
+        return
+    keep = set(pieces.tolist()) | ({full.padding_idx} if full.padding_idx is not None else set())
+    index = torch.tensor(sorted(keep))
+    compact = CompactEmbedding(full, index)
+    set_table(model, compact)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            full.weight[index] = compact.weight.detach().to(full.weight.device, full.weight.dtype)
+        set_table(model, full)

@@ -1,0 +1,206 @@
+"""What a compressed model has that its transformers class has not: replaced layers and modules that stand in several places.
+
+The transformers config carries the list of changes (``config.imbik_structure``), in the order in which they were made:
+``{"module": path, "layer": name, "arguments": {...}}`` for a module that a registered layer class replaced, and
+``{"module": path, "same_as": path}`` for a module that is another one. Loading builds the plain architecture, makes the same
+changes, then loads the weights, name by name: the recipe is not run again. A plain transformers model carries nothing of this.
+
+A changed model is stored as ``structured.safetensors``: transformers, which knows nothing of the changes, then finds no weights and
+says so, where it would fill the new layers with random numbers if the file had its usual name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from imbik.errors import UserError
+
+WEIGHTS = "structured.safetensors"
+_FIELD = "imbik_structure"
+
+
+class Layer(Protocol):
+    """A module that takes the place of another: ``type(layer)(**layer.arguments)`` gives one of the same shape."""
+
+    layer_name: ClassVar[str]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor takes, JSON-able."""
+
+
+_LAYERS: dict[str, type[Any]] = {}
+_Class = TypeVar("_Class", bound=type)
+
+
+def layer(name: str) -> Callable[[_Class], _Class]:
+    """Register a layer class (see :class:`Layer`) under ``name``, by which a saved model names it."""
+
+    def register(cls: _Class) -> _Class:
+        cls.layer_name = name  # type: ignore[attr-defined]
+        _LAYERS[name] = cls
+        return cls
+
+    return register
+
+
+def structure_of(config: Any) -> list[dict[str, Any]]:
+    """The changes that a config lists; empty for a plain transformers model."""
+    return list(getattr(config, _FIELD, None) or ())
+
+
+def replace_module(model: Any, path: str, new: Any) -> None:
+    """Put ``new``, of a registered layer class, where the module ``path`` stands (everywhere, if it is shared), and record it."""
+    put_everywhere(model, path, new)
+    _record(model, path, {"module": path, "layer": new.layer_name, "arguments": new.arguments})
+
+
+def tie_module(model: Any, path: str, original: str) -> None:
+    """Let the module ``original`` stand at ``path`` too, and record it."""
+    _set(model, path, model.get_submodule(original))
+    _record(model, path, {"module": path, "same_as": original})
+
+
+def unique_state(model: nn.Module) -> dict[str, Tensor]:
+    """Every stored tensor once, a shared one under its first name."""
+    seen: set[int] = set()
+    out = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            out[name] = tensor
+    return out
+
+
+def save_structured(model: Any, directory: Path) -> None:
+    """Write ``config.json`` and ``structured.safetensors``, every tensor once."""
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(directory)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in unique_state(model).items()}
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+
+
+def load_structured(model: Any, directory: Path) -> None:
+    """Make the changes that ``model.config`` lists in the plain ``model`` and load its weights, in place.
+
+    Raises:
+        UserError: a broken list of changes, no weights, or weights that do not fit the changed model.
+    """
+    rebuild(model, f"{directory / 'config.json'}, {_FIELD}")
+    file = directory / WEIGHTS
+    if not file.is_file():
+        raise UserError("the weights of a compressed model are missing", where=file, fix="copy the whole folder")
+    try:
+        stored = load_file(file)
+    except SafetensorError as error:
+        raise UserError("the weights cannot be read", where=file, found=str(error), fix="copy the folder again") from None
+    wanted = unique_state(model)
+    _check_fit(wanted, stored, file)
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(stored[name])
+    for module in model.modules():
+        getattr(module, "after_load", _nothing)()
+
+
+def rebuild(model: Any, where: str) -> None:
+    """Make the changes that ``model.config`` lists; the new layers' weights are not set.
+
+    Raises:
+        UserError: an entry that is not understood, a layer or module that does not exist, arguments that the layer does not take.
+    """
+    changes = getattr(model.config, _FIELD, None)
+    if not isinstance(changes, list):
+        raise UserError("the list of changed layers is broken", where=where, found=type(changes).__name__, expected="a list")
+    for number, change in enumerate(changes, 1):
+        _apply(model, change, f"{where}, entry {number}")
+
+
+def _nothing() -> None:
+    """What a layer without ``after_load`` does once its tensors are filled."""
+
+
+def _apply(model: Any, change: Any, where: str) -> None:
+    keys = set(change) if isinstance(change, Mapping) else set()
+    if keys not in ({"module", "layer", "arguments"}, {"module", "same_as"}):
+        expected = "module, layer and arguments, or module and same_as"
+        raise UserError("not a change of a layer", where=where, found=change, expected=expected, fix="copy the folder again")
+    _require(model, change["module"], where)
+    if "same_as" in change:
+        _require(model, change["same_as"], where)
+        _check_apart(change["module"], change["same_as"], where)
+        _set(model, change["module"], model.get_submodule(change["same_as"]))
+        return
+    if change["layer"] not in _LAYERS:
+        known = ", ".join(sorted(_LAYERS))
+        raise UserError("unknown layer", where=where, found=change["layer"], expected=known, fix="install the imbik that wrote it")
+    try:
+        new = _LAYERS[change["layer"]](**change["arguments"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            "the layer cannot be made from its arguments",
+            where=where,
+            found=f"{change['arguments']} ({str(error).splitlines()[0]})",
+            expected=f"the arguments of {change['layer']}",
+            fix="copy the folder again",
+        ) from None
+    put_everywhere(model, change["module"], new)
+
+
+def _check_apart(path: str, original: str, where: str) -> None:
+    """Refuse a module that would contain itself."""
+    if f"{path}.".startswith(f"{original}.") or f"{original}.".startswith(f"{path}."):
+        raise UserError("a module cannot stand inside itself", where=where, found=f"{path} as {original}", fix="copy the folder again")
+
+
+def _require(model: Any, path: Any, where: str) -> None:
+    """Refuse a path at which the model has no module."""
+    try:
+        if not isinstance(path, str) or not path:
+            raise AttributeError
+        model.get_submodule(path)
+    except AttributeError:
+        raise UserError("the model has no such module", where=where, found=path, expected=f"a module of {type(model).__name__}") from None
+
+
+def put_everywhere(model: Any, path: str, new: nn.Module) -> None:
+    """Put ``new`` in every place where the module at ``path`` stands."""
+    old = model.get_submodule(path)
+    for place in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
+        _set(model, place, new)
+
+
+def _set(model: Any, path: str, new: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, new)
+
+
+def _record(model: Any, path: str, change: dict[str, Any]) -> None:
+    """Append a change; earlier ones of the same module or inside it are overwritten by it and go."""
+    kept = [c for c in structure_of(model.config) if c["module"] != path and not c["module"].startswith(path + ".")]
+    setattr(model.config, _FIELD, [*kept, change])
+
+
+def _check_fit(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor], file: Path) -> None:
+    def shape(tensor: Tensor) -> str:
+        return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+    missing, extra = sorted(set(wanted) - set(stored)), sorted(set(stored) - set(wanted))
+    other = [name for name in wanted if name in stored and shape(wanted[name]) != shape(stored[name])]
+    if not missing and not extra and not other:
+        return
+    found = [f"no {name}" for name in missing[:3]] + [f"an unknown {name}" for name in extra[:3]]
+    found += [f"{name} {shape(stored[name])} instead of {shape(wanted[name])}" for name in other[:3]]
+    raise UserError(
+        "the weights do not fit the layers that config.json lists", where=file, found="; ".join(found), fix="copy the folder again"
+    )
+
+
+from imbik.models.layers import clustered  # noqa: E402, F401  registration

@@ -1,0 +1,1 @@
+"""Raw text: corpora, masking, masked language models, general distillation."""

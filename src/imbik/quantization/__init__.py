@@ -1,0 +1,1 @@
+"""Integer arithmetic, observed ranges and simulated quantization."""

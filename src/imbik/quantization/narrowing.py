@@ -1,0 +1,67 @@
+"""Where quantisation-aware training starts: ranges narrowed as long as the model's logits come nearer to those in float.
+
+A range that covers one large value leaves few integers to all others, and what the large value is worth shows only in the model's
+output. So each range is tried alone, by halves, on texts of the task, in the order in which the model computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from imbik.jobs.progress import Progress
+from imbik.quantization.fake_quant import FakeQuantiser
+
+_HALVINGS = 7  # what is left of 8 bits then is one
+_PATIENCE = 2
+
+
+@torch.no_grad()
+def narrow(quantiser: FakeQuantiser, model: nn.Module, inputs: Mapping[str, Tensor], progress: Progress) -> tuple[float, float]:
+    """Set the quantiser's starting ranges and weight shares to those with the least squared error of the logits.
+
+    Each is halved until two halvings in a row gain nothing: first the share of a product's weight that its scale covers, then both ends
+    of its input's range. Products are visited once, in their order.
+
+    Args:
+        quantiser: its ``start`` and ``covered`` change in place.
+        model: the float model.
+        inputs: a batch of texts that the model learned from.
+        progress: where the work is shown.
+
+    Returns:
+        Mean squared error of the logits against the float model's, before and after.
+    """
+    model.eval()
+    exact = model(**inputs).logits
+
+    def error() -> float:
+        with quantiser.quantised(model):
+            return float((model(**inputs).logits - exact).square().mean())
+
+    before = best = error()
+    knobs: dict[Any, tuple[Tensor, int]] = {}
+    for name in quantiser.same:
+        for tensor, index in ((quantiser.covered, quantiser.weight[name]), (quantiser.start, quantiser.group[name])):
+            knobs.setdefault((id(tensor), index), (tensor, index))
+    with progress.track("narrowing ranges", len(knobs)) as bar:
+        for tensor, index in knobs.values():
+            best = _halved(tensor, index, error, best)
+            bar.advance(1)
+    return before, best
+
+
+def _halved(tensor: Tensor, index: int, error: Callable[[], float], best: float) -> float:
+    kept, since = tensor[index].clone(), 0
+    for _ in range(_HALVINGS):
+        tensor[index] *= 0.5
+        found, since = error(), since + 1
+        if found < best:
+            best, kept, since = found, tensor[index].clone(), 0
+        elif since == _PATIENCE:
+            break
+    tensor[index] = kept
+    return best

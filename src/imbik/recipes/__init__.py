@@ -1,0 +1,1 @@
+"""Recipes: reading, checking, the shipped ones, the ladder."""

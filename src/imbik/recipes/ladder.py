@@ -1,0 +1,26 @@
+"""The recipes that ``imbik compress`` climbs when none is named: cheapest first, for this teacher and this task."""
+
+from __future__ import annotations
+
+from imbik.models.anatomy import depth_of
+from imbik.types import Checkpoint
+
+
+def ladder(teacher: Checkpoint) -> list[str]:
+    """Names of at least five recipes, in the order of what they cost to make.
+
+    int8 alone costs no training; then the teacher's own layers, few first (they train fastest and gain most); then half and three
+    quarters of its depth, which harder tasks need; last the narrow students, which have the least to start from.
+
+    Args:
+        teacher: its depth and width decide.
+    """
+    depth = depth_of(teacher.model)
+    width = int(teacher.model.config.hidden_size)
+    layers = sorted({1, 2, max(1, depth // 2), max(1, depth * 2 // 3)} & set(range(1, depth + 1)))
+    names = ["int8", *(f"layers-{count}+int8" for count in layers)]
+    if width > 192:
+        names.append("mini-2x192+int8")
+    if width > 256:
+        names.append("mini-4x256+int8")
+    return names

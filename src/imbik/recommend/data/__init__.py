@@ -1,0 +1,1 @@
+"""Ratings: reading, indexing, splitting."""

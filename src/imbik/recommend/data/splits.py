@@ -1,0 +1,81 @@
+"""Splits of ratings that share the tables of ids: random, leave-last-out, by time, k folds; all seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from imbik.errors import UserError
+from imbik.recommend.data.ratings import Ratings
+
+
+class Split(NamedTuple):
+    """What a model may see, and what it is judged on."""
+
+    train: Ratings
+    test: Ratings
+
+
+def random_split(ratings: Ratings, test: float = 0.1, seed: int = 0) -> Split:
+    """A random share `test` of the rows is held out; rows keep their order.
+
+    >>> split = random_split(Ratings.of("aabb", "xyxy", [1, 2, 3, 4]), test=0.5, seed=1)
+    >>> len(split.train), len(split.test)
+    (2, 2)
+    """
+    count = round(len(ratings) * _share(test))
+    _check_sizes(len(ratings), count)
+    held = np.zeros(len(ratings), bool)
+    held[np.random.default_rng(seed).permutation(len(ratings))[:count]] = True
+    return Split(ratings.take(~held), ratings.take(held))
+
+
+def time_split(ratings: Ratings, test: float = 0.1) -> Split:
+    """The newest share `test` of all rows is held out (ties at the border: later rows of the file)."""
+    order = np.argsort(_times(ratings), kind="stable")
+    count = round(len(ratings) * _share(test))
+    _check_sizes(len(ratings), count)
+    held = np.zeros(len(ratings), bool)
+    held[order[-count:]] = True
+    return Split(ratings.take(~held), ratings.take(held))
+
+
+def leave_last_out(ratings: Ratings, count: int = 1) -> Split:
+    """Of every user with more than `count` ratings the last `count` are held out: by time, else by order of rows."""
+    times = np.arange(len(ratings)) if ratings.times is None else ratings.times
+    order = np.lexsort((times, ratings.users))
+    users = ratings.users[order]
+    ends = np.searchsorted(users, users, side="right")
+    sizes = ends - np.searchsorted(users, users, side="left")
+    held = np.zeros(len(ratings), bool)
+    held[order[(np.arange(len(users)) >= ends - count) & (sizes > count)]] = True
+    _check_sizes(len(ratings), int(held.sum()))
+    return Split(ratings.take(~held), ratings.take(held))
+
+
+def k_folds(ratings: Ratings, folds: int = 5, seed: int = 0) -> Iterator[Split]:
+    """Every row is in the test part of exactly one of `folds` splits."""
+    if not 2 <= folds <= len(ratings):
+        raise UserError("impossible number of folds", found=folds, expected=f"2 to {len(ratings)}")
+    fold = np.random.default_rng(seed).permutation(len(ratings)) % folds
+    for k in range(folds):
+        yield Split(ratings.take(fold != k), ratings.take(fold == k))
+
+
+def _share(test: float) -> float:
+    if not 0 < test < 1:
+        raise UserError("impossible share of test rows", found=test, expected="a number between 0 and 1")
+    return test
+
+
+def _check_sizes(rows: int, held: int) -> None:
+    if held == 0 or held == rows:
+        raise UserError("too few ratings to split", found=f"{rows} rows, {held} for the test part", fix="give more rows")
+
+
+def _times(ratings: Ratings) -> np.ndarray:
+    if ratings.times is None:
+        raise UserError("a split by time needs a time column", found="none", fix="name the column of times, or split randomly")
+    return ratings.times

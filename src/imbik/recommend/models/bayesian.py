@@ -1,0 +1,190 @@
+"""Bayesian probabilistic matrix factorisation by Gibbs sampling, with biases and predictive intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from imbik.errors import UserError
+from imbik.recommend.data.ratings import Array, Compressed, Ratings
+from imbik.recommend.models import wishart
+from imbik.recommend.models.factors import (
+    NO_ROWS,
+    TrainedFactors,
+    as_side,
+    initial_rows,
+    seen_through,
+    threads,
+    with_bias_column,
+    with_cold_row,
+)
+from imbik.recommend.models.model import Model, Report, register
+
+
+class Chain(NamedTuple):
+    """The state of the sampler: both sides (n, D), their priors, and the precision of an observation."""
+
+    users: Array
+    items: Array
+    user_prior: wishart.Normal
+    item_prior: wishart.Normal
+    precision: float
+
+
+class Data(NamedTuple):
+    """What the sampler reads: the matrix from both sides, centred by `mean`, with the chunks of work."""
+
+    by_user: Compressed
+    by_item: Compressed
+    mean: float
+    borders: tuple[Array, Array]
+
+
+@register
+@dataclass
+class BayesianPMF(TrainedFactors):
+    """BPMF (Salakhutdinov & Mnih, ICML 2008) with biases as part of each row and the noise precision sampled too.
+
+        r_ui ~ N(m + b_u + c_i + p_u . q_i, 1 / alpha)            alpha ~ Gamma(noise_shape, rate noise_rate)
+        (b_u, p_u) ~ N(mu_U, Lambda_U^-1)      (c_i, q_i) ~ N(mu_V, Lambda_V^-1)
+        mu | Lambda ~ N(0, (beta Lambda)^-1)   Lambda ~ Wishart(I / spread, D + freedom)
+
+    with m the mean of the training ratings and D = rank + 1 (rank, without biases). One sweep draws the hyperparameters,
+    every user, every item and alpha from their exact conditionals, so there is nothing to tune but the length. `samples`
+    states after `burn_in` are kept (every `thin`-th); a prediction is the mean over them, an interval is a quantile of the
+    mixture of normals that they form. Memory: samples x (users + items + 2) x (1 + rank) x 4 bytes.
+
+    >>> ratings = Ratings.of("aabbcc", "xyxyxy", [5, 1, 4, 2, 5, 2])
+    >>> model = BayesianPMF(rank=1, burn_in=5, samples=20).fit(ratings)
+    >>> model.predict(["a"], ["x"]).shape, model.interval(["a"], ["x"]).shape
+    ((1,), (1, 2))
+    """
+
+    name: ClassVar[str] = "bpmf"
+    burn_in: int = 50
+    samples: int = 200
+    thin: int = 1
+    beta: float = 2.0
+    spread: float = 1.0
+    freedom: float = 0.0
+    noise_shape: float = 1.0
+    noise_rate: float = 1.0
+
+    def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
+        if self.samples < 1 or self.thin < 1:
+            raise UserError("no samples to keep", found=f"samples={self.samples}, thin={self.thin}", expected="both >= 1")
+        rng = np.random.default_rng(self.seed)
+        data = prepare(ratings)
+        dims = self.rank + self.biases
+        sides = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
+        normal = wishart.Normal(np.zeros(dims), np.eye(dims))
+        chain = Chain(sides[0], sides[1], normal, normal, start.facts_["precision"] if start else 1.0)
+        kept: list[tuple[Array, Array, float]] = []
+        total = self.burn_in + self.samples * self.thin
+        with threads(self.threads):
+            for sweep in range(total):
+                chain, error = self.sweep(chain, data, rng)
+                if sweep >= self.burn_in and (sweep - self.burn_in) % self.thin == self.thin - 1:
+                    kept.append((*self._frozen(chain, rng), chain.precision))
+                report(sweep + 1, total, float(np.sqrt(error / len(ratings))))
+        self.arrays_ = {
+            "users": np.stack([k[0] for k in kept]), "items": np.stack([k[1] for k in kept]),
+            "precision": np.array([k[2] for k in kept], np.float32),
+        }  # fmt: skip
+        self.facts_ = {"mean": data.mean, "precision": float(chain.precision)}
+
+    def sweep(self, chain: Chain, data: Data, rng: np.random.Generator) -> tuple[Chain, float]:
+        """One Gibbs sweep; also returns the squared error of the new state on the ratings."""
+        from imbik.recommend.kernels.gaussian import squared_error
+
+        prior = self._hyper(chain.users.shape[1])
+        user_prior = wishart.draw(chain.users[np.diff(data.by_user.indptr) > 0], prior, rng)
+        users = _draw_rows(data.by_user, data.borders[0], chain.items, user_prior, chain.precision, data, self, rng)
+        item_prior = wishart.draw(chain.items[np.diff(data.by_item.indptr) > 0], prior, rng)
+        items = _draw_rows(data.by_item, data.borders[1], users, item_prior, chain.precision, data, self, rng)
+        design = seen_through(items, data.mean, self.biases)
+        error = float(squared_error(data.borders[0], as_side(data.by_user), users, NO_ROWS, design))
+        shape, rate = self.noise_shape + len(data.by_user.values) / 2, self.noise_rate + error / 2
+        return Chain(users, items, user_prior, item_prior, rng.gamma(shape, 1.0 / rate)), error
+
+    def _hyper(self, dims: int) -> wishart.Hyper:
+        return wishart.Hyper(np.zeros(dims), self.beta, np.eye(dims) * self.spread, dims + self.freedom)
+
+    def _frozen(self, chain: Chain, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Both sides as they are stored: bias first, and a draw from the population as the row of the cold."""
+        sides = ((chain.users, chain.user_prior), (chain.items, chain.item_prior))
+        left, right = (with_cold_row(with_bias_column(rows, self.biases), wishart.sample(prior, rng)) for rows, prior in sides)
+        return left, right
+
+    def samples_for(self, users: Array, items: Array) -> tuple[Array, Array]:
+        """Means (pairs, samples) and standard deviation of the noise (samples,) for pairs of codes."""
+        from imbik.recommend.kernels.predict import sampled_means
+
+        means = sampled_means(users, items, self.arrays_["users"], self.arrays_["items"])
+        return means + np.float32(self.facts_["mean"]), 1.0 / np.sqrt(self.arrays_["precision"].astype(np.float64))
+
+    def _pairs(self, users: Array, items: Array) -> Array:
+        out = [self.samples_for(users[b], items[b])[0].mean(axis=1) for b in _batches(len(users))]
+        return np.concatenate(out) if out else np.zeros(0, np.float32)
+
+    def interval(self, users: Any, items: Any, level: float = 0.9, *, cold: bool = False) -> Array:
+        """(pairs, 2): the bounds between which a new rating falls with probability `level`, not clipped, not rounded."""
+        self._check_fitted()
+        return self.interval_codes(self.codes("user", users, cold), self.codes("item", items, cold), level)
+
+    def interval_codes(self, users: Array, items: Array, level: float = 0.9) -> Array:
+        """`interval` for pairs of codes; -1 is cold."""
+        from scipy.special import ndtri
+
+        from imbik.recommend.kernels.predict import mixture_quantiles
+
+        if not 0 < level < 1:
+            raise UserError("impossible level of an interval", found=level, expected="between 0 and 1")
+        out = np.empty((len(users), 2))
+        for b in _batches(len(users)):
+            means, sds = self.samples_for(users[b], items[b])
+            for column, q in enumerate(((1 - level) / 2, (1 + level) / 2)):
+                out[b, column] = mixture_quantiles(means, sds, q, float(ndtri(q)))
+        return out
+
+    def scores(self, users: Array) -> Array:
+        left, right = self.arrays_["users"][:, users], self.arrays_["items"][:, :-1]
+        count = left.shape[0]
+        flat_left = left[:, :, 1:].transpose(1, 0, 2).reshape(len(users), -1)
+        flat_right = right[:, :, 1:].transpose(1, 0, 2).reshape(right.shape[1], -1)
+        product: Array = flat_left @ flat_right.T / np.float32(count)
+        product += left[:, :, 0].mean(0)[:, None] + right[:, :, 0].mean(0) + np.float32(self.facts_["mean"])
+        return product
+
+
+def prepare(ratings: Ratings) -> Data:
+    """Centre and compress the ratings, and cut the work into chunks."""
+    from imbik.recommend.kernels.gaussian import chunks
+
+    by_user, by_item = ratings.by_user, ratings.by_item
+    borders = chunks(by_user.indptr, 16), chunks(by_item.indptr, 16)
+    return Data(by_user, by_item, float(ratings.values.mean(dtype=np.float64)), borders)
+
+
+def _draw_rows(
+    side: Compressed, borders: Array, other: Array, prior: wishart.Normal, alpha: float, data: Data,
+    model: BayesianPMF, rng: np.random.Generator,
+) -> Array:  # fmt: skip
+    """Every row of one side from N(A^-1 b, A^-1) given the other side."""
+    from imbik.recommend.kernels.gaussian import gaussian_rows
+
+    dims = other.shape[1]
+    out = np.empty((len(side.indptr) - 1, dims), np.float32)
+    noise = rng.standard_normal(out.shape, dtype=np.float32)
+    design = seen_through(other, data.mean, model.biases)
+    given = (prior.precision, prior.precision @ prior.mean, float(alpha), False)
+    failed = gaussian_rows(borders, as_side(side), design, given, noise, out, NO_ROWS)
+    if failed:
+        raise UserError("the sampler lost its footing", found=f"{failed} singular rows", fix="lower the rank or raise spread")
+    return out
+
+
+def _batches(count: int, size: int = 20_000) -> list[slice]:
+    return [slice(i, i + size) for i in range(0, count, size)]

@@ -1,0 +1,64 @@
+"""Normal-Wishart updates: the population from which the rows of a side are drawn, given the rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from imbik.recommend.data.ratings import Array
+
+
+class Normal(NamedTuple):
+    """N(mean, precision^-1) in D dimensions."""
+
+    mean: Array
+    precision: Array
+
+
+class Hyper(NamedTuple):
+    """mu | Lambda ~ N(mean, (beta Lambda)^-1), Lambda ~ Wishart(inverse_scale^-1, freedom)."""
+
+    mean: Array
+    beta: float
+    inverse_scale: Array
+    freedom: float
+
+
+def posterior(rows: Array, prior: Hyper) -> Hyper:
+    """The conjugate update of the prior by rows (n, D), in float64."""
+    count = len(rows)
+    if count == 0:
+        return prior
+    rows = rows.astype(np.float64)
+    centre = rows.mean(axis=0)
+    spread = rows - centre
+    gap = prior.mean - centre
+    beta = prior.beta + count
+    inverse = prior.inverse_scale + spread.T @ spread + prior.beta * count / beta * np.outer(gap, gap)
+    return Hyper((prior.beta * prior.mean + count * centre) / beta, beta, inverse, prior.freedom + count)
+
+
+def draw(rows: Array, prior: Hyper, rng: np.random.Generator) -> Normal:
+    """(mu, Lambda) given rows: Lambda by Bartlett's decomposition, mu from its conditional normal.
+
+    >>> drawn = draw(np.zeros((100, 2)), Hyper(np.zeros(2), 1.0, np.eye(2), 2.0), np.random.default_rng(0))
+    >>> drawn.precision.shape, bool(drawn.precision[0, 0] > 50)
+    ((2, 2), True)
+    """
+    after = posterior(rows, prior)
+    dims = len(after.mean)
+    # W = (L L')^-1 = C C' with C = L^-T; Lambda = (C A)(C A)' with A lower triangular, chi on its diagonal.
+    root = np.linalg.inv(np.linalg.cholesky(after.inverse_scale)).T
+    bartlett = np.tril(rng.standard_normal((dims, dims)), -1)
+    bartlett[np.diag_indices(dims)] = np.sqrt(rng.chisquare(after.freedom - np.arange(dims)))
+    factor = root @ bartlett
+    precision = factor @ factor.T
+    return Normal(sample(Normal(after.mean, after.beta * precision), rng), precision)
+
+
+def sample(normal: Normal, rng: np.random.Generator) -> Array:
+    """One vector from N(mean, precision^-1)."""
+    lower = np.linalg.cholesky(normal.precision)
+    drawn: Array = normal.mean + np.linalg.solve(lower.T, rng.standard_normal(len(normal.mean)))
+    return drawn

@@ -1,0 +1,152 @@
+"""The Pareto plot as SVG: quality against latency, size or cost, with intervals; drawn once, so that the page needs no library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from imbik.locale.phrases import Phrases, decimals
+
+WIDTH, HEIGHT = 760, 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 18, 52
+_CHAR = 6.6  # mean width of a character of the labels
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate on the plot: ``x`` above 0, quality ``y`` with its interval, and what it is marked as."""
+
+    id: str
+    label: str
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    kind: str  # choice, front, other or teacher
+
+
+class _Scale:
+    """Data to pixels: x by its logarithm, y as it is."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        xs = [p.x for p in points]
+        ys = [v for p in points for v in (p.y, p.low, p.high) if v is not None]
+        self.x0, self.x1 = math.log10(min(xs) / 1.35), math.log10(max(xs) * 1.35)
+        pad = (max(ys) - min(ys)) * 0.06 or 0.01
+        self.y0, self.y1 = min(ys) - pad, max(ys) + pad
+
+    def x(self, value: float) -> float:
+        return _LEFT + (math.log10(value) - self.x0) / (self.x1 - self.x0) * (WIDTH - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - _BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _TOP - _BOTTOM)
+
+
+def ticks_log(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten between ``low`` and ``high``; all of them where fewer than three would be left.
+
+    >>> ticks_log(0.3, 40)
+    [0.5, 1.0, 2.0, 5.0, 10.0, 20.0]
+    """
+    found = [m * 10.0**k for k in range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1) for m in (1, 2, 5)]
+    inside = [round(v, 10) for v in found if low <= v <= high]
+    return inside if len(inside) <= 7 else [v for v in inside if str(v).strip("0.")[0] == "1"]
+
+
+def ticks_linear(low: float, high: float, wanted: int = 6) -> list[float]:
+    """Round numbers between ``low`` and ``high``.
+
+    >>> ticks_linear(0.86, 0.945)
+    [0.86, 0.88, 0.9, 0.92, 0.94]
+    """
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+    first = math.ceil(round(low / step, 9))
+    return [round(n * step, 10) for n in range(first, math.floor(round(high / step, 9)) + 1)]
+
+
+def plot(points: Sequence[Point], texts: Phrases, *, x_label: str, y_label: str, title: str, share: bool) -> Markup:
+    """An SVG of ``points`` (all with x > 0). Each is a group with ``data-id``, ``data-x`` and ``data-y``, reachable by keyboard."""
+    scale = _Scale(points)
+    parts = [_axes(scale, texts, x_label, y_label, share)]
+    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points))
+    parts.append(f'<polyline class="frontline" points="{line}"/>')
+    boxes = [_Box(scale.x(p.x) - 6, scale.y(p.y) - 6, scale.x(p.x) + 6, scale.y(p.y) + 6) for p in points]
+    by_weight = sorted(points, key=lambda p: ("choice", "teacher", "front", "other").index(p.kind))
+    labels = {p.id: _label(p, scale.x(p.x), scale.y(p.y), boxes) for p in by_weight}  # the first ones find room
+    parts += [_point(p, scale, labels[p.id]) for p in reversed(by_weight)]  # the last ones lie on top
+    head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}">'
+    return Markup(head + "".join(parts) + "</svg>")
+
+
+def _outline(points: Sequence[Point]) -> list[Point]:
+    """From left to right those that are better than all to their left: the front in this plot's two numbers."""
+    found: list[Point] = []
+    for p in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not found or p.y > found[-1].y:
+            found.append(p)
+    return found
+
+
+def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool) -> str:
+    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+    parts = []
+    y_ticks = ticks_linear(scale.y0, scale.y1)
+    step = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 else 0.01
+    digits = max(0, -math.floor(math.log10(step * (100 if share else 1)) + 1e-9))
+    for value in y_ticks:
+        y = scale.y(value)
+        text = texts.percent(value, digits) if share else texts.number(value, digits)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" data-tick="{value}">{escape(text)}</text>')
+    for value in ticks_log(10**scale.x0, 10**scale.x1):
+        x, text = scale.x(value), texts.number(value, 0 if value.is_integer() else max(decimals(value) - 1, 1))
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle" data-tick="{value}">{escape(text)}</text>')
+    parts.append(f'<text class="axis" x="{(_LEFT + right) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(f'<text class="axis" transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
+    return "".join(parts)
+
+
+@dataclass(frozen=True)
+class _Box:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def hits(self, other: _Box) -> bool:
+        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+
+
+def _point(p: Point, scale: _Scale, label: str) -> str:
+    x, y = scale.x(p.x), scale.y(p.y)
+    parts = []
+    if p.low is not None and p.high is not None:
+        parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{scale.y(p.low):.1f}" y2="{scale.y(p.high):.1f}"/>')
+    if p.kind == "teacher":
+        parts.append(f'<rect class="mark" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>')
+    else:
+        parts.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{8 if p.kind == "choice" else 5.5}"/>')
+    parts.append(label)
+    head = f'<g class="point {p.kind}" tabindex="0" role="img" aria-label="{escape(p.id)}" data-id="{escape(p.id)}"'
+    return f'{head} data-x="{p.x!r}" data-y="{p.y!r}">{"".join(parts)}</g>'
+
+
+def _label(p: Point, x: float, y: float, boxes: list[_Box]) -> str:
+    """The name beside the point where it is free; nothing where it would cover another (hovering shows it)."""
+    width = len(p.label) * _CHAR
+    places = [(x + 11, y + 4, "start"), (x - 11, y + 4, "end"), (x, y - 13, "middle"), (x, y + 22, "middle")]
+    places += [(x + 9, y - 11, "start"), (x + 9, y + 18, "start"), (x - 9, y - 11, "end"), (x - 9, y + 18, "end")]
+    for left, base, anchor in places:
+        start = left - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        box = _Box(start, base - 11, start + width, base + 3)
+        inside = start >= _LEFT and start + width <= WIDTH - 4 and box.top >= 0 and box.bottom <= HEIGHT - _BOTTOM
+        if inside and not any(box.hits(other) for other in boxes):
+            boxes.append(box)
+            return f'<text class="label" x="{left:.1f}" y="{base:.1f}" text-anchor="{anchor}">{escape(p.label)}</text>'
+    return ""

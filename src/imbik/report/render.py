@@ -1,0 +1,196 @@
+"""The report that a manager reads and an engineer trusts: one self-contained HTML file, or Markdown for a pull request.
+
+Both come from the same sections (:mod:`imbik.report.view`) and the same figures (:mod:`imbik.report.figures`), in English or Turkish.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from imbik import __version__
+from imbik.advise.advice import advise
+from imbik.advise.choice import without_shown
+from imbik.advise.scenario import load_scenario, shipped_scenarios
+from imbik.errors import UserError
+from imbik.literature.published import brief_costs, brief_results, published
+from imbik.locale.phrases import GLYPHS, Phrases
+from imbik.measure.results import Results
+from imbik.report.detail import View
+from imbik.report.figures import Page, Source
+from imbik.report.view import COLUMNS
+from imbik.roi.cost import Load
+from imbik.roi.prices import Prices, load_prices
+
+TIPPED = ("quality", "retention", "p50", "items_per_s", "megabytes", "params")  # columns that a point of the plot shows
+MARKDOWN = ("params", "megabytes", "quality", "retention", "p50", "p95", "speedup", "items_per_s", "throughput_gain", "peak_rss")
+LOADS: Mapping[str, Load] = {"always-on": Load(100_000), "batch": Load(200_000, "batch")}
+
+
+def write_report(
+    results: Results | Sequence[Results],
+    path: str | Path,
+    *,
+    lang: str = "en",
+    prices: Prices | str | Path | None = None,
+    scenarios: Sequence[str] | None = None,
+    loads: Mapping[str, Load] | None = None,
+    devices: Sequence[Results] = (),
+    architectures: str | Path | None = None,
+) -> None:
+    """Write the report of one or several runs; ``.md`` gives Markdown, everything else HTML.
+
+    Args:
+        lang: ``en`` or ``tr``.
+        prices: a price list or its file; None: the shipped example.
+        scenarios: names or YAML files; None: all shipped ones.
+        loads: ``always-on`` and ``batch`` (:class:`imbik.roi.cost.Load`); None: 100,000 requests a day, 200,000 items a night.
+        devices: results measured on target devices.
+        architectures: what ``imbik compare-architectures --json`` wrote.
+
+    Raises:
+        UserError: an unknown language or scenario, a broken price list, results without a candidate.
+    """
+    runs, path = [results] if isinstance(results, Results) else list(results), Path(path)
+    text = render(
+        runs,
+        markdown=path.suffix.lower() in (".md", ".markdown"),
+        lang=lang,
+        source=report_source(runs, prices, scenarios, loads, devices),
+        architectures=_architectures(architectures),
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except FileNotFoundError:
+        raise UserError("no such folder", where=path.parent, fix="create it, or choose another --out") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def report_source(
+    runs: Sequence[Results],
+    prices: Prices | str | Path | None = None,
+    scenarios: Sequence[str] | None = None,
+    loads: Mapping[str, Load] | None = None,
+    devices: Sequence[Results] = (),
+) -> Source:
+    """All that a report's figures are computed from; with it each figure can be recomputed.
+
+    Raises:
+        UserError: as :func:`write_report`.
+    """
+    for run in runs:
+        if not [m for m in without_shown(run.measurements) if m.id != run.baseline]:
+            raise UserError("no candidate was measured", where=run.path or "results.json",
+                            fix="run imbik compress; its failures are listed in the same file")  # fmt: skip
+    wanted = {s.name: s for s in (load_scenario(name) for name in scenarios or shipped_scenarios())}
+    known = prices if isinstance(prices, Prices) else load_prices(prices)
+    return Source(runs, known, {**LOADS, **(loads or {})}, wanted, devices)
+
+
+def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Mapping[str, Any] | None = None) -> str:
+    """The report as a string."""
+    texts = Phrases(lang)
+    page = Page(source, texts)
+    views = [View(page, i, not markdown) for i in range(len(runs))]
+    folder, environment = _templates(markdown)
+    template = environment.get_template("report.md" if markdown else "report.html")
+    return template.render(
+        views=views,
+        p=page,
+        t=texts,
+        n=texts.number,
+        texts=texts,
+        lang=lang,
+        title=", ".join(dict.fromkeys(_short(v.results.data.get("source")) or v.name for v in views)),
+        columns=[key for key, *_ in COLUMNS],
+        md_columns=[key for key, *_ in COLUMNS if key in MARKDOWN],
+        tipped=TIPPED,
+        glyphs=GLYPHS,
+        modes=list(source.loads),
+        loads=source.loads,
+        prices=source.prices,
+        shared=_shared(runs),
+        published=published(),
+        brief_costs=brief_costs(),
+        architectures=architectures,
+        decisions=_brief_decisions(source, architectures, texts),
+        hundred=texts.percent(1.0, 0),
+        log10=math.log10,
+        version=__version__,
+        css=Markup(folder.joinpath("report.css").read_text("utf-8")),
+        js=Markup(folder.joinpath("report.js").read_text("utf-8")),
+    )
+
+
+def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
+    """The folder of the templates, and the environment that renders them."""
+    folder = files("imbik.report").joinpath("templates")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        autoescape=not markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["soft"] = _soft
+    return folder, environment
+
+
+def _short(source: object) -> str:
+    """The last part of a path, for the title; a hub name stays whole."""
+    text = str(source or "")
+    return Path(text).name if Path(text).is_absolute() or Path(text).exists() else text
+
+
+def _soft(identifier: str) -> Markup:
+    """An id that may break behind a slash or a plus, for narrow columns."""
+    return Markup(str(escape(identifier)).replace("/", "/<wbr>").replace("+", "+<wbr>"))
+
+
+def _brief_decisions(source: Source, architectures: Mapping[str, Any] | None, texts: Phrases) -> list[dict[str, Any]]:
+    """The brief's cases judged on its own models at full size; empty without a comparison that holds BERT-base and another."""
+    run = brief_results(architectures) if architectures else None
+    if run is None or run.baseline is None or len(run.measurements) < 2:
+        return []
+    found = []
+    for scenario in source.scenarios.values():
+        if scenario.about.get("brief"):
+            title = texts.among(scenario.about.get("title") or {}, scenario.name)
+            found.append({"title": title, "reasons": advise(run, scenario, texts=texts).reasons})
+    return found
+
+
+def _shared(runs: Sequence[Results]) -> list[str]:
+    """Ids that at least two runs measured, in the order of the first that has them."""
+    ids = [m.id for run in runs for m in run.measurements]
+    return [i for i in dict.fromkeys(ids) if ids.count(i) > 1]
+
+
+def _architectures(path: str | Path | None) -> dict[str, Any] | None:
+    """The file of ``imbik compare-architectures``, checked for what the template needs."""
+    if path is None:
+        return None
+    try:
+        document = json.loads(Path(path).read_text("utf-8"))
+        rows = document["rows"]
+        needed = {"name", "shape", "precision", "params", "layers", "hidden", "heads", "engine", "bytes", "p50_ms", "items_per_s",
+                  "speedup", "throughput_gain", "latency_ms", "peak_rss_bytes", "cold_start_s", "cpu_s_per_1000"}  # fmt: skip
+        missing = sorted({key for row in rows for key in needed - set(row)})
+    except FileNotFoundError:
+        raise UserError("no such file", where=path, fix="write it with imbik compare-architectures --json FILE") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError("not an architecture comparison", where=path, expected="what imbik compare-architectures --json wrote") from None
+    if missing:
+        raise UserError("fields missing", where=path, found=", ".join(missing), fix="measure again with imbik compare-architectures")
+    return dict(document)

@@ -1,0 +1,1 @@
+"""What runs an artefact: NumPy, ``tokenizers`` and one engine."""

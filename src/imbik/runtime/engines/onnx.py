@@ -1,0 +1,75 @@
+"""onnxruntime on the CPU: builds ``model.onnx`` from a checkpoint and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from imbik.errors import UserError
+
+if TYPE_CHECKING:
+    from imbik.runtime.engines import BuildRequest, Ids
+    from imbik.types import Checkpoint
+
+MODEL = "model.onnx"
+
+
+class OnnxSession:
+    """A model that onnxruntime runs; see :class:`imbik.runtime.engines.Session`."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.names = tuple(value.name for value in session.get_inputs())
+
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
+        """Logits ``(B, L)`` of token ids ``(B, T)``."""
+        feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        logits: NDArray[np.float32] = self.session.run(None, {name: feed[name] for name in self.names})[0]
+        return logits
+
+
+def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OnnxSession:
+    """Open an artefact's model.
+
+    Raises:
+        UserError: onnxruntime cannot open the file.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    path = directory / str(manifest.get("model", MODEL))
+    try:
+        return OnnxSession(ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+    except Exception as error:
+        written = manifest.get("versions", {}).get("onnxruntime", "?")
+        raise UserError(
+            "onnxruntime cannot open the model",
+            where=path,
+            found=str(error).splitlines()[0][:200],
+            fix=f"export it again (written for onnxruntime {written}, installed: {ort.__version__})",
+        ) from None
+
+
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.onnx``: fused where the architecture allows, int8 where the request asks for it.
+
+    Args:
+        checkpoint: the model; it comes back as it was.
+        directory: an existing folder.
+        request: see :class:`imbik.runtime.engines.BuildRequest`.
+
+    Returns:
+        ``inputs``, ``model``, ``quantisation`` and ``graph`` for the manifest.
+    """
+    from imbik.export.onnx.build import build_graph
+
+    model, record = build_graph(checkpoint, request)
+    (directory / MODEL).write_bytes(model.SerializeToString())
+    return {"model": MODEL, **record}

@@ -1,0 +1,1 @@
+"""Weights that several places use: ALBERT layers, codebooks."""

@@ -1,0 +1,1 @@
+"""Shapes of students and how they start from their teacher."""

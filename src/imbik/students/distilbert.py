@@ -1,0 +1,162 @@
+"""DistilBERT's shape, started from a teacher: half of its layers, no token types, no pooler (Sanh et al. 2019, arXiv 1910.01108)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from imbik.errors import UserError
+from imbik.models.anatomy import depth_of
+from imbik.models.checkpoint import labels_of, layer_stack, position_offset, positions_of, set_labels
+from imbik.types import Checkpoint
+
+SOURCES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+"""Architectures whose layers compute what a DistilBERT layer computes, so that their weights can be taken over as they are."""
+
+_LAYER = {
+    "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key",
+    "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense",
+    "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense",
+    "ffn.lin2": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+"""DistilBERT's name of each part of a layer -> BERT's."""
+
+
+def alternate_layers(teacher: int, student: int) -> list[int]:
+    """The teacher layer (0-based) that each student layer starts from: one out of two, the first and the last among them.
+
+    >>> alternate_layers(12, 6), alternate_layers(6, 3), alternate_layers(6, 1)
+    ([0, 2, 4, 7, 9, 11], [0, 2, 5], [5])
+    """
+    if student == 1:
+        return [teacher - 1]
+    return [int(layer) for layer in np.rint(np.linspace(0, teacher - 1, student))]
+
+
+def check_distilbert(teacher: Checkpoint, layers: int | None, init: str) -> int:
+    """How many layers the student gets (default: half of the teacher's).
+
+    Raises:
+        UserError: more layers than the teacher has, or a teacher whose layers do not fit and ``init`` teacher.
+    """
+    depth = depth_of(teacher.model)
+    layers = max(1, depth // 2) if layers is None else layers
+    if not 1 <= layers <= depth:
+        raise UserError("the student cannot have more layers than its teacher", where="student", found=layers, expected=f"1 to {depth}")
+    if init == "teacher":
+        _check_source(teacher.model.config)
+    return layers
+
+
+def make_distilbert(teacher: Checkpoint, layers: int | None, init: str = "teacher") -> Checkpoint:
+    """A ``DistilBertForSequenceClassification`` with the teacher's width, heads, vocabulary and labels.
+
+    With ``init`` teacher its layers are every other one of the teacher's, the embedding of token type 0 is added to the positions
+    (so that single texts are embedded exactly as the teacher embeds them), and the head starts as :func:`copy_head` says.
+
+    Raises:
+        UserError: as :func:`check_distilbert`.
+    """
+    layers = check_distilbert(teacher, layers, init)
+    config = _config(teacher, layers)
+    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    if init == "teacher":
+        mapping = alternate_layers(depth_of(teacher.model), layers)
+        copy_encoder(teacher.model.base_model, model.base_model, mapping)
+        copy_head(teacher.model, model)
+    return Checkpoint(model.eval(), without_types(teacher.tokenizer), teacher.task)
+
+
+def without_types(tokenizer: Any) -> Any:
+    """A copy of the tokenizer that gives no token types, which DistilBERT does not take."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # what save_pretrained writes
+    return tokenizer
+
+
+@torch.no_grad()
+def copy_encoder(source: Any, target: nn.Module, mapping: list[int]) -> None:
+    """Embeddings and the layers ``mapping`` of an encoder of :data:`SOURCES`, into a ``DistilBertModel`` of the same width.
+
+    Raises:
+        UserError: an architecture that does not fit.
+    """
+    _check_source(source.config)
+    old, new = source.embeddings, target.get_submodule("embeddings")
+    offset = position_offset(source.config)
+    positions = new.position_embeddings.weight
+    new.word_embeddings.weight.copy_(old.word_embeddings.weight)
+    positions.copy_(old.position_embeddings.weight[offset : offset + len(positions)])
+    if getattr(old, "token_type_embeddings", None) is not None:
+        positions += old.token_type_embeddings.weight[0]
+    new.LayerNorm.load_state_dict(old.LayerNorm.state_dict())
+    stack = layer_stack(source)[1]
+    same = source.config.model_type == "distilbert"
+    for layer, index in zip(layer_stack(target)[1], mapping, strict=True):
+        for ours, theirs in _LAYER.items():
+            layer.get_submodule(ours).load_state_dict(stack[index].get_submodule(ours if same else theirs).state_dict())
+
+
+@torch.no_grad()
+def copy_head(teacher: Any, student: Any) -> None:
+    """Start ``pre_classifier`` and ``classifier`` from the teacher's head.
+
+    The teacher's head is tanh(W h + b) and a product V; DistilBERT's is relu(W' h + b') and a product. With b' = b + 1 and the
+    constant -1 moved into the last bias, relu(x + 1) - 1 = max(x, -1): tanh's straight middle and lower end exactly, its upper end
+    left open. A head with GELU or ReLU is taken over as it is.
+    """
+    dense, out, bounded = _head(teacher)
+    student.pre_classifier.load_state_dict(dense.state_dict())
+    student.classifier.load_state_dict(out.state_dict())
+    if bounded:
+        student.pre_classifier.bias += 1.0
+        student.classifier.bias -= out.weight.sum(1)
+
+
+def _head(teacher: Any) -> tuple[nn.Linear, nn.Linear, bool]:
+    """First and last matrix of the head, and whether a tanh stands between."""
+    kind = teacher.config.model_type
+    if kind == "distilbert":
+        return teacher.pre_classifier, teacher.classifier, False
+    if kind == "bert":
+        return teacher.bert.pooler.dense, teacher.classifier, True
+    return teacher.classifier.dense, teacher.classifier.out_proj, kind != "electra"
+
+
+def _check_source(config: Any) -> None:
+    narrow = int(getattr(config, "embedding_size", config.hidden_size) or config.hidden_size) != int(config.hidden_size)
+    if config.model_type not in SOURCES or narrow:
+        raise UserError(
+            "a DistilBERT student cannot start from this architecture",
+            where="student",
+            found=config.model_type + (", embeddings narrower than its layers" if narrow else ""),
+            expected=", ".join(SOURCES),
+            fix="use init: random, a layers-N student, or {from: FOLDER}",
+        )
+
+
+def _config(teacher: Checkpoint, layers: int) -> Any:
+    old = teacher.model.config
+    config = AutoConfig.for_model(
+        "distilbert",
+        vocab_size=int(teacher.model.get_input_embeddings().num_embeddings),
+        max_position_embeddings=min(positions_of(old), 512),
+        n_layers=layers,
+        n_heads=int(old.num_attention_heads),
+        dim=int(old.hidden_size),
+        hidden_dim=int(getattr(old, "hidden_dim", None) or old.intermediate_size),
+        activation=getattr(old, "hidden_act", None) or getattr(old, "activation", "gelu"),
+        pad_token_id=int(teacher.tokenizer.pad_token_id or 0),
+    )
+    set_labels(config, teacher.task, labels_of(teacher))
+    return config

@@ -1,0 +1,175 @@
+"""Start a narrow student from a wide teacher: project its hidden space on its principal directions over the task's texts.
+
+With P ``(H_T, H_S)`` the leading eigenvectors of the second moment of the teacher's layer outputs, a matrix W that reads the hidden
+space becomes P^T W and one that writes it becomes W P. Attention heads and feed-forward units are kept by how much they write; a head
+wider than the student's keeps the leading singular directions of its two products. A layer norm does not commute with P, so this is a
+start to train from and not an approximation of the teacher; what it is worth is measured in docs/results.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imbik.models.anatomy import anatomy, roles_of
+from imbik.models.checkpoint import layer_stack
+from imbik.models.hooks import module_at
+from imbik.training.encoding import encode
+from imbik.training.loop import model_inputs, to_batch
+from imbik.types import Checkpoint, Examples
+
+_SAMPLE = 512
+
+
+def principal_directions(teacher: Checkpoint, texts: Examples, rank: int) -> Tensor:
+    """The leading ``rank`` eigenvectors ``(H, rank)`` of the hidden states' second moment, all layers together.
+
+    Args:
+        teacher: the model.
+        texts: up to 512 of them are read, evenly spaced.
+        rank: how many directions, at most H.
+    """
+    moment: Tensor | None = None
+    for hidden in _hidden_states(teacher, texts):
+        part = hidden.T @ hidden
+        moment = part if moment is None else moment + part
+    assert moment is not None
+    _, vectors = torch.linalg.eigh(moment)
+    return vectors[:, -rank:].flip(1).float()
+
+
+@torch.inference_mode()
+def _hidden_states(teacher: Checkpoint, texts: Examples) -> list[Tensor]:
+    count = len(texts.texts)
+    rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+    part = Examples([texts.texts[int(i)] for i in rows], None if texts.pairs is None else [texts.pairs[int(i)] for i in rows], None, "")
+    data = encode(part, teacher.tokenizer)
+    out = []
+    for start in range(0, len(rows), 32):
+        batch = to_batch(data, np.arange(start, min(start + 32, len(rows))))
+        states = teacher.model(**model_inputs(batch), output_hidden_states=True).hidden_states
+        mask = batch["attention_mask"].bool()
+        # every layer's states are scaled to unit size so that the last, largest ones do not decide alone
+        out += [_unit(state[mask].double()) for state in states]
+    return out
+
+
+def _unit(states: Tensor) -> Tensor:
+    return states / states.square().mean().sqrt().clamp_min(1e-12)
+
+
+@torch.no_grad()
+def project(teacher: Checkpoint, student: Checkpoint, mapping: list[int], texts: Examples) -> list[str]:
+    """Fill the student's weights (a plain BERT) from the teacher's; parts that the teacher lacks stay random.
+
+    Args:
+        teacher: any encoder whose layers :func:`imbik.models.checkpoint.layer_stack` finds.
+        student: a ``BertForSequenceClassification`` that is not wider than the teacher; changed in place.
+        mapping: the teacher layer (0-based) of each student layer.
+        texts: task texts.
+
+    Returns:
+        What stayed random, in words.
+    """
+    directions = principal_directions(teacher, texts, int(student.model.config.hidden_size))
+    random = [] if _project_embeddings(teacher.model, student.model, directions) else ["word vectors"]
+    source = anatomy(teacher.model).layers
+    for index, layer in zip(mapping, layer_stack(student.model)[1], strict=True):
+        original = module_at(teacher.model, source[index].output.path)
+        random += _project_layer(original, layer, directions, teacher.model.config, student.model.config)
+    return sorted(set(random))
+
+
+_WIDENING = ("embedding_hidden_mapping_in", "embeddings_project")
+"""The matrix behind narrow embedding tables in ALBERT and ELECTRA."""
+
+
+def _project_embeddings(teacher: Any, student: Any, directions: Tensor) -> bool:
+    """Whether the tables could be projected."""
+    embeddings = student.bert.embeddings
+    table, bias = teacher.get_input_embeddings().weight, 0.0
+    if table.shape[1] != directions.shape[0]:
+        widening = next((m for name, m in teacher.named_modules() if name.rsplit(".", 1)[-1] in _WIDENING), None)
+        if not isinstance(widening, nn.Linear) or widening.weight.shape != (directions.shape[0], table.shape[1]):
+            return False
+        directions, bias = widening.weight.T @ directions, widening.bias @ directions
+    embeddings.word_embeddings.weight.copy_(table @ directions + bias)
+    source = {name.rsplit(".", 2)[-2]: p for name, p in teacher.named_parameters() if name.endswith("embeddings.weight")}
+    for name in ("position_embeddings", "token_type_embeddings"):
+        old, new = source.get(name), getattr(embeddings, name).weight
+        if old is not None and old.shape[1] == directions.shape[0]:
+            rows = min(len(old), len(new))
+            new[:rows] = old[:rows] @ directions
+            scale = new[:rows].std()
+            new[rows:] = torch.randn_like(new[rows:]) * scale
+    return True
+
+
+_NEEDED = {"query", "key", "value", "out", "up", "down"}
+
+
+def _linears(layer: nn.Module) -> dict[str, nn.Linear]:
+    """The six matrices of a Transformer layer by role; a role is missing where the names say nothing."""
+    return {role: module for role, (_, module) in roles_of(layer).items() if isinstance(module, nn.Linear) and role in _NEEDED}
+
+
+def _project_layer(source: nn.Module, target: nn.Module, directions: Tensor, old: Any, new: Any) -> list[str]:
+    """What stayed random of a layer."""
+    have, want = _linears(source), _linears(target)
+    if set(have) != _NEEDED:
+        return ["layers"]
+    random = []
+    if not _project_attention(have, want, directions, int(old.num_attention_heads), int(new.num_attention_heads)):
+        random.append("attention")
+    units = (have["up"].weight.norm(dim=1) * have["down"].weight.norm(dim=0)).argsort(descending=True)
+    units = units[: want["up"].out_features].sort().values
+    if len(units) < want["up"].out_features:
+        return [*random, "feed-forward networks"]
+    want["up"].weight.copy_(have["up"].weight[units] @ directions)
+    want["up"].bias.copy_(have["up"].bias[units])
+    want["down"].weight.copy_(directions.T @ have["down"].weight[:, units])
+    want["down"].bias.copy_(directions.T @ have["down"].bias)
+    return random
+
+
+def _project_attention(have: dict[str, nn.Linear], want: dict[str, nn.Linear], directions: Tensor, old_heads: int, new_heads: int) -> bool:
+    """Whether the heads that write most could be projected: not where the student has more of them, or wider ones.
+
+    The products qᵀk and out·v of a head are kept as well as heads of fewer numbers can: their singular value decomposition, cut.
+    """
+    wide, narrow = have["query"].out_features // old_heads, want["query"].out_features // new_heads
+    if narrow > wide or new_heads > old_heads:
+        return False
+    for place, head in enumerate(_most_written(have, old_heads, wide)[:new_heads].sort().values.tolist()):
+        rows, new = slice(head * wide, (head + 1) * wide), slice(place * narrow, (place + 1) * narrow)
+        query, key, value = (
+            torch.cat([have[role].weight[rows] @ directions, have[role].bias[rows, None]], dim=1) for role in ("query", "key", "value")
+        )
+        out = have["out"].weight[:, rows].T @ directions
+        if narrow < wide:
+            query, key = (part * (narrow / wide) ** 0.25 for part in _narrowed(query, key, narrow))  # scores are divided by sqrt(size)
+            out, value = _narrowed(out, value, narrow)
+        for role, part in (("query", query), ("key", key), ("value", value)):
+            want[role].weight[new] = part[:, :-1]
+            want[role].bias[new] = part[:, -1]
+        want["out"].weight[:, new] = out.T
+    want["out"].bias.copy_(directions.T @ have["out"].bias)
+    return True
+
+
+def _most_written(layer: dict[str, nn.Linear], heads: int, size: int) -> Tensor:
+    """The heads, those that write most first."""
+    value = layer["value"].weight.view(heads, size, -1).flatten(1).norm(dim=1)
+    out = layer["out"].weight.view(-1, heads, size).transpose(0, 1).flatten(1).norm(dim=1)
+    return (value * out).argsort(descending=True)
+
+
+def _narrowed(left: Tensor, right: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """``(size, N)`` and ``(size, M)`` whose product leftᵀ·right is the nearest of rank ``size`` to that of ``(d, N)`` and ``(d, M)``."""
+    (left_basis, left_rest), (right_basis, right_rest) = (torch.linalg.qr(part.T.double()) for part in (left, right))
+    u, values, vh = torch.linalg.svd(left_rest @ right_rest.T)
+    root = values[:size].sqrt()
+    return ((left_basis @ u[:, :size]) * root).T.float(), ((right_basis @ vh[:size].T) * root).T.float()

@@ -1,0 +1,1 @@
+"""The conformance suite of methods, for this repository and for others."""

@@ -1,0 +1,1 @@
+"""The training loop and what it needs: settings, encoding, losses, state, the teacher's cached answers."""

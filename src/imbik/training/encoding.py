@@ -1,0 +1,139 @@
+"""Texts to token ids, once: a flat memory-mapped array of ids, so that a million rows cost disk and not memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.runtime.predictor import token_batches
+from imbik.types import Examples
+
+_CHUNK = 4096
+
+
+class Rows(Protocol):
+    """Token ids of N rows, wherever they live: what the training loop asks of its data."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every row, ``(N,)``."""
+
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """Some rows, padded: ``input_ids``, ``attention_mask`` (and ``token_type_ids``), each ``(B, T)``."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of N rows.
+
+    Attributes:
+        ids: all ids one after the other, int32, memory-mapped.
+        types: token type (segment) of every id, int8, memory-mapped; None when the tokenizer has no segments.
+        offsets: ``(N + 1,)`` int64; row i is ``ids[offsets[i]:offsets[i + 1]]``.
+        truncated: how many rows were cut to the maximum length.
+        padding: id that fills short rows.
+    """
+
+    ids: NDArray[np.int32]
+    types: NDArray[np.int8] | None
+    offsets: NDArray[np.int64]
+    truncated: int
+    padding: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every row, ``(N,)``."""
+        return np.diff(self.offsets)
+
+    def pieces(self) -> NDArray[np.int64]:
+        """The sorted distinct ids that occur in batches: those of the texts, and the one that fills short rows."""
+        seen: NDArray[np.int64] = np.array([self.padding], dtype=np.int64)
+        for start in range(0, len(self.ids), 1 << 22):
+            seen = np.union1d(seen, self.ids[start : start + (1 << 22)])
+        return seen
+
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """Rows padded on the right to the longest: ``input_ids``, ``attention_mask`` (and ``token_type_ids``), each ``(B, T)``."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        width = int(lengths.max())
+        mask = np.arange(width)[None, :] < lengths[:, None]
+        where = (self.offsets[rows][:, None] + np.arange(width)[None, :])[mask]
+        ids = np.full((len(rows), width), self.padding, dtype=np.int64)
+        ids[mask] = self.ids[where]
+        out = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        if self.types is not None:
+            types = np.zeros((len(rows), width), dtype=np.int64)
+            types[mask] = self.types[where]
+            out["token_type_ids"] = types
+        return out
+
+
+def encode(examples: Examples, tokenizer: Any) -> Encoded:
+    """Tokenise every row once, cut to ``tokenizer.model_max_length`` (pairs: the longer text first).
+
+    Args:
+        examples: N rows.
+        tokenizer: a fast transformers tokenizer.
+    """
+    count = len(examples.texts)
+    offsets = np.zeros(count + 1, dtype=np.int64)
+    use_types = "token_type_ids" in tokenizer.model_input_names
+    truncated = 0
+    with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as types_file:
+        for start, encodings in _chunks(examples, tokenizer):
+            for position, encoding in enumerate(encodings, start):
+                offsets[position + 1] = offsets[position] + len(encoding.ids)
+                truncated += bool(encoding.overflowing)
+            ids_file.write(np.concatenate([np.asarray(e.ids, dtype=np.int32) for e in encodings]).tobytes())
+            if use_types:
+                types_file.write(np.concatenate([np.asarray(e.type_ids, dtype=np.int8) for e in encodings]).tobytes())
+        ids_file.flush()
+        types_file.flush()
+        ids = np.memmap(ids_file, dtype=np.int32, mode="r") if offsets[-1] else np.zeros(0, dtype=np.int32)
+        types = np.memmap(types_file, dtype=np.int8, mode="r") if use_types and offsets[-1] else None
+    return Encoded(ids, types, offsets, truncated, int(tokenizer.pad_token_id or 0))
+
+
+def _chunks(examples: Examples, tokenizer: Any) -> Iterator[tuple[int, list[Any]]]:
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(int(tokenizer.model_max_length), strategy="longest_first")
+    for start in range(0, len(examples.texts), _CHUNK):
+        stop = min(start + _CHUNK, len(examples.texts))
+        texts = list(examples.texts[start:stop])
+        rows = texts if examples.pairs is None else list(zip(texts, examples.pairs[start:stop], strict=True))
+        yield start, backend.encode_batch(rows)
+
+
+def sorted_batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
+    """Every row once, longest first, in batches of at most ``budget`` padded tokens: for prediction."""
+    return list(token_batches(lengths, budget))
+
+
+def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: int = 64) -> list[NDArray[np.int64]]:
+    """Every row once in random order, similar lengths together: for training.
+
+    Rows are shuffled, cut into pools of about ``pool`` batches, sorted by length inside a pool, batched, and the batches shuffled.
+    """
+    generator = np.random.default_rng(seed)
+    rows = generator.permutation(len(lengths))
+    if len(rows) and lengths.min() == lengths.max():  # the blocks of a corpus: nothing to sort, and there may be millions
+        each = max(1, budget // int(lengths[0]))
+        return [rows[start : start + each] for start in range(0, len(rows), each)]
+    size = max(1, int(pool * budget / max(float(lengths.mean()), 1.0)))
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        batches += [part[batch] for batch in token_batches(lengths[part], budget)]
+    return [batches[i] for i in generator.permutation(len(batches))]

@@ -1,0 +1,102 @@
+"""The settings that methods which train share, as groups of fields to inherit, and the :class:`imbik.training.loop.Training` they describe.
+
+A method names its group as its base and declares again only the fields whose defaults differ. The groups are plain frozen dataclasses:
+:func:`imbik.methods.method` makes the fields of both one validated set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+from pydantic import Field
+
+from imbik.training.loop import Training
+
+_MOST_EPOCHS = 30
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A factor of a term in a sum; 0 leaves the term out."""
+Share = Annotated[float, Ge(0), Le(1)]
+Epochs = Count | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """What every training has.
+
+    Attributes:
+        learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm: see :class:`imbik.training.loop.Training`.
+    """
+
+    learning_rate: Positive = 3e-4
+    batch_tokens: Count = 1024
+    warmup: Share = 0.1
+    weight_decay: Weight = 0.01
+    max_grad_norm: Positive = 1.0
+
+
+@dataclass(frozen=True)
+class Trained(Optimised):
+    """Training that is measured in passes over the data.
+
+    Attributes:
+        epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
+        target_steps: see ``epochs``.
+        max_steps: see :class:`imbik.training.loop.Training`.
+    """
+
+    epochs: Epochs = "auto"
+    target_steps: Count = 1500
+    max_steps: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class TrainedOnDev(Trained):
+    """Training that keeps the epoch that is best on dev.
+
+    Attributes:
+        patience: see :class:`imbik.training.loop.Training`.
+    """
+
+    patience: Annotated[int, Ge(0)] = 0
+
+
+def training_of(settings: Any, tokens: int) -> Training:
+    """The :class:`Training` of a method with :class:`Trained`'s fields that trains on ``tokens`` tokens; what is ``auto`` is resolved."""
+    epochs = settings.epochs
+    if epochs == "auto":
+        steps = max(1.0, tokens / settings.batch_tokens)
+        epochs = max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps)))
+    return _training(settings, epochs=epochs)
+
+
+def training_for(settings: Any, steps: int, learning_rate: float | None = None) -> Training:
+    """The :class:`Training` of a method with :class:`Optimised`'s fields that ends after ``steps`` steps, however many epochs they are.
+
+    >>> training_for(Optimised(), 40).max_steps
+    40
+    """
+    made = _training(settings, epochs=1 << 20, max_steps=steps)
+    return made if learning_rate is None else replace(made, learning_rate=learning_rate)
+
+
+def _training(settings: Any, **values: Any) -> Training:
+    """What the settings name as :class:`Training` does, and ``values`` in the place of the rest."""
+    named = {name: getattr(settings, name) for name in Training.__dataclass_fields__ if hasattr(settings, name)}
+    return Training(**named | values)
+
+
+def check_stage(stage: str, corpus: str) -> None:
+    """Refuse a general stage without raw text and a task stage with it; called while settings are validated.
+
+    Raises:
+        ValueError: with what is expected.
+    """
+    if stage == "general" and not corpus:
+        raise ValueError("a corpus (the general stage needs raw text): a text file, a folder or a data set")
+    if stage == "task" and corpus:
+        raise ValueError("stage: general for a corpus; the task stage learns from the task's texts")
