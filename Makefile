@@ -44,7 +44,7 @@ types: $(VENV)/dev
 	$(BIN)/mypy
 
 docs: $(VENV)/dev
-	$(BIN)/python -m pytest --doctest-modules src/imbik tests/docs
+	$(BIN)/python -m pytest --doctest-modules src/imbik tests/house/test_documents.py
 
 check: test lint types docs
 

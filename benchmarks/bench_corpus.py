@@ -2,8 +2,8 @@
 
     python benchmarks/bench_corpus.py --base DIR --text FILE [--gigabytes 0.1 2] [--steps 200] [--json FILE]
 
-The file is tokenised into blocks on disk, then the head is trained for some steps on them. What is printed is the resident memory of the
-command (``VmRSS``, every fifth of a second): after a tenth of the tokenising, at its end, and the peaks of tokenising and of the whole.
+The file is tokenized into blocks on disk, then the head is trained for some steps on them. What is printed is the resident memory of the
+command (``VmRSS``, every fifth of a second): after a tenth of the tokenizing, at its end, and the peaks of tokenizing and of the whole.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ def run(base: str, text: Path, size: int, steps: int) -> dict[str, Any]:
         words = ["--base", base, "--data", str(place / "corpus.txt"), "--out", str(place / "lm"), "--max-steps", str(steps)]
         seen = watched([sys.executable, "-m", "imbik", "finetune", "--task", "mlm", *words], place)
     blocks = max(done for _, done, _ in seen)
-    tokenising = [row for row in seen if 0 < row[1] < blocks]
-    early = next(row for row in tokenising if row[1] >= blocks / 10)
+    tokenizing = [row for row in seen if 0 < row[1] < blocks]
+    early = next(row for row in tokenizing if row[1] >= blocks / 10)
     return {
         "corpus_mb": round(written / 1e6),
         "blocks_mb": round(blocks / 1e6),
-        "tokenising_s": round(tokenising[-1][0] - tokenising[0][0], 1),
+        "tokenising_s": round(tokenizing[-1][0] - tokenizing[0][0], 1),
         "rss_mib": {
-            "a tenth tokenised": round(early[2]),
-            "all tokenised": round(tokenising[-1][2]),
-            "peak of tokenising": round(max(row[2] for row in tokenising)),
+            "a tenth tokenized": round(early[2]),
+            "all tokenized": round(tokenizing[-1][2]),
+            "peak of tokenizing": round(max(row[2] for row in tokenizing)),
             "peak of the whole": round(max(row[2] for row in seen)),
         },
     }

@@ -1,4 +1,4 @@
-"""Low rank on a fine-tuned teacher: what is kept at five sizes by four factorisations, before and after the same short recovery.
+"""Low rank on a fine-tuned teacher: what is kept at five sizes by four factorizations, before and after the same short recovery.
 
     python benchmarks/bench_low_rank.py --teacher DIR --data DATA --name banking77 [--rows N] [--minutes M] [--work DIR]
 
@@ -24,14 +24,15 @@ from imbik.data.load import load_data
 from imbik.factorization.matrices import matrices_of
 from imbik.jobs.progress import Silent
 from imbik.machine import environment
-from imbik.methods import make_method
-from imbik.models.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.methods.registry import make_method
+from imbik.models.checkpoint import labels_of, save_checkpoint
 from imbik.models.facts import flops, parameters
+from imbik.models.pretrained import load_checkpoint
 from imbik.students.catalogue import make_student
 from imbik.tasks.retention import quality, retention
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.training.loop import predict_logits
+from imbik.training.prediction import predict_logits
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Examples, Splits
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from imbik.machine import environment
 from imbik.models.checkpoint import save_checkpoint
-from imbik.testing.contract import WORDS, tiny_bert
+from imbik.testing.tiny import WORDS, tiny_bert
 
 RECIPE = "name: one\nstudent: layers-1\nsteps:\n  - distill: {epochs: 1, max_steps: 200}\n  - quantize: {}\n"
 

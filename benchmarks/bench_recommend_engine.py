@@ -3,7 +3,7 @@
     IMBIK_DATA=... python benchmarks/bench_recommend_engine.py
 
 torch groups users by degree (powers of two), pads, and calls baddbmm, cholesky_ex and triangular solves on whole groups; it is given
-the same float32 accumulation and float64 factorisation, on two threads.
+the same float32 accumulation and float64 factorization, on two threads.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/bench_runtime.py ARTEFACT TEXTS.csv [--rounds 15] [--threads 1]
 
 TEXTS.csv: the text in its first column, a heading above; the first 1,024 rows are used. Printed are the median wall time of single
-requests and the median processor time of a text in batches, tokenising included.
+requests and the median processor time of a text in batches, tokenizing included.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
     with args.texts.open(encoding="utf-8", newline="") as file:
         texts = [row[0] for row in csv.reader(file)][1:1025]
     models = {name: load_artefact(args.artefact, threads=args.threads) for name in ("tokenizer alone", "with the memory")}
-    models["tokenizer alone"]._tokeniser.forget()
+    models["tokenizer alone"]._tokenizer.forget()
     one: dict[str, list[float]] = {name: [] for name in models}
     many: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():

@@ -23,10 +23,11 @@ from bench_distil import difference, part_of
 from imbik.data.load import load_data
 from imbik.jobs.progress import Silent
 from imbik.machine import environment
-from imbik.methods import make_method
-from imbik.models.checkpoint import labels_of, load_checkpoint, save_checkpoint
+from imbik.methods.registry import make_method
+from imbik.models.checkpoint import labels_of, save_checkpoint
+from imbik.models.pretrained import load_checkpoint
 from imbik.students.catalogue import make_student
-from imbik.testing.contract import logits_of
+from imbik.testing.tiny import logits_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.teacher_cache import TeacherCache

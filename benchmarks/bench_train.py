@@ -25,16 +25,18 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
+from imbik.data.bundled import bundled_base, bundled_data
 from imbik.data.load import load_data
-from imbik.demo.story import bundled_base, bundled_data
 from imbik.jobs.progress import Silent
 from imbik.machine import environment
-from imbik.models.checkpoint import load_base
 from imbik.models.facts import flops
+from imbik.models.pretrained import load_base
 from imbik.students.catalogue import make_student
 from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import Batch, Training, fit, model_inputs
+from imbik.training.loop import fit
 from imbik.training.losses import label_loss
+from imbik.training.prediction import Batch, model_inputs
+from imbik.training.settings import Training
 from imbik.types import Checkpoint, Splits
 
 
@@ -50,7 +52,7 @@ class Labels(nn.Module):
 
 
 class Rows(Dataset[dict[str, Any]]):
-    """Tokenised rows for the Trainer."""
+    """Tokenized rows for the Trainer."""
 
     def __init__(self, data: Encoded, targets: Any, count: int) -> None:
         self.data, self.targets, self.count = data, targets, count
@@ -143,7 +145,7 @@ def where_time_goes(base: Path, splits: Splits, layers: int) -> dict[str, float]
         "gelu": ("gelu",),
         "norm": ("layer_norm",),
         "softmax": ("softmax",),
-        "optimiser": ("adam", "foreach", "norm_"),
+        "optimizer": ("adam", "foreach", "norm_"),
         "casts and copies": ("copy_", "to_copy", "_to_copy"),
         "embedding": ("embedding", "index"),
     }

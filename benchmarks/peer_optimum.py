@@ -14,7 +14,7 @@ which text models do not use, so it is installed without its dependencies:
     peer-openvino/bin/pip install --no-deps optimum-intel
     peer-openvino/bin/python benchmarks/peer_optimum.py openvino CHECKPOINT OUT --texts train.csv
 
-Then ``bench_quantise.py adopt`` puts the file beside imbik's artefacts, so that all are measured in one run.
+Then ``bench_quantize.py adopt`` puts the file beside imbik's artefacts, so that all are measured in one run.
 """
 
 from __future__ import annotations

@@ -46,17 +46,17 @@ def svd(axes: Any) -> None:
     mean, user_bias, item_bias = fit_biases(train, 5.0, 5.0)
     rest = train.values - (mean + user_bias[train.users] + item_bias[train.items])
     rng = np.random.default_rng(0)
-    for values, label, colour in ((rest, "ratings less biases", BLUE), (rng.permutation(rest), "the same, shuffled", GREY)):
+    for values, label, color in ((rest, "ratings less biases", BLUE), (rng.permutation(rest), "the same, shuffled", GREY)):
         matrix = np.zeros(train.shape)
         matrix[train.users, train.items] = values
-        axes[0].plot(np.arange(1, 61), np.linalg.svd(matrix, compute_uv=False)[:60], ".-", color=colour, label=label, ms=4)
+        axes[0].plot(np.arange(1, 61), np.linalg.svd(matrix, compute_uv=False)[:60], ".-", color=color, label=label, ms=4)
     axes[0].set(xlabel="k", ylabel="k-th singular value", title="How many factors stand out of the noise")
     axes[0].legend(frameon=False)
     ranks = [1, 2, 3, 5, 8, 12, 20, 30]
     split = validation()
-    for fill, colour in ((0, GREY), (2, BLUE), (10, ORANGE)):
+    for fill, color in ((0, GREY), (2, BLUE), (10, ORANGE)):
         found = [evaluate(build("truncated-svd", rank=r, fill=fill).fit(split.train), split.test)["rmse"] for r in ranks]
-        axes[1].plot(ranks, found, ".-", color=colour, label=f"fill = {fill}")
+        axes[1].plot(ranks, found, ".-", color=color, label=f"fill = {fill}")
     axes[1].set(xlabel="rank", ylabel="RMSE, validation", title="Empty cells are not zeros")
     axes[1].legend(frameon=False)
 
@@ -90,9 +90,9 @@ def pmf(axes: Any) -> None:
         "fixed prior, chosen": ("pmf", {"prior": "fixed", "ridge": 14.0}, ORANGE),
         "adaptive prior": ("pmf", {}, GREEN), "Bayesian": ("bpmf", {}, BLUE),
     }  # fmt: skip
-    for label, (name, settings, colour) in kinds.items():
+    for label, (name, settings, color) in kinds.items():
         found = [evaluate(build(name, rank=r, **settings).fit(split.train), split.test)["rmse"] for r in ranks]
-        axes[0].plot(ranks, found, ".-", color=colour, label=label)
+        axes[0].plot(ranks, found, ".-", color=color, label=label)
     axes[0].set(xscale="log", xlabel="rank", ylabel="RMSE, validation", title="What a prior is for")
     axes[0].set_xticks(ranks, [str(r) for r in ranks])
     axes[0].minorticks_off()
@@ -120,9 +120,9 @@ def logistic(axes: Any) -> None:
     axes[0].hist(event, grid, density=True, color=BLUE, alpha=0.7, label="artists heard later")
     axes[0].set(xlabel="P(event)", ylabel="density", yscale="log", title="Events that the model has not seen")
     axes[0].legend(frameon=False)
-    for name, colour in (("most-popular", GREY), ("als", ORANGE), ("logistic", BLUE)):
+    for name, color in (("most-popular", GREY), ("als", ORANGE), ("logistic", BLUE)):
         found = [evaluate(build(name).fit(train), test, k=k)["recall"] for k in (1, 5, 10, 20, 50, 100)]
-        axes[1].plot([1, 5, 10, 20, 50, 100], found, ".-", color=colour, label=name)
+        axes[1].plot([1, 5, 10, 20, 50, 100], found, ".-", color=color, label=name)
     axes[1].set(xlabel="k", ylabel="Recall@k, validation", title="Found among the first k")
     axes[1].legend(frameon=False)
 
@@ -138,11 +138,11 @@ def bpmf(axes: Any) -> None:
     counts = np.bincount(split.train.users, minlength=len(model.user_ids_))
     item = int(np.bincount(split.train.items).argmax())
     axis = np.linspace(0, 7, 300)
-    for user, colour in ((int(np.argmin(np.where(counts > 0, counts, 9999))), ORANGE), (int(counts.argmax()), BLUE)):
+    for user, color in ((int(np.argmin(np.where(counts > 0, counts, 9999))), ORANGE), (int(counts.argmax()), BLUE)):
         means, sds = model.samples_for(np.array([user]), np.array([item]))
-        axes[0].hist(means[0], 40, density=True, color=colour, alpha=0.35)
+        axes[0].hist(means[0], 40, density=True, color=color, alpha=0.35)
         density = np.exp(-0.5 * ((axis[:, None] - means[0]) / sds) ** 2) / (sds * np.sqrt(2 * np.pi))
-        axes[0].plot(axis, density.mean(axis=1), color=colour, label=f"user with {counts[user]} ratings")
+        axes[0].plot(axis, density.mean(axis=1), color=color, label=f"user with {counts[user]} ratings")
     axes[0].set(xlabel="rating", ylabel="density", title="Samples of the mean (bars), of a new rating (lines)")
     axes[0].legend(frameon=False)
     levels = np.array([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99])

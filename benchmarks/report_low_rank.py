@@ -44,7 +44,7 @@ def page(results: dict[str, Any]) -> str:
         "# Low rank: measured",
         "",
         "Made by `benchmarks/bench_low_rank.py` and `benchmarks/report_low_rank.py`. The teachers are fine-tuned MiniLM encoders",
-        "(6 layers, hidden 384, 22.7 million parameters, 10.6 of them in the matrices that are factorised). Retention is the share of the",
+        "(6 layers, hidden 384, 22.7 million parameters, 10.6 of them in the matrices that are factorized). Retention is the share of the",
         "teacher's accuracy on the same items, with its 95 % interval on test. One seed; quality is measured in PyTorch.",
         "`=`: no epoch of the recovery was better on dev than the start, which is kept then.",
         "(SST-2's cells were trained before `distill` did that by itself; the rule was applied to their dev scores before and after.)",
@@ -87,14 +87,14 @@ def panel(run: dict[str, Any], title: str, left: float) -> list[str]:
     for budget in BUDGETS:
         out.append(f'<text x="{x(budget):.1f}" y="{bottom + 18}" text-anchor="middle">{budget:.0%}</text>')
     out.append(f'<text x="{(left + right) / 2}" y="{bottom + 38}" text-anchor="middle">of the encoder\'s matrices left</text>')
-    for method, (colour, _) in METHODS.items():
+    for method, (color, _) in METHODS.items():
         for phase in ("before", "after"):
             found = [(b, run["cells"][key]["test_retention"]["value"]) for b in BUDGETS if (key := f"{method} {b} {phase}") in run["cells"]]
             points = " ".join(f"{x(b):.1f},{y(value):.1f}" for b, value in found)
             dash = ' stroke-dasharray="4 3"' if phase == "before" else ""
-            out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"{dash}/>')
-            fill = colour if phase == "after" else "white"
-            out += [f'<circle cx="{x(b):.1f}" cy="{y(value):.1f}" r="3" fill="{fill}" stroke="{colour}"/>' for b, value in found]
+            out.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.8"{dash}/>')
+            fill = color if phase == "after" else "white"
+            out += [f'<circle cx="{x(b):.1f}" cy="{y(value):.1f}" r="3" fill="{fill}" stroke="{color}"/>' for b, value in found]
     return out
 
 
@@ -107,9 +107,9 @@ def figure(results: dict[str, Any]) -> str:
     out.append(f'<rect width="{whole}" height="{HEIGHT + 24}" fill="white"/>')
     for number, name in enumerate(names):
         out += panel(results[name], TITLES.get(name, name), LEFT + number * WIDTH)
-    for number, (colour, label) in enumerate(METHODS.values()):
+    for number, (color, label) in enumerate(METHODS.values()):
         left = LEFT + 80 * number
-        out.append(f'<line x1="{left}" x2="{left + 22}" y1="{HEIGHT + 8}" y2="{HEIGHT + 8}" stroke="{colour}" stroke-width="2"/>')
+        out.append(f'<line x1="{left}" x2="{left + 22}" y1="{HEIGHT + 8}" y2="{HEIGHT + 8}" stroke="{color}" stroke-width="2"/>')
         out.append(f'<text x="{left + 27}" y="{HEIGHT + 12}">{label}</text>')
     out.append(f'<text x="{LEFT + 340}" y="{HEIGHT + 12}">dashed: before recovery, drawn through: after it</text></svg>')
     return "\n".join(out) + "\n"

@@ -1,4 +1,4 @@
-"""The values that cross the doorways between rooms. Frozen, without behaviour, cheap to import (no torch).
+"""The values that cross the doorways between rooms. Frozen, without behavior, cheap to import (no torch).
 
 A text column is any ``Sequence[str]``; :mod:`imbik.data.load` gives one that lives in a memory-mapped file, so that a million rows
 cost no more memory than ten thousand.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imbik.export.artefact import export
-from imbik.testing.contract import tiny_bert, tiny_splits
+from imbik.testing.tiny import tiny_bert, tiny_splits
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ import pytest
 
 from imbik.measure.results import load_results
 from imbik.models.checkpoint import save_checkpoint
-from imbik.testing.contract import WORDS, tiny_bert
+from imbik.testing.tiny import WORDS, tiny_bert
 
 KILLS = 20
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imbik.tasks.metrics import LESS_IS_BETTER
+from imbik.measure.quantities import dev_retention, less_is_better
 from imbik.types import Measurement
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
 SHOWN_ONLY = ("pytorch-cuda",)  # engines that need a GPU and PyTorch: for comparison, never chosen, advised or priced
-_QUANTISED = re.compile(r"^(int8|int4|integer)")
+_QUANTIZED = re.compile(r"^(int8|int4|integer)")
 
 
 def without_shown(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -40,30 +40,16 @@ def _point(m: Measurement) -> tuple[float, float, float] | None:
     return quality if less_is_better(m) else -quality, latency, m.bytes
 
 
-def less_is_better(m: Measurement) -> bool:
-    """Whether the task's metric is an error (rmse)."""
-    return (m.quality or m.dev_quality).get("metric") in LESS_IS_BETTER
-
-
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
-def dev_retention(m: Measurement, baseline: Measurement) -> float | None:
-    """Quality on dev over the baseline's on dev, point estimates (for an error such as rmse: the baseline's
-    over its own); None where either is missing or not above 0."""
-    own, base = m.dev_quality.get("value"), baseline.dev_quality.get("value")
-    if less_is_better(m):
-        own, base = base, own
-    return None if own is None or base is None or base <= 0 else own / base
-
-
 def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measurement | None:
-    """The candidate that ``m`` was before quantisation, on the same engine, if it was measured too."""
+    """The candidate that ``m`` was before quantization, on the same engine, if it was measured too."""
     if not any("quantize" in step for step in m.steps):
         return None
     steps = tuple(step for step in m.steps if "quantize" not in step)
-    name = "+".join(p for p in m.name.split("+") if not _QUANTISED.match(p)) or "teacher"
+    name = "+".join(p for p in m.name.split("+") if not _QUANTIZED.match(p)) or "teacher"
     for other in measurements:
         same = other.name == name or (other.steps == steps and other.architecture == m.architecture)
         if other.engine == m.engine and other.id != m.id and same and not any("quantize" in s for s in other.steps):
@@ -72,7 +58,7 @@ def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measure
 
 
 def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measurement | None:
-    """The float parent of ``m`` when quantising made it slower for single requests on this machine, else
+    """The float parent of ``m`` when quantizing made it slower for single requests on this machine, else
     None."""
     parent = float_parent(m, measurements)
     own, before = m.latency_ms.get("p50"), parent.latency_ms.get("p50") if parent else None
@@ -80,7 +66,7 @@ def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> M
 
 
 def slowed_down(m: Measurement, measurements: Sequence[Measurement]) -> bool:
-    """Whether quantising made ``m`` slower for single requests on this machine: than its float parent among the
+    """Whether quantizing made ``m`` slower for single requests on this machine: than its float parent among the
     measurements, or, where that was not measured, than the one it was timed beside when it was made."""
     if float_parent(m, measurements) is not None:
         return slower_than_parent(m, measurements) is not None
@@ -88,7 +74,7 @@ def slowed_down(m: Measurement, measurements: Sequence[Measurement]) -> bool:
 
 
 def without_slowed(pool: Sequence[Measurement], measurements: Sequence[Measurement]) -> list[Measurement]:
-    """``pool`` without quantised candidates that speed speaks against: slower than their float parent, where that is in the pool
+    """``pool`` without quantized candidates that speed speaks against: slower than their float parent, where that is in the pool
     too or was not measured. All of it when nothing would be left."""
 
     def stays(m: Measurement) -> bool:
@@ -112,7 +98,7 @@ def choose(
     ``max_mb`` million bytes.
 
     Rule: of the candidates that meet every limit the fastest single request (p50); those within 10 % of the
-    fastest count as equally fast, and of them the best on dev wins, then the fewest bytes. A quantised
+    fastest count as equally fast, and of them the best on dev wins, then the fewest bytes. A quantized
     candidate that is slower than its own float parent is passed over when that parent meets the limits too, or
     was not measured and another candidate meets them.
     If nobody meets the limits: the smallest sum of relative shortfalls.

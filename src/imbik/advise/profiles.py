@@ -14,7 +14,7 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
     """Runs to judge, and device profiles: ``devices``, and results without a baseline that stand beside a run that has one.
 
     A profile is matched with the runs by the ids of its candidates. An artefact that was copied under another folder's name is
-    recognised by what it is: same engine, steps, architecture, parameters and bytes.
+    recognized by what it is: same engine, steps, architecture, parameters and bytes.
 
     Raises:
         UserError: a profile that shares no candidate with the runs.

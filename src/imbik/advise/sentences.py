@@ -11,7 +11,7 @@ from imbik.measure.results import Results
 from imbik.types import Measurement, Scenario
 
 if TYPE_CHECKING:
-    from imbik.advise.advice import Verdict
+    from imbik.advise.verdict import Verdict
 
 
 def requirement_text(v: Verdict, texts: Phrases) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imbik.machine import CPUS
+from imbik.runtime.processors import CPUS
 
 TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
 PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]

@@ -1,1 +1,5 @@
 """The job behind ``imbik compress``: make, export, measure, choose."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

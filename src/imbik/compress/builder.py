@@ -14,25 +14,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from imbik.compress.keys import recipe_key, settled
+from imbik.compress.card import student_card
+from imbik.compress.keys import recipe_key
 from imbik.errors import UserError
 from imbik.export.accuracy import Limit
 from imbik.export.artefact import export
+from imbik.jobs.files import read_json, refuse_foreign, write_json
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import NAME, Clock, key_of, read_json, refuse_foreign, write_json
-from imbik.machine import int8_preset
-from imbik.methods import check_order, make_method
-from imbik.methods.distill import dev_score
-from imbik.models.cards import student_card
-from imbik.models.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from imbik.jobs.workspace import NAME, Clock
+from imbik.methods.registry import check_order, make_method, settled
+from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.facts import architecture
+from imbik.models.pretrained import load_checkpoint
 from imbik.models.structure import structure_of
-from imbik.runtime.engines import quantise_step, refusal
+from imbik.runtime.engines import quantize_step, refusal
+from imbik.runtime.processors import int8_preset
 from imbik.students.catalogue import make_student
 from imbik.tasks.metrics import score
 from imbik.tasks.task import TASKS
 from imbik.training.context import Context
 from imbik.training.encoding import encode
+from imbik.training.prediction import dev_score
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
 
@@ -69,8 +72,8 @@ class Builder:
         engines: engines to build artefacts for.
         progress: where progress is shown.
         save_every: seconds between training states on disk.
-        min_retention: share of the teacher's dev quality that quantising must keep (:class:`imbik.export.accuracy.Limit`); None: no limit.
-        preset: the processor that artefacts are made for, :func:`imbik.machine.int8_preset`; None: this one.
+        min_retention: share of the teacher's dev quality that quantizing must keep (:class:`imbik.export.accuracy.Limit`); None: no limit.
+        preset: the processor that artefacts are made for, :func:`imbik.runtime.processors.int8_preset`; None: this one.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class Builder:
         """The teacher's own artefacts, unchanged weights: a candidate like any other. One that was made of another teacher, on other
         data or for another processor is made anew."""
         note, folder = self.work / "teacher-artefacts.json", self.directory / "teacher"
-        made_for = None if quantise_step(self.teacher.steps) is None else [self.preset, self.min_retention]
+        made_for = None if quantize_step(self.teacher.steps) is None else [self.preset, self.min_retention]
         key = key_of({"recipe": self.key(Recipe("teacher", ())), "for": made_for})
         made = read_json(note)
         for engine in self._engines(self.teacher.steps):
@@ -147,14 +150,14 @@ class Builder:
         return copied
 
     def _complete(self, folder: Path, recipe: Recipe, failures: Mapping[str, str]) -> bool:
-        """Whether every artefact is there, made for this processor and, where quantised, inside this limit."""
+        """Whether every artefact is there, made for this processor and, where quantized, inside this limit."""
         engines = [engine for engine in self._engines(recipe.steps) if f"{recipe.name}/{engine}" not in failures]
         return all(self._fits(folder / "artefacts" / engine, recipe) for engine in engines)
 
     def _fits(self, artefact: Path, recipe: Recipe) -> bool:
         """Whether an artefact is there and today's call would make it the same."""
         manifest = read_json(artefact / "manifest.json")
-        if quantise_step(recipe.steps) is None:
+        if quantize_step(recipe.steps) is None:
             return bool(manifest)
         return manifest.get("cpu") == self.preset and self._holds((manifest.get("parity") or {}).get("limit"))
 
@@ -280,7 +283,7 @@ class Builder:
         )
 
     def _limit(self, checkpoint: Checkpoint) -> Limit | None:
-        if self.min_retention is None or quantise_step(checkpoint.steps) is None:
+        if self.min_retention is None or quantize_step(checkpoint.steps) is None:
             return None
         return Limit(self.splits.dev, self.splits.metric, self.min_retention, self._teacher_on_dev())
 

@@ -9,9 +9,8 @@ from typing import Any
 from imbik.data.documents import TEXT_FORMATS
 from imbik.data.formats.csv import FORMATS
 from imbik.errors import UserError
-from imbik.jobs.fingerprints import content
-from imbik.jobs.workspace import key_of
-from imbik.methods import make_method, settings_of
+from imbik.jobs.fingerprints import content, key_of
+from imbik.methods.registry import make_method, settled
 from imbik.types import Checkpoint, Recipe, Splits, Step
 
 
@@ -62,12 +61,6 @@ def _sources(recipe: Recipe, steps: Sequence[Step], teacher: Checkpoint) -> list
     for step in steps:
         sources += getattr(make_method(step, recipe.name), "reads", _nothing)(teacher)
     return sources
-
-
-def settled(step: Step) -> Step:
-    """The step with every setting written out, so that a changed default is a changed key."""
-    made = make_method(step, "recipe")
-    return {made.name: settings_of(made)}
 
 
 def _nothing(_teacher: Any) -> list[str]:

@@ -16,8 +16,10 @@ from imbik.compress.builder import Builder, Built
 from imbik.compress.keys import check_sources
 from imbik.errors import UserError
 from imbik.export.artefact import check_engine
+from imbik.jobs.files import read_json, sha256, write_json
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import key_of, locked, read_json, write_json
+from imbik.jobs.workspace import locked
 from imbik.locale.phrases import Phrases
 from imbik.measure.predictions import save_predictions
 from imbik.measure.process import Candidate
@@ -28,7 +30,6 @@ from imbik.recipes.recipe import load_recipe
 from imbik.report.render import write_report
 from imbik.runtime.engines.pytorch import CUDA, cuda_dtype
 from imbik.runtime.manifest import NAME as MANIFEST
-from imbik.runtime.manifest import sha256
 from imbik.students.catalogue import check_student
 from imbik.tasks.task import check_pairs
 from imbik.training.encoding import encode
@@ -90,7 +91,7 @@ def compress(
         progress: where progress is shown.
         say: takes one line for the user.
         save_every: seconds between training states on disk.
-        preset: the processor that int8 artefacts are made for, :func:`imbik.machine.int8_preset`; default: this one.
+        preset: the processor that int8 artefacts are made for, :func:`imbik.runtime.processors.int8_preset`; default: this one.
 
     Returns:
         What ``results.json`` holds.

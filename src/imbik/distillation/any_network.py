@@ -20,7 +20,8 @@ from imbik.distillation.transfer import Modules, Pair, Transfer
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent
 from imbik.models.hooks import Tap, capture
-from imbik.training.loop import Training, fit
+from imbik.training.loop import fit
+from imbik.training.settings import Training
 
 _ENTRY = "(student's path, teacher's path): a loss module, or (weight, loss module)"
 

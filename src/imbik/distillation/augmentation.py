@@ -21,8 +21,8 @@ from pydantic import AfterValidator
 
 from imbik.data.text_store import TextStore, TextWriter
 from imbik.distillation.word_candidates import MaskedWords, VectorWords, masked_words, vector_words
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import key_of
 from imbik.models.checkpoint import fingerprint
 from imbik.training.context import Context
 from imbik.training.loop import mixed

@@ -42,7 +42,7 @@ class HiddenMSE(nn.Module):
 
     Args:
         project: learn W ``(H_S, H_T)``; None: only where the widths differ (W is the identity else).
-        normalise: compare after a layer norm without parameters: MobileBERT's feature map transfer (arXiv 2004.02984), to which
+        normalize: compare after a layer norm without parameters: MobileBERT's feature map transfer (arXiv 2004.02984), to which
             :class:`FeatureMoments` adds what the norm takes out.
 
     >>> loss = HiddenMSE()
@@ -51,9 +51,9 @@ class HiddenMSE(nn.Module):
     (None, 0.0, 4.0)
     """
 
-    def __init__(self, project: bool | None = None, normalise: bool = False) -> None:
+    def __init__(self, project: bool | None = None, normalize: bool = False) -> None:
         super().__init__()
-        self.project, self.normalise = project, normalise
+        self.project, self.normalize = project, normalize
         self.projection: nn.Module = nn.Identity()
 
     def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
@@ -62,7 +62,7 @@ class HiddenMSE(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
         ours, theirs = self.projection(student).float(), teacher.float()
-        if self.normalise:
+        if self.normalize:
             ours, theirs = _standard(ours), _standard(theirs)
         return _mean_over_tokens((ours - theirs).square(), mask)
 
@@ -182,7 +182,7 @@ class RelationKL(nn.Module):
 class FeatureMoments(nn.Module):
     """Difference of the mean and the variance over features: L = mean over real tokens of m (μ_S - μ_T)² + v \\|σ²_S - σ²_T\\|.
 
-    The statistics that MobileBERT's feature map transfer adds to the normalised difference (arXiv 2004.02984); widths may differ.
+    The statistics that MobileBERT's feature map transfer adds to the normalized difference (arXiv 2004.02984); widths may differ.
 
     Args:
         mean, variance: m and v.

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from imbik.distillation.soft_labels import without_dropout
 from imbik.distillation.teacher_states import STORE_LIMIT, LiveTeacher, StoredTeacher
 from imbik.distillation.transfer import Pair, TeacherStates, Transfer, weighted
 from imbik.errors import UserError
-from imbik.methods.distill import without_dropout
 from imbik.models.anatomy import Anatomy, anatomy
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import fit, to_batch
+from imbik.training.loop import fit
+from imbik.training.prediction import to_batch
 from imbik.training.settings import training_of
 from imbik.types import Checkpoint, Examples
 
@@ -42,7 +43,7 @@ def learn_states(
         teacher: not changed; must cut texts into the same tokens.
         pairs: see :class:`imbik.distillation.transfer.Pair`.
         rows: texts, or the blocks of a corpus in the student's token ids.
-        settings: a method with the fields of :class:`imbik.training.loop.Training`; what is ``auto`` is resolved here.
+        settings: a method with the fields of :class:`imbik.training.settings.Training`; what is ``auto`` is resolved here.
         context: of the step.
         what: what progress calls it.
 

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imbik.data.batches import sorted_batches
 from imbik.jobs.progress import Progress
 from imbik.models.anatomy import listen
 from imbik.models.hooks import Tap, capture, evaluating
-from imbik.training.encoding import Encoded, sorted_batches
-from imbik.training.loop import Batch, model_inputs, precision, to_batch
+from imbik.training.encoding import Encoded
+from imbik.training.precision import precision
+from imbik.training.prediction import Batch, model_inputs, to_batch
 
 STORE_LIMIT = 4 << 30
 """Bytes of disk that stored states may take; above it the teacher runs again in every step."""

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imbik.data.batches import token_batches
 from imbik.errors import UserError
-from imbik.models.checkpoint import fingerprint, load_masked_lm
+from imbik.models.checkpoint import fingerprint
+from imbik.models.pretrained import load_masked_lm
 from imbik.pretraining.masking import masked_output
-from imbik.runtime.predictor import token_batches
-from imbik.training.loop import precision
+from imbik.training.precision import precision
 from imbik.types import Checkpoint
 
 Span = tuple[int, int]
@@ -109,7 +110,7 @@ def masked_words(folder: str, count: int) -> MaskedWords:
     """Candidates from the masked language model in a folder.
 
     Raises:
-        UserError: as :func:`imbik.models.checkpoint.load_masked_lm`; no masked-language-model head, no mask token.
+        UserError: as :func:`imbik.models.pretrained.load_masked_lm`; no masked-language-model head, no mask token.
     """
     model, tokenizer, fresh = load_masked_lm(folder, "masked language model")
     if fresh:

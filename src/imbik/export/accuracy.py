@@ -1,4 +1,4 @@
-"""Quantisation under a limit on quality: find the operators that hurt, put them back to float one by one, stop inside the limit."""
+"""Quantization under a limit on quality: find the operators that hurt, put them back to float one by one, stop inside the limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RANKED_ROWS = 256
 
 @dataclass(frozen=True)
 class Limit:
-    """What a quantised model must keep.
+    """What a quantized model must keep.
 
     Attributes:
         dev: labelled rows that decide.
@@ -50,7 +50,7 @@ class Held:
 
     Attributes:
         reverted: operators put back to float, the most harmful first.
-        record: ``min_retention``, ``metric``, ``rows``, ``reference`` and ``float`` (their quality), ``value`` (the quantised
+        record: ``min_retention``, ``metric``, ``rows``, ``reference`` and ``float`` (their quality), ``value`` (the quantized
             model's), ``kept`` (its share of the reference), ``before`` (the share without reverting), ``shortfall`` (0 inside the
             limit) and ``damage`` (operator -> share of the squared error of the logits that it causes).
     """
@@ -70,8 +70,8 @@ def hold(limit: Limit, floats: Predictor, build: Build, operators: Sequence[str]
 
     Args:
         limit: what must be kept.
-        floats: the model before quantisation.
-        build: gives the quantised model with some operators in float.
+        floats: the model before quantization.
+        build: gives the quantized model with some operators in float.
         operators: names that ``build`` takes.
         progress: where the work is shown.
 

@@ -18,18 +18,19 @@ from imbik.export.accuracy import Limit, hold
 from imbik.export.folder import finish, put_in_place, refuse_foreign, write_json, write_tokenizer
 from imbik.export.parity import ParityError, parity, side_by_side
 from imbik.export.readme import readme
+from imbik.export.request import BuildRequest, builder
 from imbik.jobs.progress import Progress, Silent
-from imbik.machine import int8_preset
-from imbik.methods import make_method, settings_of
+from imbik.methods.registry import make_method, settings_of
 from imbik.models.layers.clustered import expanded
 from imbik.quantization.ranges import set_ranges
-from imbik.runtime.engines import ENGINES, BuildRequest, engine, quantise_step, refusal
+from imbik.runtime.engines import ENGINES, engine, quantize_step, refusal
 from imbik.runtime.engines.pytorch import facts, manifest_of
 from imbik.runtime.manifest import BATCH_TOKENS, NAME, read_artefact
 from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.runtime.processors import int8_preset
 from imbik.types import Artefact, Checkpoint, Examples, Step
 
-__all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "quantised", "settled"]
+__all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "quantized", "settled"]
 
 PARITY_TEXTS = 200
 
@@ -58,21 +59,21 @@ def export(
             of our own.
         calibration: texts of the task, neither of dev nor of test, for an engine that observes activations
             itself.
-        preset: how int8 weights are stored, see :func:`imbik.machine.int8_preset`; None: for this
+        preset: how int8 weights are stored, see :func:`imbik.runtime.processors.int8_preset`; None: for this
             processor.
-        limit: what a quantised model must keep; operators are put back to float until it does
+        limit: what a quantized model must keep; operators are put back to float until it does
             (:mod:`imbik.export.accuracy`). None: nothing is put back.
         progress: where the work is shown.
 
     Raises:
-        UserError: unknown engine, or an architecture or quantisation scheme that the engine cannot take.
+        UserError: unknown engine, or an architecture or quantization scheme that the engine cannot take.
         ParityError: a float artefact's predictions differ from the checkpoint's.
     """
     check_engine(engine_name)
     reason = refusal(engine_name, checkpoint.steps)
     if reason:
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
-    module = engine(engine_name)
+    module = builder(engine_name)
     refuse_foreign(directory)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -82,7 +83,7 @@ def export(
         with progress.track(f"export to {engine_name}", 3) as bar:
             manifest = writer.write(partial, request)
             bar.advance(note="parity")
-            found = {} if request.quantise is None else _against_float(writer, partial, request, probe, limit, progress)
+            found = {} if request.quantize is None else _against_float(writer, partial, request, probe, limit, progress)
             if found.get("reverted"):
                 shutil.rmtree(partial)
                 manifest = writer.write(partial, replace(request, reverted=frozenset(found["reverted"])))
@@ -125,13 +126,13 @@ def _against_float(
     limit: Limit | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """``float_parent``: speed beside the model before quantisation; ``limit`` and ``reverted`` where a limit was given.
+    """``float_parent``: speed beside the model before quantization; ``limit`` and ``reverted`` where a limit was given.
 
     Raises:
         ParityError: the float artefact differs from the checkpoint.
     """
     with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
-        writer.write(Path(folder) / "float", replace(request, quantise=None))
+        writer.write(Path(folder) / "float", replace(request, quantize=None))
         parity(writer.checkpoint, Path(folder) / "float", *probe)
         floats, model = load_artefact(Path(folder) / "float"), load_artefact(directory)
         found: dict[str, Any] = {}
@@ -149,7 +150,7 @@ def _against_float(
         return found | {"float_parent": side_by_side(floats, model, *probe)}
 
 
-def quantised(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: Examples | None, progress: Progress) -> Checkpoint:
+def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: Examples | None, progress: Progress) -> Checkpoint:
     """A float checkpoint with a ``quantize`` step that needs no training, for one that was made elsewhere.
 
     Args:
@@ -158,11 +159,11 @@ def quantised(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
         calibration: texts of the task, for a scheme that observes activations.
 
     Raises:
-        UserError: the checkpoint is quantised already, the scheme trains, or it needs texts and there are none.
+        UserError: the checkpoint is quantized already, the scheme trains, or it needs texts and there are none.
     """
     made = make_method({"quantize": settings}, "--quantize")
-    if quantise_step(checkpoint.steps) is not None:
-        raise UserError("the checkpoint is quantised already", where="--quantize", found=dict(quantise_step(checkpoint.steps) or {}))
+    if quantize_step(checkpoint.steps) is not None:
+        raise UserError("the checkpoint is quantized already", where="--quantize", found=dict(quantize_step(checkpoint.steps) or {}))
     if made.scheme == "qat":
         raise UserError("qat trains", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
     if not made.lowered and calibration is None:
@@ -178,7 +179,7 @@ def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
     Raises:
         UserError: settings that the method refuses.
     """
-    settings = quantise_step(steps)
+    settings = quantize_step(steps)
     if settings is None:
         return None
     made = make_method({"quantize": settings}, "the checkpoint's steps")

@@ -15,15 +15,16 @@ import torch
 from torch import nn
 
 from imbik.errors import UserError
-from imbik.export.onnx.trace import Logits, attention_as, input_names
+from imbik.export.request import BuildRequest
+from imbik.models.inputs import Logits, attention_as, input_names
 from imbik.quantization.integer import SMALL_TABLE, symmetric
-from imbik.runtime.engines import BuildRequest
+from imbik.runtime.engines.executorch import MODEL
 from imbik.training.encoding import encode
 from imbik.types import Checkpoint
 
 SHORTEST = 3
 """Fewest tokens of a text, special tokens included: MobileBERT reads each token with its two neighbours, and torch.export
-specialises a program on the lengths 0 to 2."""
+specializes a program on the lengths 0 to 2."""
 
 
 class Int8Table(nn.Module):  # type: ignore[misc]
@@ -40,24 +41,24 @@ class Int8Table(nn.Module):  # type: ignore[misc]
 
 
 def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write the program and return what the manifest records; see :func:`imbik.runtime.engines.executorch.build`."""
+    """Write the program and return what the manifest records; see :func:`imbik.export.executorch.build`."""
     names = input_names(checkpoint.model, checkpoint.tokenizer)
-    settings = request.quantise
+    settings = request.quantize
     longest = int(checkpoint.tokenizer.model_max_length)
     model = copy.deepcopy(checkpoint.model).eval()
     tables = lower_tables(model) if settings is not None and settings["embeddings"] else 0
     with _quiet(), attention_as(model, "eager"):
         program = _exported(Logits(model, names).eval(), len(names), longest)
         if settings is not None:
-            program = _quantised(program, settings, checkpoint, names, request, longest)
+            program = _quantized(program, settings, checkpoint, names, request, longest)
         counts = product_counts(program.graph_module)
         path.write_bytes(_lowered(program, dynamic=settings is not None and settings["scheme"] == "dynamic"))
-    quantisation = None if settings is None else {"scheme": settings["scheme"], "weight_bits": 8, "tables": tables}
+    quantization = None if settings is None else {"scheme": settings["scheme"], "weight_bits": 8, "tables": tables}
     return {
         "model": path.name,
         "inputs": list(names),
         "shapes": {"minimum": SHORTEST, "maximum": longest, "rows": 1},
-        "quantisation": quantisation,
+        "quantisation": quantization,
         "graph": {"int8_ops": counts[0], "float_matmuls": counts[1], "backend": "xnnpack"},
     }
 
@@ -95,7 +96,7 @@ def _example(inputs: int, length: int) -> tuple[torch.Tensor, ...]:
     return tuple(torch.full((1, length), value, dtype=torch.int64) for value in (1, 1, 0))[:inputs]
 
 
-def _quantised(
+def _quantized(
     program: Any, settings: Mapping[str, Any], checkpoint: Checkpoint, names: Sequence[str], request: BuildRequest, longest: int
 ) -> Any:
     """int8 weights per output channel; activations by calibration (static) or at run time (dynamic)."""
@@ -104,7 +105,7 @@ def _quantised(
 
     dynamic = settings["scheme"] == "dynamic"
     if not dynamic and request.calibration is None:
-        raise UserError("static quantisation needs texts to observe activations on", where="executorch", fix="name them with --data")
+        raise UserError("static quantization needs texts to observe activations on", where="executorch", fix="name them with --data")
     config = get_symmetric_quantization_config(is_per_channel=settings.get("granularity") != "per-tensor", is_dynamic=dynamic)
     prepared = prepare_pt2e(_integers_kept(program.module()), XNNPACKQuantizer().set_global(config))
     with torch.no_grad():
@@ -114,7 +115,7 @@ def _quantised(
 
 
 def _integers_kept(module: Any) -> Any:
-    """Sums and products of integers (positions) with a number, written so that the quantiser leaves them alone.
+    """Sums and products of integers (positions) with a number, written so that the quantizer leaves them alone.
 
     It turns the number of ``add.Tensor`` and ``mul.Tensor`` into a tensor of floats, and a position that is a float indexes nothing.
     """
@@ -150,8 +151,8 @@ def product_counts(module: Any) -> tuple[int, int]:
             weight = node.args[1 if "linear" in str(node.target) else 2]
             while weight.op == "call_function" and "permute" in str(weight.target):
                 weight = weight.args[0]
-            quantised = weight.op == "call_function" and "dequantize" in str(weight.target)
-            integers, floats = integers + quantised, floats + (not quantised)
+            quantized = weight.op == "call_function" and "dequantize" in str(weight.target)
+            integers, floats = integers + quantized, floats + (not quantized)
     return integers, floats
 
 
@@ -161,7 +162,7 @@ def _lowered(program: Any, *, dynamic: bool) -> bytes:
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     partitioners = [XnnpackPartitioner()]
-    if dynamic:  # a product whose activations are quantised at run time makes a delegate of its own
+    if dynamic:  # a product whose activations are quantized at run time makes a delegate of its own
         partitioners.insert(0, XnnpackPartitioner(config_precisions=ConfigPrecisionType.DYNAMIC_QUANT, per_op_mode=True))
     edge = to_edge_transform_and_lower(program, partitioner=partitioners, compile_config=EdgeCompileConfig(_check_ir_validity=False))
     return bytes(edge.to_executorch().buffer)
@@ -178,3 +179,16 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.pte`` for XNNPACK, lowered as the request asks.
+
+    Returns:
+        ``inputs``, ``model``, ``shapes``, ``quantisation`` and ``graph`` for the manifest.
+
+    Raises:
+        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
+    """
+
+    return build_model(checkpoint, directory / MODEL, request)

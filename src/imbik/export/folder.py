@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
+from imbik.jobs.files import sha256
 from imbik.runtime.engines.pytorch import tokenizer_of
-from imbik.runtime.manifest import NAME, sha256
+from imbik.runtime.manifest import NAME
 from imbik.types import Checkpoint
 
 

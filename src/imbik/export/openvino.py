@@ -1,4 +1,4 @@
-"""Checkpoint -> OpenVINO model: the rewritten ONNX graph, quantised by NNCF where the recipe asks for it."""
+"""Checkpoint -> OpenVINO model: the rewritten ONNX graph, quantized by NNCF where the recipe asks for it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from imbik.export.onnx.build import TOLERANCE, Run, difference, float_graph
 from imbik.export.onnx.graph import Graph, fold_constants
 from imbik.export.onnx.int8 import Inputs, Weights, lower_table
 from imbik.export.onnx.operators import Product, operators, products, tables
-from imbik.export.onnx.trace import input_names, trace
-from imbik.machine import float_precision
+from imbik.export.onnx.trace import trace
+from imbik.export.request import BuildRequest
+from imbik.models.inputs import input_names
 from imbik.quantization.ranges import ranges_of
-from imbik.runtime.engines import BuildRequest
-from imbik.runtime.engines.openvino import compiled
+from imbik.runtime.engines.openvino import MODEL, compiled
+from imbik.runtime.processors import float_precision
 from imbik.training.encoding import encode
 from imbik.types import Checkpoint
 
@@ -35,8 +36,8 @@ LENGTH_MULTIPLE = 8
 
 
 def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write the model and return what the manifest records; see :func:`imbik.runtime.engines.openvino.build`."""
-    names, settings = input_names(checkpoint.model, checkpoint.tokenizer), request.quantise
+    """Write the model and return what the manifest records; see :func:`imbik.export.openvino.build`."""
+    names, settings = input_names(checkpoint.model, checkpoint.tokenizer), request.quantize
     if settings is not None and settings["scheme"] == "qat":
         model, facts, listed = _trained(checkpoint, request)
     else:
@@ -118,8 +119,8 @@ def _runner(model: Any) -> Run:
 
 
 def _trained(checkpoint: Checkpoint, request: BuildRequest) -> _Made:
-    """Quantisation-aware training fixed every range: they are written into the graph as they are."""
-    ranges, settings = ranges_of(checkpoint.model), request.quantise or {}
+    """Quantization-aware training fixed every range: they are written into the graph as they are."""
+    ranges, settings = ranges_of(checkpoint.model), request.quantize or {}
     if not ranges:
         raise UserError("the checkpoint carries no activation ranges, which the scheme 'qat' needs", fix="make it with imbik compress")
     floats, facts = float_graph(checkpoint, request)
@@ -136,13 +137,13 @@ def _trained(checkpoint: Checkpoint, request: BuildRequest) -> _Made:
 
 
 def restore_product(graph: Graph, product: Product, weights: Weights, inputs: Inputs, restored: dict[str, str]) -> None:
-    """Quantise what a product reads and restore it to float: the form from which OpenVINO makes an integer product.
+    """Quantize what a product reads and restore it to float: the form from which OpenVINO makes an integer product.
 
     Args:
         graph: it is changed.
         product: one of :func:`imbik.export.onnx.operators.products`.
-        weights, inputs: the graph's int8 constants and quantised tensors.
-        restored: quantised tensor -> restored tensor, of the products before.
+        weights, inputs: the graph's int8 constants and quantized tensors.
+        restored: quantized tensor -> restored tensor, of the products before.
     """
     (q, scale, zero), nodes = inputs.names(product)
     weight, weight_scale = weights.names(product)
@@ -190,7 +191,7 @@ def _feeds(
     """Calibration texts, one a feed."""
     if request.calibration is None:
         raise UserError(
-            "static quantisation needs texts to observe activations on",
+            "static quantization needs texts to observe activations on",
             where="openvino",
             fix="name the task's training data with --data",
         )
@@ -230,3 +231,17 @@ def _stored(node: Any) -> str | None:
     if node.get_type_name() not in _BETWEEN:
         return None
     return _stored(node.input_value(0).get_node())
+
+
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.xml`` and ``model.bin``, lowered as the request asks.
+
+    Returns:
+        ``inputs``, ``model``, ``precision``, ``shapes``, ``quantisation`` and ``graph`` for the manifest.
+
+    Raises:
+        MissingExtra: quantization needs ``nncf``.
+        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
+    """
+
+    return build_model(checkpoint, directory / MODEL, request)

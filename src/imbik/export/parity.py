@@ -1,4 +1,4 @@
-"""The parity gate: what an artefact computes against its checkpoint, and a quantised one against its float parent."""
+"""The parity gate: what an artefact computes against its checkpoint, and a quantized one against its float parent."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs:
     worst = float(np.abs(found - reference).max())
     relative = worst / max(float(np.abs(reference).max()), 1e-6)
     same = agreement(manifest["task"], found, reference)
-    quantised = bool(manifest.get("quantisation"))
+    quantized = bool(manifest.get("quantisation"))
     low = manifest.get("precision") == "bf16"
     wrong = not np.isfinite(worst) or relative > (TOLERANCE_BF16 if low else TOLERANCE)
     differs = same is not None and same < (0.97 if low else 0.999) and relative > 1e-5
-    if not quantised and (wrong or differs):
+    if not quantized and (wrong or differs):
         raise ParityError(
             f"{manifest['engine']}: logits differ from PyTorch's by up to {worst:.2e} ({relative:.1e} of the largest), "
             f"equal labels on {same if same is not None else 1:.1%} of {len(texts)} texts"
@@ -70,14 +70,14 @@ def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs:
     }
 
 
-def side_by_side(floats: Predictor, quantised: Predictor, texts: Sequence[str], pairs: Sequence[str] | None) -> dict[str, Any]:
-    """Both models in turn on the same texts: is the quantised one faster on this machine?
+def side_by_side(floats: Predictor, quantized: Predictor, texts: Sequence[str], pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Both models in turn on the same texts: is the quantized one faster on this machine?
 
     Returns:
         ``float_p50_ms`` and ``p50_ms`` of single requests, ``float_items_per_s`` and ``items_per_s`` of all texts in batches, and
         ``slower``: whether single requests became slower.
     """
-    models = {"float_": floats, "": quantised}
+    models = {"float_": floats, "": quantized}
     single: dict[str, list[float]] = {name: [] for name in models}
     rates: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():

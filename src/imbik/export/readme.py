@@ -67,8 +67,8 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     parts = _ENGINES[str(manifest["engine"])]
     pieces = {name: text for name, text in parts.items() if name != "packages"}
     code = _CODE.format(texts=texts, answer=_ANSWER[str(manifest["task"])], **pieces)
-    quantisation = manifest.get("quantisation")
-    precision = f"int{quantisation['weight_bits']} ({quantisation['scheme']})" if quantisation else "float32"
+    quantization = manifest.get("quantisation")
+    precision = f"int{quantization['weight_bits']} ({quantization['scheme']})" if quantization else "float32"
     shape = manifest["architecture"]
     labels = manifest["labels"]
     shown = ", ".join(labels[:8]) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")

@@ -114,7 +114,7 @@ def largest_rank(rows: int, columns: int, pairs: int = 1) -> int:
 
 
 def split_nmf(matrix: NDArray[np.floating], rank: int, iterations: int = 50) -> tuple[Array, Array]:
-    """W = W⁺ - W⁻ with both parts non-negative, each factorised by :func:`nmf` with ``rank``: U ``(m, 2 rank)``, V ``(2 rank, n)``.
+    """W = W⁺ - W⁻ with both parts non-negative, each factorized by :func:`nmf` with ``rank``: U ``(m, 2 rank)``, V ``(2 rank, n)``.
 
     A weight matrix has no non-negative factors of its own. Two pairs cost twice as much as one: the break-even rank is halved. The
     minus sign goes into U, so that W ≈ U V.
@@ -126,7 +126,7 @@ def split_nmf(matrix: NDArray[np.floating], rank: int, iterations: int = 50) -> 
 
 
 def nmf(matrix: NDArray[np.floating], rank: int, iterations: int = 50) -> tuple[Array, Array]:
-    """Non-negative A ``(m, rank)`` and B ``(rank, n)`` that minimise ‖X - A B‖_F for a non-negative X.
+    """Non-negative A ``(m, rank)`` and B ``(rank, n)`` that minimize ‖X - A B‖_F for a non-negative X.
 
     Hierarchical alternating least squares (Cichocki and Phan 2009): one column of A, or row of B, after the other takes its best
     value with all others held. Started from the SVD's non-negative halves (NNDSVD, Boutsidis and Gallopoulos 2008) with zeros filled

@@ -1,4 +1,4 @@
-"""The matrices of a model's encoder, as what can be factorised."""
+"""The matrices of a model's encoder, as what can be factorized."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from imbik.factorization.decomposition import Decomposition, decompose, largest_rank, split_nmf, tail
-from imbik.models.checkpoint import layer_stack
+from imbik.models.anatomy import layer_stack
 from imbik.models.layers.low_rank import LowRankLinear
 
 
 def matrices_of(model: nn.Module, *, nmf: bool) -> dict[str, Matrix]:
-    """Every Linear in the encoder's layers, dense or factorised already, under its name; a shared one once, under its first name.
+    """Every Linear in the encoder's layers, dense or factorized already, under its name; a shared one once, under its first name.
 
     Args:
-        nmf: it will be factorised by :func:`imbik.factorization.decomposition.split_nmf`.
+        nmf: it will be factorized by :func:`imbik.factorization.decomposition.split_nmf`.
     """
     prefix, stack = layer_stack(model)
     found: dict[str, Matrix] = {}
@@ -63,8 +63,8 @@ class Matrix:
     @property
     def now(self) -> float:
         """What it costs as it is."""
-        factorised = isinstance(self.module, LowRankLinear)
-        return float((self.rows + self.columns) * self.module.rank * self.uses) if factorised else self.dense
+        factorized = isinstance(self.module, LowRankLinear)
+        return float((self.rows + self.columns) * self.module.rank * self.uses) if factorized else self.dense
 
     @cached_property
     def losses(self) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ class Matrix:
         return sum((tail(part) * np.square(part).sum() for part in parts), np.zeros(1))[: self.largest] / energy
 
     def layer(self, rank: int) -> LowRankLinear:
-        """The factorised layer of a rank."""
+        """The factorized layer of a rank."""
         factors = split_nmf(self._values, rank) if self.nmf else self._decomposition.factors(rank)
         return self._made(*factors)
 

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imbik.training.encoding import Encoded, sorted_batches
-from imbik.training.loop import Batch, model_inputs, to_batch
+from imbik.data.batches import sorted_batches
+from imbik.training.encoding import Encoded
 from imbik.training.losses import label_loss
+from imbik.training.prediction import Batch, model_inputs, to_batch
 from imbik.types import TaskName
 
 _BATCH_TOKENS = 1024

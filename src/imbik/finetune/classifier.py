@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imbik.finetune.cards import teacher_card
+from imbik.finetune.results import Finetuned
+from imbik.jobs.files import read_json, write_json
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import Workspace, key_of, read_json, write_json
-from imbik.methods.distill import dev_score
-from imbik.models.cards import teacher_card
-from imbik.models.checkpoint import base_name, fingerprint, load_base, load_checkpoint, positions_of, save_checkpoint
+from imbik.jobs.workspace import Workspace
+from imbik.models.checkpoint import fingerprint, save_checkpoint
+from imbik.models.pretrained import base_name, load_base, load_checkpoint, positions_of
 from imbik.tasks.metrics import score
 from imbik.tasks.task import TASKS
 from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import Batch, Training, fit, model_inputs, predict_logits
+from imbik.training.loop import fit
 from imbik.training.losses import label_loss
+from imbik.training.prediction import Batch, dev_score, model_inputs, predict_logits
+from imbik.training.settings import Training
 from imbik.types import Checkpoint, Splits, TaskName
 
 _DONE = "finetune.json"
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """What :func:`finetune` gives: the teacher, its quality on dev and test, and how training went."""
-
-    checkpoint: Checkpoint
-    metric: str
-    dev: float
-    test: float
-    epochs: int
-    best_epoch: int
-    truncated: int
-    seconds: float
 
 
 def finetune(
@@ -61,7 +52,7 @@ def finetune(
         splits: the data.
         directory: gets the teacher as a plain transformers folder with a model card.
         settings: defaults depend on how much there is to train on, see :func:`default_settings`.
-        changes: fields of :class:`imbik.training.loop.Training` that differ from ``settings``.
+        changes: fields of :class:`imbik.training.settings.Training` that differ from ``settings``.
         max_length: texts are cut to this many tokens (default: the model's limit, at most 256).
         seed: of the new head, the order of rows and dropout.
         progress: where progress is shown.

@@ -2,91 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from imbik.data.documents import Documents
-from imbik.errors import UserError
+from imbik.finetune.cards import mlm_card
+from imbik.finetune.results import FittedMlm
 from imbik.jobs.fingerprints import content
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import Workspace
-from imbik.models.cards import mlm_card
-from imbik.models.checkpoint import base_name, load_masked_lm, positions_of, save_model
-from imbik.pretraining.corpus import BLOCK, Blocks, build_blocks
-from imbik.pretraining.masking import IGNORED, Masker, masked_output
-from imbik.training.encoding import sorted_batches
-from imbik.training.loop import Batch, Training, fit, mixed, model_inputs, precision, to_batch
+from imbik.models.checkpoint import save_model
+from imbik.models.pretrained import base_name, load_masked_lm
+from imbik.pretraining.corpus import BLOCK, build_blocks
+from imbik.pretraining.masking import Masker
+from imbik.pretraining.mlm import MaskedLoss, check_length, mlm_quality
+from imbik.training.loop import fit
+from imbik.training.settings import Training
 
 HEAD = Training(epochs=2, learning_rate=1e-3, batch_tokens=4096, weight_decay=0.01)
 """Settings for the head alone: it is small and new."""
 
 WHOLE = Training(epochs=2, learning_rate=2e-4, batch_tokens=4096, weight_decay=0.01)
 """Settings for head and encoder together."""
-
-
-@dataclass(frozen=True)
-class MlmQuality:
-    """On held-out blocks, at the masked tokens: mean cross-entropy in nats, exp of it, share predicted right, and how many they were."""
-
-    loss: float
-    perplexity: float
-    accuracy: float
-    tokens: int
-
-
-@dataclass(frozen=True)
-class FittedMlm:
-    """What :func:`finetune_mlm` gives."""
-
-    model: Any
-    tokenizer: Any
-    before: MlmQuality
-    after: MlmQuality
-    blocks: int
-    epochs: int
-    seconds: float
-
-
-class MaskedLoss(nn.Module):
-    """Cross-entropy at the masked tokens; masks are drawn anew for every batch."""
-
-    def __init__(self, masker: Masker) -> None:
-        super().__init__()
-        self.masker = masker
-
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        inputs, labels = self.masker(batch["input_ids"])
-        where = labels != IGNORED
-        logits = masked_output(model, model_inputs(batch) | {"input_ids": inputs}, where).logits
-        return F.cross_entropy(logits.float(), labels[where])
-
-
-@torch.inference_mode()
-def mlm_quality(model: nn.Module, blocks: Blocks, masker: Masker, seed: int = 0) -> MlmQuality:
-    """Quality on some blocks; the masks follow from ``seed``, so that two models are asked the same."""
-    model.eval()
-    device = next(model.parameters()).device
-    total, right, count = 0.0, 0, 0
-    with torch.random.fork_rng(devices=[]), precision(device):
-        torch.manual_seed(mixed(seed, 77))
-        for rows in sorted_batches(blocks.lengths, 4096):
-            batch = to_batch(blocks, rows)
-            inputs, labels = masker(batch["input_ids"])
-            where = labels != IGNORED
-            values = {name: value.to(device) for name, value in (model_inputs(batch) | {"input_ids": inputs}).items()}
-            logits = masked_output(model, values, where.to(device)).logits.float().cpu()
-            total += float(F.cross_entropy(logits, labels[where], reduction="sum"))
-            right += int((logits.argmax(1) == labels[where]).sum())
-            count += int(where.sum())
-    return MlmQuality(total / count, math.exp(min(total / count, 700.0)), right / count, count)
 
 
 def finetune_mlm(
@@ -138,7 +80,7 @@ def finetune_mlm(
             freeze_encoder(model)
         before = mlm_quality(model, held, masker, seed)
         state = fit(
-            model, MaskedLoss(masker), train, settings, what="masked language modelling", seed=seed,
+            model, MaskedLoss(masker), train, settings, what="masked language modeling", seed=seed,
             directory=workspace.path("mlm"), progress=progress, save_every=save_every,
             evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
         )  # fmt: skip
@@ -166,13 +108,3 @@ def freeze_encoder(model: Any) -> None:
     for module in model.base_model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-
-
-def check_length(length: int, config: Any, where: str) -> None:
-    """Refuse blocks that the model cannot read.
-
-    Raises:
-        UserError: longer than its positions, or shorter than 8.
-    """
-    if not 8 <= length <= positions_of(config):
-        raise UserError("blocks of this length cannot be read", where=where, found=length, expected=f"8 to {positions_of(config)} tokens")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from imbik.runtime.manifest import sha256
+from imbik.jobs.files import sha256
 
 _WHOLE = 1 << 30  # bytes; of larger files evenly spread pieces are read
 _PIECE, _PIECES = 1 << 16, 1024
@@ -63,3 +65,8 @@ def _read(path: Path, size: int, _changed: int) -> str:
             file.seek(number * (size - _PIECE) // (_PIECES - 1))
             digest.update(file.read(_PIECE))
     return digest.hexdigest()
+
+
+def key_of(arguments: dict[str, Any]) -> str:
+    """A short hash of JSON-able arguments, the same in every process."""
+    return hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).hexdigest()[:24]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from imbik.errors import UserError
+from imbik.jobs.files import read_json, write_json
+from imbik.jobs.fingerprints import key_of
 
 NAME = ".imbik"
 _LOCK = "lock"
@@ -105,11 +104,6 @@ def _remove_if_empty(root: Path) -> None:
             root.rmdir()
 
 
-def key_of(arguments: dict[str, Any]) -> str:
-    """A short hash of JSON-able arguments, the same in every process."""
-    return hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).hexdigest()[:24]
-
-
 def writable(directory: Path) -> None:
     """Make the output folder and its ``.imbik``, and try to write there.
 
@@ -127,38 +121,6 @@ def writable(directory: Path) -> None:
         raise UserError(
             "the output folder cannot be written", where=directory, found=error.strerror, fix="choose a folder that you own with --out"
         ) from None
-
-
-def refuse_foreign(folder: Path, ours: AbstractSet[str]) -> None:
-    """Refuse to replace a folder that holds anything else than what ``ours`` names.
-
-    Raises:
-        UserError: naming what stands there.
-    """
-    found = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.is_dir() else []
-    if found:
-        raise UserError(
-            "the candidate's folder holds other files, which writing it would delete",
-            where=folder,
-            found=", ".join(found[:6]),
-            fix="choose another --out, or another name for the recipe",
-        )
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a whole file or nothing."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What :func:`write_json` wrote; empty where there is no such file, or none that can be read."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 class Clock:

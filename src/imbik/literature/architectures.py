@@ -15,8 +15,8 @@ from typing import Any
 import torch
 import transformers
 
+from imbik.data.bundled import bundled_base, bundled_data
 from imbik.data.load import load_data
-from imbik.demo.story import bundled_base, bundled_data
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.export.parity import ParityError
@@ -24,7 +24,8 @@ from imbik.jobs.progress import Progress
 from imbik.literature.published import published
 from imbik.measure.process import Candidate
 from imbik.measure.run import measure
-from imbik.models.checkpoint import load_tokenizer, set_labels
+from imbik.models.checkpoint import set_labels
+from imbik.models.pretrained import load_tokenizer
 from imbik.types import Checkpoint, Examples, Measurement, Splits, TaskName
 
 LABELS = ("a", "b")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imbik.advise.choice import dev_retention
+from imbik.tasks.metrics import LESS_IS_BETTER
 from imbik.types import Measurement
 
 Kind = Literal["quality", "property", "machine", "proxy"]
@@ -129,3 +129,17 @@ def _derived(name: str, m: Measurement, baseline: Measurement | None, volume: Ma
     if not own or not base:
         return None
     return base / own if upside_down else own / base
+
+
+def less_is_better(m: Measurement) -> bool:
+    """Whether the task's metric is an error (rmse)."""
+    return (m.quality or m.dev_quality).get("metric") in LESS_IS_BETTER
+
+
+def dev_retention(m: Measurement, baseline: Measurement) -> float | None:
+    """Quality on dev over the baseline's on dev, point estimates (for an error such as rmse: the baseline's
+    over its own); None where either is missing or not above 0."""
+    own, base = m.dev_quality.get("value"), baseline.dev_quality.get("value")
+    if less_is_better(m):
+        own, base = base, own
+    return None if own is None or base is None or base <= 0 else own / base

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from imbik.advise.choice import choose, pareto
 from imbik.errors import UserError
 from imbik.measure.schema import SCHEMA, check
 from imbik.types import Measurement
 
-__all__ = ["SCHEMA", "Results", "choose", "disagreements", "load_results", "pareto", "results_document", "write_results"]
+__all__ = ["Results", "disagreements", "load_results", "results_document", "write_results"]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from imbik.data.batches import token_batches
 from imbik.errors import UserError
-from imbik.runtime.predictor import CHUNK, Predictor, load_artefact, token_batches
+from imbik.runtime.predictor import CHUNK, Predictor, load_artefact
 
 WARM_REQUESTS = 3
 

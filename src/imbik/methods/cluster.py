@@ -10,9 +10,10 @@ from annotated_types import Ge, Le
 from torch import nn
 
 from imbik.errors import UserError
-from imbik.methods import Method, method
+from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import ClusteredEmbedding, ClusteredLinear
 from imbik.models.structure import replace_module
+from imbik.sharing.kmeans import nearest_values
 from imbik.training.context import Context
 from imbik.types import Checkpoint
 
@@ -54,7 +55,8 @@ class Cluster:
         with context.progress.track("k-means", len(chosen)) as bar:
             for name, module in chosen:
                 made = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
-                replace_module(model, name, made.of(module, self.values))
+                codebook, indices = nearest_values(module.weight.detach().float().cpu().numpy(), self.values)
+                replace_module(model, name, made.of(module, codebook, indices))
                 bar.advance()
         note = (
             f"cluster: {self.values} values a matrix; this saves bytes in the file and not time, since the engine unpacks the matrices "

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from imbik.distillation.feature_losses import HiddenCosine
 from imbik.distillation.inner_states import states_of, teacher_rows
+from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, targets_of, without_dropout
 from imbik.distillation.transfer import TeacherStates, mask_of
 from imbik.errors import UserError
-from imbik.methods import method
-from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, targets_of, without_dropout
+from imbik.methods.registry import method
 from imbik.models.anatomy import anatomy, depth_of, listen
 from imbik.pretraining.corpus import BLOCK
 from imbik.pretraining.general import General, copy_mlm_head, general_files, open_general, predictions
@@ -22,7 +22,8 @@ from imbik.pretraining.masking import Masker
 from imbik.students.distilbert import alternate_layers, copy_encoder
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.training.loop import Batch, fit, model_inputs, to_batch
+from imbik.training.loop import fit
+from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
 from imbik.training.settings import Count, Positive, TrainedOnDev, Weight, check_stage, training_of
 from imbik.types import Checkpoint
 
@@ -34,7 +35,7 @@ class DistilBert(TrainedOnDev):
     """Learn from the teacher's predictions, from the truth and from the direction of the teacher's last hidden states, together.
 
     L = w_soft · T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) + w_hard · L_truth + w_cosine · (1 - cos(h_S, h_T)), the last one mean
-    over all real tokens. General stage: z are the predictions of masked tokens in raw text and L_truth the masked language modelling
+    over all real tokens. General stage: z are the predictions of masked tokens in raw text and L_truth the masked language modeling
     loss; the teacher is the pretrained model. Task stage: z are the class logits and L_truth is against the labels.
 
     Attributes:

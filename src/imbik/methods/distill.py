@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
-from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-
-from imbik.data.text_store import TextStore
-from imbik.distillation.augmentation import Augment, files_of, with_augmented
-from imbik.errors import UserError
-from imbik.methods import method
-from imbik.tasks.metrics import score
-from imbik.tasks.task import TASKS
+from imbik.distillation.augmentation import Augment, files_of
+from imbik.distillation.soft_labels import distil
+from imbik.methods.registry import method
 from imbik.training.context import Context
-from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import Batch, fit, model_inputs, predict_logits
-from imbik.training.losses import distillation_loss, label_loss
-from imbik.training.settings import Positive, Share, TrainedOnDev, training_of
-from imbik.training.state import State
-from imbik.training.teacher_cache import TeacherLogits
-from imbik.types import Checkpoint, Examples, Splits, TaskName
+from imbik.training.settings import Positive, Share, TrainedOnDev
+from imbik.types import Checkpoint
 
 
 @method("distill")
@@ -62,123 +46,3 @@ class Distill(TrainedOnDev):
     def reads(self, _teacher: Checkpoint) -> list[str]:
         """Files and folders whose content the result depends on."""
         return files_of(self.augment)
-
-
-Evaluate = Callable[[nn.Module], float]
-Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
-
-
-def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str = "distilling", wrap: Wrap | None = None) -> State:
-    """Train ``checkpoint.model`` in place on the teacher's logits.
-
-    Args:
-        checkpoint: the student.
-        context: teacher, data, cache.
-        settings: a method with :class:`Distill`'s fields.
-        what: what progress calls it.
-        wrap: gives the loss and the dev score that are used in the place of those it is given; the loss's own parameters train too.
-
-    Raises:
-        UserError: the student has another number of labels than the teacher.
-    """
-    check_labels(checkpoint, context.teacher)
-    rows = with_augmented(learning_rows(context.splits), getattr(settings, "augment", False), context)
-    data = encode(rows, checkpoint.tokenizer)
-    dev = encode(context.splits.dev, checkpoint.tokenizer)
-    teacher = context.cache.logits(rows, context.progress)
-    targets = targets_of(context.splits, len(rows.texts))
-    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, settings.temperature, settings.hard)
-    evaluate: Evaluate = dev_score(context.splits, dev)
-    if wrap is not None:
-        loss, evaluate = wrap(loss, evaluate)
-    without_dropout(checkpoint.model)
-    return fit(
-        checkpoint.model,
-        loss,
-        data,
-        training_of(settings, int(data.offsets[-1])),
-        what=what,
-        evaluate=evaluate,
-        pieces=np.union1d(data.pieces(), dev.pieces()),
-        keep_start=True,
-        **context.loop(),
-    )
-
-
-class SoftLabels(nn.Module):
-    """The mixed loss; the teacher's logits are looked up by row number."""
-
-    def __init__(self, task: TaskName, teacher: TeacherLogits, targets: Tensor | None, temperature: float, hard: float) -> None:
-        super().__init__()
-        self.task, self.teacher, self.targets, self.temperature, self.hard = task, teacher, targets, temperature, hard
-
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        logits: Tensor = model(**model_inputs(batch)).logits.float()
-        soft, labels = self.terms(logits, batch["rows"])
-        return soft if labels is None else (1.0 - self.hard) * soft + self.hard * labels
-
-    def terms(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The loss against the teacher, and against the labels: None where its weight is zero or no row of the batch has one."""
-        wanted = torch.from_numpy(self.teacher.take(rows.numpy())).to(logits.device)
-        soft = distillation_loss(self.task, logits, wanted, self.temperature)
-        if self.hard == 0.0 or self.targets is None:
-            return soft, None
-        labelled = rows < len(self.targets)
-        if not labelled.any():
-            return soft, None
-        targets = self.targets[rows[labelled]].to(logits.device)
-        return soft, label_loss(self.task, logits[labelled.to(logits.device)], targets)
-
-
-def without_dropout(model: nn.Module) -> None:
-    """Set every dropout to zero: what the teacher says already regularises, and a small student needs all its width."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-
-
-def learning_rows(splits: Splits) -> Examples:
-    """Train rows, then the user's unlabelled texts."""
-    extra = splits.unlabelled
-    if extra is None:
-        return splits.train
-    pairs = None
-    if splits.train.pairs is not None:
-        if extra.pairs is None:
-            raise UserError("the unlabelled texts must be pairs, as the training data are", where="--unlabelled")
-        pairs = TextStore.of(chain(splits.train.pairs, extra.pairs))
-    texts = TextStore.of(chain(splits.train.texts, extra.texts))
-    return Examples(texts, pairs, None, splits.train.fingerprint + extra.fingerprint)
-
-
-def dev_score(splits: Splits, dev: Encoded) -> Any:
-    """``evaluate`` for :func:`imbik.training.loop.fit`: the task's metric on dev."""
-    task, targets = TASKS[splits.task], np.asarray(splits.dev.targets)
-
-    def evaluate(model: nn.Module) -> float:
-        return float(score(splits.metric, task.decode(predict_logits(model, dev)), targets, splits.task))
-
-    return evaluate
-
-
-def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
-    """Refuse a student whose logits cannot be compared with the teacher's.
-
-    Raises:
-        UserError: other labels, or another order of them.
-    """
-    ours, theirs = student.model.config.id2label, teacher.model.config.id2label
-    if ours != theirs:
-        raise UserError(
-            "student and teacher have different labels",
-            where="distill",
-            found=list(ours.values())[:8],
-            expected=list(theirs.values())[:8],
-            fix="start the student from this teacher or give it the teacher's labels",
-        )
-
-
-def targets_of(splits: Splits, rows: int) -> Tensor | None:
-    """The labels of the train rows; the unlabelled rows behind them have none."""
-    targets: NDArray[Any] | None = splits.train.targets
-    return torch.from_numpy(np.asarray(targets)) if targets is not None and rows else None

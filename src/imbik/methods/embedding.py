@@ -13,8 +13,8 @@ from pydantic import model_validator
 
 from imbik.errors import UserError
 from imbik.factorization.decomposition import decompose, largest_rank, tail
-from imbik.methods import method
-from imbik.models.layers.low_rank import FactorisedEmbedding
+from imbik.methods.registry import method
+from imbik.models.layers.factorized_embedding import FactorizedEmbedding
 from imbik.models.structure import replace_module
 from imbik.training.context import Context
 from imbik.training.encoding import encode
@@ -47,19 +47,19 @@ class Embedding:
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with a factorised table; one that is factorised already is cut further, never enlarged.
+        """The checkpoint with a factorized table; one that is factorized already is cut further, never enlarged.
 
         Raises:
             UserError: E at or above V · H / (V + H), which makes the table larger.
         """
         model = checkpoint.model
         old = model.get_input_embeddings()
-        table = old.projection(old.table.weight) if isinstance(old, FactorisedEmbedding) else old.weight
+        table = old.projection(old.table.weight) if isinstance(old, FactorizedEmbedding) else old.weight
         counts = self._counts(checkpoint, context, len(table))
         up, down = self._factors(table.detach().double().numpy(), counts)
-        if isinstance(old, FactorisedEmbedding) and down.shape[0] >= old.rank:
+        if isinstance(old, FactorizedEmbedding) and down.shape[0] >= old.rank:
             return checkpoint
-        new = FactorisedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
+        new = FactorizedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
         replace_module(model, next(name for name, found in model.named_modules() if found is old), new.eval())
         (rows, width), rank = table.shape, down.shape[0]
         left = (rows + width) * rank / (rows * width)
@@ -83,7 +83,7 @@ class Embedding:
             rank = 1 + int(np.searchsorted(1 - tail(found.values), self.energy))
         if rank > most:
             raise UserError(
-                "the factorised table would be larger than the table",
+                "the factorized table would be larger than the table",
                 where="embedding.rank" if self.rank is not None else "embedding.energy",
                 found=f"{rank} columns",
                 expected=f"at most {most}, below V·H/(V+H) for {table.shape[0]} rows of {table.shape[1]}",

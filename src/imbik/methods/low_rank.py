@@ -17,14 +17,15 @@ from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
 from imbik.factorization.moments import fisher_inputs, input_moments, uses
 from imbik.factorization.ranks import Curve, allocate
-from imbik.methods import Method, make_method, method
+from imbik.methods.registry import Method, make_method, method
+from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
-from imbik.models.structure import put_everywhere, replace_module
+from imbik.models.structure import replace_module
 from imbik.tasks.task import TASKS
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import predict_logits
 from imbik.training.losses import distillation_loss
+from imbik.training.prediction import predict_logits
 from imbik.types import Checkpoint, Examples
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class LowRank:
     E‖W x - U V x‖² over the train texts, by whitening with the inputs' second moments (as SVD-LLM, Wang et al. 2024, arXiv 2403.07378,
     and DRONE, Chen et al. 2021; the name comes from ASVD, Yuan et al. 2023, arXiv 2312.05821, which scales each input by itself).
     ``fwsvd`` weighs every input by its Fisher information (Hsu et al. 2022, arXiv 2207.00112), from the gradients of the loss against
-    the labels, or against the teacher's answers where there are none. ``nmf`` factorises W⁺ and W⁻ apart, non-negatively: two pairs of
+    the labels, or against the teacher's answers where there are none. ``nmf`` factorizes W⁺ and W⁻ apart, non-negatively: two pairs of
     factors, so that its break-even rank is half of the others'.
 
     A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
@@ -82,7 +83,7 @@ class LowRank:
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with factorised layers.
+        """The checkpoint with factorized layers.
 
         Raises:
             UserError: no rank under break-even meets the request, or nothing would become smaller.
@@ -98,10 +99,10 @@ class LowRank:
 
     def refuse_before(self, later: Method) -> str | None:
         """Layers whose ranks differ cannot share their weights."""
-        return "put share before low_rank: factorised layers have ranks of their own" if later.name == "share" else None
+        return "put share before low_rank: factorized layers have ranks of their own" if later.name == "share" else None
 
     def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> str:
-        """Factorise once; ``done``, up to 1, is how far this stage goes."""
+        """Factorize once; ``done``, up to 1, is how far this stage goes."""
         matrices = matrices_of(checkpoint.model, nmf=self.method == "nmf")
         rows = _sample(context.splits.train, self.texts, context.seed)
         self._weigh(checkpoint, context, matrices, rows)
@@ -186,7 +187,7 @@ def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float
 def _report(method_name: str, matrices: Mapping[str, Matrix]) -> str:
     ranks = [matrix.module.rank for matrix in matrices.values() if isinstance(matrix.module, LowRankLinear)]
     left = sum(matrix.now for matrix in matrices.values()) / sum(matrix.dense for matrix in matrices.values())
-    what = f"{len(ranks)} of {len(matrices)} matrices of the encoder factorised, ranks {min(ranks)} to {max(ranks)}"
+    what = f"{len(ranks)} of {len(matrices)} matrices of the encoder factorized, ranks {min(ranks)} to {max(ranks)}"
     return f"low_rank ({method_name}): {what}; {left:.1%} of their numbers left"
 
 

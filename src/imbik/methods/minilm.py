@@ -9,10 +9,10 @@ from pydantic import model_validator
 from imbik.distillation.augmentation import Augment, files_of, with_augmented
 from imbik.distillation.feature_losses import RelationKL
 from imbik.distillation.inner_states import learn_states
+from imbik.distillation.soft_labels import learning_rows
 from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
-from imbik.methods import method
-from imbik.methods.distill import learning_rows
+from imbik.methods.registry import method
 from imbik.models.anatomy import anatomy
 from imbik.training.context import Context
 from imbik.training.settings import Count, Positive, Trained, Weight

@@ -24,14 +24,15 @@ from imbik.distillation.mobilebert.bridge import (
 )
 from imbik.distillation.mobilebert.schedule import Masked, OnBase, Sum, Transferring, Weights
 from imbik.distillation.mobilebert.start import copy_from_ib, start_head, start_ib_bert
+from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, without_dropout
 from imbik.distillation.teacher_states import LiveTeacher
 from imbik.distillation.transfer import Pair, Transfer
 from imbik.errors import UserError
-from imbik.jobs.workspace import key_of
-from imbik.methods import method
-from imbik.methods.distill import SoftLabels, check_labels, dev_score, learning_rows, without_dropout
+from imbik.jobs.fingerprints import key_of
+from imbik.methods.registry import method
 from imbik.models.anatomy import anatomy
-from imbik.models.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from imbik.models.checkpoint import fingerprint, save_checkpoint
+from imbik.models.pretrained import load_checkpoint
 from imbik.pretraining.corpus import BLOCK
 from imbik.pretraining.general import General, general_files, open_general, with_mlm_head
 from imbik.pretraining.masking import Masker
@@ -39,12 +40,13 @@ from imbik.students.mobilebert import MobileShape, make_ib_bert
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.loop import fit
-from imbik.training.settings import Count, Optimised, Positive, Share, Weight, check_stage, training_for
+from imbik.training.prediction import dev_score
+from imbik.training.settings import Count, Optimized, Positive, Share, Weight, check_stage, training_for
 from imbik.types import Checkpoint
 
 
 @method("mobilebert")
-class MobileBert(Optimised):
+class MobileBert(Optimized):
     """Teach a MobileBERT student, block by block, what an IB-BERT of the same width between blocks computes.
 
     For every block: L = w_attention · KL(P_T ‖ P_S) per head + w_hidden · MSE(norm h_S, norm h_T) + w_mean · (μ_S - μ_T)²
@@ -67,7 +69,7 @@ class MobileBert(Optimised):
         bridge_steps, transfer_steps, predict_steps: steps of making the IB-BERT, of the transfer (all blocks together), and of
             prediction where this step does it.
         bridge_rate, learning_rate: their peak learning rates.
-        accumulate: see :class:`imbik.training.loop.Training`; the others: see :class:`imbik.training.settings.Optimised`.
+        accumulate: see :class:`imbik.training.settings.Training`; the others: see :class:`imbik.training.settings.Optimized`.
     """
 
     stage: Literal["general", "task"] = "task"

@@ -1,4 +1,4 @@
-"""Quantisation. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed or trained."""
+"""Quantization. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed or trained."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from imbik.distillation.soft_labels import Evaluate, check_labels, distil
 from imbik.jobs.progress import Progress
-from imbik.methods import Method, method
-from imbik.methods.distill import Evaluate, check_labels, dev_score, distil
+from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
-from imbik.quantization.fake_quant import FakeQuantiser
+from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
 from imbik.quantization.ranges import Ranges, calibrate, drawn, set_ranges, uses
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.training.loop import Batch, model_inputs, to_batch
+from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Examples
 
@@ -32,11 +32,11 @@ _NARROWED_ON = 64
 class Quantize(TrainedOnDev):
     """Integers in the place of floats (Jacob et al. 2018, arXiv 1712.05877: r = S(q - Z)).
 
-    ``dynamic``: weights are stored in int8, activations are quantised at run time by the range of each tensor. ``static``: their
+    ``dynamic``: weights are stored in int8, activations are quantized at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
     imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
     (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
-    as static, and products, biases and requantisation run in integers alone.
+    as static, and products, biases and requantization run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
@@ -109,7 +109,7 @@ class Quantize(TrainedOnDev):
         check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
         _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
-        quantiser = FakeQuantiser(
+        quantizer = FakeQuantizer(
             ranges,
             same,
             per_channel=self.granularity == "per-channel",
@@ -117,27 +117,27 @@ class Quantize(TrainedOnDev):
             learn=self.learn_ranges,
             gain=self.range_learning_rate / self.learning_rate,
         )
-        score = _imitated(quantiser, dev_score(context.splits, dev))
+        score = _imitated(quantizer, dev_score(context.splits, dev))
         static = score(model)
-        before = self._narrow(checkpoint, context, quantiser, score, static) if self.learn_ranges else static
+        before = self._narrow(checkpoint, context, quantizer, score, static) if self.learn_ranges else static
         state = distil(
             checkpoint,
             context,
             self,
             what="training for int8",
-            wrap=lambda loss, evaluate: (_Imitating(loss, quantiser), _imitated(quantiser, evaluate)),
+            wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )
-        quantiser.to("cpu")
-        return quantiser.learned(), _note(static, before, max(state.best_score, before))
+        quantizer.to("cpu")
+        return quantizer.learned(), _note(static, before, max(state.best_score, before))
 
-    def _narrow(self, checkpoint: Checkpoint, context: Context, quantiser: FakeQuantiser, score: Evaluate, static: float) -> float:
+    def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
         rows = drawn(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
-        observed = quantiser.start.clone(), quantiser.covered.clone()
-        narrow(quantiser, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
+        observed = quantizer.start.clone(), quantizer.covered.clone()
+        narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
         found = score(checkpoint.model)
         if found < static:
-            quantiser.start, quantiser.covered = observed
+            quantizer.start, quantizer.covered = observed
             return static
         return found
 
@@ -153,21 +153,21 @@ def _note(static: float, start: float, after: float) -> str:
 class _Imitating(nn.Module):
     """A loss computed in imitated int8; the ranges are parameters of it."""
 
-    def __init__(self, loss: nn.Module, quantiser: FakeQuantiser) -> None:
+    def __init__(self, loss: nn.Module, quantizer: FakeQuantizer) -> None:
         super().__init__()
-        self.loss, self.quantiser = loss, quantiser
+        self.loss, self.quantizer = loss, quantizer
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        with self.quantiser.quantised(model):
+        with self.quantizer.quantized(model):
             value: Tensor = self.loss(model, batch)
         return value
 
 
-def _imitated(quantiser: FakeQuantiser, evaluate: Evaluate) -> Any:
+def _imitated(quantizer: FakeQuantizer, evaluate: Evaluate) -> Any:
     """The dev score in imitated int8."""
 
     def score(model: nn.Module) -> float:
-        with torch.no_grad(), quantiser.quantised(model):
+        with torch.no_grad(), quantizer.quantized(model):
             return evaluate(model)
 
     return score

@@ -13,14 +13,14 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from imbik.errors import UserError
-from imbik.methods import Method, method
-from imbik.models.checkpoint import layer_stack
+from imbik.methods.registry import Method, method
+from imbik.models.anatomy import layer_stack
 from imbik.models.structure import structure_of, tie_module
 from imbik.sharing.albert import group_of, to_albert
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.training.loop import predict_logits
 from imbik.training.losses import distillation_loss
+from imbik.training.prediction import predict_logits
 from imbik.types import Checkpoint, Examples
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Share:
         what: ``all`` of a layer, its ``attention`` or its ``ffn`` (feed-forward network), each with its layer norm.
         init: where a group's weights start: the ``mean`` of its layers, its ``first`` layer, or the ``best`` of the mean and of every
             layer's place in the group, by the divergence from the teacher on dev texts right after sharing.
-        embedding: E, the width of the embedding tables after factorising them into V x E and E x H as ALBERT does (BERT only, with
+        embedding: E, the width of the embedding tables after factorizing them into V x E and E x H as ALBERT does (BERT only, with
             ``what: all``); 0 leaves them as they are.
     """
 
@@ -111,7 +111,7 @@ class Share:
             return
         hidden = int(model.config.hidden_size)
         if not _is_plain_bert(model) or self.what != "all":
-            raise UserError("only the tables of a plain BERT can be factorised here", where="share.embedding", expected="what: all on BERT")
+            raise UserError("only the tables of a plain BERT can be factorized here", where="share.embedding", expected="what: all on BERT")
         if not 2 <= self.embedding <= hidden:
             raise UserError("no such width", where="share.embedding", found=self.embedding, expected=f"2 to the hidden size, {hidden}")
 

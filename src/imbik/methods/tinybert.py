@@ -11,11 +11,12 @@ from imbik.data.documents import open_documents
 from imbik.distillation.augmentation import Augment, files_of, with_augmented
 from imbik.distillation.feature_losses import AttentionMSE, HiddenMSE
 from imbik.distillation.inner_states import learn_states
+from imbik.distillation.soft_labels import learning_rows
 from imbik.distillation.transfer import Pair
-from imbik.methods import method
-from imbik.methods.distill import learning_rows
+from imbik.methods.registry import method
 from imbik.models.anatomy import anatomy
-from imbik.models.checkpoint import labels_of, load_base, positions_of
+from imbik.models.checkpoint import labels_of
+from imbik.models.pretrained import load_base, positions_of
 from imbik.pretraining.corpus import BLOCK, build_blocks
 from imbik.pretraining.general import base_of, general_files
 from imbik.students.layer_map import layer_map

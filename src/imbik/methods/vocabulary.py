@@ -13,16 +13,15 @@ import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
-from imbik.methods import method
-from imbik.models.layers.compact_table import replace_table
-from imbik.models.layers.low_rank import rows_of
-from imbik.models.tokenizers import Spec, characters, closed, pieces_of, rewritten, special_ids
+from imbik.methods.registry import method
+from imbik.models.layers.factorized_embedding import rows_of
+from imbik.models.tables import replace_table
+from imbik.models.tokenizers import Spec, characters, closed, pieces_of, rewritten, special_ids, with_backend
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import predict_logits
+from imbik.training.prediction import predict_logits
 from imbik.types import Checkpoint, Examples
 
 logger = logging.getLogger(__name__)
@@ -102,19 +101,6 @@ def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
     if spec["model"]["type"] != "WordPiece" or (inside and piece.startswith(inside)):
         return True
     return bool(backend.encode(piece, add_special_tokens=False).tokens == [piece])
-
-
-def with_backend(tokenizer: Any, spec: Spec) -> PreTrainedTokenizerFast:
-    """A transformers tokenizer around a rewritten ``tokenizers`` JSON, with the settings of ``tokenizer``."""
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(spec)),
-        model_max_length=tokenizer.model_max_length,
-        padding_side=tokenizer.padding_side,
-        truncation_side=tokenizer.truncation_side,
-        model_input_names=list(tokenizer.model_input_names),
-        **special,
-    )
 
 
 def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from imbik.errors import UserError
-from imbik.models.checkpoint import layer_stack
 from imbik.models.hooks import Tap, capture, evaluating
 
 ROLES = {
@@ -136,7 +135,7 @@ def anatomy(model: Any) -> Anatomy:
     """How to read a transformers encoder.
 
     Args:
-        model: any transformers model whose layers :func:`imbik.models.checkpoint.layer_stack` finds; it is run once on four tokens.
+        model: any transformers model whose layers :func:`imbik.models.anatomy.layer_stack` finds; it is run once on four tokens.
 
     Raises:
         UserError: no stack of like layers.
@@ -229,3 +228,20 @@ def listen(model: nn.Module, reader: Any, names: Iterable[str]) -> Iterator[Stat
     names = tuple(names)
     with capture(model, {tap for name in names for tap in reader.taps(name)}) as captured:
         yield States(reader, names, captured)
+
+
+def layer_stack(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Name and module of the encoder's layers: the longest ModuleList of one class that holds most parameters.
+
+    Raises:
+        UserError: the model has no stack of like layers.
+    """
+    best: tuple[int, str, nn.ModuleList] | None = None
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len({type(layer) for layer in module}) == 1:
+            size = sum(p.numel() for p in module.parameters())
+            if best is None or size > best[0]:
+                best = (size, name, module)
+    if best is None:
+        raise UserError("the model has no stack of like layers", where=type(model).__name__, expected="an encoder such as BERT")
+    return best[1], best[2]

@@ -149,3 +149,15 @@ def _nearby(model: nn.Module, path: str, limit: int = 40) -> str:
     shown = near if len(near) <= limit else direct
     more = f", … ({len(names)} in all)" if len(names) > len(shown[:limit]) else ""
     return "one of " + ", ".join(shown[:limit]) + more
+
+
+def put_everywhere(model: Any, path: str, new: nn.Module) -> None:
+    """Put ``new`` in every place where the module at ``path`` stands."""
+    old = model.get_submodule(path)
+    for place in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
+        _set(model, place, new)
+
+
+def _set(model: Any, path: str, new: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, new)

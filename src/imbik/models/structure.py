@@ -11,9 +11,9 @@ says so, where it would fill the new layers with random numbers if the file had 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,34 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from imbik.errors import UserError
+from imbik.models.hooks import _set, put_everywhere
+from imbik.models.layers.registry import layer_kinds
 
 WEIGHTS = "structured.safetensors"
 _FIELD = "imbik_structure"
-
-
-class Layer(Protocol):
-    """A module that takes the place of another: ``type(layer)(**layer.arguments)`` gives one of the same shape."""
-
-    layer_name: ClassVar[str]
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What the constructor takes, JSON-able."""
-
-
-_LAYERS: dict[str, type[Any]] = {}
-_Class = TypeVar("_Class", bound=type)
-
-
-def layer(name: str) -> Callable[[_Class], _Class]:
-    """Register a layer class (see :class:`Layer`) under ``name``, by which a saved model names it."""
-
-    def register(cls: _Class) -> _Class:
-        cls.layer_name = name  # type: ignore[attr-defined]
-        _LAYERS[name] = cls
-        return cls
-
-    return register
 
 
 def structure_of(config: Any) -> list[dict[str, Any]]:
@@ -138,11 +115,12 @@ def _apply(model: Any, change: Any, where: str) -> None:
         _check_apart(change["module"], change["same_as"], where)
         _set(model, change["module"], model.get_submodule(change["same_as"]))
         return
-    if change["layer"] not in _LAYERS:
-        known = ", ".join(sorted(_LAYERS))
+    kinds = layer_kinds()
+    if change["layer"] not in kinds:
+        known = ", ".join(sorted(kinds))
         raise UserError("unknown layer", where=where, found=change["layer"], expected=known, fix="install the imbik that wrote it")
     try:
-        new = _LAYERS[change["layer"]](**change["arguments"])
+        new = kinds[change["layer"]](**change["arguments"])
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             "the layer cannot be made from its arguments",
@@ -170,18 +148,6 @@ def _require(model: Any, path: Any, where: str) -> None:
         raise UserError("the model has no such module", where=where, found=path, expected=f"a module of {type(model).__name__}") from None
 
 
-def put_everywhere(model: Any, path: str, new: nn.Module) -> None:
-    """Put ``new`` in every place where the module at ``path`` stands."""
-    old = model.get_submodule(path)
-    for place in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
-        _set(model, place, new)
-
-
-def _set(model: Any, path: str, new: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, new)
-
-
 def _record(model: Any, path: str, change: dict[str, Any]) -> None:
     """Append a change; earlier ones of the same module or inside it are overwritten by it and go."""
     kept = [c for c in structure_of(model.config) if c["module"] != path and not c["module"].startswith(path + ".")]
@@ -201,6 +167,3 @@ def _check_fit(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor], file:
     raise UserError(
         "the weights do not fit the layers that config.json lists", where=file, found="; ".join(found), fix="copy the folder again"
     )
-
-
-from imbik.models.layers import clustered  # noqa: E402, F401  registration

@@ -10,9 +10,13 @@ A text whose pieces are all kept is cut exactly as before (up to the new ids):
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
 
@@ -152,3 +156,16 @@ def _derivation(piece: str, ranks: Mapping[tuple[str, str], int]) -> list[tuple[
         done.append((symbols[place], symbols[place + 1]))
         symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
     return done
+
+
+def with_backend(tokenizer: Any, spec: Spec) -> PreTrainedTokenizerFast:
+    """A transformers tokenizer around a rewritten ``tokenizers`` JSON, with the settings of ``tokenizer``."""
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spec)),
+        model_max_length=tokenizer.model_max_length,
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        model_input_names=list(tokenizer.model_input_names),
+        **special,
+    )

@@ -1,4 +1,4 @@
-"""Raw text, tokenised once into packed blocks on disk: what general stages train on, of any size.
+"""Raw text, tokenized once into packed blocks on disk: what general stages train on, of any size.
 
 A block is ``[CLS] tokens [SEP]`` of exactly ``length`` ids; documents follow one another in it with a ``[SEP]`` between (the packing
 that RoBERTa calls FULL-SENTENCES, arXiv 1907.11692). No padding is computed on, and only the blocks of a batch are read.
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from imbik.data.documents import Documents
 from imbik.errors import UserError
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress, Silent
-from imbik.jobs.workspace import key_of
 
 BLOCK = 128
 """Tokens of a block unless the user says otherwise."""
 
-_CHUNK = 1 << 20  # characters tokenised at once
-_SAVE = 20.0  # seconds between two notes of how far tokenising has come
+_CHUNK = 1 << 20  # characters tokenized at once
+_SAVE = 20.0  # seconds between two notes of how far tokenizing has come
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Blocks:
 
 
 def build_blocks(documents: Documents, tokenizer: Any, directory: Path, *, length: int = BLOCK, progress: Progress | None = None) -> Blocks:
-    """Tokenise a corpus into blocks on disk; found finished, it is only opened, and after a kill it goes on where it was.
+    """Tokenize a corpus into blocks on disk; found finished, it is only opened, and after a kill it goes on where it was.
 
     Args:
         documents: see :func:`imbik.data.documents.open_documents`.
@@ -140,7 +140,7 @@ def _write(documents: Documents, tokenizer: Any, folder: Path, length: int, ends
     backend.no_padding()
     backend.no_truncation()
     characters = packer.characters
-    with progress.track("tokenising the corpus", megabytes, min(megabytes, characters >> 20)) as bar, packer:
+    with progress.track("tokenizing the corpus", megabytes, min(megabytes, characters >> 20)) as bar, packer:
         for texts in chunks:
             encodings = backend.encode_batch_fast(texts, add_special_tokens=False)
             before = packer.characters >> 20

@@ -13,12 +13,12 @@ from transformers import AutoModelForMaskedLM
 
 from imbik.data.documents import open_documents
 from imbik.errors import UserError
-from imbik.finetune.mlm import mlm_quality
-from imbik.models.checkpoint import load_masked_lm, positions_of
+from imbik.models.pretrained import load_masked_lm, positions_of
 from imbik.pretraining.corpus import Blocks, build_blocks
 from imbik.pretraining.masking import IGNORED, Masker, masked_output
+from imbik.pretraining.mlm import mlm_quality
 from imbik.training.context import Context
-from imbik.training.loop import Batch, model_inputs
+from imbik.training.prediction import Batch, model_inputs
 from imbik.types import Checkpoint
 
 

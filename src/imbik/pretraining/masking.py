@@ -1,4 +1,4 @@
-"""Masked language modelling: which tokens are hidden, anew for every batch, and the head computed where it is needed only."""
+"""Masked language modeling: which tokens are hidden, anew for every batch, and the head computed where it is needed only."""
 
 from __future__ import annotations
 

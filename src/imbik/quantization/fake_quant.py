@@ -1,4 +1,4 @@
-"""Quantisation-aware training: quantised arithmetic imitated in floating point, differentiable (Jacob et al. 2018, section 3).
+"""Quantization-aware training: quantized arithmetic imitated in floating point, differentiable (Jacob et al. 2018, section 3).
 
 Every value is rounded to the integer that the exported model would use and scaled back; the gradient passes through the rounding
 as if it were not there (straight-through). With learned ranges the gradient reaches the ends of the range as well (Esser et al.
@@ -71,13 +71,13 @@ def fake_symmetric(weight: Tensor, per_channel: bool, clip: Tensor | float = 1.0
     return straight_through((weight / scale).clamp(-top, top)) * scale
 
 
-class FakeQuantiser(nn.Module):
+class FakeQuantizer(nn.Module):
     """A model's products in imitated int8.
 
     Args:
         ranges: where to start from, as :func:`imbik.quantization.ranges.calibrate` or :meth:`learned` gave them.
         same: product -> first product that reads the same tensor (:func:`imbik.quantization.ranges.uses`); these share one range, since the
-            exported model quantises that tensor once.
+            exported model quantizes that tensor once.
         per_channel: one weight scale per output channel, else one per product.
         embeddings: rows of embedding tables are rounded too.
         learn: whether the ranges train; else they stay as they are.
@@ -111,7 +111,7 @@ class FakeQuantiser(nn.Module):
         self.clip = nn.Parameter(torch.zeros(len(weights)), requires_grad=learn)
 
     @contextmanager
-    def quantised(self, model: nn.Module) -> Iterator[None]:
+    def quantized(self, model: nn.Module) -> Iterator[None]:
         """Inside, ``model`` computes as the exported one will."""
         with _Tables(self.embeddings), Products(model, self._product):
             yield

@@ -1,8 +1,8 @@
-"""The arithmetic of quantised layers in plain NumPy: the affine scheme and fixed-point requantisation of Jacob et al. (2018, arXiv
+"""The arithmetic of quantized layers in plain NumPy: the affine scheme and fixed-point requantization of Jacob et al. (2018, arXiv
 1712.05877), exact, so that one can see and test what an engine computes.
 
 A real number r is stood for by an integer q: r = S (q - Z), with a scale S > 0 and a zero point Z that is an integer of q's type, so
-that 0.0 is exact. A product of two quantised matrices is a sum of integers in 32 bits times S_x S_w; bringing it to the next layer's
+that 0.0 is exact. A product of two quantized matrices is a sum of integers in 32 bits times S_x S_w; bringing it to the next layer's
 scale S_y multiplies by M = S_x S_w / S_y, which is done in integers as M0 · 2^-n.
 """
 
@@ -35,17 +35,17 @@ def affine(low: float, high: float, bits: int = 8) -> tuple[np.float32, int]:
     return scale, int(np.clip(np.rint(-low / float(scale)), 0, top))
 
 
-def quantise(values: NDArray[Any], scale: float | NDArray[Any], zero: int = 0, bits: int = 8) -> NDArray[np.uint8]:
+def quantize(values: NDArray[Any], scale: float | NDArray[Any], zero: int = 0, bits: int = 8) -> NDArray[np.uint8]:
     """q = clip(round(r / S) + Z, 0, 2^bits - 1), ties to even, as ONNX's QuantizeLinear."""
     integers = np.rint(np.asarray(values, dtype=np.float32) / np.float32(scale)) + zero
     clipped: NDArray[np.uint8] = np.clip(integers, 0, 2**bits - 1).astype(np.uint8)
     return clipped
 
 
-def dequantise(integers: Integers, scale: float | NDArray[Any], zero: int = 0) -> NDArray[np.float32]:
+def dequantize(integers: Integers, scale: float | NDArray[Any], zero: int = 0) -> NDArray[np.float32]:
     """r = S (q - Z).
 
-    >>> dequantise(np.array([64, 255], dtype=np.uint8), 0.5, 64).tolist()
+    >>> dequantize(np.array([64, 255], dtype=np.uint8), 0.5, 64).tolist()
     [0.0, 95.5]
     """
     return ((integers.astype(np.int32) - zero) * np.asarray(scale, dtype=np.float32)).astype(np.float32)
@@ -75,7 +75,7 @@ def symmetric(values: NDArray[Any], axis: int | None, bits: int = 8, clip: float
 
 
 def accumulate(x: Integers, w: Integers, zero: int = 0) -> NDArray[np.int32]:
-    """The products of a quantised layer summed in 32 bits: Σ_k (x_ik - Z_x) w_kj (Jacob et al. 2018, equation 7 with Z_w = 0).
+    """The products of a quantized layer summed in 32 bits: Σ_k (x_ik - Z_x) w_kj (Jacob et al. 2018, equation 7 with Z_w = 0).
 
     Args:
         x: ``(…, K)`` unsigned 8 bits.
@@ -109,7 +109,7 @@ def fixed_point(multiplier: NDArray[Any] | float) -> tuple[NDArray[np.int64], ND
     return m0, (31 - exponent).astype(np.int64)
 
 
-def requantise(
+def requantize(
     accumulator: NDArray[np.int32], m0: NDArray[np.int64], n: NDArray[np.int64], zero: int = 0, bits: int = 8
 ) -> NDArray[np.uint8]:
     """clip(round(acc · M0 · 2^-n) + Z) in integers alone, ties upwards: 64-bit product, half a unit added, shifted right.
@@ -120,7 +120,7 @@ def requantise(
         zero: Z of the output.
 
     >>> m0, n = fixed_point(0.25)
-    >>> requantise(np.array([10, -10, 4000], dtype=np.int32), m0, n, zero=3).tolist()
+    >>> requantize(np.array([10, -10, 4000], dtype=np.int32), m0, n, zero=3).tolist()
     [6, 1, 255]
     """
     product = accumulator.astype(np.int64) * m0

@@ -1,4 +1,4 @@
-"""Where quantisation-aware training starts: ranges narrowed as long as the model's logits come nearer to those in float.
+"""Where quantization-aware training starts: ranges narrowed as long as the model's logits come nearer to those in float.
 
 A range that covers one large value leaves few integers to all others, and what the large value is worth shows only in the model's
 output. So each range is tried alone, by halves, on texts of the task, in the order in which the model computes.
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from imbik.jobs.progress import Progress
-from imbik.quantization.fake_quant import FakeQuantiser
+from imbik.quantization.fake_quant import FakeQuantizer
 
 _HALVINGS = 7  # what is left of 8 bits then is one
 _PATIENCE = 2
 
 
 @torch.no_grad()
-def narrow(quantiser: FakeQuantiser, model: nn.Module, inputs: Mapping[str, Tensor], progress: Progress) -> tuple[float, float]:
-    """Set the quantiser's starting ranges and weight shares to those with the least squared error of the logits.
+def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tensor], progress: Progress) -> tuple[float, float]:
+    """Set the quantizer's starting ranges and weight shares to those with the least squared error of the logits.
 
     Each is halved until two halvings in a row gain nothing: first the share of a product's weight that its scale covers, then both ends
     of its input's range. Products are visited once, in their order.
 
     Args:
-        quantiser: its ``start`` and ``covered`` change in place.
+        quantizer: its ``start`` and ``covered`` change in place.
         model: the float model.
         inputs: a batch of texts that the model learned from.
         progress: where the work is shown.
@@ -39,13 +39,13 @@ def narrow(quantiser: FakeQuantiser, model: nn.Module, inputs: Mapping[str, Tens
     exact = model(**inputs).logits
 
     def error() -> float:
-        with quantiser.quantised(model):
+        with quantizer.quantized(model):
             return float((model(**inputs).logits - exact).square().mean())
 
     before = best = error()
     knobs: dict[Any, tuple[Tensor, int]] = {}
-    for name in quantiser.same:
-        for tensor, index in ((quantiser.covered, quantiser.weight[name]), (quantiser.start, quantiser.group[name])):
+    for name in quantizer.same:
+        for tensor, index in ((quantizer.covered, quantizer.weight[name]), (quantizer.start, quantizer.group[name])):
             knobs.setdefault((id(tensor), index), (tensor, index))
     with progress.track("narrowing ranges", len(knobs)) as bar:
         for tensor, index in knobs.values():

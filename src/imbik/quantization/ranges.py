@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from imbik.data.batches import sorted_batches
 from imbik.jobs.progress import Progress
-from imbik.training.encoding import Encoded, encode, sorted_batches
-from imbik.training.loop import model_inputs, to_batch
+from imbik.training.encoding import Encoded, encode
+from imbik.training.prediction import model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
 
 Ranges = dict[str, dict[str, Any]]
-"""Product -> ``input`` and ``output``, each ``[low, high]``; ``clip`` where quantisation-aware training learned one."""
+"""Product -> ``input`` and ``output``, each ``[low, high]``; ``clip`` where quantization-aware training learned one."""
 
 FIELD = "imbik_ranges"
-"""Field of ``config.json`` that the ranges of a quantised checkpoint travel in."""
+"""Field of ``config.json`` that the ranges of a quantized checkpoint travel in."""
 
 _BINS = 8192
 
@@ -74,7 +75,7 @@ def ranges_of(model: Any) -> Ranges:
 
 
 def set_ranges(model: Any, ranges: Ranges) -> None:
-    """Write the ranges into a model's config; an empty mapping removes those of an earlier quantisation."""
+    """Write the ranges into a model's config; an empty mapping removes those of an earlier quantization."""
     if ranges:
         setattr(model.config, FIELD, ranges)
     elif hasattr(model.config, FIELD):

@@ -163,6 +163,6 @@ def _seed(seed: Any, where: str) -> int:
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    from imbik.methods import check_order  # needs torch: listing the recipes does not
+    from imbik.methods.registry import check_order  # needs torch: listing the recipes does not
 
     check_order(recipe.steps, where)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from imbik.advise.choice import less_is_better, slower_than_parent
+from imbik.advise.choice import slower_than_parent
 from imbik.advise.profiles import same_task
 from imbik.locale.phrases import decimals
+from imbik.measure.quantities import less_is_better
 from imbik.report.view import Judged, Shown
 from imbik.roi.cost import options
 
@@ -129,7 +130,7 @@ class View(Judged):
         return [", ".join(filter(None, (d.path.name if d.path else None, d.environment.get("cpu")))) for d in used]
 
     def slower(self) -> list[dict[str, Any]]:
-        """Quantised candidates that are slower than their float parents."""
+        """Quantized candidates that are slower than their float parents."""
         found = []
         for m in self.results.measurements:
             parent = slower_than_parent(m, self.results.measurements)

@@ -10,12 +10,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from imbik.advise.advice import Verdict, advise
-from imbik.advise.choice import choose, dev_retention
+from imbik.advise.advice import advise
+from imbik.advise.choice import choose
 from imbik.advise.decision import leaves
 from imbik.advise.sentences import way
+from imbik.advise.verdict import Verdict
 from imbik.locale.phrases import Phrases, decimals
-from imbik.measure.quantities import read
+from imbik.measure.quantities import dev_retention, read
 from imbik.measure.results import Results
 from imbik.roi.cost import DAY_S, Cost, Load, cost_of, saving
 from imbik.roi.prices import Prices

@@ -8,11 +8,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from imbik.advise.advice import advise
-from imbik.advise.choice import less_is_better
 from imbik.advise.decision import Leaf, leaves
 from imbik.advise.sentences import requirement_text
 from imbik.locale.phrases import Phrases
-from imbik.measure.quantities import QUANTITIES
+from imbik.measure.quantities import QUANTITIES, less_is_better
 from imbik.measure.results import Results
 from imbik.report.figures import Absent, Figure, Page, TracedPhrases, choice_of
 from imbik.report.plot import Point, plot

@@ -1,1 +1,5 @@
 """What runs an artefact: NumPy, ``tokenizers`` and one engine."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
+from imbik.jobs.files import sha256
 from imbik.types import Artefact
 
 SCHEMA = 1
@@ -27,12 +27,6 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "steps": list,
     "files": dict,
 }
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ back in order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from imbik.data.batches import token_batches
 from imbik.errors import UserError
 from imbik.machine import physical_cores
 from imbik.runtime.engines import ENGINES, Session, engine
 from imbik.runtime.manifest import BATCH_TOKENS, NAME, read_artefact, read_manifest, verify
-from imbik.runtime.tokenizer import Tokeniser
+from imbik.runtime.tokenizer import RuntimeTokenizer
 from imbik.tasks.task import TASKS, check_pairs
 
 __all__ = ["Predictor", "load_artefact", "read_artefact", "token_batches", "verify"]
@@ -70,7 +71,7 @@ class Predictor:
             int(padding.get("type_id", 0)),
             padding.get("side") == "left",
         )
-        self._tokeniser = Tokeniser(tokenizer, self.max_length, manifest.get("truncation_side", "right"))
+        self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest.get("truncation_side", "right"))
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
         """Probabilities ``(N, L)``, rows in the order of the texts; regression: the values, ``(N, 1)``.
@@ -108,12 +109,12 @@ class Predictor:
         for messages.
         """
         rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        return self._tokeniser.encodings(rows, range(first, first + len(rows)))
+        return self._tokenizer.encodings(rows, range(first, first + len(rows)))
 
     def _ids(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> tuple[list[list[int]], list[list[int]] | None]:
         """Token ids, and the token types where they are not all zero."""
         if pairs is None:
-            return self._tokeniser.ids(texts, first), None
+            return self._tokenizer.ids(texts, first), None
         encodings = self.encode(texts, pairs, first)
         return [encoding.ids for encoding in encodings], [encoding.type_ids for encoding in encodings] if self._types else None
 
@@ -168,25 +169,6 @@ def _scatter(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) 
     out = np.full(keep.shape, fill, dtype=np.int64)
     out[keep] = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
     return out
-
-
-def token_batches(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers in batches of like length whose padded size is at most ``budget`` tokens (one row may
-    exceed it), longest first.
-
-    The longest batch comes first so that an engine allocates its largest buffers once.
-
-    >>> [rows.tolist() for rows in token_batches([3, 9, 4, 3], budget=9)]
-    [[1], [2, 0], [3]]
-    """
-    sizes = np.asarray(lengths, dtype=np.int64)
-    order = np.argsort(-sizes, kind="stable")
-    start = 0
-    while start < len(order):
-        longest = max(int(sizes[order[start]]), 1)
-        count = max(1, budget // longest)
-        yield order[start : start + count]
-        start += count
 
 
 def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> None:

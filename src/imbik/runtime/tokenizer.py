@@ -27,7 +27,7 @@ _BY_CHARACTER = {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "S
 """Normalizers that leave a space as it is and look at nothing across one."""
 
 
-class Tokeniser:
+class RuntimeTokenizer:
     """A ``tokenizers`` tokenizer for the runtime.
 
     Args:

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from imbik.models.checkpoint import labels_of, set_labels
 from imbik.training.encoding import encode
-from imbik.training.loop import to_batch
+from imbik.training.prediction import to_batch
 from imbik.types import Checkpoint, Examples
 
 _LAYER = {
@@ -44,9 +44,9 @@ def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], em
     Args:
         checkpoint: a ``BertForSequenceClassification``; not changed.
         layers: the state of one BERT layer per group; group g stands for the layers i with ``group_of(i) == g``.
-        embedding: E, the width of the factorised tables (V x E, then E x H); H for tables as they are. ALBERT always has the second
+        embedding: E, the width of the factorized tables (V x E, then E x H); H for tables as they are. ALBERT always has the second
             factor; where E = H it starts as the identity and nothing is lost.
-        texts: whose pieces decide what E < H keeps, see :func:`factorised_embeddings`.
+        texts: whose pieces decide what E < H keeps, see :func:`factorized_embeddings`.
     """
     bert = checkpoint.model
     hidden = int(bert.config.hidden_size)
@@ -63,7 +63,7 @@ def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], em
         state |= {"albert.encoder.embedding_hidden_mapping_in.weight": torch.eye(hidden)}
         state |= {"albert.encoder.embedding_hidden_mapping_in.bias": torch.zeros(hidden)}
     else:
-        state |= factorised_embeddings(checkpoint, embedding, texts)
+        state |= factorized_embeddings(checkpoint, embedding, texts)
     albert.load_state_dict(state)
     return albert.eval()  # type: ignore[no-any-return]
 
@@ -93,12 +93,12 @@ def _config(checkpoint: Checkpoint, groups: int, embedding: int) -> Any:
 
 
 @torch.no_grad()
-def factorised_embeddings(checkpoint: Checkpoint, width: int, texts: Examples) -> dict[str, Tensor]:
+def factorized_embeddings(checkpoint: Checkpoint, width: int, texts: Examples) -> dict[str, Tensor]:
     """ALBERT's tables of width E, its layer norm and its E x H matrix, nearest to what BERT's embeddings give on ``texts``.
 
-    BERT's norm sees the centred sum c of three rows and gives γ ⊙ √H c / |c| + β. With P (H × E-1) the leading eigenvectors of the
+    BERT's norm sees the centerd sum c of three rows and gives γ ⊙ √H c / |c| + β. With P (H × E-1) the leading eigenvectors of the
     second moment of c / |c| over the tokens of the texts, and Q (E × E-1) an orthonormal basis of what is orthogonal to (1, …, 1), the
-    tables become T C P Qᵀ (C centres): their sum has mean zero, so ALBERT's norm at width E gives √E Q u / |u| with u = Pᵀ c, and the
+    tables become T C P Qᵀ (C centers): their sum has mean zero, so ALBERT's norm at width E gives √E Q u / |u| with u = Pᵀ c, and the
     matrix diag(γ) P Qᵀ √(H / E) with bias β brings it back. For E = H nothing is lost; for E < H what is lost is the part of c outside
     of the directions P, and the change of its length.
     """
@@ -121,7 +121,7 @@ def factorised_embeddings(checkpoint: Checkpoint, width: int, texts: Examples) -
 
 
 def _directions(checkpoint: Checkpoint, rank: int, texts: Examples) -> Tensor:
-    """Leading eigenvectors ``(H, rank)``, float64, of the second moment of the centred, unit-length embedding sums.
+    """Leading eigenvectors ``(H, rank)``, float64, of the second moment of the centerd, unit-length embedding sums.
 
     Directions that no text uses get what the whole table has there, at a thousandth of the weight: new texts bring new pieces.
     """

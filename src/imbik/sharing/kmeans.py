@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,14 +12,14 @@ _BINS = 768
 def nearest_values(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Codebook and indices of the k-means problem min Σ (w - c[i(w)])² in one dimension (Lloyd 1982).
 
-    The values are sorted once; the members of a centre then lie side by side, so a round costs a binary search per centre and sums are
+    The values are sorted once; the members of a center then lie side by side, so a round costs a binary search per center and sums are
     differences of running sums. Lloyd's rounds end in a local optimum, a poor one where a few values are far out, so two starts are
-    tried and the better end is returned: centres as dense as the cube root of the density (the optimum for many of them: Panter and
+    tried and the better end is returned: centers as dense as the cube root of the density (the optimum for many of them: Panter and
     Dite 1951), and the exact optimum over several hundred bins (dynamic programming: Wang and Song 2011).
 
     Args:
         values: any shape, finite.
-        count: number of centres, 2 to 256.
+        count: number of centers, 2 to 256.
 
     Returns:
         ``(codebook, indices)``: ``(count,)`` float32 in rising order, and uint8 of the shape of ``values``. With no more distinct
@@ -40,21 +38,21 @@ def nearest_values(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.
         starts = [_companded(ordered, count), _optimum(ordered, sums, count)]
         found = [_lloyd(ordered, sums, start) for start in starts]
         # Σ (w - c)² = Σ w² - Σ n c² at the means: the start with the larger Σ n c² has the smaller error
-        codebook = max(found, key=lambda centres: _explained(ordered, sums, centres)).astype(np.float32)
+        codebook = max(found, key=lambda centers: _explained(ordered, sums, centers)).astype(np.float32)
     borders = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
     return codebook, np.searchsorted(borders, values, side="left").astype(np.uint8)
 
 
 def _companded(ordered: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Centres whose density is proportional to the cube root of the density of the values."""
+    """Centers whose density is proportional to the cube root of the density of the values."""
     number, edges = np.histogram(ordered, bins=int(np.clip(len(ordered) // 16, 16, 1024)))
     share = np.concatenate([[0.0], np.cumsum(np.cbrt(number))])
-    centres: NDArray[np.float64] = np.interp((np.arange(count) + 0.5) / count, share / share[-1], edges)
-    return centres
+    centers: NDArray[np.float64] = np.interp((np.arange(count) + 0.5) / count, share / share[-1], edges)
+    return centers
 
 
 def _optimum(ordered: NDArray[np.float64], sums: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The best centres when the members of a bin stay together; bins are even over the range and over the ranks."""
+    """The best centers when the members of a bin stay together; bins are even over the range and over the ranks."""
     even = np.searchsorted(ordered, np.linspace(ordered[0], ordered[-1], _BINS // 2))
     cuts = np.unique(np.concatenate([even, np.linspace(0, len(ordered), _BINS // 2).astype(np.int64), [0, len(ordered)]]))
     number = (cuts[None, :] - cuts[:, None]).astype(np.float64)
@@ -74,66 +72,24 @@ def _optimum(ordered: NDArray[np.float64], sums: NDArray[np.float64], count: int
     return np.concatenate([means, np.repeat(means[-1:], count - len(means))])
 
 
-def _cuts(ordered: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Where in the sorted values the members of each centre begin, and the end."""
-    inner = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2, side="right")
+def _cuts(ordered: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where in the sorted values the members of each center begin, and the end."""
+    inner = np.searchsorted(ordered, (centers[1:] + centers[:-1]) / 2, side="right")
     return np.concatenate([[0], inner, [len(ordered)]]).astype(np.int64)
 
 
-def _lloyd(ordered: NDArray[np.float64], sums: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lloyd(ordered: NDArray[np.float64], sums: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.float64]:
     for _ in range(_ROUNDS):
-        cuts = _cuts(ordered, centres)
+        cuts = _cuts(ordered, centers)
         number = np.diff(cuts)
-        moved = np.where(number > 0, np.diff(sums[cuts]) / np.maximum(number, 1), centres)
-        if np.array_equal(moved, centres):
+        moved = np.where(number > 0, np.diff(sums[cuts]) / np.maximum(number, 1), centers)
+        if np.array_equal(moved, centers):
             break
-        centres = np.sort(moved)
-    return centres
+        centers = np.sort(moved)
+    return centers
 
 
-def _explained(ordered: NDArray[np.float64], sums: NDArray[np.float64], centres: NDArray[np.float64]) -> float:
-    cuts = _cuts(ordered, centres)
+def _explained(ordered: NDArray[np.float64], sums: NDArray[np.float64], centers: NDArray[np.float64]) -> float:
+    cuts = _cuts(ordered, centers)
     number = np.diff(cuts)
     return float((np.diff(sums[cuts]) ** 2 / np.maximum(number, 1)).sum())
-
-
-def bits_for(count: int) -> int:
-    """Bits of an index into ``count`` values.
-
-    >>> [bits_for(count) for count in (2, 16, 17, 256)]
-    [1, 4, 5, 8]
-    """
-    return max(1, int(count - 1).bit_length())
-
-
-def pack(indices: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Indices as one run of ``bits`` bits each, most significant first; ``(⌈n · bits / 8⌉,)`` bytes.
-
-    >>> pack(np.array([1, 2, 15], dtype=np.uint8), 4).tolist()
-    [18, 240]
-    """
-    flat = indices.reshape(-1)
-    if bits == 8:
-        return flat.copy()
-    if bits == 4:
-        even = np.append(flat, np.uint8(0)) if len(flat) % 2 else flat
-        return ((even[0::2] << 4) | even[1::2]).astype(np.uint8)
-    planes = np.unpackbits(flat[:, None], axis=1)[:, 8 - bits :]
-    return np.packbits(planes.reshape(-1))
-
-
-def unpack(packed: NDArray[np.uint8], bits: int, shape: Any) -> NDArray[np.uint8]:
-    """What :func:`pack` packed.
-
-    >>> unpack(np.array([18, 240], dtype=np.uint8), 4, (3,)).tolist()
-    [1, 2, 15]
-    """
-    count = int(np.prod(shape))
-    if bits == 8:
-        flat = packed
-    elif bits == 4:
-        flat = np.stack([packed >> 4, packed & 15], axis=1).reshape(-1)
-    else:
-        planes = np.unpackbits(packed, count=count * bits).reshape(count, bits)
-        flat = (np.packbits(planes, axis=1).reshape(-1) >> (8 - bits)).astype(np.uint8)
-    return flat[:count].reshape(shape)

@@ -9,34 +9,20 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from imbik.errors import UserError
-from imbik.models.anatomy import anatomy, depth_of
-from imbik.models.checkpoint import labels_of, layer_stack, load_base, set_labels
-from imbik.models.hooks import module_at
+from imbik.models.anatomy import depth_of
+from imbik.models.checkpoint import labels_of
+from imbik.models.pretrained import load_base
 from imbik.models.structure import structure_of
+from imbik.students.bert import _cut, _empty_bert, _projected
 from imbik.students.distilbert import check_distilbert, make_distilbert
-from imbik.students.layer_map import uniform_layers
 from imbik.students.mobilebert import make_mobilebert, mobile_shape
-from imbik.students.projection import project
+from imbik.students.shape import Shape, _checked, _count, _init, _shape_of
 from imbik.types import Checkpoint, Examples
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Numbers of an encoder."""
-
-    layers: int
-    hidden: int
-    heads: int
-    intermediate: int
-
 
 CATALOGUE: dict[str, Shape] = {
     "tinybert-4l-312": Shape(4, 312, 12, 1200),
@@ -48,7 +34,6 @@ CATALOGUE: dict[str, Shape] = {
 }
 """Shapes by name. The ``mini`` ones have heads of 32 and widths that are multiples of 64: what processors multiply fastest."""
 
-_LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers")
 _FIELDS = {"layers", "hidden", "heads", "intermediate", "init", "from", "family"}
 
 
@@ -109,15 +94,6 @@ def make_student(spec: str | Mapping[str, Any] | None, teacher: Checkpoint, text
     return student if init == "random" else _projected(teacher, student, shape, texts)
 
 
-def _projected(teacher: Checkpoint, student: Checkpoint, shape: Shape, texts: Examples) -> Checkpoint:
-    """A plain BERT started from a teacher of another shape; what stays random is noted."""
-    if shape.hidden > int(teacher.model.config.hidden_size):
-        return replace(student, notes=("student: started at random: it is wider than its teacher",))
-    random = project(teacher, student, uniform_layers(depth_of(teacher.model), shape.layers), texts)
-    missing = f"{type(teacher.model).__name__} does not give them in the student's shape"
-    return replace(student, notes=(f"student: {', '.join(random)} started at random: {missing}",)) if random else student
-
-
 def _distilbert(spec: str | Mapping[str, Any]) -> tuple[int | None, str] | None:
     """Layers (None: half of the teacher's) and start of a DistilBERT student; None for any other student."""
     if isinstance(spec, str):
@@ -135,20 +111,6 @@ def _distilbert(spec: str | Mapping[str, Any]) -> tuple[int | None, str] | None:
             fix="leave the rest out; narrower students are of the family bert",
         )
     return _count(spec, "layers", None), _init(spec)
-
-
-def _init(spec: Mapping[str, Any]) -> str:
-    init = spec.get("init", "teacher")
-    if init not in ("teacher", "random"):
-        raise UserError("unknown start", where="student.init", found=init, expected="teacher or random")
-    return str(init)
-
-
-def _count(spec: Mapping[str, Any], name: str, default: int | None) -> int | None:
-    value = spec.get(name, default)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
-    return value
 
 
 def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape, str]:
@@ -180,78 +142,3 @@ def _resolve(spec: str | Mapping[str, Any], teacher: Checkpoint) -> tuple[Shape,
     hidden = spec.get("hidden", like.hidden)
     wide = like.intermediate if hidden == like.hidden else 4 * hidden
     return _checked(Shape(like.layers, hidden, spec.get("heads", like.heads), spec.get("intermediate", wide)), teacher), init
-
-
-def _checked(shape: Shape, teacher: Checkpoint) -> Shape:
-    depth = depth_of(teacher.model)
-    if shape.hidden % shape.heads:
-        raise UserError(
-            "the heads do not divide the width",
-            where="student",
-            found=f"hidden {shape.hidden}, heads {shape.heads}",
-            expected="hidden a multiple of heads",
-        )
-    if not 1 <= shape.layers <= depth:
-        raise UserError(
-            "a student has at least one layer and no more layers than its teacher",
-            where="student",
-            found=shape.layers,
-            expected=f"1 to {depth}",
-        )
-    return shape
-
-
-def _shape_of(teacher: Checkpoint, layers: int) -> Shape:
-    """The teacher's own numbers with another depth."""
-    config = teacher.model.config
-    return Shape(layers, int(config.hidden_size), int(config.num_attention_heads), _intermediate(config))
-
-
-def _intermediate(config: Any) -> int:
-    return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
-
-
-def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
-    """The teacher's own class with fewer layers."""
-    mapping = uniform_layers(depth_of(teacher.model), layers)
-    config = copy.deepcopy(teacher.model.config)
-    key = next((key for key in _LAYER_KEYS if key in config.to_dict()), None)
-    if key is None:
-        raise UserError("this architecture has no setting for its depth", where="student", found=config.model_type)
-    setattr(config, key, layers)
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[i] for i in mapping]
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
-    if init == "teacher":
-        _copy_layers(teacher.model, model, mapping)
-    return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
-
-
-def _copy_layers(source: nn.Module, target: nn.Module, mapping: list[int]) -> None:
-    """All weights by name, then those of each layer from the layer ``mapping`` gives it, in the order in which layers run."""
-    stack, have, values = layer_stack(target)[0] + ".", source.state_dict(), target.state_dict()
-    target.load_state_dict({name: value if name.startswith(stack) else have[name] for name, value in values.items()})
-    theirs, ours = anatomy(source).layers, anatomy(target).layers
-    for layer, index in zip(ours, mapping, strict=True):
-        new, old = module_at(target, layer.output.path), module_at(source, theirs[index].output.path).state_dict()
-        new.load_state_dict({name: old[name] for name in new.state_dict()})
-
-
-def _empty_bert(teacher: Checkpoint, shape: Shape) -> nn.Module:
-    """A plain BERT classifier with the teacher's vocabulary, positions and labels, weights at random."""
-    old = teacher.model.config
-    config = AutoConfig.for_model(
-        "bert",
-        vocab_size=int(teacher.model.get_input_embeddings().num_embeddings),
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.intermediate,
-        max_position_embeddings=int(getattr(old, "max_position_embeddings", 512) or 512),
-        type_vocab_size=max(int(getattr(old, "type_vocab_size", 2) or 2), 2),
-        pad_token_id=int(teacher.tokenizer.pad_token_id or 0),
-        layer_norm_eps=float(getattr(old, "layer_norm_eps", 1e-12)),
-    )
-    set_labels(config, teacher.task, labels_of(teacher))
-    model: nn.Module = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
-    return model

@@ -11,8 +11,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from imbik.errors import UserError
-from imbik.models.anatomy import depth_of
-from imbik.models.checkpoint import labels_of, layer_stack, position_offset, positions_of, set_labels
+from imbik.models.anatomy import depth_of, layer_stack
+from imbik.models.checkpoint import labels_of, set_labels
+from imbik.models.pretrained import position_offset, positions_of
 from imbik.types import Checkpoint
 
 SOURCES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")

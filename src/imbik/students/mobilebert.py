@@ -13,7 +13,8 @@ from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 
 from imbik.errors import UserError
 from imbik.models.anatomy import anatomy
-from imbik.models.checkpoint import labels_of, positions_of, set_labels
+from imbik.models.checkpoint import labels_of, set_labels
+from imbik.models.pretrained import positions_of
 from imbik.types import Checkpoint
 
 

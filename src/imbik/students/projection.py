@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import anatomy, roles_of
-from imbik.models.checkpoint import layer_stack
+from imbik.models.anatomy import anatomy, layer_stack, roles_of
 from imbik.models.hooks import module_at
 from imbik.training.encoding import encode
-from imbik.training.loop import model_inputs, to_batch
+from imbik.training.prediction import model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
 
 _SAMPLE = 512
@@ -66,7 +65,7 @@ def project(teacher: Checkpoint, student: Checkpoint, mapping: list[int], texts:
     """Fill the student's weights (a plain BERT) from the teacher's; parts that the teacher lacks stay random.
 
     Args:
-        teacher: any encoder whose layers :func:`imbik.models.checkpoint.layer_stack` finds.
+        teacher: any encoder whose layers :func:`imbik.models.anatomy.layer_stack` finds.
         student: a ``BertForSequenceClassification`` that is not wider than the teacher; changed in place.
         mapping: the teacher layer (0-based) of each student layer.
         texts: task texts.

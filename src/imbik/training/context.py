@@ -22,7 +22,7 @@ class Context:
         seed: everything random follows from it.
         progress: where long work is shown.
         directory: private to this step; what it holds survives a kill, and is removed when the step is finished.
-        shared: of all steps and recipes of one output folder, for what is costly and found again by a key (a tokenised corpus).
+        shared: of all steps and recipes of one output folder, for what is costly and found again by a key (a tokenized corpus).
         save_every: seconds between training states on disk.
     """
 

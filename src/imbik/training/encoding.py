@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.runtime.predictor import token_batches
 from imbik.types import Examples
 
 _CHUNK = 4096
@@ -80,7 +79,7 @@ class Encoded:
 
 
 def encode(examples: Examples, tokenizer: Any) -> Encoded:
-    """Tokenise every row once, cut to ``tokenizer.model_max_length`` (pairs: the longer text first).
+    """Tokenize every row once, cut to ``tokenizer.model_max_length`` (pairs: the longer text first).
 
     Args:
         examples: N rows.
@@ -114,26 +113,3 @@ def _chunks(examples: Examples, tokenizer: Any) -> Iterator[tuple[int, list[Any]
         texts = list(examples.texts[start:stop])
         rows = texts if examples.pairs is None else list(zip(texts, examples.pairs[start:stop], strict=True))
         yield start, backend.encode_batch(rows)
-
-
-def sorted_batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
-    """Every row once, longest first, in batches of at most ``budget`` padded tokens: for prediction."""
-    return list(token_batches(lengths, budget))
-
-
-def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: int = 64) -> list[NDArray[np.int64]]:
-    """Every row once in random order, similar lengths together: for training.
-
-    Rows are shuffled, cut into pools of about ``pool`` batches, sorted by length inside a pool, batched, and the batches shuffled.
-    """
-    generator = np.random.default_rng(seed)
-    rows = generator.permutation(len(lengths))
-    if len(rows) and lengths.min() == lengths.max():  # the blocks of a corpus: nothing to sort, and there may be millions
-        each = max(1, budget // int(lengths[0]))
-        return [rows[start : start + each] for start in range(0, len(rows), each)]
-    size = max(1, int(pool * budget / max(float(lengths.mean()), 1.0)))
-    batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        batches += [part[batch] for batch in token_batches(lengths[part], budget)]
-    return [batches[i] for i in generator.permutation(len(batches))]

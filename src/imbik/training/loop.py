@@ -20,44 +20,17 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from imbik.data.batches import shuffled_batches
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Task
 from imbik.models.layers.compact_table import compact_embeddings
-from imbik.training.encoding import Encoded, Rows, shuffled_batches, sorted_batches
-from imbik.training.precision import autocast_dtype
+from imbik.training.encoding import Rows
+from imbik.training.precision import precision
+from imbik.training.prediction import to_batch
+from imbik.training.settings import Training
 from imbik.training.state import Keeper, State
 
 logger = logging.getLogger(__name__)
-
-Batch = dict[str, Tensor]
-"""``input_ids``, ``attention_mask`` (``token_type_ids``), each ``(B, T)`` int64, and ``rows`` ``(B,)``: row numbers in the data."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """Settings that all steps which train share; a step's defaults may differ.
-
-    Attributes:
-        epochs: passes over the data.
-        learning_rate: peak of AdamW's rate; linear warm-up, then linear decay to zero.
-        batch_tokens: padded tokens in a batch (B x T), so that short texts make large batches.
-        warmup: share of all steps spent warming up.
-        weight_decay: on weight matrices; none on biases, norms and embedding tables.
-        max_grad_norm: gradients are clipped to this norm.
-        patience: stop after this many epochs without a better dev score, once it has risen; 0 never stops early.
-        max_steps: stop after this many steps (0: no limit).
-        accumulate: batches whose gradients are averaged for one step, so that a step may learn from more than fits in memory.
-    """
-
-    epochs: int = 3
-    learning_rate: float = 1e-4
-    batch_tokens: int = 1024
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    patience: int = 0
-    max_steps: int = 0
-    accumulate: int = 1
 
 
 def fit(
@@ -198,40 +171,6 @@ def schedule(done: float, warmup: float) -> float:
     if done < warmup:
         return max(done / warmup, 0.01)
     return max(0.0, (1.0 - done) / max(1.0 - warmup, 1e-9))
-
-
-def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
-    """Padded tensors of some rows, with their row numbers."""
-    batch = {name: torch.from_numpy(array).to(device) for name, array in data.batch(rows).items()}
-    batch["rows"] = torch.from_numpy(rows)
-    return batch
-
-
-def model_inputs(batch: Batch) -> Batch:
-    """What a transformers model takes of a batch."""
-    return {name: value for name, value in batch.items() if name != "rows"}
-
-
-@torch.inference_mode()
-def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Task | None = None) -> NDArray[np.float32]:
-    """Logits ``(N, L)`` float32 of every row, in the order of the rows, in the precision that training uses."""
-    model.eval()
-    device = next(model.parameters()).device
-    out: NDArray[np.float32] | None = None
-    with precision(device):
-        for rows in sorted_batches(data.lengths, budget):
-            logits = model(**model_inputs(to_batch(data, rows, device))).logits.float().cpu().numpy()
-            out = np.zeros((len(data), logits.shape[1]), dtype=np.float32) if out is None else out
-            out[rows] = logits
-            if task is not None:
-                task.advance(len(rows))
-    return out if out is not None else np.zeros((0, 0), dtype=np.float32)
-
-
-def precision(device: torch.device) -> torch.autocast:
-    """Matrix products in bf16 where the hardware has it, see :func:`imbik.training.precision.autocast_dtype`."""
-    dtype = autocast_dtype()
-    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def _units_done(state: State, settings: Training, rows: int) -> int:

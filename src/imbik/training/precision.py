@@ -15,3 +15,9 @@ def autocast_dtype() -> torch.dtype | None:
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     return torch.bfloat16 if {"amx_bf16", "avx512_bf16"} & cpu_flags() else None
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """Matrix products in bf16 where the hardware has it, see :func:`imbik.training.precision.autocast_dtype`."""
+    dtype = autocast_dtype()
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)

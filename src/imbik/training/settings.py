@@ -1,7 +1,7 @@
-"""The settings that methods which train share, as groups of fields to inherit, and the :class:`imbik.training.loop.Training` they describe.
+"""The settings that methods which train share, as groups of fields to inherit, and the :class:`imbik.training.settings.Training` they describe.
 
 A method names its group as its base and declares again only the fields whose defaults differ. The groups are plain frozen dataclasses:
-:func:`imbik.methods.method` makes the fields of both one validated set.
+:func:`imbik.methods.registry.method` makes the fields of both one validated set.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field
-
-from imbik.training.loop import Training
 
 _MOST_EPOCHS = 30
 
@@ -25,11 +23,11 @@ Epochs = Count | Literal["auto"]
 
 
 @dataclass(frozen=True)
-class Optimised:
+class Optimized:
     """What every training has.
 
     Attributes:
-        learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm: see :class:`imbik.training.loop.Training`.
+        learning_rate, batch_tokens, warmup, weight_decay, max_grad_norm: see :class:`imbik.training.settings.Training`.
     """
 
     learning_rate: Positive = 3e-4
@@ -40,13 +38,13 @@ class Optimised:
 
 
 @dataclass(frozen=True)
-class Trained(Optimised):
+class Trained(Optimized):
     """Training that is measured in passes over the data.
 
     Attributes:
         epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
         target_steps: see ``epochs``.
-        max_steps: see :class:`imbik.training.loop.Training`.
+        max_steps: see :class:`imbik.training.settings.Training`.
     """
 
     epochs: Epochs = "auto"
@@ -59,7 +57,7 @@ class TrainedOnDev(Trained):
     """Training that keeps the epoch that is best on dev.
 
     Attributes:
-        patience: see :class:`imbik.training.loop.Training`.
+        patience: see :class:`imbik.training.settings.Training`.
     """
 
     patience: Annotated[int, Ge(0)] = 0
@@ -75,9 +73,9 @@ def training_of(settings: Any, tokens: int) -> Training:
 
 
 def training_for(settings: Any, steps: int, learning_rate: float | None = None) -> Training:
-    """The :class:`Training` of a method with :class:`Optimised`'s fields that ends after ``steps`` steps, however many epochs they are.
+    """The :class:`Training` of a method with :class:`Optimized`'s fields that ends after ``steps`` steps, however many epochs they are.
 
-    >>> training_for(Optimised(), 40).max_steps
+    >>> training_for(Optimized(), 40).max_steps
     40
     """
     made = _training(settings, epochs=1 << 20, max_steps=steps)
@@ -100,3 +98,30 @@ def check_stage(stage: str, corpus: str) -> None:
         raise ValueError("a corpus (the general stage needs raw text): a text file, a folder or a data set")
     if stage == "task" and corpus:
         raise ValueError("stage: general for a corpus; the task stage learns from the task's texts")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings that all steps which train share; a step's defaults may differ.
+
+    Attributes:
+        epochs: passes over the data.
+        learning_rate: peak of AdamW's rate; linear warm-up, then linear decay to zero.
+        batch_tokens: padded tokens in a batch (B x T), so that short texts make large batches.
+        warmup: share of all steps spent warming up.
+        weight_decay: on weight matrices; none on biases, norms and embedding tables.
+        max_grad_norm: gradients are clipped to this norm.
+        patience: stop after this many epochs without a better dev score, once it has risen; 0 never stops early.
+        max_steps: stop after this many steps (0: no limit).
+        accumulate: batches whose gradients are averaged for one step, so that a step may learn from more than fits in memory.
+    """
+
+    epochs: int = 3
+    learning_rate: float = 1e-4
+    batch_tokens: int = 1024
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    patience: int = 0
+    max_steps: int = 0
+    accumulate: int = 1

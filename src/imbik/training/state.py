@@ -30,7 +30,7 @@ class State:
 
 
 class Keeper:
-    """State on disk: one file holds weights, optimiser moments and the position, so that a kill never splits them."""
+    """State on disk: one file holds weights, optimizer moments and the position, so that a kill never splits them."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imbik.jobs.progress import Progress
 from imbik.models.checkpoint import fingerprint
 from imbik.training.encoding import encode
-from imbik.training.loop import predict_logits
+from imbik.training.prediction import predict_logits
 from imbik.types import Checkpoint, Examples
 
 _BLOCK = 8192

@@ -16,12 +16,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from imbik.advise.advice import Verdict
 from imbik.advise.advice import advise as judge_all
 from imbik.advise.decision import Leaf, leaf_at, leaves, next_question, questions
 from imbik.advise.profiles import split_runs
 from imbik.advise.scenario import load_scenario, shipped_scenarios, shipped_text
 from imbik.advise.sentences import requirement_text
+from imbik.advise.verdict import Verdict
 from imbik.cli.options import JsonOption, LangOption
 from imbik.errors import UserError
 from imbik.locale.phrases import GLYPHS, Phrases

@@ -13,7 +13,7 @@ from imbik.cli.checks import check_positive, check_share, consoles
 from imbik.cli.options import CpuOption, DataOption, EngineOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, grouped
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
-from imbik.machine import preset_for
+from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
     from imbik.compress.run import Limits
@@ -89,7 +89,8 @@ def compress(
     how, limits = conduct.arguments(), budget.limits()
     from imbik.compress.run import compress as run
     from imbik.data.load import load_data
-    from imbik.models.checkpoint import labels_of, load_checkpoint
+    from imbik.models.checkpoint import labels_of
+    from imbik.models.pretrained import load_checkpoint
     from imbik.runtime.engines import buildable
 
     console, say = consoles()

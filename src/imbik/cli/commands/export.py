@@ -13,7 +13,7 @@ import typer
 from imbik.cli.checks import consoles
 from imbik.cli.options import CpuOption, EngineOption, JsonOption, OutOption, TextColumns, grouped
 from imbik.jobs.progress import progress_for
-from imbik.machine import preset_for
+from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
     from imbik.types import Artefact, Checkpoint, Examples
@@ -25,7 +25,7 @@ class Precision:
 
     quantize: Annotated[str | None, typer.Option(help="Scheme for a float checkpoint: dynamic, static, weight-only or integer.")] = None
     bits: Annotated[int, typer.Option(help="Of the weights: 8, or 4 for weight-only.")] = 8
-    int8: Annotated[bool, typer.Option("--int8", help="The same as --quantize dynamic, unless the checkpoint is quantised.")] = False
+    int8: Annotated[bool, typer.Option("--int8", help="The same as --quantize dynamic, unless the checkpoint is quantized.")] = False
 
     def settings(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """Of the ``quantize`` step to add; None for the checkpoint as it is."""
@@ -56,15 +56,15 @@ def export(
     each."""
     preset = preset_for(cpu)
     from imbik.export.artefact import export as run
-    from imbik.export.artefact import quantised
-    from imbik.models.checkpoint import load_checkpoint
+    from imbik.export.artefact import quantized
+    from imbik.models.pretrained import load_checkpoint
 
     console, say = consoles()
     loaded = load_checkpoint(checkpoint, role="checkpoint")
     rows, calibration = (None, None) if data is None else _texts(data, columns, say)
     settings = precision.settings(loaded)
     if settings is not None:
-        loaded = quantised(loaded, settings, calibration, progress_for(console))
+        loaded = quantized(loaded, settings, calibration, progress_for(console))
     names = _engines(engine or ["onnx"], loaded, say)
     several = engine is not None and ("auto" in engine or len(engine) > 1)
     made = []

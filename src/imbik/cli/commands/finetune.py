@@ -87,7 +87,7 @@ def _refuse_masked(masked: Masked) -> None:
     for name, value in asdict(masked).items():
         if value:
             where = f"--{name.replace('_', '-')}"
-            raise UserError("only masked language modelling has this", where=where, fix="leave it out, or add --task mlm")
+            raise UserError("only masked language modeling has this", where=where, fix="leave it out, or add --task mlm")
 
 
 def _mlm(base: str, corpus: dict[str, Any], out: Path, schedule: Schedule, masked: Masked, as_json: bool) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
     from imbik.recommend.models.model import Model
 
-group = typer.Typer(help="Factorise a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
+group = typer.Typer(help="Factorize a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]

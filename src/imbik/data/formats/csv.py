@@ -13,7 +13,8 @@ from typing import Any, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.data.formats.json import open_json, open_parquet
+from imbik.data.formats.json import open_json
+from imbik.data.formats.parquet import open_parquet
 from imbik.data.formats.table import CHUNK, Chunk, Say, Table, check_columns, shorten
 from imbik.data.formats.text import decoding_error, encoding_of, open_text
 from imbik.errors import UserError

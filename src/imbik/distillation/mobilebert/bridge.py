@@ -12,12 +12,13 @@ from imbik.distillation.feature_losses import AttentionKL, HiddenMSE
 from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
 from imbik.models.anatomy import anatomy
-from imbik.models.checkpoint import labels_of, load_checkpoint
+from imbik.models.checkpoint import labels_of
+from imbik.models.pretrained import load_checkpoint
 from imbik.pretraining.general import General, predictions
 from imbik.students.layer_map import uniform_layers
 from imbik.students.mobilebert import MobileShape
-from imbik.training.loop import Batch, to_batch
 from imbik.training.losses import distillation_loss
+from imbik.training.prediction import Batch, to_batch
 from imbik.types import Checkpoint, TaskName
 
 

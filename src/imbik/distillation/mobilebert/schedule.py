@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from imbik.distillation.feature_losses import AttentionKL, FeatureMoments, HiddenMSE
 from imbik.distillation.teacher_states import LiveTeacher
 from imbik.distillation.transfer import Pair, Transfer
-from imbik.models.anatomy import Anatomy, anatomy
-from imbik.models.checkpoint import layer_stack
+from imbik.models.anatomy import Anatomy, anatomy, layer_stack
 from imbik.pretraining.corpus import Blocks
 from imbik.pretraining.masking import Masker
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded
-from imbik.training.loop import Batch, Training, fit, to_batch
+from imbik.training.loop import fit
+from imbik.training.prediction import Batch, to_batch
+from imbik.training.settings import Training
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Factors of the transfers: attention, normalised feature maps, their means and their variances."""
+    """Factors of the transfers: attention, normalized feature maps, their means and their variances."""
 
     attention: float
     hidden: float
@@ -36,7 +37,7 @@ class Weights:
         """The feature map terms of one state."""
         moments = FeatureMoments(self.mean, self.variance)
         pairs = [
-            Pair(state, state, HiddenMSE(normalise=True), self.hidden),
+            Pair(state, state, HiddenMSE(normalize=True), self.hidden),
             Pair(state, state, moments, float(self.mean + self.variance > 0)),
         ]
         return [pair for pair in pairs if pair.weight > 0]

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import anatomy, listen, roles_of
-from imbik.models.checkpoint import layer_stack
+from imbik.models.anatomy import anatomy, layer_stack, listen, roles_of
 from imbik.models.hooks import module_at
 from imbik.students.mobilebert import stand_for_layer_norm
-from imbik.training.loop import Batch, model_inputs
+from imbik.training.prediction import Batch, model_inputs
 
 _CLOSING = 8.0  # how much larger than the outer residual what a block gives is
 

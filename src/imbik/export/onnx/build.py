@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from imbik.export.onnx.graph import Graph, fold_constants, matmul_counts, merge_
 from imbik.export.onnx.integer import remaining
 from imbik.export.onnx.lower import lower
 from imbik.export.onnx.operators import name_operators, operators
-from imbik.export.onnx.trace import OPSET, input_names, trace
+from imbik.export.onnx.trace import OPSET, trace
+from imbik.export.request import BuildRequest
 from imbik.models.hooks import evaluating
+from imbik.models.inputs import input_names
 from imbik.quantization.ranges import ranges_of, uses
-from imbik.runtime.engines import BuildRequest
+from imbik.runtime.engines.onnx import MODEL
 from imbik.types import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -40,10 +43,10 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     Raises:
         UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint does not carry.
     """
-    integer = request.quantise is not None and request.quantise["scheme"] == "integer"
+    integer = request.quantize is not None and request.quantize["scheme"] == "integer"
     floats, facts = float_graph(checkpoint, request, bias=not integer)
     graph, record = floats.copy(), facts
-    quantisation = None if request.quantise is None else lower(graph, request, ranges_of(checkpoint.model))
+    quantization = None if request.quantize is None else lower(graph, request, ranges_of(checkpoint.model))
     model = graph.finish()
     int8, left = matmul_counts(model)
     record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
@@ -53,7 +56,7 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     model = graph.finish()
     model.ir_version = min(model.ir_version, 8)
     names = input_names(checkpoint.model, checkpoint.tokenizer)
-    return model, {"inputs": list(names), "quantisation": quantisation, "graph": record, "operators": operators(floats)}
+    return model, {"inputs": list(names), "quantisation": quantization, "graph": record, "operators": operators(floats)}
 
 
 def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = True) -> tuple[Graph, dict[str, Any]]:
@@ -158,3 +161,20 @@ def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray
     mask = np.ones_like(ids)
     mask[batch // 2, max(1, length - 3) :] = 0
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.onnx``: fused where the architecture allows, int8 where the request asks for it.
+
+    Args:
+        checkpoint: the model; it comes back as it was.
+        directory: an existing folder.
+        request: see :class:`imbik.export.request.BuildRequest`.
+
+    Returns:
+        ``inputs``, ``model``, ``quantisation`` and ``graph`` for the manifest.
+    """
+
+    model, record = build_graph(checkpoint, request)
+    (directory / MODEL).write_bytes(model.SerializeToString())
+    return {"model": MODEL, **record}

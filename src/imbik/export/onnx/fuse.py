@@ -145,7 +145,7 @@ def _tokenwise(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True) -> Graph:
-    """LayerNorm with its residual, GELU with its bias: onnxruntime's own fusions, without those that quantise
+    """LayerNorm with its residual, GELU with its bias: onnxruntime's own fusions, without those that quantize
     badly. Without ``bias`` a product's bias stays beside it.
     """
     from onnxruntime.transformers.fusion_options import FusionOptions

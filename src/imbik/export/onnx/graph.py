@@ -160,7 +160,7 @@ def fold_constants(graph: Graph) -> None:
     """``Constant`` nodes become constants; ``Identity`` of a constant disappears; equal constants are stored
     once.
 
-    The exporter writes a weight that several layers share as ``Identity`` nodes. A quantiser that looks for
+    The exporter writes a weight that several layers share as ``Identity`` nodes. A quantizer that looks for
     constants does not see through them, leaves those layers in float and so makes the file larger.
     """
     for node in graph.nodes:

@@ -1,9 +1,9 @@
 """int8 lowering of an ONNX graph, dynamic and static.
 
 A weight is stored as q = round(w / s) with one scale per output channel (or one per product), zero point 0; the input of a product
-is quantised per tensor to unsigned 8 bits, the sum runs in int32 and is scaled back to float by s_x · s_w (Jacob et al. 2018,
+is quantized per tensor to unsigned 8 bits, the sum runs in int32 and is scaled back to float by s_x · s_w (Jacob et al. 2018,
 section 2). Dynamic: s_x follows from each tensor's own range at run time. Static: s_x is a constant, observed before
-(:mod:`imbik.quantization.ranges`), and a tensor that several products read is quantised once.
+(:mod:`imbik.quantization.ranges`), and a tensor that several products read is quantized once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Weights:
 
 
 class Inputs:
-    """Tensors quantised with constant scales, each once."""
+    """Tensors quantized with constant scales, each once."""
 
     def __init__(self, graph: Graph, ranges: Ranges) -> None:
         self.graph, self.ranges = graph, ranges
@@ -78,7 +78,7 @@ class Inputs:
             return self._made[source], []
         scale, zero = self.range(product)
         names = (
-            self.graph.name("quantised"),
+            self.graph.name("quantized"),
             self.graph.constant("scale", np.array(scale)),
             self.graph.constant("zero", np.array(zero, dtype=np.uint8)),
         )
@@ -87,14 +87,14 @@ class Inputs:
 
 
 def lower_dynamic(graph: Graph, product: Product, weights: Weights) -> None:
-    """A product in int8 that quantises its input by the range it finds there."""
+    """A product in int8 that quantizes its input by the range it finds there."""
     inputs = [product.node.input[0], *weights.names(product), *(("", product.bias) if product.bias else ())]
     graph.replace(product.replaced, [microsoft("DynamicQuantizeMatMul", inputs, [product.output], product.node.name)])
 
 
-def lower_static(graph: Graph, product: Product, weights: Weights, quantised: Inputs) -> None:
-    """A product in int8 whose input is quantised by a range that was observed before."""
-    (q, scale, zero), nodes = quantised.names(product)
+def lower_static(graph: Graph, product: Product, weights: Weights, quantized: Inputs) -> None:
+    """A product in int8 whose input is quantized by a range that was observed before."""
+    (q, scale, zero), nodes = quantized.names(product)
     weight, weight_scale = weights.names(product)
     inputs = [q, weight, scale, weight_scale, zero, "", *((product.bias,) if product.bias else ())]
     node = microsoft("MatMulIntegerToFloat", inputs, [product.output], product.node.name)

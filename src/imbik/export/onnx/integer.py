@@ -1,4 +1,4 @@
-"""Linear layers in integer arithmetic from end to end: integers in, integers out, requantised by M0 · 2^-n (:mod:`imbik.quantization.integer`).
+"""Linear layers in integer arithmetic from end to end: integers in, integers out, requantized by M0 · 2^-n (:mod:`imbik.quantization.integer`).
 
 Per product: q_y = clip(round((Σ (q_x - Z_x) q_w + q_b) · M0 · 2^-n) + Z_y). What stands between products (softmax, LayerNorm, GELU,
 the products of attention without a weight) has no integer kernel in onnxruntime and remains in float.
@@ -17,7 +17,7 @@ from imbik.export.onnx.operators import Product
 from imbik.quantization.integer import affine, fixed_point
 from imbik.quantization.ranges import Ranges
 
-_OURS = ("imbik.fixed.", "imbik.biased.")  # integer additions and multiplications of the requantisation
+_OURS = ("imbik.fixed.", "imbik.biased.")  # integer additions and multiplications of the requantization
 
 REASONS = {
     "MultiHeadAttention": "softmax needs exponentials; both products of attention multiply activations, not weights",
@@ -37,15 +37,15 @@ REASONS = {
 }
 
 
-def lower_integer(graph: Graph, product: Product, weights: Weights, quantised: Inputs, ranges: Ranges) -> None:
-    """A product, its bias and its requantisation in integers; what follows reads the result as float again."""
-    (x, _, zero), nodes = quantised.names(product)
-    scale, _ = quantised.range(product)
+def lower_integer(graph: Graph, product: Product, weights: Weights, quantized: Inputs, ranges: Ranges) -> None:
+    """A product, its bias and its requantization in integers; what follows reads the result as float again."""
+    (x, _, zero), nodes = quantized.names(product)
+    scale, _ = quantized.range(product)
     weight, _ = weights.names(product)
     sums = (scale.astype(np.float64) * weights.integers(product)[1]).astype(np.float64)
     out_scale, out_zero = _outputs(product, ranges)
-    total, shifted = _accumulated(graph, product, (x, weight, zero), sums, nodes), graph.name("requantised")
-    _requantised(graph, total, shifted, sums / out_scale, out_zero, nodes)
+    total, shifted = _accumulated(graph, product, (x, weight, zero), sums, nodes), graph.name("requantized")
+    _requantized(graph, total, shifted, sums / out_scale, out_zero, nodes)
     back = [graph.constant("scale", out_scale), graph.constant("zero", out_zero.astype(np.uint8))]
     nodes.append(helper.make_node("DequantizeLinear", [shifted, *back], [product.output], name=product.node.name, axis=-1))
     graph.replace(product.replaced, nodes)
@@ -73,10 +73,10 @@ def _accumulated(
     return with_bias
 
 
-def _requantised(
+def _requantized(
     graph: Graph, total: str, out: str, multiplier: NDArray[np.float64], zero: NDArray[np.int64], nodes: list[onnx.NodeProto]
 ) -> None:
-    """:func:`imbik.quantization.integer.requantise` in ONNX: Z · 2^n and half a unit are added before the shift, so that one addition does both."""
+    """:func:`imbik.quantization.integer.requantize` in ONNX: Z · 2^n and half a unit are added before the shift, so that one addition does both."""
     m0, n = fixed_point(multiplier)
     offset = (zero << n) + (np.int64(1) << (n - 1))
 

@@ -1,4 +1,4 @@
-"""A float graph becomes a quantised one: which operator is lowered how."""
+"""A float graph becomes a quantized one: which operator is lowered how."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from imbik.export.onnx.graph import Graph
 from imbik.export.onnx.int8 import Inputs, Weights, lower_dynamic, lower_static, lower_table
 from imbik.export.onnx.integer import lower_integer
 from imbik.export.onnx.operators import products, tables
+from imbik.export.request import BuildRequest
 from imbik.quantization.ranges import Ranges
-from imbik.runtime.engines import BuildRequest
 
 _CALIBRATED = ("static", "qat", "integer")
 
 
 def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]:
-    """Quantise a graph as its request says, except the operators that are to stay in float.
+    """Quantize a graph as its request says, except the operators that are to stay in float.
 
     Args:
         graph: it is changed.
-        request: with ``quantise``.
+        request: with ``quantize``.
         ranges: what the checkpoint carries (:func:`imbik.quantization.ranges.ranges_of`).
 
     Returns:
@@ -33,7 +33,7 @@ def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]
     Raises:
         UserError: a calibrated scheme without ranges.
     """
-    settings = request.quantise
+    settings = request.quantize
     assert settings is not None
     if settings["scheme"] in _CALIBRATED and not ranges:
         raise UserError(
@@ -49,7 +49,7 @@ def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]
 
 
 def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) -> Counter[str]:
-    settings, done = request.quantise or {}, Counter[str]()
+    settings, done = request.quantize or {}, Counter[str]()
     weights = Weights(graph, bits, settings["granularity"] == "per-channel", ranges if settings["scheme"] == "qat" else {})
     inputs = Inputs(graph, ranges)
     for product in products(graph):
@@ -67,7 +67,7 @@ def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) 
 
 
 def _lower_blocks(graph: Graph, request: BuildRequest, bits: int) -> Counter[str]:
-    blocks, done = Blocks(graph, bits, int((request.quantise or {})["block"])), Counter[str]()
+    blocks, done = Blocks(graph, bits, int((request.quantize or {})["block"])), Counter[str]()
     for product in products(graph):
         if product.operator not in request.reverted:
             blocks.lower(product)
@@ -77,7 +77,7 @@ def _lower_blocks(graph: Graph, request: BuildRequest, bits: int) -> Counter[str
 
 def _lower_tables(graph: Graph, request: BuildRequest, bits: int) -> int:
     """Tables in 4 bits with a scheme of 4 bits where their width allows it, else in 8 bits."""
-    blocks = Blocks(graph, bits, int((request.quantise or {})["block"]))
+    blocks = Blocks(graph, bits, int((request.quantize or {})["block"]))
     count = 0
     for table in tables(graph):
         if table.operator in request.reverted or value_blocks(table.values) is not None:

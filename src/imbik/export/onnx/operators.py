@@ -84,7 +84,7 @@ def operators(graph: Graph) -> list[str]:
 
 
 def name_operators(graph: Graph, used: Iterable[tuple[str, NDArray[Any]]], embeddings: Mapping[str, NDArray[Any]]) -> None:
-    """Name products and tables after the model's parameters, which they are recognised by value.
+    """Name products and tables after the model's parameters, which they are recognized by value.
 
     Args:
         graph: as traced, constants folded, nothing rewritten.

@@ -2,25 +2,23 @@
 
 transformers lets a program register its own attention function. During the trace we register one that becomes
 a single graph node, ``imbik::Attention(query, key, value, mask)``, so that fusing attention does not depend
-on recognising the dozens of nodes that one architecture or one version happens to write. Models that do not
+on recognizing the dozens of nodes that one architecture or one version happens to write. Models that do not
 use the attention interface, or that add something to the attention scores, are traced with their own eager
 attention.
 """
 
 from __future__ import annotations
 
-import inspect
 import io
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
 import torch
 from torch import nn
 
-from imbik.models.hooks import evaluating
+from imbik.models.inputs import Logits, attention_as
 
 OPSET = 17
 DOMAIN = "imbik"
@@ -74,42 +72,6 @@ def _padding_mask(*, attention_mask: torch.Tensor | None = None, mask_function: 
     if mask_function is not bidirectional_mask_function:
         raise NotFusible("a mask that depends on positions")
     return attention_mask
-
-
-@contextmanager
-def attention_as(model: Any, name: str) -> Iterator[None]:
-    before = model.config._attn_implementation
-    model.set_attn_implementation(name)
-    try:
-        with evaluating(model):
-            yield
-    finally:
-        model.set_attn_implementation(before)
-
-
-class Logits(nn.Module):  # type: ignore[misc]
-    """A model as a function of tensors in the order of ``names``."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        super().__init__()
-        self.model, self.names = model, tuple(names)
-
-    def forward(self, *tensors: torch.Tensor) -> Any:
-        return self.model(**dict(zip(self.names, tensors, strict=True))).logits
-
-
-def input_names(model: Any, tokenizer: Any) -> tuple[str, ...]:
-    """Which of ``input_ids``, ``attention_mask``, ``token_type_ids`` the model is to be given.
-
-    Token types are given where the model takes them and either the tokenizer makes them or the model tells
-    them apart.
-    """
-    accepted = inspect.signature(model.forward).parameters
-    names = ["input_ids", "attention_mask"]
-    makes = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
-    if "token_type_ids" in accepted and makes and getattr(model.config, "type_vocab_size", 2) > 1:
-        names.append("token_type_ids")
-    return tuple(names)
 
 
 def trace(model: Any, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imbik.models.structure import layer, put_everywhere
-from imbik.sharing.kmeans import bits_for, nearest_values, pack, unpack
+from imbik.models.hooks import put_everywhere
+from imbik.models.layers.packing import bits_for, pack, unpack
+from imbik.models.layers.registry import layer
 
 
 def expanded(model: Any) -> Any:
@@ -79,7 +80,7 @@ class _Clustered(nn.Module):
 
     @torch.no_grad()
     def set(self, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> None:
-        """Fill from what :func:`imbik.sharing.kmeans.nearest_values` found."""
+        """Fill from what ``nearest_values`` found."""
         self.codebook.copy_(torch.from_numpy(codebook))
         self.packed.copy_(torch.from_numpy(pack(indices, self.bits)))
         self.after_load()
@@ -95,17 +96,17 @@ class ClusteredLinear(_Clustered):
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
 
     @classmethod
-    def of(cls, linear: nn.Linear, values: int) -> ClusteredLinear:
-        """The nearest one to a Linear."""
-        new = cls(linear.in_features, linear.out_features, values, linear.bias is not None)
-        new.set(*nearest_values(linear.weight.detach().float().cpu().numpy(), values))
+    def of(cls, linear: nn.Linear, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> ClusteredLinear:
+        """Replace a Linear's matrix ``(out, in)`` by entries of ``codebook`` ``(values,)`` at ``indices`` ``(out, in)``; keep its bias."""
+        new = cls(linear.in_features, linear.out_features, len(codebook), linear.bias is not None)
+        new.set(codebook, indices)
         if new.bias is not None:
             new.bias.data.copy_(linear.bias.data)
         return new
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """See :class:`imbik.models.structure.Layer`."""
+        """See :class:`imbik.models.layers.registry.Layer`."""
         return {
             "in_features": self.in_features,
             "out_features": self.out_features,
@@ -134,15 +135,15 @@ class ClusteredEmbedding(_Clustered):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
 
     @classmethod
-    def of(cls, table: nn.Embedding, values: int) -> ClusteredEmbedding:
-        """The nearest one to an Embedding."""
-        new = cls(table.num_embeddings, table.embedding_dim, values, table.padding_idx)
-        new.set(*nearest_values(table.weight.detach().float().cpu().numpy(), values))
+    def of(cls, table: nn.Embedding, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> ClusteredEmbedding:
+        """Replace an Embedding's table by entries of ``codebook`` ``(values,)`` at ``indices`` ``(rows, columns)``."""
+        new = cls(table.num_embeddings, table.embedding_dim, len(codebook), table.padding_idx)
+        new.set(codebook, indices)
         return new
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """See :class:`imbik.models.structure.Layer`."""
+        """See :class:`imbik.models.layers.registry.Layer`."""
         return {
             "num_embeddings": self.num_embeddings,
             "embedding_dim": self.embedding_dim,

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imbik.models.layers.low_rank import FactorisedEmbedding
-from imbik.models.structure import replace_module
+from imbik.models.tables import set_table, table_of
 
 
 class CompactEmbedding(nn.Module):
@@ -36,31 +35,6 @@ class CompactEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return nn.functional.embedding(self.remap[ids], self.weight, padding_idx=self.padding_idx)
-
-
-def table_of(model: Any) -> nn.Module:
-    """The module that holds the word vectors, one row per id: the input embedding, or the table inside a factorised one."""
-    embedding: nn.Module = model.get_input_embeddings()
-    return embedding.table if isinstance(embedding, FactorisedEmbedding) else embedding
-
-
-def set_table(model: Any, table: nn.Module) -> None:
-    """Put ``table`` where :func:`table_of` found one."""
-    embedding = model.get_input_embeddings()
-    if isinstance(embedding, FactorisedEmbedding):
-        embedding.table = table
-    else:
-        model.set_input_embeddings(table)
-
-
-def replace_table(model: Any, embedding: nn.Module) -> None:
-    """Make ``embedding`` the input embedding for good; layers of ours, it or inside it, are recorded in the model's structure."""
-    old = model.get_input_embeddings()
-    path = next(name for name, module in model.named_modules() if module is old)
-    model.set_input_embeddings(embedding)
-    for name, module in list(embedding.named_modules(prefix=path)):
-        if hasattr(module, "layer_name"):
-            replace_module(model, name, module)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def read_ratings(
 ) -> Ratings:
     """Read triples (user, item, rating[, time]) from a file; what was guessed or merged is told in `Ratings.notes`.
 
-    A header is recognised by names such as `userId`, `movie_id`, `rating`, `timestamp`; without one the columns are taken
+    A header is recognized by names such as `userId`, `movie_id`, `rating`, `timestamp`; without one the columns are taken
     in this order. `user`, `item`, `rating`, `time` name columns (or give their position from 1). Without a rating column,
     or with `implicit=True`, the values are counts of events. Times may be numbers or ISO dates. Text is UTF-8, or UTF-16 with
     a mark, or in `encoding`.

@@ -12,7 +12,7 @@ ROW, LEFT, WIDTH, GAP, BAR = 26, 130, 330, 40, 200
 def dot_plot(result: dict[str, Any]) -> str:
     """SVG text for the result of `compare`: the chosen metric left, training seconds (logarithmic) right.
 
-    Colours follow the reader's light or dark scheme; the text alternative lists the values.
+    Colors follow the reader's light or dark scheme; the text alternative lists the values.
     """
     metric, rows = result["metric"], result["models"]
     height = 60 + ROW * len(rows)

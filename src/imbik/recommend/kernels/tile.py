@@ -1,6 +1,6 @@
 """The one hand-made piece of the engine: an 8 x 16 tile of a sum of outer products, kept in vector registers.
 
-LLVM's loop vectoriser stores and reloads the sum for every few ratings; with the tile as 8 accumulators it does not, which
+LLVM's loop vectorizer stores and reloads the sum for every few ratings; with the tile as 8 accumulators it does not, which
 is 12 times faster at rank 10, 32 and 64 (docs/results/recommend.md). The vectors are generic LLVM IR, 64 bytes wide, which
 every target splits into what it has (AVX-512, AVX2, NEON).
 """

@@ -13,7 +13,7 @@ from imbik.recommend.models.model import Model, Report, register
 
 
 def fit_biases(ratings: Ratings, user_ridge: float, item_ridge: float, epochs: int = 15) -> tuple[float, Array, Array]:
-    """(mean, b, c) that minimise sum (r_ui - mean - b_u - c_i)^2 + user_ridge |b|^2 + item_ridge |c|^2, by turns."""
+    """(mean, b, c) that minimize sum (r_ui - mean - b_u - c_i)^2 + user_ridge |b|^2 + item_ridge |c|^2, by turns."""
     mean = float(ratings.values.mean(dtype=np.float64))
     rest = ratings.values.astype(np.float64) - mean
     users, items = ratings.shape

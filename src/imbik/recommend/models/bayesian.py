@@ -1,4 +1,4 @@
-"""Bayesian probabilistic matrix factorisation by Gibbs sampling, with biases and predictive intervals."""
+"""Bayesian probabilistic matrix factorization by Gibbs sampling, with biases and predictive intervals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Chain(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What the sampler reads: the matrix from both sides, centred by `mean`, with the chunks of work."""
+    """What the sampler reads: the matrix from both sides, centerd by `mean`, with the chunks of work."""
 
     by_user: Compressed
     by_item: Compressed
@@ -160,7 +160,7 @@ class BayesianPMF(TrainedFactors):
 
 
 def prepare(ratings: Ratings) -> Data:
-    """Centre and compress the ratings, and cut the work into chunks."""
+    """Center and compress the ratings, and cut the work into chunks."""
     from imbik.recommend.kernels.gaussian import chunks
 
     by_user, by_item = ratings.by_user, ratings.by_item

@@ -1,4 +1,4 @@
-"""Logistic probabilistic matrix factorisation for events: who takes what."""
+"""Logistic probabilistic matrix factorization for events: who takes what."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LogisticPMF(TrainedFactors):
     """Logistic PMF (Johnson 2014): the chance that user u takes item i, from events only.
 
         P(event) = sigmoid(b_u + c_i + p_u . q_i)
-        maximise  sum_events w_ui log P  +  sum_non-events log(1 - P)  -  ridge/2 (|P|^2 + |Q|^2) - bias_ridge/2 (|b|^2 + |c|^2)
+        maximize  sum_events w_ui log P  +  sum_non-events log(1 - P)  -  ridge/2 (|P|^2 + |Q|^2) - bias_ridge/2 (|b|^2 + |c|^2)
 
     with w = 1 + alpha log(count). The non-events are sampled anew in each pass, `negatives` for an event,
     uniformly over the items; the item side draws users in proportion to their events, so that both sides climb the same

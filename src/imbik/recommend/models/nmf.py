@@ -1,4 +1,4 @@
-"""Non-negative matrix factorisation of the observed cells."""
+"""Non-negative matrix factorization of the observed cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imbik.recommend.models.model import Model, Report, register
 class NMF(TrainedFactors):
     """Masked NMF: every rating is a sum of non-negative parts, and only observed cells count.
 
-        minimise  sum (r_ui - b_u - c_i - p_u . q_i)^2 + ridge (sum |p_u - p|^2 + sum |q_i - q|^2) + bias_ridge (...),
+        minimize  sum (r_ui - b_u - c_i - p_u . q_i)^2 + ridge (sum |p_u - p|^2 + sum |q_i - q|^2) + bias_ridge (...),
         all of b, c, p, q >= 0
 
     p, q (and the mean biases) are the means of their side, re-estimated each epoch, so rows with few ratings shrink to the

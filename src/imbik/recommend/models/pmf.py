@@ -1,4 +1,4 @@
-"""Probabilistic matrix factorisation: the most probable factors, by alternating least squares or by SGD."""
+"""Probabilistic matrix factorization: the most probable factors, by alternating least squares or by SGD."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imbik.recommend.models.sgd import descend
 class PMF(TrainedFactors):
     """PMF (Salakhutdinov & Mnih, NIPS 2007): gaussian ratings, gaussian factors, the mode of the posterior.
 
-        minimise  sum (r_ui - m - b_u - c_i - p_u . q_i)^2 + sum_u x_u' L_U x_u + sum_i z_i' L_V z_i
+        minimize  sum (r_ui - m - b_u - c_i - p_u . q_i)^2 + sum_u x_u' L_U x_u + sum_i z_i' L_V z_i
 
     with x_u = (b_u, p_u), z_i = (c_i, q_i) and m the mean rating. `prior` says what L is:
 

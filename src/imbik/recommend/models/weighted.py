@@ -18,7 +18,7 @@ from imbik.recommend.models.model import Model, Report, register
 class WeightedALS(FactorModel):
     """Implicit ALS (Hu, Koren & Volinsky 2008): every cell counts, events with more confidence.
 
-        minimise  sum_ui c_ui (y_ui - p_u . q_i)^2 + ridge (|P|^2 + |Q|^2),    c = 1 + alpha count, y = 1 for events
+        minimize  sum_ui c_ui (y_ui - p_u . q_i)^2 + ridge (|P|^2 + |Q|^2),    c = 1 + alpha count, y = 1 for events
                                                                            c = 1, y = 0 for all other cells
     Q'Q is shared by all users, so a pass costs as much as the events. `conjugate_steps` > 0 solves each row by that many
     steps of conjugate gradients (Takacs et al. 2011), 0 exactly by Cholesky.

@@ -31,12 +31,12 @@ def posterior(rows: Array, prior: Hyper) -> Hyper:
     if count == 0:
         return prior
     rows = rows.astype(np.float64)
-    centre = rows.mean(axis=0)
-    spread = rows - centre
-    gap = prior.mean - centre
+    center = rows.mean(axis=0)
+    spread = rows - center
+    gap = prior.mean - center
     beta = prior.beta + count
     inverse = prior.inverse_scale + spread.T @ spread + prior.beta * count / beta * np.outer(gap, gap)
-    return Hyper((prior.beta * prior.mean + count * centre) / beta, beta, inverse, prior.freedom + count)
+    return Hyper((prior.beta * prior.mean + count * center) / beta, beta, inverse, prior.freedom + count)
 
 
 def draw(rows: Array, prior: Hyper, rng: np.random.Generator) -> Normal:

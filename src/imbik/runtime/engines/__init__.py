@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import MissingExtra, UserError
-from imbik.types import Examples, Step
+from imbik.types import Step
 
 Ids = NDArray[np.int64]
 
@@ -32,32 +32,8 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True)
-class BuildRequest:
-    """What an engine is to build of a checkpoint.
-
-    Attributes:
-        preset: how int8 weights are stored for the processor that will run them
-            (:func:`imbik.machine.int8_preset`).
-        quantise: the settings of the checkpoint's ``quantize`` step, every one written out
-            (:class:`imbik.methods.quantize.Quantize`); None: the artefact is a float one.
-        calibration: texts of the task to observe activations on, never of dev or test; None where nobody gave
-            any.
-        reverted: operators that stay in float, by the names under which the engine lists them in
-            ``operators`` of what ``build`` returns.
-        memo: for the engine's own use; the same object in every build of one checkpoint, so that what does
-            not depend on ``reverted`` is computed once.
-    """
-
-    preset: Mapping[str, Any]
-    quantise: Mapping[str, Any] | None = None
-    calibration: Examples | None = None
-    reverted: frozenset[str] = frozenset()
-    memo: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Engine:
-    """Where an engine's module is, which packages it needs to run and to build, and which quantisation
+    """Where an engine's module is, which packages it needs to run and to build, and which quantization
     schemes it can lower."""
 
     module: str
@@ -100,12 +76,12 @@ def buildable() -> list[str]:
     return [name for name, known in ENGINES.items() if known.builds and importlib.util.find_spec(known.package) is not None]
 
 
-def quantise_step(steps: Sequence[Step]) -> Mapping[str, Any] | None:
+def quantize_step(steps: Sequence[Step]) -> Mapping[str, Any] | None:
     """The settings of a ``quantize`` step that ends a recipe, or None when the model stays in float.
 
-    >>> quantise_step(({"distill": {}}, {"quantize": {"scheme": "dynamic"}}))
+    >>> quantize_step(({"distill": {}}, {"quantize": {"scheme": "dynamic"}}))
     {'scheme': 'dynamic'}
-    >>> quantise_step(({"distill": {}},)) is None
+    >>> quantize_step(({"distill": {}},)) is None
     True
     """
     return steps[-1]["quantize"] if steps and "quantize" in steps[-1] else None
@@ -113,7 +89,7 @@ def quantise_step(steps: Sequence[Step]) -> Mapping[str, Any] | None:
 
 def refusal(name: str, steps: Sequence[Step]) -> str | None:
     """Why an engine cannot build a model with these steps, or None when it can."""
-    settings = quantise_step(steps)
+    settings = quantize_step(steps)
     if settings is None or settings.get("scheme", "dynamic") in ENGINES[name].schemes:
         return None
-    return f"{name} cannot lower the quantisation scheme '{settings['scheme']}' (it lowers {', '.join(ENGINES[name].schemes) or 'none'})"
+    return f"{name} cannot lower the quantization scheme '{settings['scheme']}' (it lowers {', '.join(ENGINES[name].schemes) or 'none'})"

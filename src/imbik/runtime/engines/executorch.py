@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from imbik.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
-    from imbik.runtime.engines import BuildRequest, Ids
-    from imbik.types import Checkpoint
+    from imbik.runtime.engines import Ids
 
 MODEL = "model.pte"
 METHOD = "forward"
@@ -65,7 +64,7 @@ def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> ExecuTor
     torch.set_num_threads(threads)
     try:
         with _quiet():
-            import executorch.kernels.quantized  # noqa: F401  registers the kernels of quantised programs
+            import executorch.kernels.quantized  # noqa: F401  registers the kernels of quantized programs
             from executorch.runtime import Runtime, Verification
 
             method = Runtime.get().load_program(path, verification=Verification.Minimal).load_method(METHOD)
@@ -92,17 +91,3 @@ def _quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write ``model.pte`` for XNNPACK, lowered as the request asks.
-
-    Returns:
-        ``inputs``, ``model``, ``shapes``, ``quantisation`` and ``graph`` for the manifest.
-
-    Raises:
-        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
-    """
-    from imbik.export.executorch import build_model
-
-    return build_model(checkpoint, directory / MODEL, request)

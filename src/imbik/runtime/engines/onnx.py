@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
-    from imbik.runtime.engines import BuildRequest, Ids
-    from imbik.types import Checkpoint
+    from imbik.runtime.engines import Ids
 
 MODEL = "model.onnx"
 
@@ -55,21 +54,3 @@ def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OnnxSess
             found=str(error).splitlines()[0][:200],
             fix=f"export it again (written for onnxruntime {written}, installed: {ort.__version__})",
         ) from None
-
-
-def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write ``model.onnx``: fused where the architecture allows, int8 where the request asks for it.
-
-    Args:
-        checkpoint: the model; it comes back as it was.
-        directory: an existing folder.
-        request: see :class:`imbik.runtime.engines.BuildRequest`.
-
-    Returns:
-        ``inputs``, ``model``, ``quantisation`` and ``graph`` for the manifest.
-    """
-    from imbik.export.onnx.build import build_graph
-
-    model, record = build_graph(checkpoint, request)
-    (directory / MODEL).write_bytes(model.SerializeToString())
-    return {"model": MODEL, **record}

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
-    from imbik.runtime.engines import BuildRequest, Ids
-    from imbik.types import Checkpoint
+    from imbik.runtime.engines import Ids
 
 MODEL = "model.xml"
 
@@ -63,7 +62,7 @@ def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OpenVino
 
 
 def _dynamic(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Activations are quantised at run time only where the recipe says so."""
+    """Activations are quantized at run time only where the recipe says so."""
     scheme = (manifest.get("quantisation") or {}).get("scheme")
     return {"DYNAMIC_QUANTIZATION_GROUP_SIZE": str(2**32 - 1) if scheme == "dynamic" else "0"}
 
@@ -104,18 +103,3 @@ def _user_cache() -> Path:
     if sys.platform == "darwin":
         return Path("~/Library/Caches").expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-
-
-def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write ``model.xml`` and ``model.bin``, lowered as the request asks.
-
-    Returns:
-        ``inputs``, ``model``, ``precision``, ``shapes``, ``quantisation`` and ``graph`` for the manifest.
-
-    Raises:
-        MissingExtra: quantisation needs ``nncf``.
-        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
-    """
-    from imbik.export.openvino import build_model
-
-    return build_model(checkpoint, directory / MODEL, request)

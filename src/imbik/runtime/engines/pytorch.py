@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
-from imbik.export.onnx.trace import input_names
 from imbik.machine import versions
-from imbik.models.checkpoint import load_checkpoint
 from imbik.models.facts import architecture, flops, parameters
+from imbik.models.inputs import input_names
+from imbik.models.pretrained import load_checkpoint
 from imbik.runtime.engines import Ids
 from imbik.types import Checkpoint
 
@@ -72,7 +72,7 @@ def open_folder(directory: Path, threads: int, engine: str = "pytorch") -> tuple
             then has ``device`` and ``precision``).
 
     Raises:
-        UserError: as :func:`imbik.models.checkpoint.load_checkpoint`; no CUDA device where one is asked for.
+        UserError: as :func:`imbik.models.pretrained.load_checkpoint`; no CUDA device where one is asked for.
     """
     dtype = _required_dtype() if engine == CUDA else None
     torch.set_num_threads(threads)

@@ -1,0 +1,262 @@
+"""Quantization schemes against float, on every engine asked for: accuracy, size, latency, throughput, all measured in one run.
+
+    python benchmarks/bench_quantize.py build CASE --work DIR --teacher DIR --data DATA [--checkpoint DIR] [--engine onnx] [--only NAME]
+    python benchmarks/bench_quantize.py quality CASE --work DIR --data DATA
+    python benchmarks/bench_quantize.py measure CASE --work DIR --data DATA [--threads 1] [--rounds 5] [--only NAME]
+    python benchmarks/bench_quantize.py outliers --checkpoint DIR --out DIR [--factor 64]
+    python benchmarks/bench_quantize.py adopt CASE --work DIR --name NAME --engine ENGINE --model FILE
+    python benchmarks/bench_quantize.py table
+
+``build`` quantizes a checkpoint (by default the teacher itself) by every scheme of :data:`SCHEMES` and exports it; what is there
+already is kept, so a run that was stopped continues. ``quality`` predicts dev and test with every artefact (no timing, so any core
+will do; continues likewise). ``measure`` starts every artefact of the case, and the checkpoint in PyTorch
+float32, in processes of their own, gives them turns, and writes ``benchmarks/results/quantize.json``. ``table`` writes
+``docs/results/quantize.md`` from it. ``outliers`` writes a checkpoint that computes the same function with outliers in it, the case
+that static quantization per tensor loses most on. ``adopt`` puts another tool's model file (``benchmarks/peer_optimum.py``)
+beside the artefacts:
+it runs under the same tokenizer, batching and engine settings as ours, so that the columns compare the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imbik.data.load import load_data
+from imbik.errors import UserError
+from imbik.export.artefact import export, settled
+from imbik.export.folder import finish, write_tokenizer
+from imbik.jobs.progress import Silent
+from imbik.measure.process import Candidate
+from imbik.measure.run import measure
+from imbik.methods.registry import make_method
+from imbik.models.anatomy import layer_stack
+from imbik.models.checkpoint import labels_of, save_checkpoint
+from imbik.models.pretrained import load_checkpoint
+from imbik.runtime.engines import refusal
+from imbik.runtime.engines.pytorch import facts, manifest_of
+from imbik.runtime.manifest import read_artefact
+from imbik.runtime.predictor import load_artefact
+from imbik.runtime.processors import float_precision, int8_preset
+from imbik.tasks.retention import quality
+from imbik.training.context import Context
+from imbik.training.teacher_cache import TeacherCache
+from imbik.types import Checkpoint, Splits
+
+RESULTS = Path(__file__).parent / "results" / "quantize.json"
+TABLE = Path(__file__).parents[1] / "docs" / "results" / "quantize.md"
+
+_HARSH = {"granularity": "per-tensor", "calibration": "min-max"}
+SCHEMES: dict[str, Mapping[str, Any] | None] = {
+    "float": None,
+    "dynamic": {"scheme": "dynamic"},
+    "static": {"scheme": "static"},
+    "static-minmax-tensor": {"scheme": "static", **_HARSH},
+    "qat": {"scheme": "qat"},
+    "qat-minmax-tensor": {"scheme": "qat", **_HARSH},
+    "int8-weight-only": {"scheme": "weight-only", "bits": 8},
+    "int4": {"scheme": "weight-only", "bits": 4},
+    "integer": {"scheme": "integer"},
+}
+"""Name -> settings of the quantize step; None: the float model."""
+
+
+def quantize(base: Checkpoint, teacher: Checkpoint, splits: Splits, name: str, folder: Path) -> Checkpoint:
+    """The checkpoint under one scheme, made or found finished; calibration and training happen once for all engines."""
+    done = folder / "model"
+    if (done / "config.json").is_file():
+        return load_checkpoint(done, role="checkpoint")
+    settings = SCHEMES[name]
+    if settings is None:
+        return replace(base, steps=())
+    step = {"quantize": settings}
+    context = Context(teacher, splits, TeacherCache(folder.parent / "teacher", teacher), 1, Silent(), folder / "step", folder / "shared")
+    student = replace(base, model=copy.deepcopy(base.model))
+    began = time.perf_counter()
+    made = make_method(step, name).apply(student, context)
+    made = replace(made, steps=({"quantize": settled((step,)) or {}},))
+    save_checkpoint(made, done.with_suffix(".tmp"))
+    (done.with_suffix(".tmp") / "seconds.json").write_text(json.dumps(time.perf_counter() - began))
+    done.with_suffix(".tmp").rename(done)
+    return made
+
+
+def build(args: argparse.Namespace) -> None:
+    teacher = load_checkpoint(args.teacher)
+    base = load_checkpoint(args.checkpoint or args.teacher, role="checkpoint")
+    splits = load_data(args.data, task=teacher.task, labels=labels_of(teacher), say=lambda line: None)
+    case = args.work / args.case
+    case.mkdir(parents=True, exist_ok=True)
+    (case / "case.json").write_text(json.dumps({"checkpoint": str(args.checkpoint or args.teacher)}))
+    for name in args.only or SCHEMES:
+        made = None
+        for engine in args.engine or ["onnx"]:
+            target = case / name / engine
+            steps = () if SCHEMES[name] is None else ({"quantize": SCHEMES[name]},)
+            if (target / "manifest.json").is_file() or refusal(engine, steps):
+                continue
+            made = made or quantize(base, teacher, splits, name, case / name)
+            try:
+                artefact = export(made, engine, target, texts=splits.dev, calibration=splits.train)
+            except UserError as error:
+                print(f"{args.case} {name} {engine}: {error}", flush=True)
+                continue
+            beside = artefact.parity.get("float_parent") or {}
+            print(
+                f"{args.case} {name} {engine}: {artefact.bytes / 1e6:.2f} MB, agreement {artefact.parity['agreement']}, {beside}",
+                flush=True,
+            )
+
+
+@torch.no_grad()
+def outliers(args: argparse.Namespace) -> None:
+    """One value channel a head times ``factor``, its column of the next matrix divided by it: in float the same function."""
+    checkpoint = load_checkpoint(args.checkpoint, role="checkpoint")
+    heads = int(checkpoint.model.config.num_attention_heads)
+    for layer in layer_stack(checkpoint.model)[1]:
+        value, output = layer.attention.self.value, layer.attention.output.dense
+        channels = torch.arange(0, value.out_features, value.out_features // heads)
+        value.weight[channels] *= args.factor
+        value.bias[channels] *= args.factor
+        output.weight[:, channels] /= args.factor
+    save_checkpoint(checkpoint, args.out)
+
+
+def judge(args: argparse.Namespace) -> None:
+    """Accuracy and size of every artefact of a case that has not been judged yet."""
+    record = _record()
+    entry = record.setdefault(args.case, {})
+    for manifest in sorted((args.work / args.case).glob("*/*/manifest.json")):
+        artefact, identifier = read_artefact(manifest.parent), f"{manifest.parts[-3]}/{manifest.parts[-2]}"
+        digest = artefact.sha256["manifest.json"]
+        if entry.setdefault("quality", {}).get(identifier, {}).get("sha256") == digest:
+            continue
+        model = load_artefact(manifest.parent, threads=args.threads)
+        splits = load_data(args.data, task=model.task, labels=model.labels, say=lambda line: None)
+        logits = {name: model.scores(list(rows.texts), rows.pairs) for name, rows in (("dev", splits.dev), ("test", splits.test))}
+        found = {name: quality(splits, name, getattr(splits, name), logits) for name in logits}
+        entry["quality"][identifier] = {**found, "bytes": artefact.bytes, "parity": artefact.parity, "sha256": digest}
+        _write(record)
+        print(args.case, identifier, found["dev"]["value"], found["test"]["value"], flush=True)
+
+
+def _record() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def _write(record: Mapping[str, Any]) -> None:
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(record, indent=1, default=float) + "\n")
+
+
+def adopt(args: argparse.Namespace) -> None:
+    case = args.work / args.case
+    base = load_checkpoint(Path(json.loads((case / "case.json").read_text())["checkpoint"]), role="checkpoint")
+    target = case / args.name / args.engine
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in (args.model, *args.model.parent.glob(f"{args.model.stem}.bin")):
+        shutil.copy(file, target / f"model{file.suffix}")
+    manifest = manifest_of(base) | facts(base.model) | {"schema": 1, "engine": args.engine, "model": f"model{args.model.suffix}"}
+    manifest |= {"quantisation": {"scheme": args.name, "weight_bits": 8}, "steps": [{"quantize": {"scheme": args.name}}]}
+    manifest |= {"shapes": {"multiple": 8}, "precision": float_precision(int8_preset())} if args.engine == "openvino" else {}
+    write_tokenizer(base, target, int(manifest["max_length"]), str(manifest["truncation_side"]))
+    finish(target, manifest)
+
+
+def run(args: argparse.Namespace) -> None:
+    case = args.work / args.case
+    checkpoint = Path(json.loads((case / "case.json").read_text())["checkpoint"])
+    base = load_checkpoint(checkpoint, role="checkpoint")
+    splits = load_data(args.data, task=base.task, labels=labels_of(base), say=lambda line: None)
+    found = [Candidate("pytorch", "pytorch", "pytorch", checkpoint)]
+    for manifest in sorted(case.glob("*/*/manifest.json")):
+        name, engine = manifest.parts[-3:-1]
+        if args.only and name not in args.only:
+            continue
+        seconds = case / name / "model" / "seconds.json"
+        spent = json.loads(seconds.read_text()) if seconds.is_file() else None
+        found.append(Candidate(f"{name}/{engine}", name, engine, manifest.parent, read_artefact(manifest.parent).steps, spent))
+    measured = measure(found, splits, baseline="pytorch", threads=args.threads, rounds=args.rounds)
+    record = _record()
+    entry = record.setdefault(args.case, {})
+    entry["environment"], entry["failures"] = measured.environment, list(measured.failures)
+    entry["measurements"] = {m.id: _kept(asdict(m)) for m in measured.measurements}
+    _write(record)
+    print(_table(args.case, entry))
+
+
+def _kept(measurement: dict[str, Any]) -> dict[str, Any]:
+    """Without what nobody reads here."""
+    return {key: value for key, value in measurement.items() if key not in ("per_class", "calibration", "flops_per_item")}
+
+
+def table(args: argparse.Namespace) -> None:
+    record = _record()
+    text = "# Quantization, measured\n\nWritten by `benchmarks/bench_quantize.py table` from `benchmarks/results/quantize.json`.\n\n"
+    text += "Accuracy on test with its 95 % bootstrap interval; MB: all that is shipped, tokenizer included; p50, p95: one request; "
+    text += "texts/s: sorted batches, tokenizing included. All candidates of a table ran interleaved, in processes of their own.\n\n"
+    text += "\n".join(_table(case, entry) for case, entry in record.items())
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.write_text(text)
+
+
+def _table(case: str, entry: Mapping[str, Any]) -> str:
+    timed, judged = entry.get("measurements", {}), entry.get("quality", {})
+    environment = entry.get("environment")
+    lines = [f"## {case}", "", f"{environment['cpu']}, {environment['threads']} thread(s)." if environment else "Not timed.", ""]
+    lines += ["| candidate | accuracy | 95 % | dev | MB | p50 ms | p95 ms | texts/s | int8 / float |", "|" + "---|" * 9]
+    for identifier in dict.fromkeys([*timed, *judged]):
+        m, q = timed.get(identifier), judged.get(identifier)
+        test, dev = (m["quality"], m["dev_quality"]) if m else (q["test"], q["dev"])
+        parity, size = (m or q)["parity"] or {}, (m or q)["bytes"]
+        before = timed.get("float/" + identifier.split("/")[-1])
+        slower = m and before and m["latency_ms"]["p50"] > before["latency_ms"]["p50"]
+        speed = f"{m['latency_ms']['p50']:.2f} | {m['latency_ms']['p95']:.2f} | {m['throughput']['items_per_s']:.0f}" if m else "– | – | –"
+        lines.append(
+            f"| {identifier}{' ▼' if slower else ''} | {100 * test['value']:.2f} | {100 * test['low']:.2f}–{100 * test['high']:.2f} "
+            f"| {100 * dev['value']:.2f} | {size / 1e6:.1f} | {speed} | {parity.get('int8_ops', 0)} / {parity.get('float_matmuls', '–')} |"
+        )
+    if any("▼" in line for line in lines):
+        lines += ["", "▼ slower for single requests than the same model in float on that engine."]
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, function in (("build", build), ("adopt", adopt), ("quality", judge), ("measure", run)):
+        command = commands.add_parser(name)
+        command.set_defaults(run=function)
+        command.add_argument("case")
+        command.add_argument("--work", type=Path, required=True)
+        command.add_argument("--data", required=name != "adopt")
+        command.add_argument("--only", action="append")
+        command.add_argument("--teacher", required=name == "build")
+        command.add_argument("--checkpoint")
+        command.add_argument("--engine", action="store" if name == "adopt" else "append")
+        command.add_argument("--name", required=name == "adopt")
+        command.add_argument("--model", type=Path, required=name == "adopt")
+        command.add_argument("--threads", type=int, default=1)
+        command.add_argument("--rounds", type=int, default=5)
+    made = commands.add_parser("outliers")
+    made.set_defaults(run=outliers)
+    made.add_argument("--checkpoint", required=True)
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--factor", type=float, default=64.0)
+    commands.add_parser("table").set_defaults(run=table)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

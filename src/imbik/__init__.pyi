@@ -1,0 +1,17 @@
+from .data import load_data as load_data
+from .distillation import AttentionKL as AttentionKL
+from .distillation import AttentionMSE as AttentionMSE
+from .distillation import FeatureMoments as FeatureMoments
+from .distillation import HiddenCosine as HiddenCosine
+from .distillation import HiddenMSE as HiddenMSE
+from .distillation import LogitsKL as LogitsKL
+from .distillation import RelationKL as RelationKL
+from .distillation import distill as distill
+from .errors import UserError as UserError
+from .models import load_checkpoint as load_checkpoint
+from .models import save_checkpoint as save_checkpoint
+from .recipes import load_recipe as load_recipe
+from .report import write_report as write_report
+from .runtime import load_artefact as load_artefact
+
+__version__: str

@@ -1,0 +1,2 @@
+from .run import Limits as Limits
+from .run import compress as compress

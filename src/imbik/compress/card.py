@@ -1,0 +1,67 @@
+"""The model card of a student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from imbik import __version__
+from imbik.types import Recipe, Splits
+
+if TYPE_CHECKING:
+    pass
+from imbik.models.cards import _HEAD, _labels
+
+_PLAIN = """```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained("model")
+tokenizer = AutoTokenizer.from_pretrained("model")
+```
+
+"""
+
+
+_CHANGED = """transformers alone cannot open this folder: some layers were replaced or are shared, as `imbik_structure` in
+`config.json` lists. imbik opens it; the exported artefact needs neither.
+
+```python
+from imbik.checkpoint import load_checkpoint
+
+checkpoint = load_checkpoint("model")
+model, tokenizer = checkpoint.model, checkpoint.tokenizer
+```
+
+"""
+
+
+def student_card(
+    recipe: Recipe,
+    splits: Splits,
+    dev: float,
+    teacher: str,
+    architecture: dict[str, Any],
+    notes: Sequence[str] = (),
+    *,
+    plain: bool,
+) -> str:
+    """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
+
+    Args:
+        plain: transformers opens the folder; otherwise it has replaced or shared layers (:mod:`imbik.models.structure`).
+    """
+    steps = yaml.safe_dump({"student": recipe.student, "steps": [dict(s) for s in recipe.steps], "seed": recipe.seed}, sort_keys=False)
+    shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
+    return (
+        _HEAD.format(tags="- distillation\n")
+        + f"# {recipe.name}\n\nA {splits.task} model made by imbik {__version__} from the teacher `{teacher}`.\n\n"
+        + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
+        + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
+        + f"```yaml\n{steps}```\n\n"
+        + "".join(f"* {note}\n" for note in notes)
+        + ("\n" if notes else "")
+        + (_PLAIN if plain else _CHANGED)
+        + _labels(splits)
+    )

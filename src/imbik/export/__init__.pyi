@@ -1,0 +1,1 @@
+from .artefact import export as export

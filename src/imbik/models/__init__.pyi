@@ -1,0 +1,4 @@
+from .checkpoint import save_checkpoint as save_checkpoint
+from .pretrained import load_base as load_base
+from .pretrained import load_checkpoint as load_checkpoint
+from .pretrained import load_masked_lm as load_masked_lm

@@ -1,0 +1,5 @@
+from .contract import check_method as check_method
+from .tiny import tiny_bert as tiny_bert
+from .tiny import tiny_context as tiny_context
+from .tiny import tiny_splits as tiny_splits
+from .tiny import tiny_tokenizer as tiny_tokenizer

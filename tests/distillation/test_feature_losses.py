@@ -1,0 +1,210 @@
+"""Every loss between states: equal to a plain NumPy version, zero at identity, refusals, gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from imbik.distillation.feature_losses import AttentionKL, AttentionMSE, FeatureMoments, HiddenCosine, HiddenMSE, LogitsKL, RelationKL
+from imbik.errors import UserError
+
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()
+LENGTHS = (5, 3)
+
+
+def hidden(width, seed):
+    return torch.randn(2, 5, width, generator=torch.Generator().manual_seed(seed))
+
+
+def attention(heads, seed):
+    return torch.randn(2, heads, 5, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def tokens(x):
+    """The real tokens of a state, (N, H)."""
+    return np.concatenate([x[i, :n].numpy() for i, n in enumerate(LENGTHS)])
+
+
+def np_hidden_mse(s, t, w):
+    return np.mean((tokens(s) @ w - tokens(t)) ** 2)
+
+
+def np_cosine(s, t):
+    a, b = tokens(s), tokens(t)
+    return np.mean(1 - (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
+
+
+def np_attention_mse(s, t, probabilities):
+    total, count = 0.0, 0
+    for i, n in enumerate(LENGTHS):
+        a, b = s[i, :, :n, :n].numpy(), t[i, :, :n, :n].numpy()
+        a, b = (softmax(a), softmax(b)) if probabilities else (a, b)
+        heads = np.gcd(len(a), len(b))
+        a, b = (x.reshape(heads, -1, n, n).mean(1) for x in (a, b))
+        total, count = total + ((a - b) ** 2).mean(0).sum(), count + n * n
+    return total / count
+
+
+def np_attention_kl(s, t):
+    total, count = 0.0, 0
+    for i, n in enumerate(LENGTHS):
+        a, b = softmax(s[i, :, :n, :n].numpy()), softmax(t[i, :, :n, :n].numpy())
+        heads = np.gcd(len(a), len(b))
+        a, b = (x.reshape(heads, -1, n, n).mean(1) for x in (a, b))
+        total, count = total + (b * np.log(b / a)).sum(-1).mean(0).sum(), count + n
+    return total / count
+
+
+def np_relation(s, t, heads):
+    total, count = 0.0, 0
+    for i, n in enumerate(LENGTHS):
+        each = []
+        for x in (s, t):
+            y = x[i, :n].numpy().reshape(n, heads, -1).transpose(1, 0, 2)
+            each.append(softmax(y @ y.transpose(0, 2, 1) / np.sqrt(y.shape[-1])))
+        a, b = each
+        total, count = total + (b * np.log(b / a)).sum(-1).mean(0).sum(), count + n
+    return total / count
+
+
+def np_moments(s, t):
+    a, b = tokens(s), tokens(t)
+    return np.mean((a.mean(1) - b.mean(1)) ** 2 + np.abs(a.var(1) - b.var(1)))
+
+
+def bound(loss, s, t, mask=MASK):
+    loss.bind(s, t, mask)
+    return float(loss(s, t, mask).detach())
+
+
+def test_hidden_mse_with_a_projection():
+    s, t = hidden(4, 0), hidden(6, 1)
+    loss = HiddenMSE()
+    loss.bind(s, t, MASK)
+    with torch.no_grad():
+        loss.projection.weight.normal_()
+    assert float(loss(s, t, MASK).detach()) == pytest.approx(np_hidden_mse(s, t, loss.projection.weight.detach().numpy()), rel=1e-5)
+
+
+def test_the_projection_starts_at_the_least_squares_fit():
+    s, w = hidden(4, 0), torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+    t = s @ w
+    assert bound(HiddenMSE(), s, t) < 1e-3 * float(t.square().mean())
+    assert list(HiddenMSE().parameters()) == [], "no projection before the widths are known"
+
+
+def test_hidden_mse_of_normalized_states():
+    s, t = hidden(6, 0), hidden(6, 1)
+    a, b = ((x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) for x in (tokens(s), tokens(t)))
+    assert bound(HiddenMSE(normalize=True), s, t) == pytest.approx(np.mean((a - b) ** 2), rel=1e-5)
+
+
+def test_cosine():
+    s, t = hidden(6, 0), hidden(6, 1)
+    assert bound(HiddenCosine(), s, t) == pytest.approx(np_cosine(s, t), rel=1e-5)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (2, 4), (4, 6), (3, 2)])
+@pytest.mark.parametrize("on", ["scores", "probabilities"])
+def test_attention_mse(on, heads):
+    s, t = attention(heads[0], 0), attention(heads[1], 1)
+    assert bound(AttentionMSE(on), s, t) == pytest.approx(np_attention_mse(s, t, on == "probabilities"), rel=1e-5)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (2, 4), (4, 6), (3, 2)])
+def test_attention_kl(heads):
+    s, t = attention(heads[0], 0), attention(heads[1], 1)
+    assert bound(AttentionKL(), s, t) == pytest.approx(np_attention_kl(s, t), rel=1e-4)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_relations(heads):
+    s, t = hidden(8, 0), hidden(12, 1)
+    assert bound(RelationKL(heads), s, t) == pytest.approx(np_relation(s, t, heads), rel=1e-4)
+
+
+def test_moments():
+    s, t = hidden(8, 0), hidden(12, 1)
+    assert bound(FeatureMoments(), s, t) == pytest.approx(np_moments(s, t), rel=1e-5)
+
+
+def test_logits():
+    s, t = torch.randn(4, 3), torch.randn(4, 3)
+    a, b = softmax(s.numpy() / 2), softmax(t.numpy() / 2)
+    assert bound(LogitsKL(2.0), s, t, None) == pytest.approx(4 * (b * np.log(b / a)).sum(1).mean(), rel=1e-4)
+
+
+ALL = [
+    (HiddenMSE(), hidden(6, 0)),
+    (HiddenMSE(normalize=True), hidden(6, 0)),
+    (HiddenCosine(), hidden(6, 0)),
+    (AttentionMSE(), attention(4, 0)),
+    (AttentionMSE("probabilities"), attention(4, 0)),
+    (AttentionKL(), attention(4, 0)),
+    (RelationKL(2), hidden(6, 0)),
+    (FeatureMoments(), hidden(6, 0)),
+]
+
+
+@pytest.mark.parametrize(("loss", "state"), ALL, ids=lambda x: type(x).__name__)
+def test_zero_at_identity_and_blind_to_padding(loss, state):
+    assert bound(loss, state, state) == pytest.approx(0.0, abs=1e-6)
+    other = state.clone()
+    if state.ndim == 3:
+        other[1, 3:] = 50.0
+    else:
+        other[1, :, 3:] = other[1, :, :, 3:] = 50.0
+    assert float(loss(other, state, MASK)) == pytest.approx(0.0, abs=1e-6), "padding must not count"
+
+
+@pytest.mark.parametrize(("loss", "state"), ALL, ids=lambda x: type(x).__name__)
+def test_gradients_are_finite_and_reach_every_real_token(loss, state):
+    loss.bind(state, state, MASK)
+    other = (state + torch.randn(state.shape, generator=torch.Generator().manual_seed(9))).requires_grad_()
+    loss(other, state, MASK).backward()
+    assert torch.isfinite(other.grad).all()
+    real = other.grad[:, :3] if state.ndim == 3 else other.grad[:, :, :3, :3]
+    assert (real.flatten(2).abs().sum(-1) > 0).all()
+
+
+def test_images_are_matched_by_channels():
+    s, t = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 4, 4)
+    loss = HiddenMSE()
+    loss.bind(s, t)
+    with torch.no_grad():
+        loss.projection.weight.normal_()
+    w = loss.projection.weight.detach().numpy()
+    wanted = np.mean((np.einsum("bchw,cd->bdhw", s.numpy(), w) - t.numpy()) ** 2)
+    assert float(loss(s, t).detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "student", "teacher", "message"),
+    [
+        (HiddenMSE(), torch.ones(2, 5, 4), torch.ones(2, 6, 4), "cannot compare"),
+        (HiddenMSE(project=False), torch.ones(2, 5, 4), torch.ones(2, 5, 6), "cannot compare"),
+        (HiddenCosine(), torch.ones(2, 3, 4, 4), torch.ones(2, 3, 8, 8), "cannot compare"),
+        (AttentionMSE(), torch.ones(2, 5, 4), torch.ones(2, 5, 4), "cannot compare"),
+        (AttentionKL(), torch.ones(2, 2, 5, 5), torch.ones(2, 2, 6, 6), "cannot compare"),
+        (RelationKL(5), torch.ones(2, 5, 8), torch.ones(2, 5, 12), "do not divide"),
+        (RelationKL(), torch.ones(2, 5, 8), torch.ones(2, 6, 8), "cannot compare"),
+        (FeatureMoments(), torch.ones(2, 5, 4), torch.ones(2, 6, 4), "cannot compare"),
+        (LogitsKL(), torch.ones(2, 5), torch.ones(2, 6), "cannot compare"),
+    ],
+)
+def test_shapes_that_cannot_be_matched_are_refused(loss, student, teacher, message):
+    with pytest.raises(UserError, match=message):
+        loss.bind(student, teacher)
+
+
+@pytest.mark.parametrize(("widths", "heads"), [((384, 384), 48), ((192, 384), 24), ((256, 384), 32), ((312, 384), 24), ((312, 768), 24)])
+def test_auto_relation_heads(widths, heads):
+    loss = RelationKL()
+    loss.bind(torch.zeros(1, 2, widths[0]), torch.zeros(1, 2, widths[1]))
+    assert loss.heads == heads

@@ -1,0 +1,78 @@
+"""Which module may import which package: the table, and what the thin install must never load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "imbik"
+
+# Packages that only some rooms may import, and where at module level. Elsewhere an import must stand inside a function.
+ALLOWED = {
+    "torch": {"compress", "distillation", "export", "factorization", "finetune", "literature", "methods", "models", "pretraining",
+              "quantization", "runtime/engines/pytorch", "sharing", "students", "testing", "training"},
+    "transformers": {"literature", "models", "pretraining", "sharing", "students", "testing"},
+    "accelerate": {"training/loop"},
+    "safetensors": {"models/structure", "training/state"},
+    "onnx": {"export/onnx", "export/openvino"},
+    "onnxruntime": {"export/onnx", "runtime/engines/onnx"},
+    "openvino": {"export/openvino", "runtime/engines/openvino"},
+    "numba": {"recommend/kernels"},
+    "nncf": set(),
+    "executorch": set(),
+    "torchao": set(),
+    "datasets": set(),
+    "pyarrow": set(),
+    "sklearn": set(),
+    "scipy": {"recommend"},
+    "psutil": set(),
+    "matplotlib": set(),
+}  # fmt: skip
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def top_level_imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_the_table_of_imports(package):
+    wrong = []
+    for path in modules():
+        name = path.relative_to(SOURCE).with_suffix("").as_posix()
+        allowed = any(name == room or name.startswith(f"{room}/") for room in ALLOWED[package])
+        if package in top_level_imports(path) and not allowed:
+            wrong.append(name)
+    assert not wrong, f"{package} is imported at module level by {wrong}"
+
+
+THIN = {
+    "import imbik": "import imbik",
+    "import imbik.runtime.predictor": "import imbik.runtime.predictor",
+    "import imbik.measure.run": "import imbik.measure.run",
+    "import imbik.data.load": "import imbik.data.load",
+    "import imbik.measure.results": "import imbik.measure.results",
+    "imbik --help": "from imbik.cli.app import build_app; build_app()",
+}
+
+
+@pytest.mark.parametrize("name", sorted(THIN))
+def test_the_thin_rooms_load_no_torch(name):
+    heavy = ("torch", "transformers", "datasets", "accelerate", "onnx", "sklearn", "scipy", "numba", "pyarrow", "pandas")
+    code = f"{THIN[name]}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,202 @@
+"""Vocabulary pruning: covered texts are cut as before, nothing crashes, the rows and ids fit, other tokenizers are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from imbik.errors import UserError
+from imbik.export.artefact import export
+from imbik.methods.registry import make_method
+from imbik.models.tokenizers import characters, closed, pieces_of, rewritten, special_ids, with_backend
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.contract import check_reload
+from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
+from imbik.training.encoding import encode
+from imbik.types import Examples
+
+AWKWARD = [
+    "",
+    " ",
+    "🙂🙃",
+    "ığüşöç İstanbul'da çay",
+    "我丢了我的卡",
+    "a" * 10_000,
+    "card " * 2_000,
+    "\u0000\ufeff\u200b",
+    "ﬁ ½ Ⅷ",
+    "[PAD] [unused3]",
+]
+SENTENCES = [
+    "my card was lost today",
+    "the fee is not good",
+    "please open an account, please!",
+    "where's the money?",
+    "the cardholder paid",
+]
+
+
+def _prune(checkpoint, tmp_path, *, texts=None, **settings):
+    splits = tiny_splits(checkpoint.task)
+    if texts is not None:
+        splits = replace(splits, train=Examples(texts, None, np.zeros(len(texts), dtype=np.int64), "texts"))
+    context = tiny_context(checkpoint, splits, tmp_path)
+    return make_method({"vocabulary": settings}, "test").apply(checkpoint, context)
+
+
+def _bert(tokenizer, family="bert"):
+    """A tiny model around another tokenizer."""
+    plain = tiny_bert(family=family)
+    plain.model.resize_token_embeddings(len(tokenizer))
+    return replace(plain, tokenizer=tokenizer)
+
+
+def _wrapped(tokenizer, specials):
+    names = dict(zip(("pad_token", "cls_token", "sep_token", "unk_token"), specials, strict=True))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=32, model_input_names=["input_ids", "attention_mask"], **names
+    )
+
+
+def bpe():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials = ["<pad>", "<s>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator([*SENTENCES, *WORDS, "cardigan accounts accountant holder lost money fees"] * 3, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 1))
+    return _wrapped(tokenizer, specials)
+
+
+def unigram():
+    specials = ["<pad>", "<s>", "</s>", "<unk>"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=specials, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator([*SENTENCES, *WORDS, "cardigan accounts accountant holder lost money fees"] * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    return _wrapped(tokenizer, specials)
+
+
+def _pieces(tokenizer, text):
+    return tokenizer.backend_tokenizer.encode(text).tokens
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_texts_of_kept_pieces_are_cut_and_answered_as_before(kind, tmp_path):
+    before = tiny_bert() if kind == "wordpiece" else _bert({"bpe": bpe, "unigram": unigram}[kind](), "roberta" if kind == "bpe" else "bert")
+    texts = SENTENCES[:3]
+    logits = logits_of(before, Examples(texts, None, None, ""))
+    cut = [_pieces(before.tokenizer, text) for text in texts]
+    size = before.model.config.vocab_size
+    after = _prune(before, tmp_path, texts=texts, margin=3, characters="seen")
+    assert [_pieces(after.tokenizer, text) for text in texts] == cut
+    np.testing.assert_array_equal(logits_of(after, Examples(texts, None, None, "")), logits)
+    assert len(after.tokenizer) == after.model.config.vocab_size == after.model.get_input_embeddings().num_embeddings < size
+    assert after.tokenizer.pad_token_id == after.model.config.pad_token_id == after.model.get_input_embeddings().padding_idx
+    check_reload(after, tmp_path / "saved", Examples([*SENTENCES, *AWKWARD], None, None, ""))
+
+
+@pytest.mark.parametrize("make", [bpe, unigram])
+def test_every_single_character_stays_so_that_nothing_becomes_unknown(make, tmp_path):
+    tokenizer = make()
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    single = characters(spec)
+    after = _prune(_bert(tokenizer), tmp_path, texts=["card"], margin=0)
+    assert set(single) <= set(after.tokenizer.get_vocab())
+    for text in ("cardigan", "accountant", "money"):
+        assert tokenizer.unk_token not in _pieces(after.tokenizer, text)
+        assert "".join(_pieces(after.tokenizer, text)) == "".join(_pieces(tokenizer, text)), "the same text in smaller pieces"
+
+
+def test_the_merges_of_a_pruned_bpe_lead_to_kept_pieces_only():
+    spec = json.loads(bpe().backend_tokenizer.to_str())
+    piece = max(pieces_of(spec), key=len)
+    kept = closed(spec, special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
+    small, old = rewritten(spec, kept)
+    assert 0 < len(small["model"]["merges"]) < len(spec["model"]["merges"])
+    for left, right in small["model"]["merges"]:
+        assert {left, right, left + right} <= set(small["model"]["vocab"])
+    assert [small["model"]["vocab"].get(name) for name in ("<pad>", "<s>", "</s>")] == [0, 1, 2]
+    assert Tokenizer.from_str(json.dumps(small)).encode(piece.replace("Ġ", " ")).tokens[1:-1] == [piece]
+    assert old == sorted(kept)
+
+
+def test_awkward_texts_go_through_the_whole_path(tmp_path):
+    after = _prune(tiny_bert(), tmp_path, margin=5)
+    logits = logits_of(after, Examples(AWKWARD, None, None, ""))
+    artefact = export(after, "onnx", tmp_path / "artefact", texts=AWKWARD)
+    found = load_artefact(artefact.path, threads=1).scores(AWKWARD)
+    assert np.isfinite(found).all() and artefact.parity["max_abs_relative"] < 1e-3 and found.shape == logits.shape
+    shipped = json.loads((artefact.path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert len(shipped["model"]["vocab"]) == after.model.config.vocab_size, "the artefact ships the rewritten tokenizer"
+
+
+def test_margin_and_min_count_do_what_they_say(tmp_path):
+    texts = ["card card money", "card loan"]
+
+    def size(name, **settings):
+        return len(_prune(tiny_bert(), tmp_path / name, texts=texts, characters="seen", **settings).tokenizer)
+
+    assert size("b", margin=7) == size("a", margin=0) + 7
+    assert size("c", margin=0, min_count=2) == size("a2", margin=0) - 2, "money and loan occur once"
+    assert size("d", margin=10**6) == len(tiny_bert().tokenizer)
+
+
+def test_a_margin_that_takes_all_is_the_identity(tmp_path):
+    before, splits = tiny_bert(), tiny_splits()
+    logits = logits_of(before, splits.test)
+    after = _prune(before, tmp_path, margin=10**6)
+    np.testing.assert_array_equal(logits_of(after, splits.test), logits)
+    np.testing.assert_array_equal(encode(splits.test, after.tokenizer).ids, encode(splits.test, tiny_bert().tokenizer).ids)
+
+
+def test_the_note_reaches_the_card_and_says_what_dev_says(tmp_path):
+    after = _prune(tiny_bert(), tmp_path, margin=0)
+    assert len(after.notes) == 1 and "unknown pieces 0.00% before and 0.00% after" in after.notes[0]
+    from imbik.models.checkpoint import save_checkpoint
+    from imbik.models.pretrained import load_checkpoint
+
+    save_checkpoint(after, tmp_path / "saved")
+    assert load_checkpoint(tmp_path / "saved").notes == after.notes
+
+
+def test_a_tokenizer_without_subwords_is_refused(tmp_path):
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "card": 4}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    with pytest.raises(UserError, match=r"cannot be pruned.*WordLevel"):
+        _prune(_bert(_wrapped(words, ["<pad>", "<s>", "</s>", "<unk>"])), tmp_path)
+
+
+def test_a_bpe_that_marks_the_end_of_words_is_refused():
+    spec = json.loads(Tokenizer(models.BPE(end_of_word_suffix="</w>")).to_str())
+    with pytest.raises(UserError, match="marked word parts"):
+        pieces_of(spec)
+
+
+def test_settings_of_the_tokenizer_survive():
+    tokenizer = tiny_bert().tokenizer
+    tokenizer.truncation_side, tokenizer.padding_side = "left", "left"
+    spec, _ = rewritten(json.loads(tokenizer.backend_tokenizer.to_str()), set(tokenizer.get_vocab().values()))
+    made = with_backend(tokenizer, spec)
+    for name in ("truncation_side", "padding_side", "model_max_length", "pad_token", "unk_token", "cls_token", "mask_token"):
+        assert getattr(made, name) == getattr(tokenizer, name), name
+    assert made.model_input_names == tokenizer.model_input_names
+
+
+@pytest.mark.parametrize("step", ["vocabulary", "share", "cluster"])
+def test_what_a_step_notes_travels_to_the_artefact_and_is_said_in_turkish(step, tmp_path):
+    from imbik.locale.phrases import Phrases
+
+    settings = {"vocabulary": {"margin": 5}, "share": {"groups": 2, "init": "mean"}, "cluster": {}}[step]
+    made = make_method({step: settings}, "test").apply(tiny_bert(), tiny_context(tiny_bert(), tiny_splits(), tmp_path))
+    artefact = export(made, "onnx", tmp_path / "artefact")
+    (note,) = json.loads((artefact.path / "manifest.json").read_text(encoding="utf-8"))["notes"]
+    assert note == made.notes[0] == Phrases("en").note(note) and Phrases("tr").note(note) != note

@@ -1,0 +1,50 @@
+"""Checkpoints: what is loaded is what was saved; the layer stack; fingerprints."""
+
+from __future__ import annotations
+
+import torch
+
+from imbik.models.anatomy import layer_stack
+from imbik.models.checkpoint import fingerprint, labels_of, save_checkpoint
+from imbik.models.pretrained import load_base, load_checkpoint
+from imbik.testing.contract import check_reload
+from imbik.testing.tiny import tiny_bert, tiny_splits
+from imbik.types import Checkpoint
+
+
+def test_saved_and_loaded_is_the_same(tmp_path):
+    made = tiny_bert()
+    check_reload(Checkpoint(made.model, made.tokenizer, made.task, ({"distill": {"epochs": 1}},)), tmp_path, tiny_splits().test)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.steps == ({"distill": {"epochs": 1}},) and labels_of(loaded) == ("bad", "good", "other")
+    assert loaded.tokenizer.model_max_length == made.tokenizer.model_max_length
+    assert fingerprint(loaded) == fingerprint(made)
+
+
+def test_the_fingerprint_sees_weights_labels_tokenizer_and_length(tmp_path):
+    base = fingerprint(tiny_bert())
+    assert base == fingerprint(tiny_bert())
+    assert base != fingerprint(tiny_bert(seed=1)) and base != fingerprint(tiny_bert(labels=("good", "bad", "other")))
+    longer = tiny_bert()
+    longer.tokenizer.model_max_length = 16
+    assert base != fingerprint(longer)
+
+
+def test_tasks_travel(tmp_path):
+    for task, labels in (("multi-label", ("a", "b")), ("regression", ("score",))):
+        save_checkpoint(tiny_bert(labels, task), tmp_path / task)
+        assert load_checkpoint(tmp_path / task).task == task
+
+
+def test_a_base_gets_a_new_head(tmp_path):
+    save_checkpoint(tiny_bert(), tmp_path)
+    torch.manual_seed(0)
+    base = load_base(tmp_path, "classification", ("a", "b", "c", "d"))
+    assert base.model.config.num_labels == 4 and labels_of(base) == ("a", "b", "c", "d")
+    assert torch.equal(base.model.get_input_embeddings().weight, tiny_bert().model.get_input_embeddings().weight)
+
+
+def test_the_layer_stack_is_found_in_every_family():
+    for family in ("bert", "roberta", "electra", "mpnet"):
+        name, stack = layer_stack(tiny_bert(family=family).model)
+        assert len(stack) == 4 and name.endswith("layer")

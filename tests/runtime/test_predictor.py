@@ -1,0 +1,169 @@
+"""The runtime: order, batching, odd texts, broken artefact folders, and no PyTorch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imbik.data.batches import token_batches
+from imbik.errors import UserError
+from imbik.export.artefact import export
+from imbik.runtime.manifest import verify
+from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.testing.tiny import tiny_bert
+
+ODD = ["", " ", "🙂🙂", "我的卡在哪里", "card " * 2000, "x" * 10_000, "\ud800 lone surrogate", "a\x00b", "İIıi", "‮rtl"]
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tiny_bert(), "onnx", tmp_path_factory.mktemp("runtime") / "onnx").path
+
+
+@pytest.fixture(scope="module")
+def predictor(artefact: Path) -> Predictor:
+    return load_artefact(artefact, threads=1)
+
+
+def test_batches_answer_as_single_requests_do(predictor: Predictor) -> None:
+    texts = ["where is my card", "bad", "the new fee is not good " * 4, "pay now", ""] * 9
+    together = predictor.scores(texts)
+    alone = np.concatenate([predictor.scores([text]) for text in texts])
+    assert together.shape == (45, 3) and together.dtype == np.float32
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_pairs_reach_the_model_with_their_token_types(predictor: Predictor) -> None:
+    texts, pairs = ["card lost", "bad", "open account today"], ["help", "the new card is good", ""]
+    together = predictor.scores(texts, pairs)
+    alone = np.concatenate([predictor.scores([one], [other]) for one, other in zip(texts, pairs, strict=True)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert np.abs(predictor.scores(texts) - together).max() > 1e-3
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_model_of_pairs_takes_pairs_and_one_of_single_texts_single_ones(trained: bool, tmp_path: Path) -> None:
+    from imbik.cli.app import main
+
+    path = export(replace(tiny_bert(), pairs=trained), "onnx", tmp_path / "a").path
+    model = load_artefact(path, threads=1)
+    right, wrong = (["help"], None) if trained else (None, ["help"])
+    assert model.predict(["card lost"], right).shape == (1, 3)
+    kind = "pairs of texts" if trained else "single texts"
+    with pytest.raises(UserError, match=f"was trained on {kind}"):
+        model.predict(["card lost"], wrong)
+    (tmp_path / "rows.csv").write_text("text\ncard lost\n" if trained else "text1,text2\ncard lost,help\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(path), "--file", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "answers.csv")])
+    assert not (tmp_path / "answers.csv").exists()
+
+
+def test_odd_texts_get_probabilities(predictor: Predictor) -> None:
+    probabilities = predictor.predict(ODD)
+    assert probabilities.shape == (len(ODD), 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    for text in ODD:
+        assert np.isfinite(predictor.predict([text])).all()
+
+
+def test_left_padding_gives_the_tokens_on_the_right(predictor: Predictor, artefact: Path) -> None:
+    left = load_artefact(artefact, threads=1)
+    left._left = True
+    ids, mask, types = left._padded(np.array([0, 1]), [[7, 8, 9], [5]], None)
+    assert ids.tolist() == [[7, 8, 9], [0, 0, 5]] and mask.tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert types is not None and types.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_no_text_gives_no_row(predictor: Predictor) -> None:
+    assert predictor.predict([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "pairs", "message"),
+    [("one", None, "takes a list"), (["a", "b"], ["c"], "differ in number"), (["a", 3], None, "text 1: a text is not a string")],
+)
+def test_wrong_arguments_say_what_is_wrong(predictor: Predictor, texts: object, pairs: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        predictor.predict(texts, pairs)  # type: ignore[arg-type]
+
+
+def test_batches_hold_every_row_once_and_keep_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 500).tolist()
+    batches = list(token_batches(lengths, 128))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    assert all(len(rows) * max(lengths[row] for row in rows) <= 128 for rows in batches)
+
+
+def _broken(artefact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(artefact, tmp_path / "copy"))
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UserError, match=r"not an artefact.*notes\.txt"):
+        load_artefact(tmp_path)
+    with pytest.raises(UserError, match="no such artefact folder"):
+        load_artefact(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 99}, "another schema.*99"),
+        ({"labels": None}, "'labels' is missing"),
+        ({"engine": "abacus"}, "unknown engine 'abacus'"),
+        ({"task": "poetry"}, "unknown task"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(artefact: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    folder = _broken(artefact, tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(manifest | change), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        load_artefact(folder)
+
+
+def test_broken_json_is_refused(artefact: Path, tmp_path: Path) -> None:
+    folder = _broken(artefact, tmp_path)
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid JSON"):
+        load_artefact(folder)
+
+
+def test_missing_cut_and_changed_files_are_found(artefact: Path, tmp_path: Path) -> None:
+    folder = _broken(artefact, tmp_path)
+    model = folder / "model.onnx"
+    content = model.read_bytes()
+    model.write_bytes(content[:-10])
+    with pytest.raises(UserError, match="changed or cut short"):
+        load_artefact(folder)
+    model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match="a file of the artefact was changed"):
+        verify(folder)
+    model.unlink()
+    with pytest.raises(UserError, match=r"model\.onnx: a file of the artefact is missing"):
+        load_artefact(folder)
+
+
+def test_a_missing_engine_gives_the_install_command(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imbik.runtime.engines.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="onnxruntime: package not installed"):
+        load_artefact(artefact)
+
+
+def test_predicting_and_measuring_load_no_torch(artefact: Path) -> None:
+    code = (
+        "import sys, imbik.measure.run, imbik.measure.worker, imbik.cli.commands.predict, imbik.cli.commands.measure, imbik.cli.commands.export\n"
+        "from imbik.runtime.predictor import load_artefact\n"
+        f"load_artefact({str(artefact)!r}).predict(['a card', 'b'])\n"
+        "print(sorted({'torch', 'transformers', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
