@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow lint types docs check clean
+.PHONY: help demo test test-slow lint types docs check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
@@ -17,12 +17,12 @@ $(VENV)/python:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/demo: $(VENV)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e ".[demo]"
+$(VENV)/demo: $(VENV)/python pyproject.toml requirements.lock
+	$(PIP) install -c requirements.lock -e ".[demo]"
 	touch $@
 
-$(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e ".[dev]"
+$(VENV)/dev: $(VENV)/python pyproject.toml requirements.lock
+	$(PIP) install -c requirements.lock -e ".[dev]"
 	touch $@
 
 demo: $(VENV)/demo
@@ -47,6 +47,16 @@ docs: $(VENV)/dev
 	$(BIN)/python -m pytest --doctest-modules src/imbik tests/house/test_documents.py
 
 check: test lint types docs
+
+# Checks before each commit (.pre-commit-config.yaml).
+hooks: $(VENV)/dev
+	$(BIN)/pre-commit install
+
+# Every version that an install takes, with those that it pulls in; run after a change of constraints.txt or of pyproject.toml.
+lock: $(VENV)/python
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras -c constraints.txt --universal --python-version 3.11 \
+		--no-annotate --no-header --no-emit-index-url -q -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections import Counter
 
 import pytest
@@ -61,3 +62,10 @@ def test_every_name_that_a_package_shows_is_there(folder):
     assert face.__all__
     for name in face.__all__:
         assert getattr(face, name) is not None
+
+
+def test_the_picture_of_the_floors_is_the_one_that_is_checked():
+    page = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text("utf-8")
+    picture = page.split("<!-- floors -->")[1].split("```")[1].strip().splitlines()
+    drawn = {int(line.split()[0]): set(re.findall(r"[a-z_]+", line)) for line in picture}
+    assert drawn == {number: set(names) for number, names in enumerate(FLOORS, 1)}
