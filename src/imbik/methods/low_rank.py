@@ -48,8 +48,8 @@ class LowRank:
     A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
     matrices share one budget by their measured sensitivity: each is cut alone to the budget's share, the change of the model's outputs
     (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought where
-    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a perturbation, as
-    lost energy does; that is what makes one number per matrix enough.
+    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a
+    perturbation, as lost energy does; that is what makes one number per matrix enough.
 
     Recovery is a ``distill`` step of its own after this one.
 

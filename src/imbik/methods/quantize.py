@@ -1,4 +1,4 @@
-"""Quantization. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed or trained."""
+"""Quantization: ranges are observed or trained here, the arithmetic is lowered with the artefact (:mod:`imbik.export.artefact`)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Quantize(TrainedOnDev):
     ``dynamic``: weights are stored in int8, activations are quantized at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
     imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
-    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
-    as static, and products, biases and requantization run in integers alone.
+    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size.
+    ``integer``: as static, and products, biases and requantization run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
