@@ -17,7 +17,7 @@ from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
 from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
-from imbik.quantization.ranges import Ranges, calibrate, drawn, set_ranges, uses
+from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
@@ -108,7 +108,7 @@ class Quantize(TrainedOnDev):
         """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
         check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
-        _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
+        _, same = trace_products(model, model_inputs(to_batch(dev, np.arange(1))))
         quantizer = FakeQuantizer(
             ranges,
             same,
@@ -132,7 +132,7 @@ class Quantize(TrainedOnDev):
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
-        rows = drawn(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
+        rows = draw_rows(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
         observed = quantizer.start.clone(), quantizer.covered.clone()
         narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
         found = score(checkpoint.model)
