@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
-from imbik.factorization.moments import fisher_inputs, input_moments, uses
+from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.factorization.ranks import Curve, allocate
 from imbik.methods.registry import Method, make_method, method
 from imbik.models.hooks import put_everywhere
@@ -126,7 +126,7 @@ class LowRank:
             found = input_moments(model, modules, data)
         if self.method == "fwsvd":
             found = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
-        counts = uses(model, modules, data) if self.measure == "flops" else {}
+        counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
             matrix.weights, matrix.uses = found.get(name), counts.get(name, 1)
 
