@@ -21,8 +21,8 @@ LEVELS = (0.97, 0.95)
 HEAD = """# The smallest files
 
 How small a classifier can be shipped when 97 % or 95 % of the teacher's quality must stay. `shipped` is every byte of the artefact
-folder: model, tokenizer, manifest and README. Each row is an artefact run through `imbik.runtime.predictor`, tokenizing included. Retention is paired
-on the same test items, with its 95 % interval. What is called the smallest is chosen by the retention on dev. Made by
+folder: model, tokenizer, manifest and README. Each row is an artefact run through `imbik.runtime.predictor`, tokenizing included.
+Retention is paired on the same test items, with its 95 % interval. What is called the smallest is chosen by the retention on dev. Made by
 `benchmarks/bench_small.py`; speeds are not in this table: pruning and clustering change none, int8, 4 bits and factorized tables do.
 
 The name says the steps in their order. `vocabulary-tight` keeps the pieces of the training texts, 300 more, and the characters seen;

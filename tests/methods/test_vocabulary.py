@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.methods.registry import make_method
-from imbik.models.tokenizers import characters, closed, pieces_of, rewritten, special_ids, with_backend
+from imbik.models.tokenizers import characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.contract import check_reload
 from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
@@ -119,8 +119,8 @@ def test_every_single_character_stays_so_that_nothing_becomes_unknown(make, tmp_
 def test_the_merges_of_a_pruned_bpe_lead_to_kept_pieces_only():
     spec = json.loads(bpe().backend_tokenizer.to_str())
     piece = max(pieces_of(spec), key=len)
-    kept = closed(spec, special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
-    small, old = rewritten(spec, kept)
+    kept = close_under_merges(spec, special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
+    small, old = keep_pieces(spec, kept)
     assert 0 < len(small["model"]["merges"]) < len(spec["model"]["merges"])
     for left, right in small["model"]["merges"]:
         assert {left, right, left + right} <= set(small["model"]["vocab"])
@@ -184,8 +184,8 @@ def test_a_bpe_that_marks_the_end_of_words_is_refused():
 def test_settings_of_the_tokenizer_survive():
     tokenizer = tiny_bert().tokenizer
     tokenizer.truncation_side, tokenizer.padding_side = "left", "left"
-    spec, _ = rewritten(json.loads(tokenizer.backend_tokenizer.to_str()), set(tokenizer.get_vocab().values()))
-    made = with_backend(tokenizer, spec)
+    spec, _ = keep_pieces(json.loads(tokenizer.backend_tokenizer.to_str()), set(tokenizer.get_vocab().values()))
+    made = wrap_spec(tokenizer, spec)
     for name in ("truncation_side", "padding_side", "model_max_length", "pad_token", "unk_token", "cls_token", "mask_token"):
         assert getattr(made, name) == getattr(tokenizer, name), name
     assert made.model_input_names == tokenizer.model_input_names

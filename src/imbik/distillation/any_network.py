@@ -70,7 +70,8 @@ def distill(
         student: any network; on the CPU and in evaluation mode afterwards.
         loader: gives batches, as often as it is iterated, and has a length (a ``DataLoader``, a list).
         losses: ``{(student's path, teacher's path): loss}`` or ``…: (weight, loss)``. Paths are those of ``named_modules``; ``""`` is the
-            network's own output. A loss is one of :mod:`imbik.distillation.feature_losses`, or any module called as ``loss(student, teacher, mask)``.
+            network's own output. A loss is one of :mod:`imbik.distillation.feature_losses`, or any module called as
+            ``loss(student, teacher, mask)``.
         epochs: passes over the loader.
         learning_rate: the highest.
         label_loss: ``label_loss(student's output, batch)``, added to the sum.

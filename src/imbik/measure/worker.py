@@ -1,8 +1,8 @@
-"""``python -m imbik.measure.worker FOLDER THREADS [LENGTH-MULTIPLE [ENGINE]]``: one model in a process of its own, asked over its standard input.
+"""``python -m imbik.measure.worker FOLDER THREADS [LENGTH-MULTIPLE [ENGINE]]``: one model in a process of its own.
 
-A request is one line of JSON with ``do``; the answer is one line of JSON on standard output. Texts and logits travel in files, so
-that neither side holds more than a chunk of them. An answer is sent only when the process's threads have gone to sleep: threads that
-spin for a while after their work would slow down whoever is measured next.
+It is asked over its standard input. A request is one line of JSON with ``do``; the answer is one line of JSON on standard output.
+Texts and logits travel in files, so that neither side holds more than a chunk of them. An answer is sent only when the process's
+threads have gone to sleep: threads that spin for a while after their work would slow down whoever is measured next.
 """
 
 from __future__ import annotations

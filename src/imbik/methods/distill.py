@@ -23,7 +23,8 @@ class Distill(TrainedOnDev):
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
-        augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
+        augment: more texts made of the task's own, labelled by the teacher, see
+            :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 

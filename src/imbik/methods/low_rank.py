@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
-from imbik.factorization.moments import fisher_inputs, input_moments, uses
+from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.factorization.ranks import Curve, allocate
 from imbik.methods.registry import Method, make_method, method
 from imbik.models.hooks import put_everywhere
@@ -48,8 +48,8 @@ class LowRank:
     A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
     matrices share one budget by their measured sensitivity: each is cut alone to the budget's share, the change of the model's outputs
     (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought where
-    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a perturbation, as
-    lost energy does; that is what makes one number per matrix enough.
+    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a
+    perturbation, as lost energy does; that is what makes one number per matrix enough.
 
     Recovery is a ``distill`` step of its own after this one.
 
@@ -126,7 +126,7 @@ class LowRank:
             found = input_moments(model, modules, data)
         if self.method == "fwsvd":
             found = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
-        counts = uses(model, modules, data) if self.measure == "flops" else {}
+        counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
             matrix.weights, matrix.uses = found.get(name), counts.get(name, 1)
 

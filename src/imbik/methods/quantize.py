@@ -1,4 +1,4 @@
-"""Quantization. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed or trained."""
+"""Quantization: ranges are observed or trained here, the arithmetic is lowered with the artefact (:mod:`imbik.export.artefact`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
 from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
-from imbik.quantization.ranges import Ranges, calibrate, drawn, set_ranges, uses
+from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
@@ -35,8 +35,8 @@ class Quantize(TrainedOnDev):
     ``dynamic``: weights are stored in int8, activations are quantized at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
     imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
-    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
-    as static, and products, biases and requantization run in integers alone.
+    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size.
+    ``integer``: as static, and products, biases and requantization run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
@@ -108,7 +108,7 @@ class Quantize(TrainedOnDev):
         """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
         check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
-        _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
+        _, same = trace_products(model, model_inputs(to_batch(dev, np.arange(1))))
         quantizer = FakeQuantizer(
             ranges,
             same,
@@ -132,7 +132,7 @@ class Quantize(TrainedOnDev):
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
-        rows = drawn(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
+        rows = draw_rows(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
         observed = quantizer.start.clone(), quantizer.covered.clone()
         narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
         found = score(checkpoint.model)

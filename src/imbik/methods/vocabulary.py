@@ -18,7 +18,7 @@ from imbik.errors import UserError
 from imbik.methods.registry import method
 from imbik.models.layers.factorized_embedding import rows_of
 from imbik.models.tables import replace_table
-from imbik.models.tokenizers import Spec, characters, closed, pieces_of, rewritten, special_ids, with_backend
+from imbik.models.tokenizers import Spec, characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.prediction import predict_logits
@@ -62,9 +62,9 @@ class Vocabulary:
         spec = json.loads(checkpoint.tokenizer.backend_tokenizer.to_str())
         corpus = [encode(part, checkpoint.tokenizer) for part in (context.splits.train, context.splits.unlabelled) if part is not None]
         size = int(checkpoint.model.get_input_embeddings().num_embeddings)
-        spec, old = rewritten(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
+        spec, old = keep_pieces(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
         dev = encode(context.splits.dev, checkpoint.tokenizer)
-        pruned = replace(checkpoint, tokenizer=with_backend(checkpoint.tokenizer, spec))
+        pruned = replace(checkpoint, tokenizer=wrap_spec(checkpoint.tokenizer, spec))
         probe = _covered(context.splits.train, corpus[0], set(old))
         before = predict_logits(checkpoint.model, encode(probe, checkpoint.tokenizer))
         _prune_table(checkpoint.model, old, pruned.tokenizer)
@@ -81,10 +81,10 @@ class Vocabulary:
         if self.characters == "seen":
             letters = {letter for piece, index in pieces.items() if counts[index] for letter in piece}
             stay = {index for piece, index in single.items() if piece[-1].isascii() or piece[-1] in letters}
-        needed = closed(spec, used | special_ids(spec) | stay)
+        needed = close_under_merges(spec, used | special_ids(spec) | stay)
         spare = (piece for piece in _frequent_first(spec) if pieces[piece] not in needed and piece not in single)
         more = islice((piece for piece in spare if _is_a_word(piece, spec, backend)), self.margin)
-        return closed(spec, needed | {pieces[piece] for piece in more})
+        return close_under_merges(spec, needed | {pieces[piece] for piece in more})
 
 
 def _frequent_first(spec: Spec) -> list[str]:

@@ -1,7 +1,8 @@
 """The catalogue of student shapes, and how a student starts from its teacher.
 
 Same width: the student takes the teacher's layers that lie evenly through its depth (uniform mapping, the last one included).
-Smaller width: the teacher's hidden space is projected on its principal directions over the task's own texts (:mod:`imbik.students.projection`).
+Smaller width: the teacher's hidden space is projected on its principal directions over the task's own texts
+(:mod:`imbik.students.projection`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings that methods which train share, as groups of fields to inherit, and the :class:`imbik.training.settings.Training` they describe.
+"""The settings that methods which train share, as groups of fields to inherit, and the :class:`Training` they describe.
 
 A method names its group as its base and declares again only the fields whose defaults differ. The groups are plain frozen dataclasses:
 :func:`imbik.methods.registry.method` makes the fields of both one validated set.

@@ -24,7 +24,7 @@ from imbik.export.onnx.trace import OPSET, trace
 from imbik.export.request import BuildRequest
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import input_names
-from imbik.quantization.ranges import ranges_of, uses
+from imbik.quantization.ranges import ranges_of, trace_products
 from imbik.runtime.engines.onnx import MODEL
 from imbik.types import Checkpoint
 
@@ -120,7 +120,7 @@ def _rewrite(model: Any, names: Sequence[str], *, fused: bool, bias: bool) -> tu
 def _name(graph: Graph, model: Any, names: Sequence[str]) -> None:
     """Give products and tables the names that the checkpoint's ranges use."""
     feed = _random_batch(1, 4, int(model.config.vocab_size))
-    used, _ = uses(model, {name: torch.from_numpy(feed[name]) for name in names})
+    used, _ = trace_products(model, {name: torch.from_numpy(feed[name]) for name in names})
     modules = model.named_modules()
     found = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
     name_operators(graph, used, found)

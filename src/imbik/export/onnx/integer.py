@@ -1,7 +1,8 @@
-"""Linear layers in integer arithmetic from end to end: integers in, integers out, requantized by M0 · 2^-n (:mod:`imbik.quantization.integer`).
+"""Linear layers in integer arithmetic from end to end.
 
-Per product: q_y = clip(round((Σ (q_x - Z_x) q_w + q_b) · M0 · 2^-n) + Z_y). What stands between products (softmax, LayerNorm, GELU,
-the products of attention without a weight) has no integer kernel in onnxruntime and remains in float.
+Integers in, integers out, requantized by M0 · 2^-n (:mod:`imbik.quantization.integer`). Per product:
+q_y = clip(round((Σ (q_x - Z_x) q_w + q_b) · M0 · 2^-n) + Z_y). What stands between products (softmax, LayerNorm, GELU, the products
+of attention without a weight) has no integer kernel in onnxruntime and remains in float.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ def _accumulated(
 def _requantized(
     graph: Graph, total: str, out: str, multiplier: NDArray[np.float64], zero: NDArray[np.int64], nodes: list[onnx.NodeProto]
 ) -> None:
-    """:func:`imbik.quantization.integer.requantize` in ONNX: Z · 2^n and half a unit are added before the shift, so that one addition does both."""
+    """Append :func:`imbik.quantization.integer.requantize` in ONNX to ``nodes``.
+
+    Z · 2^n and half a unit are added before the shift, so that one addition does both.
+    """
     m0, n = fixed_point(multiplier)
     offset = (zero << n) + (np.int64(1) << (n - 1))
 

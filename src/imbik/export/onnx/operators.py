@@ -88,8 +88,8 @@ def name_operators(graph: Graph, used: Iterable[tuple[str, NDArray[Any]]], embed
 
     Args:
         graph: as traced, constants folded, nothing rewritten.
-        used: ``(name, weight (N, K))`` of every product in the order of execution (:func:`imbik.quantization.ranges.uses`); products with equal
-            weights are told apart by that order.
+        used: ``(name, weight (N, K))`` of every product in the order of execution (:func:`imbik.quantization.ranges.trace_products`);
+            products with equal weights are told apart by that order.
         embeddings: name -> ``(V, H)``.
     """
     waiting: dict[str, list[str]] = {}
