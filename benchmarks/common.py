@@ -60,8 +60,7 @@ def record(name: str, numbers: Any, arguments: argparse.Namespace | None = None,
     document: dict[str, Any] = {
         "name": name,
         "recorded": True,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **revision(),
         "environment": environment(getattr(arguments, "threads", None)),
         "command": command(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -92,6 +91,11 @@ def _finite(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def revision() -> dict[str, Any]:
+    """Return the commit that runs, and whether tracked files differ from it."""
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
 
 
 def _git(*words: str) -> str:
