@@ -60,7 +60,7 @@ def record(name: str, numbers: Any, arguments: argparse.Namespace | None = None,
     document: dict[str, Any] = {
         "name": name,
         "recorded": True,
-        **revision(),
+        **STARTED,
         "environment": environment(getattr(arguments, "threads", None)),
         "command": command(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -102,6 +102,10 @@ def _git(*words: str) -> str:
     """Return what git prints, or an empty string outside a repository."""
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+STARTED = revision()
+"""The revision when this process began; commits made while it runs are not what it measures."""
 
 
 def command() -> str:

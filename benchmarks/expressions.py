@@ -18,7 +18,21 @@ from typing import Any
 
 NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
 INTERVAL = rf"{NUMBER} % \({NUMBER} – {NUMBER}\)"
-FUNCTIONS: dict[str, Callable[..., Any]] = {"median": median, "mean": fmean, "min": min, "max": max, "len": len, "round": round}
+
+
+def named(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return the row whose ``name`` it is.
+
+    Raises:
+        LookupError: there is none.
+    """
+    for row in rows:
+        if row["name"] == name:
+            return row
+    raise LookupError(f"no row is named {name!r}")
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"median": median, "mean": fmean, "min": min, "max": max, "named": named}
 OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

@@ -10,8 +10,9 @@ Three things on a page are read:
 * a sentence of ``benchmarks/pages/PAGE.yaml`` is found on the page by its words, and its figures are written into it, so that the
   Markdown stays free of marks (the form is that of ``expressions.py``);
 * ``<!-- figures: KIND -->`` says of what follows, up to the next heading or mark, that its numbers are not ours to write:
-  ``published`` (of a cited paper), ``settings`` (limits, defaults, examples, arithmetic) or ``not stored`` (measured here, the file was
-  not kept; the text must name the commit that wrote them down).
+  ``published`` (of a cited paper), ``settings`` (limits, defaults, examples, arithmetic), ``tested`` (a test
+  that the text names holds them) or ``not stored`` (measured here, the file was not kept; the text must name the commit that wrote
+  them down).
 
 Every other number with a unit of measurement, and every number in a table, is a figure without a source: that fails.
 """
@@ -34,7 +35,7 @@ from benchmarks.expressions import Figure, parse, sentence_pattern
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "results").glob("*.md"))]
 LEDGERS = ROOT / "benchmarks" / "pages"
-KINDS = ("published", "settings", "not stored")
+KINDS = ("published", "settings", "tested", "not stored")
 UNITS = r"%|ms|µs|ns|s|h|hours|minutes|[kMG]B|MiB|GiB|times|points|GFLOP/s|dB|x|texts|tokens|updates/s|rows/s|items/s|USD"
 MEASURED = re.compile(rf"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?:\s*[–-]\s*\d[\d.,]*)?\s*(?:{UNITS})(?![\w-])")
 IN_TABLE = re.compile(r"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?![\w-])")
@@ -42,7 +43,7 @@ TABLE = re.compile(r"<!-- table: (\S+?)/(\S+) -->\n(.*?)<!-- /table -->\n", re.S
 MARK = re.compile(r"^(?:#+ |<!-- figures: ([a-z ]+) -->)", re.M)
 MASKED = re.compile(
     r"^```.*?^```|^ {4}.*?$|\$\$.*?\$\$|\$[^$\n]+\$|``[^`]+``|`[^`]+`|<!--.*?-->"  # code, mathematics, marks
-    r"|\[\d{4}\.\d{5}\]|\]\([^)\s]*\)|https?://\S+|^#.*?$|^\|[^\n]*\|\n(?=\|[-: |]+\|$)"  # arXiv, links, headings, heads of tables
+    r"|\[\d{4}\.\d{4,5}\]|\]\([^)\s]*\)|https?://\S+|^#.*?$|^\|[^\n]*\|\n(?=\|[-: |]+\|$)"  # arXiv, links, headings, heads of tables
     r"|\(9[05] %(?:, paired)?\)|9[05] %\s+(?:bootstrap\s+)?intervals?|\(9[05] %, paired:",  # levels of intervals
     re.DOTALL | re.MULTILINE,
 )
@@ -56,6 +57,8 @@ class Page:
     text: str
     sourced: list[tuple[int, int, str]] = field(default_factory=list)
     """(start, end, source) of every figure that came from a file."""
+    sentences: list[re.Pattern[str]] = field(default_factory=list)
+    """What finds the sentences of its ledger; numbers in their words are settings (``at 35 % of the matrices``)."""
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -131,9 +134,10 @@ def write_sentences(page: Page) -> None:
     for sentence in sentences:
         parts = parse(sentence)
         figures = [part for part in parts if isinstance(part, Figure)]
-        found = list(sentence_pattern(parts).finditer(page.text))
-        if len(found) != 1:
-            page.fault(0, f"{len(found)} places read {sentence!r}; there must be one", f"benchmarks/pages, {page.name}")
+        page.sentences.append(sentence_pattern(parts))
+        found = list(page.sentences[-1].finditer(page.text))
+        if len(found) != 1 or not figures:
+            page.fault(0, f"{len(found)} places read {sentence!r}; it must be one, with a figure in it", f"benchmarks/pages, {page.name}")
             continue
         for group, figure in reversed(list(enumerate(figures, start=1))):
             where = f"{', '.join(files[name] for name in sorted(figure.names()))}: {figure.expression}"
@@ -165,7 +169,8 @@ def check_marks(page: Page) -> None:
 def unsourced(page: Page) -> Iterator[tuple[int, str, str]]:
     """Yield (offset, text, kind) of every measured number that no file gave; kind is empty where none is said."""
     masked = MASKED.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), page.text)
-    for start, end, _ in page.sourced:
+    sentences = [found.span() for pattern in page.sentences for found in pattern.finditer(page.text)]
+    for start, end in [*((start, end) for start, end, _ in page.sourced), *sentences]:
         masked = masked[:start] + re.sub(r"[^\n]", " ", masked[start:end]) + masked[end:]
     stretches = list(kinds(page))
     starts = [start for start, _, _ in stretches]

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, clock, parser, record, revision, write_json
+from benchmarks.common import ROOT, STARTED, clock, parser, record, write_json
 from imbik.data import bundled_base
 
 COLUMNS = {"trec": ["--label", "label"]}
@@ -68,7 +68,7 @@ class Steps:
             name: of the step.
             shown: the words as they are recorded, without this machine's folders.
         """
-        step = {"command": " ".join(["imbik", *shown]), "seconds": self.known.get(name, {}).get("seconds", 0.0), **revision()}
+        step = {"command": " ".join(["imbik", *shown]), "seconds": self.known.get(name, {}).get("seconds", 0.0), **STARTED}
         print(f"{name}: {step['command']}", flush=True)
         with clock() as spent:
             done = subprocess.run([sys.executable, "-m", "imbik", *words], env=self.environment, preexec_fn=die_with_parent)
