@@ -18,10 +18,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, STARTED, clock, parser, record, write_json
+from benchmarks.common import ROOT, STARTED, parser, record, write_json
 from imbik.data import bundled_base
 
 COLUMNS = {"trec": ["--label", "label"]}
@@ -68,14 +70,20 @@ class Steps:
             name: of the step.
             shown: the words as they are recorded, without this machine's folders.
         """
-        step = {"command": " ".join(["imbik", *shown]), "seconds": self.known.get(name, {}).get("seconds", 0.0), **STARTED}
+        before = self.known.get(name, {})
+        step = {"command": " ".join(["imbik", *shown]), "seconds": 0.0, "calls": before.get("calls", 0) + 1, **STARTED, "done": False}
         print(f"{name}: {step['command']}", flush=True)
-        with clock() as spent:
-            done = subprocess.run([sys.executable, "-m", "imbik", *words], env=self.environment, preexec_fn=die_with_parent)
-        self.known[name] = step | {"seconds": round(step["seconds"] + spent.wall, 1), "done": done.returncode == 0}
-        write_json(self.file, self.known)
-        if done.returncode:
-            raise SystemExit(done.returncode)
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", "imbik", *words], env=self.environment, preexec_fn=die_with_parent)
+        code: int | None = None
+        while code is None:  # what was spent is on disk when this process is killed
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(timeout=10)
+            spent = before.get("seconds", 0.0) + time.perf_counter() - began
+            self.known[name] = step | {"seconds": round(spent, 1), "done": code == 0}
+            write_json(self.file, self.known)
+        if code:
+            raise SystemExit(code)
 
     def finished(self, name: str, words: list[str]) -> bool:
         """Return whether a step has succeeded with these words."""

@@ -1,9 +1,9 @@
 """MovieLens 100K: all models on ten random 90:10 splits, beside the peers on the same splits.
 
     export IMBIK_DATA=FOLDER                       # holds ml100k/u.data
-    python -m benchmarks.recommend.run splits /tmp/splits.npz                                            # 1. for everybody
-    PEER/bin/python benchmarks/recommend/peers.py LIBRARY /tmp/splits.npz /tmp/peer.json [--tune]        # 2. each peer
-    python -m benchmarks.recommend.run keep NAME /tmp/peer.json                                          # 3. as quality-NAME
+    python -m benchmarks.recommend.run splits splits.npz                                            # 1. for everybody
+    PEER/bin/python benchmarks/recommend/peers.py LIBRARY splits.npz peer.json [--tune]        # 2. each peer
+    python -m benchmarks.recommend.run keep NAME peer.json                                          # 3. as quality-NAME
     python -m benchmarks.recommend.run ours [MODEL ...]                                                  # 4. our models
 
 Results: benchmarks/results/recommend/quality-*.json; table.py makes the table, with paired differences.
