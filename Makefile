@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow lint types docs check hooks lock clean
+.PHONY: help demo test test-slow lint types docs figures check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
 	@echo "make test   the default tests (offline, minutes)"
 	@echo "make check  test, lint, types and the documents' examples: what CI runs"
 	@echo "make test-slow   the long tests too"
+	@echo "make figures   write the figures of README and docs from benchmarks/results; fails where a number has no source"
 
 $(VENV)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imbik needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 …")'
@@ -45,6 +46,9 @@ types: $(VENV)/dev
 
 docs: $(VENV)/dev
 	$(BIN)/python -m pytest --doctest-modules src/imbik tests/house/test_documents.py
+
+figures: $(VENV)/dev
+	$(BIN)/python -m benchmarks.figures
 
 check: test lint types docs
 
