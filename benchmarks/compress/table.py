@@ -133,11 +133,12 @@ def origin(data: str, up: str) -> list[str]:
     state = ", with uncommitted changes" if document["dirty"] else ""
     minutes = sum(step["seconds"] for step in steps.values()) / 60
     notes = document["numbers"]["results"]["data"].get("notes", [])
+    made = " and ".join(f"`{step['command']}`" for step in steps.values())
     return [
-        f"Measured at commit `{document['commit'][:7]}`{state} on {document['date'][:10]}: {machine['cpu']},",
-        f"{machine['threads']} thread(s),",
-        f"{minutes:.0f} minutes for the teacher and all candidates ([the file]({up}benchmarks/results/compress/{data}.json),",
-        f"`{document['command']}`).",
+        f"Measured at commit `{document['commit'][:7]}`{state} on {document['date'][:10]},",
+        f"{machine['cpu']} ({', '.join(machine['flags']) or 'no flags known'}), {machine['threads']} thread(s).",
+        f"{made} took {minutes:.0f} minutes together",
+        f"([the file]({up}benchmarks/results/compress/{data}.json), `{document['command']}`).",
         *([""] if notes else []),
         *(f"* {note}" for note in notes if isinstance(note, str)),
     ]
