@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from imbik.data.documents import TEXT_FORMATS
 from imbik.data.formats.csv import FORMATS
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content, key_of
-from imbik.methods.registry import make_method, settled
-from imbik.types import Checkpoint, Recipe, Splits, Step
+from imbik.models.teacher import Teacher
+from imbik.recipes.recipe import Recipe
+from imbik.types import Splits
 
 
-def recipe_key(recipe: Recipe, steps: int | None, teacher: Checkpoint, teacher_key: str, splits: Splits) -> str:
-    """Of the first ``steps`` steps of ``recipe`` (None: all) for one teacher and its data.
+def recipe_key(recipe: Recipe, steps: int | None, teacher: Teacher, splits: Splits) -> str:
+    """Compute the key of the first ``steps`` steps of ``recipe`` (None: all) for one teacher and its data.
 
     Files and folders that the recipe reads (a student ``{from: folder}``, a corpus, a general teacher) count by their content.
-
-    Args:
-        teacher_key: the teacher's :func:`imbik.models.checkpoint.fingerprint`.
     """
-    chosen = recipe.steps[:steps]
-    parts = {
-        "teacher": teacher_key,
+    sources = {source: content(source) for source in recipe.reads(teacher, steps)}
+    return _key(teacher, splits, recipe.student.written, list(recipe.records()[:steps]), recipe.seed, sources)
+
+
+def teacher_key(teacher: Teacher, splits: Splits) -> str:
+    """Compute the key of the teacher as it is: what a recipe without a student and without steps would have."""
+    return _key(teacher, splits, None, [], 0, {})
+
+
+def _key(teacher: Teacher, splits: Splits, student: object, steps: list[object], seed: int, sources: dict[str, str | None]) -> str:
+    parts: dict[str, object] = {
+        "teacher": teacher.fingerprint,
         "data": splits.fingerprint,
         "metric": splits.metric,  # the best epoch is the best in it
         "unlabelled": splits.unlabelled.fingerprint if splits.unlabelled else None,
-        "student": recipe.student,
-        "steps": [settled(step) for step in chosen],
-        "seed": recipe.seed,
+        "student": student,
+        "steps": steps,
+        "seed": seed,
     }
-    found = {source: content(source) for source in _sources(recipe, chosen, teacher)}
-    return key_of(parts | ({"read": found} if any(found.values()) else {}))
+    return key_of(parts | ({"read": sources} if any(sources.values()) else {}))
 
 
-def check_sources(recipe: Recipe, teacher: Checkpoint) -> None:
+def check_sources(recipe: Recipe, teacher: Teacher) -> None:
     """Refuse a recipe whose files are not there, before anything is trained; what may be a hub name passes.
 
     Raises:
         UserError: a file or folder that does not exist.
     """
-    for source in _sources(recipe, recipe.steps, teacher):
+    for source in recipe.reads(teacher):
         path = Path(source).expanduser()
         local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
         if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
@@ -53,15 +57,3 @@ def check_sources(recipe: Recipe, teacher: Checkpoint) -> None:
                 found=source,
                 fix="name its folder in the step: teacher: FOLDER" if base else f"check the path (the working folder is {Path.cwd()})",
             )
-
-
-def _sources(recipe: Recipe, steps: Sequence[Step], teacher: Checkpoint) -> list[str]:
-    """Files, folders and hub names that the student and these steps read."""
-    sources = [str(recipe.student["from"])] if isinstance(recipe.student, Mapping) and "from" in recipe.student else []
-    for step in steps:
-        sources += getattr(make_method(step, recipe.name), "reads", _nothing)(teacher)
-    return sources
-
-
-def _nothing(_teacher: Any) -> list[str]:
-    return []
