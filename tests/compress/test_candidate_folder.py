@@ -25,7 +25,7 @@ TEXT = "name: one\nstudent: layers-1\nsteps: [{distill: {epochs: %d}}, {quantize
 def folder_of(place: Path, epochs: int = 1, engines: tuple[str, ...] = ("onnx",), **options: object) -> CandidateFolder:
     teacher, splits = Teacher.of(tiny_bert(layers=2)), tiny_splits()
     chosen = Options(recipes=[parse_recipe(TEXT % epochs, "one")], engines=engines).changed({"preset": PRESET, **options})
-    (plan,) = plan_all(teacher, splits, chosen)
+    (plan,) = plan_all(teacher, splits, chosen).candidates
     return CandidateFolder(plan, Run(teacher, splits, place, chosen, Silent(), lambda _: None))
 
 

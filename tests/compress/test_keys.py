@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imbik.compress.keys import recipe_key
+from imbik.compress.keys import recipe_keys
 from imbik.data.documents import open_documents
 from imbik.jobs import fingerprints as room
 from imbik.jobs.fingerprints import content
@@ -22,7 +22,8 @@ from imbik.testing.tiny import tiny_bert, tiny_splits
 
 
 def key(recipe: Recipe, teacher=None, splits=None) -> str:
-    return recipe_key(recipe, None, Teacher.of(teacher or tiny_bert(layers=1)), splits or tiny_splits())
+    teacher = Teacher.of(teacher or tiny_bert(layers=1))
+    return recipe_keys(recipe, recipe.reads(teacher), teacher, splits or tiny_splits())[-1]
 
 
 def recipe_of(name: str, *steps: dict, student=None) -> Recipe:

@@ -18,7 +18,7 @@ from imbik.models.checkpoint import save_checkpoint
 from imbik.models.teacher import Teacher
 from imbik.pretraining.general import Predictions, with_mlm_head
 from imbik.pretraining.masking import IGNORED
-from imbik.students.catalogue import make_student, parse_student, plan
+from imbik.students.catalogue import make_student, parse_student
 from imbik.students.distilbert import SOURCES, alternate_layers
 from imbik.testing.contract import check_method
 from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
@@ -103,7 +103,7 @@ def test_half_of_the_layers_unless_it_is_said_otherwise():
 )
 def test_students_that_cannot_be_made_are_refused_before_training(spec, family, message):
     with pytest.raises(UserError, match=message):
-        plan(parse_student(spec), Teacher.of(tiny_bert(family=family)))
+        parse_student(spec).plan(Teacher.of(tiny_bert(family=family)))
 
 
 def test_a_random_start_needs_no_fitting_layers():

@@ -20,7 +20,7 @@ from imbik.methods.registry import make_method, make_methods
 from imbik.models.anatomy import anatomy, listen
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.teacher import Teacher
-from imbik.students.catalogue import make_student, parse_student, plan
+from imbik.students.catalogue import make_student, parse_student
 from imbik.students.mobilebert import PUBLISHED, MobileShape, make_ib_bert, make_mobilebert
 from imbik.students.spec import Inherited
 from imbik.testing.contract import quick
@@ -183,7 +183,7 @@ def test_gradients_reach_every_parameter(world, tmp_path):
 )
 def test_shapes_that_make_no_sense_are_refused(spec, message):
     with pytest.raises(UserError, match=message):
-        plan(parse_student(spec), Teacher.of(tiny_bert()))
+        parse_student(spec).plan(Teacher.of(tiny_bert()))
 
 
 def test_what_does_not_fit_is_refused(world, tmp_path):

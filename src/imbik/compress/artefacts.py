@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imbik.compress.keys import teacher_key
 from imbik.compress.options import Run
-from imbik.compress.plan import able_engines
+from imbik.compress.plan import able_engines, refuse_without_engine
 from imbik.export.artefact import export
 from imbik.jobs.files import read_json, write_json
 from imbik.jobs.fingerprints import key_of
@@ -64,10 +63,14 @@ def export_all(checkpoint: Checkpoint, engines: Sequence[str], folder: Path, run
     return Exported(artefacts, {engine: str(error) or type(error).__name__ for engine, error in errors.items()})
 
 
-def export_teacher(run: Run) -> Exported:
+def export_teacher(teacher_key: str, run: Run) -> Exported:
     """Make the teacher's own artefacts, weights unchanged: a candidate like any other.
 
     One that was made of another teacher, on other data or for another processor is made anew.
+
+    Args:
+        teacher_key: of the teacher as it is, on this data.
+        run: the call.
 
     Raises:
         UserError: no engine can build it.
@@ -75,9 +78,10 @@ def export_teacher(run: Run) -> Exported:
     note, folder = run.work / "teacher-artefacts.json", run.directory / "teacher"
     quantized = quantize_step(run.teacher.steps) is not None
     made_for = [run.options.preset, run.limits.min_retention] if quantized else None
-    key = key_of({"recipe": teacher_key(run.teacher, run.splits), "for": made_for})
+    key = key_of({"recipe": teacher_key, "for": made_for})
     made = read_json(note)
-    engines = able_engines(run.options.engines, run.teacher.steps)
+    engines, refusal = able_engines(run.options.engines, run.teacher.steps)
+    refuse_without_engine(refusal)
     for engine in engines:
         if made.get(engine) != key:
             shutil.rmtree(folder / "artefacts" / engine, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from imbik.compress.artefacts import export_all, export_teacher
 from imbik.compress.candidate_folder import CandidateFolder, Complete, Missing, Record, Stale
 from imbik.compress.card import student_card
 from imbik.compress.options import Run
-from imbik.compress.plan import CandidatePlan
+from imbik.compress.plan import CandidatePlan, Plans, refuse_without_engine
 from imbik.jobs.workspace import Clock
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.facts import architecture
@@ -71,26 +71,33 @@ class Built:
 
 @dataclass(frozen=True)
 class Made:
-    """What a call made: the candidates, and what could not be made, recipes first."""
+    """What a call made.
 
+    Attributes:
+        teacher_key: of the teacher as it is, on this data.
+        built: the candidates.
+        failures: what could not be made, recipes first.
+    """
+
+    teacher_key: str
     built: tuple[Built, ...]
     failures: tuple[Failure, ...]
 
 
-def make_all(plans: Sequence[CandidatePlan], run: Run) -> Made:
+def make_all(plans: Plans, run: Run) -> Made:
     """Make the teacher's artefacts and every candidate.
 
     Raises:
         UserError: the teacher cannot be exported at all.
         OSError: a disk that no other recipe can write to either.
     """
-    engines = [_engine_failure("teacher", engine, why) for engine, why in export_teacher(run).failures.items()]
-    outcomes = list(_outcomes(plans, run))
+    engines = [_engine_failure("teacher", engine, why) for engine, why in export_teacher(plans.teacher_key, run).failures.items()]
+    outcomes = list(_outcomes(plans.candidates, run))
     built = tuple(outcome for outcome in outcomes if isinstance(outcome, Built))
     engines += [failure for candidate in built for failure in candidate.failures]
     for failure in engines:
         run.say(f"{failure.name} failed, other engines have the model: {failure.error}")
-    return Made(built, (*(outcome for outcome in outcomes if isinstance(outcome, Failure)), *engines))
+    return Made(plans.teacher_key, built, (*(outcome for outcome in outcomes if isinstance(outcome, Failure)), *engines))
 
 
 def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Failure]:
@@ -117,37 +124,34 @@ def make_candidate(plan: CandidatePlan, run: Run) -> Built:
     Raises:
         UserError: what a step or the exporters refuse.
     """
-    engines = plan.able_engines()
+    refuse_without_engine(plan.refusal)
     folder = CandidateFolder(plan, run)
     match folder.state():
         case Complete(record):
             run.say(f"{plan.name}: finished earlier")
-        case Missing():
-            record = _make(plan, folder, Missing(), run)
-        case Stale(_, earlier) as state:
-            others = {engine: why for engine, why in earlier.failures.items() if engine not in plan.engines}
-            record = _make(plan, folder, state, run, others)
-    failures = {engine: why for engine, why in record.failures.items() if engine in plan.engines}
+        case unfinished:
+            record = _make(plan, folder, unfinished, run)
+    failures = {engine: why for engine, why in record.failures.items() if engine in plan.asked}
     return Built(
         name=plan.name,
         key=plan.key,
-        artefacts={engine: folder.artefact(engine) for engine in engines if engine not in failures},
+        artefacts={engine: folder.artefact(engine) for engine in plan.engines if engine not in failures},
         steps=record.steps,
         train_seconds=record.train_seconds,
         failures=tuple(_engine_failure(plan.name, engine, why) for engine, why in failures.items()),
     )
 
 
-def _make(
-    plan: CandidatePlan, folder: CandidateFolder, state: Missing | Stale, run: Run, other_failures: Mapping[str, str] | None = None
-) -> Record:
-    """Make what is not there or no longer right; ``other_failures`` are of engines that this call does not ask for."""
+def _make(plan: CandidatePlan, folder: CandidateFolder, state: Missing | Stale, run: Run) -> Record:
+    """Make what is not there or no longer right, and record it beside what earlier calls said of other engines."""
     folder.refuse_foreign()
     checkpoint, seconds = apply_steps(plan, run)
     folder.clear(state)
     _save_model(checkpoint, folder, run)
-    exported = export_all(checkpoint, plan.able_engines(), folder.path, run)
-    record = Record(plan.key, seconds, checkpoint.steps, {**(other_failures or {}), **exported.failures})
+    exported = export_all(checkpoint, plan.engines, folder.path, run)
+    earlier = state.record.failures if isinstance(state, Stale) else {}
+    others = {engine: why for engine, why in earlier.items() if engine not in plan.asked}
+    record = Record(plan.key, seconds, checkpoint.steps, {**others, **exported.failures})
     folder.finish(record)
     return record
 
@@ -155,7 +159,7 @@ def _make(
 def apply_steps(plan: CandidatePlan, run: Run) -> tuple[Checkpoint, float]:
     """Return the student after all steps, and the seconds they took in all; finished steps are not applied again."""
     recipe = plan.recipe
-    finished = run.steps.latest(plan.keys)
+    finished = run.steps.latest(plan.keys[1:])
     if finished is not None:
         count, checkpoint, seconds = finished.count, finished.checkpoint, finished.seconds
     else:
@@ -165,14 +169,14 @@ def apply_steps(plan: CandidatePlan, run: Run) -> tuple[Checkpoint, float]:
         checkpoint, spent = _apply(plan, number, checkpoint, run)
         seconds += spent
         if not recipe.steps[number].lowered:
-            run.steps.keep(plan.keys[number], checkpoint, seconds)
-        shutil.rmtree(_private(plan.keys[number], run), ignore_errors=True)
+            run.steps.keep(plan.keys[number + 1], checkpoint, seconds)
+        shutil.rmtree(_private(plan.keys[number + 1], run), ignore_errors=True)
     return replace(checkpoint, pairs=run.teacher.pairs), seconds
 
 
 def _apply(plan: CandidatePlan, number: int, checkpoint: Checkpoint, run: Run) -> tuple[Checkpoint, float]:
     """Apply one step; return the model and the seconds it took, those before a kill included."""
-    step, key = plan.recipe.steps[number], plan.keys[number]
+    step, key = plan.recipe.steps[number], plan.keys[number + 1]
     private = _private(key, run)
     private.mkdir(parents=True, exist_ok=True)
     seed = int(key[:7], 16) + plan.recipe.seed

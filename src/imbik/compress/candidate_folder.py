@@ -82,16 +82,12 @@ class CandidateFolder:
         return self.path / "artefacts" / engine
 
     def state(self) -> Missing | Stale | Complete:
-        """Find out what is there.
-
-        Raises:
-            UserError: no engine that is asked for can build the candidate.
-        """
+        """Find out what is there."""
         record = self._read()
         if record is None or record.key != self.plan.key:
             return Missing()
-        wanted = [engine for engine in self.plan.able_engines() if engine not in record.failures]
-        stale = tuple(engine for engine in self.plan.engines if not self._is_right(engine))
+        wanted = [engine for engine in self.plan.engines if engine not in record.failures]
+        stale = tuple(engine for engine in self.plan.asked if not self._is_right(engine))
         return Complete(record) if not set(wanted) & set(stale) else Stale(stale, record)
 
     def refuse_foreign(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from imbik.data.documents import TEXT_FORMATS
@@ -13,13 +14,28 @@ from imbik.recipes.recipe import Recipe
 from imbik.types import Splits
 
 
-def recipe_key(recipe: Recipe, steps: int | None, teacher: Teacher, splits: Splits) -> str:
-    """Compute the key of the first ``steps`` steps of ``recipe`` (None: all) for one teacher and its data.
+def recipe_keys(recipe: Recipe, reads: Sequence[Sequence[str]], teacher: Teacher, splits: Splits) -> tuple[str, ...]:
+    """Compute the keys of a recipe for one teacher and its data: of its student, then after its first step, its second, and so on.
 
     Files and folders that the recipe reads (a student ``{from: folder}``, a corpus, a general teacher) count by their content.
+
+    Args:
+        recipe: the recipe.
+        reads: what it reads, :meth:`imbik.recipes.recipe.Recipe.reads`.
+        teacher: the teacher.
+        splits: the data.
+
+    Raises:
+        UserError: a file or folder that does not exist; what may be a hub name passes.
     """
-    sources = {source: content(source) for source in recipe.reads(teacher, steps)}
-    return _key(teacher, splits, recipe.student.written, list(recipe.records()[:steps]), recipe.seed, sources)
+    for source in (source for part in reads for source in part):
+        _check_source(source, recipe.name, getattr(teacher.model.config, "imbik_base", None))
+    records = recipe.records()
+    keys = []
+    for count in range(len(records) + 1):
+        sources = {source: content(source) for part in reads[: count + 1] for source in part}
+        keys.append(_key(teacher, splits, recipe.student.written, list(records[:count]), recipe.seed, sources))
+    return tuple(keys)
 
 
 def teacher_key(teacher: Teacher, splits: Splits) -> str:
@@ -40,20 +56,15 @@ def _key(teacher: Teacher, splits: Splits, student: object, steps: list[object],
     return key_of(parts | ({"read": sources} if any(sources.values()) else {}))
 
 
-def check_sources(recipe: Recipe, teacher: Teacher) -> None:
-    """Refuse a recipe whose files are not there, before anything is trained; what may be a hub name passes.
-
-    Raises:
-        UserError: a file or folder that does not exist.
-    """
-    for source in recipe.reads(teacher):
-        path = Path(source).expanduser()
-        local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
-        if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
-            base = source == getattr(teacher.model.config, "imbik_base", None)
-            raise UserError(
-                "the model that the teacher was fine-tuned from is not where it was" if base else "no such file or folder",
-                where=recipe.name,
-                found=source,
-                fix="name its folder in the step: teacher: FOLDER" if base else f"check the path (the working folder is {Path.cwd()})",
-            )
+def _check_source(source: str, recipe: str, base: str | None) -> None:
+    """Refuse a file that is not there, before anything is trained; ``base`` is what the teacher was fine-tuned from."""
+    path = Path(source).expanduser()
+    local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
+    if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
+        gone = source == base
+        raise UserError(
+            "the model that the teacher was fine-tuned from is not where it was" if gone else "no such file or folder",
+            where=recipe,
+            found=source,
+            fix="name its folder in the step: teacher: FOLDER" if gone else f"check the path (the working folder is {Path.cwd()})",
+        )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imbik.compress.candidate import Made
-from imbik.compress.keys import teacher_key
 from imbik.compress.options import Run
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
@@ -28,45 +28,74 @@ BASELINE = "teacher/pytorch"
 _KEY = "measured.json"
 
 
-def measure_all(made: Made, run: Run) -> Results:
-    """Measure the teacher and every candidate, or take the results of an earlier call on which nothing that they depend on has changed."""
-    candidates = _candidates(made, run)
-    path = run.directory / "results.json"
-    if path.is_file() and read_json(run.work / _KEY).get("key") == _key(made, candidates, run):
-        return load_results(path)
-    run.say(f"measuring {len(candidates)} candidates, interleaved")
-    measured = measure(candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
-    for note in _easy_dev(measured):
-        run.say(note)
-    return _results(measured, made, run)
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that is measured side by side.
 
-
-def publish(results: Results, made: Made, run: Run) -> None:
-    """Write ``results.json``, then the key under which a later call takes it, then the report.
-
-    No key stands beside the results of another call, ever.
+    Attributes:
+        candidates: the baseline first, then the teacher on the GPU where there is one, its artefacts, then the recipes in their order.
+        failures: what could not be made.
+        key: of all that the measurements depend on.
+        run: the call.
     """
-    key = run.work / _KEY
-    key.unlink(missing_ok=True)
-    write_results(run.directory / "results.json", results)
-    write_json(key, {"key": _key(made, _candidates(made, run), run)})
-    write_report([results], run.directory / "report.html", lang=run.options.lang)
+
+    candidates: tuple[Candidate, ...]
+    failures: tuple[dict[str, object], ...]
+    key: str
+    run: Run
+
+    @classmethod
+    def of(cls, made: Made, run: Run) -> Comparison:
+        """Return the comparison of what was made."""
+        candidates = tuple(_candidates(made, run))
+        failures = tuple(failure.document() for failure in made.failures)
+        key = key_of(
+            {
+                "candidates": [candidate.id for candidate in candidates],
+                "artefacts": {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()},
+                "recipes": [built.key for built in made.built],
+                "threads": run.options.threads,
+                "common": made.teacher_key,  # teacher, data and metric, where no recipe was built too
+                "failures": failures,
+            }
+        )
+        return cls(candidates, failures, key, run)
+
+    def measure(self) -> Results:
+        """Measure everything, or take the results of an earlier call where nothing that they depend on has changed."""
+        run, path = self.run, self.run.directory / "results.json"
+        if path.is_file() and read_json(run.work / _KEY).get("key") == self.key:
+            return load_results(path)
+        run.say(f"measuring {len(self.candidates)} candidates, interleaved")
+        measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
+        for note in _easy_dev(measured):
+            run.say(note)
+        return _results(measured, self.failures, run)
+
+    def publish(self, results: Results) -> None:
+        """Write ``results.json``, then the key under which a later call takes it, then the report.
+
+        No key stands beside the results of another call, ever.
+        """
+        run, key = self.run, self.run.work / _KEY
+        key.unlink(missing_ok=True)
+        write_results(run.directory / "results.json", results)
+        write_json(key, {"key": self.key})
+        write_report([results], run.directory / "report.html", lang=run.options.lang)
 
 
-def _candidates(made: Made, run: Run) -> list[Candidate]:
-    """Return the baseline first, then the teacher on the GPU where there is one, its own artefacts, then the recipes in their order."""
+def _candidates(made: Made, run: Run) -> Iterator[Candidate]:
     steps, folder = run.teacher.steps, _teacher_folder(run)
-    candidates = [Candidate(BASELINE, "teacher", "pytorch", folder, steps, None)]
+    yield Candidate(BASELINE, "teacher", "pytorch", folder, steps, None)
     if cuda_dtype() is not None:
-        candidates.append(Candidate(f"teacher/{CUDA}", "teacher", CUDA, folder, steps, None))
+        yield Candidate(f"teacher/{CUDA}", "teacher", CUDA, folder, steps, None)
     for engine in run.options.engines:
         path = run.directory / "teacher" / "artefacts" / engine
         if (path / MANIFEST).is_file():
-            candidates.append(Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None))
+            yield Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None)
     for built in made.built:
         for engine, path in built.artefacts.items():
-            candidates.append(Candidate(f"{built.name}/{engine}", built.name, engine, path, built.steps, built.train_seconds))
-    return candidates
+            yield Candidate(f"{built.name}/{engine}", built.name, engine, path, built.steps, built.train_seconds)
 
 
 def _teacher_folder(run: Run) -> Path:
@@ -80,21 +109,7 @@ def _teacher_folder(run: Run) -> Path:
     return copied
 
 
-def _key(made: Made, candidates: Sequence[Candidate], run: Run) -> str:
-    """Compute the key of everything that the measurements depend on."""
-    return key_of(
-        {
-            "candidates": [candidate.id for candidate in candidates],
-            "artefacts": {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()},
-            "recipes": [built.key for built in made.built],
-            "threads": run.options.threads,
-            "common": teacher_key(run.teacher, run.splits),  # teacher, data and metric, where no recipe was built too
-            "failures": [failure.document() for failure in made.failures],
-        }
-    )
-
-
-def _results(measured: Measured, made: Made, run: Run) -> Results:
+def _results(measured: Measured, failures: Sequence[dict[str, object]], run: Run) -> Results:
     splits, tokenizer = run.splits, run.teacher.tokenizer
     save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
     return Results(
@@ -113,7 +128,7 @@ def _results(measured: Measured, made: Made, run: Run) -> Results:
         environment=measured.environment,
         baseline=BASELINE,
         measurements=measured.measurements,
-        failures=(*(failure.document() for failure in made.failures), *measured.failures),
+        failures=(*failures, *measured.failures),
         disagreements=_disagreements(measured, splits),
     )
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from imbik.compress.keys import check_sources, recipe_key
+from imbik.compress.keys import recipe_keys, teacher_key
 from imbik.compress.options import Options
 from imbik.errors import UserError
 from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import Recipe, load_recipe
 from imbik.runtime.engines import quantize_step, refusal
-from imbik.students.catalogue import plan as plan_student
 from imbik.students.spec import StudentPlan
 from imbik.types import Splits, Step
 
@@ -23,67 +21,73 @@ _LONGEST = 100  # letters of a name
 
 @dataclass(frozen=True)
 class CandidatePlan:
-    """One recipe for one teacher and its data.
+    """One recipe for one teacher and its data, with everything decided that can be decided before it is made.
 
     Attributes:
         recipe: what makes the candidate.
         student: what its steps are applied to.
-        splits: the data.
-        engines: what artefacts are asked for.
+        keys: of all that the student depends on, then the student after the first step, the second, and so on.
+        steps: the record of all steps, the teacher's own included.
+        asked: engines that artefacts are asked for.
+        engines: those of them that can build it; empty: ``refusal`` says why.
+        refusal: why no engine can build it.
     """
 
     recipe: Recipe
     student: StudentPlan
-    splits: Splits
+    keys: tuple[str, ...]
+    steps: tuple[Step, ...]
+    asked: tuple[str, ...]
     engines: tuple[str, ...]
+    refusal: str | None = None
 
     @property
     def name(self) -> str:
         """The recipe's name, which is the candidate's folder too."""
         return self.recipe.name
 
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """The keys after the first step, the second, and so on."""
-        return tuple(self._key(count) for count in range(1, len(self.recipe.steps) + 1))
-
-    @cached_property
-    def key(self) -> str:
-        """The key of the whole candidate."""
-        return self.keys[-1] if self.keys else self._key(0)
-
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """The record of all steps, the teacher's own included."""
-        return (*self.student.teacher.steps, *self.recipe.records())
+    def key(self) -> str:
+        """Of all that the finished model depends on."""
+        return self.keys[-1]
 
     @property
     def quantized(self) -> bool:
-        """Whether the artefacts compute in integers."""
+        """Whether the artefacts compute in integers: by the recipe, or by what was done to the teacher."""
         return self.recipe.quantization is not None if self.recipe.steps else quantize_step(self.steps) is not None
 
-    def able_engines(self) -> list[str]:
-        """Return the engines that can build this candidate, see :func:`able_engines`."""
-        return able_engines(self.engines, self.steps)
 
-    def _key(self, count: int) -> str:
-        return recipe_key(self.recipe, count, self.student.teacher, self.splits)
+@dataclass(frozen=True)
+class Plans:
+    """Everything that one call will make.
+
+    Attributes:
+        candidates: one plan for each recipe.
+        teacher_key: of the teacher as it is, on this data.
+    """
+
+    candidates: tuple[CandidatePlan, ...]
+    teacher_key: str
 
 
-def able_engines(engines: Sequence[str], steps: Sequence[Step]) -> list[str]:
-    """Return the engines that can build a model with these steps.
+def able_engines(engines: Sequence[str], steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
+    """Return the engines that can build a model with these steps, and why none can where that is so."""
+    reasons = {engine: refusal(engine, steps) for engine in engines}
+    able = tuple(engine for engine, reason in reasons.items() if reason is None)
+    return able, None if able else "; ".join(str(reason) for reason in reasons.values())
+
+
+def refuse_without_engine(refusal: str | None) -> None:
+    """Refuse a model that no engine can build.
 
     Raises:
-        UserError: none of them can.
+        UserError: with the engines' reasons.
     """
-    reasons = {engine: refusal(engine, steps) for engine in engines}
-    able = [engine for engine, reason in reasons.items() if reason is None]
-    if not able:
-        raise UserError("; ".join(str(reason) for reason in reasons.values()), fix="choose another engine or another recipe")
-    return able
+    if refusal is not None:
+        raise UserError(refusal, fix="choose another engine or another recipe")
 
 
-def plan_all(teacher: Teacher, splits: Splits, options: Options) -> list[CandidatePlan]:
+def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
     """Plan every candidate.
 
     Raises:
@@ -92,19 +96,29 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> list[Candida
     """
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in options.recipes or ladder(teacher)]
     _check_names([recipe.name for recipe in recipes])
-    plans = [_plan(recipe, teacher, splits, options) for recipe in recipes]
+    candidates = tuple(_plan(recipe, teacher, splits, options) for recipe in recipes)
     options.check()
-    return plans
+    return Plans(candidates, teacher_key(teacher, splits))
 
 
 def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) -> CandidatePlan:
+    reads = recipe.reads(teacher)
     try:
-        student = plan_student(recipe.student, teacher)
+        student = recipe.student.plan(teacher)
     except UserError as error:
         error.where = f"{recipe.name}, {error.where}" if error.where else recipe.name
         raise
-    check_sources(recipe, teacher)
-    return CandidatePlan(recipe, student, splits, tuple(options.engines))
+    steps = (*teacher.steps, *recipe.records())
+    engines, refused = able_engines(options.engines, steps)
+    return CandidatePlan(
+        recipe=recipe,
+        student=student,
+        keys=recipe_keys(recipe, reads, teacher, splits),
+        steps=steps,
+        asked=tuple(options.engines),
+        engines=engines,
+        refusal=refused,
+    )
 
 
 def _check_names(names: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imbik.advise.choice import choose, pareto
 from imbik.compress.candidate import make_all
-from imbik.compress.measuring import measure_all, publish
+from imbik.compress.measuring import Comparison
 from imbik.compress.options import Limits, Options, Run
 from imbik.compress.plan import plan_all
 from imbik.jobs.progress import Progress
@@ -52,9 +52,9 @@ def compress(
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
     with locked(directory):
         run = Run(model, splits, directory, chosen, progress, say)
-        made = make_all(plans, run)
-        results = judge(measure_all(made, run), run.limits)
-        publish(results, made, run)
+        comparison = Comparison.of(make_all(plans, run), run)
+        results = judge(comparison.measure(), run.limits)
+        comparison.publish(results)
     return results
 
 

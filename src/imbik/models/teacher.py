@@ -44,7 +44,7 @@ class Teacher(Checkpoint):
         """
         return anatomy(self.model)
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """How many of its layers run, shared ones as often as they do."""
         return len(self.anatomy.layers)

@@ -59,9 +59,9 @@ class Recipe:
             "seed": self.seed,
         }
 
-    def reads(self, teacher: Teacher, steps: int | None = None) -> list[str]:
-        """Return the files, folders and hub names that the student and the first ``steps`` steps (None: all) read."""
-        return [*self.student.reads(), *(source for step in self.steps[:steps] for source in step.reads(teacher))]
+    def reads(self, teacher: Teacher) -> list[list[str]]:
+        """Return the files, folders and hub names that are read: by the student, by the first step, by the second, and so on."""
+        return [self.student.reads(), *(step.reads(teacher) for step in self.steps)]
 
 
 def shipped() -> list[str]:

@@ -20,7 +20,6 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, Pretrai
 from imbik.errors import UserError
 from imbik.models.anatomy import anatomy, layer_stack
 from imbik.models.checkpoint import set_labels
-from imbik.models.hooks import module_at
 from imbik.models.structure import structure_of
 from imbik.models.teacher import Teacher
 from imbik.students.layer_map import uniform_layers
@@ -124,7 +123,7 @@ class CutPlan(BertPlan):
 
     depth_setting: str
 
-    def make(self, texts: Examples) -> Checkpoint:
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make the teacher's class anew and copy what it keeps."""
         teacher, config = self.teacher, copy.deepcopy(self.teacher.model.config)
         setattr(config, self.depth_setting, self.shape.layers)
@@ -140,10 +139,10 @@ class CutPlan(BertPlan):
 class ProjectedPlan(BertPlan):
     """A plain BERT of another shape than the teacher's."""
 
-    def make(self, texts: Examples) -> Checkpoint:
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make a plain BERT and project the teacher into it; what stays random is noted."""
         teacher = self.teacher
-        student = Checkpoint(_empty_bert(Inherited.of(teacher), self.shape).eval(), teacher.tokenizer, teacher.task)
+        student = Checkpoint(_empty_bert(inherited, self.shape).eval(), teacher.tokenizer, teacher.task)
         if self.init == "random":
             return student
         if self.shape.hidden > int(teacher.model.config.hidden_size):
@@ -165,8 +164,8 @@ def _copy_layers(source: Teacher, target: nn.Module, mapping: Sequence[int]) -> 
     stack, have, values = layer_stack(target)[0] + ".", source.model.state_dict(), target.state_dict()
     target.load_state_dict({name: value if name.startswith(stack) else have[name] for name, value in values.items()})
     for layer, index in zip(anatomy(target).layers, mapping, strict=True):
-        new = module_at(target, layer.output.path)
-        old = module_at(source.model, source.anatomy.layers[index].output.path).state_dict()
+        new = target.get_submodule(layer.output.path)
+        old = source.model.get_submodule(source.anatomy.layers[index].output.path).state_dict()
         new.load_state_dict({name: old[name] for name in new.state_dict()})
 
 

@@ -11,7 +11,7 @@ from imbik.students.distilbert import DistilBert
 from imbik.students.given import Copy, Given
 from imbik.students.mobilebert import MobileBert
 from imbik.students.shape import CATALOGUE
-from imbik.students.spec import StudentPlan, StudentSpec, Written, family_of
+from imbik.students.spec import StudentSpec, Written, family_of
 from imbik.types import Checkpoint, Examples
 
 FAMILIES: dict[str, type[StudentSpec]] = {
@@ -54,16 +54,6 @@ def parse_student(written: Written) -> StudentSpec:
     raise UserError("unknown student", where="student", found=written, expected="one of " + ", ".join(student_names()))
 
 
-def plan(spec: StudentSpec, teacher: Teacher) -> StudentPlan:
-    """Decide the student of one teacher, before anything is trained.
-
-    Raises:
-        UserError: more layers than the teacher has, a width that the heads do not divide, an architecture that the family cannot
-            start from.
-    """
-    return spec.plan(teacher)
-
-
 def make_student(written: Written | StudentSpec, teacher: Checkpoint, texts: Examples, seed: int) -> Checkpoint:
     """Make a student of the asked shape, started from the teacher: parse, plan and start in one call.
 
@@ -74,7 +64,7 @@ def make_student(written: Written | StudentSpec, teacher: Checkpoint, texts: Exa
         seed: of all weights that start at random.
 
     Raises:
-        UserError: as :func:`parse_student` and :func:`plan`.
+        UserError: as :func:`parse_student` and :meth:`imbik.students.spec.StudentSpec.plan`.
     """
     spec = written if isinstance(written, StudentSpec) else parse_student(written)
-    return plan(spec, Teacher.of(teacher)).start(texts, seed)
+    return spec.plan(Teacher.of(teacher)).start(texts, seed)

@@ -106,10 +106,10 @@ class DistilBertPlan(StudentPlan):
     init: str
     layer_map: tuple[int, ...]
 
-    def make(self, texts: Examples) -> Checkpoint:
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make the student; the texts are not read."""
         teacher = self.teacher
-        config = _config(Inherited.of(teacher), len(self.layer_map))
+        config = _config(inherited, len(self.layer_map))
         model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
         if self.init == "teacher":
             copy_encoder(teacher.model.base_model, model.base_model, self.layer_map)

@@ -6,11 +6,10 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imbik.models.checkpoint import labels_of
 from imbik.models.pretrained import load_base
 from imbik.models.teacher import Teacher
 from imbik.students.bert import FIELDS
-from imbik.students.spec import StudentPlan, StudentSpec, Written, refuse_unknown
+from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, refuse_unknown
 from imbik.types import Checkpoint, Examples
 
 
@@ -32,7 +31,7 @@ class Copy(StudentSpec):
 class CopyPlan(StudentPlan):
     """A copy of the teacher."""
 
-    def make(self, texts: Examples) -> Checkpoint:
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Copy the teacher's model; the tokenizer is shared."""
         return Checkpoint(copy.deepcopy(self.teacher.model), self.teacher.tokenizer, self.teacher.task)
 
@@ -74,12 +73,12 @@ class GivenPlan(StudentPlan):
 
     source: str
 
-    def make(self, texts: Examples) -> Checkpoint:
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Open the model and give it a new head; texts are cut at the teacher's length at most.
 
         Raises:
             UserError: it cannot be opened.
         """
-        started = load_base(self.source, self.teacher.task, labels_of(self.teacher))
-        started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, self.teacher.tokenizer.model_max_length)
-        return Checkpoint(started.model.eval(), started.tokenizer, self.teacher.task)
+        started = load_base(self.source, inherited.task, inherited.labels)
+        started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, inherited.tokenizer.model_max_length)
+        return Checkpoint(started.model.eval(), started.tokenizer, inherited.task)

@@ -116,9 +116,9 @@ class MobileBertPlan(StudentPlan):
 
     shape: MobileShape
 
-    def make(self, texts: Examples) -> Checkpoint:
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make the student; the texts are not read."""
-        return make_mobilebert(Inherited.of(self.teacher), self.shape)
+        return make_mobilebert(inherited, self.shape)
 
 
 def make_mobilebert(inherited: Inherited, shape: MobileShape) -> Checkpoint:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from imbik.models.anatomy import layer_stack, roles_of
-from imbik.models.hooks import module_at
 from imbik.models.teacher import Teacher
 from imbik.training.encoding import encode
 from imbik.training.prediction import model_inputs, to_batch
@@ -79,7 +78,7 @@ def project(teacher: Teacher, student: Checkpoint, mapping: Sequence[int], texts
     random = [] if _project_embeddings(teacher.model, student.model, directions) else ["word vectors"]
     source = teacher.anatomy.layers
     for index, layer in zip(mapping, layer_stack(student.model)[1], strict=True):
-        original = module_at(teacher.model, source[index].output.path)
+        original = teacher.model.get_submodule(source[index].output.path)
         random += _project_layer(original, layer, directions, teacher.model.config, student.model.config)
     return sorted(set(random))
 

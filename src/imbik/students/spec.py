@@ -56,31 +56,6 @@ class StudentSpec(ABC):
 
 
 @dataclass(frozen=True)
-class StudentPlan(ABC):
-    """A student that will be made: nothing about it is open, and nothing is refused any more.
-
-    Attributes:
-        teacher: what it starts from; not changed.
-    """
-
-    teacher: Teacher
-
-    def start(self, texts: Examples, seed: int) -> Checkpoint:
-        """Make the student.
-
-        Args:
-            texts: task texts, for the principal directions of the teacher's hidden states.
-            seed: of all weights that start at random.
-        """
-        torch.manual_seed(seed)
-        return self.make(texts)
-
-    @abstractmethod
-    def make(self, texts: Examples) -> Checkpoint:
-        """Make the student from the current state of the random numbers."""
-
-
-@dataclass(frozen=True)
 class Inherited:
     """What a student takes over from its teacher whatever its shape is.
 
@@ -113,6 +88,36 @@ class Inherited:
     def token_types(self) -> int:
         """How many token types the student knows: at least the two of a pair."""
         return max(int(getattr(self.config, "type_vocab_size", 2) or 2), 2)
+
+
+@dataclass(frozen=True)
+class StudentPlan(ABC):
+    """A student that will be made: nothing about it is open, and nothing is refused any more.
+
+    Attributes:
+        teacher: what it starts from; not changed.
+    """
+
+    teacher: Teacher
+
+    def start(self, texts: Examples, seed: int) -> Checkpoint:
+        """Make the student.
+
+        Args:
+            texts: task texts, for the principal directions of the teacher's hidden states.
+            seed: of all weights that start at random.
+        """
+        torch.manual_seed(seed)
+        return self.make(Inherited.of(self.teacher), texts)
+
+    @abstractmethod
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
+        """Make the student from the current state of the random numbers.
+
+        Args:
+            inherited: what the teacher hands down whatever the shape is.
+            texts: see :meth:`start`.
+        """
 
 
 def family_of(written: Written) -> object:
