@@ -32,7 +32,7 @@ MOVED = {
     "results": ("measure.results",),
     "scenario": ("advise.scenario",),
     "tokenising": ("runtime.tokenizer",),
-    "train": ("training.loop", "training.settings", "training.prediction"),
+    "train": ("training.loop", "training.settings", "training.prediction", "jobs.seeds"),
 }
 """Old module below ``imbik`` -> the modules that hold its names now. It goes with version 0.3."""
 

@@ -69,7 +69,7 @@ class Checkpoint:
         model: a ``transformers.PreTrainedModel`` (eval mode, on CPU) whose config carries ``id2label``.
         tokenizer: a fast transformers tokenizer; ``tokenizer.model_max_length`` is the length texts are cut to.
         task: see :data:`TaskName`.
-        steps: recipe steps applied so far, as written in the recipe.
+        steps: a record of the recipe steps applied so far, every setting written out; nothing here is run again.
         notes: what steps found out on the way that a reader of the model card should know.
         pairs: whether it was trained on pairs of texts; None: not known.
     """
@@ -80,17 +80,6 @@ class Checkpoint:
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
     pairs: bool | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named list of steps. ``student`` is None (start from a copy of the teacher), a catalogue name, a mapping of numbers
-    (``layers``, ``hidden``, ``heads``, ``intermediate``, ``init``) or ``{"from": folder or hub name}``."""
-
-    name: str
-    steps: tuple[Step, ...]
-    student: str | Mapping[str, Any] | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)

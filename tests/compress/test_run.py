@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbik.compress.run import Limits, compress
+from imbik.compress.options import Limits
+from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import save_checkpoint
@@ -165,7 +166,7 @@ def test_results_of_one_call_are_never_taken_for_those_of_another(done, monkeypa
     place, _ = done
     shutil.copytree(place, tmp_path / "copy")
     out = tmp_path / "copy" / "out"
-    monkeypatch.setattr("imbik.compress.run.write_json", _killed)
+    monkeypatch.setattr("imbik.compress.measuring.write_json", _killed)
     with pytest.raises(KeyboardInterrupt):
         run(out, place / "teacher", recipes=("int8",))
     monkeypatch.undo()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imbik.errors import UserError
-from imbik.methods.registry import check_order, make_method, method, registered
+from imbik.methods.registry import make_method, make_methods, method, registered
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import EXAMPLE_STUDENTS, EXAMPLES, check_method
 from imbik.testing.tiny import tiny_bert, tiny_context, tiny_splits
@@ -38,7 +38,7 @@ def test_the_contract_for_other_tasks(name, task, tmp_path):
 def test_quantize_is_refused_before_any_other_method():
     for name in STEPS:
         with pytest.raises(UserError, match="last step"):
-            check_order((STEPS["quantize"], STEPS[name]), "recipe")
+            make_methods([STEPS["quantize"], STEPS[name]], "recipe")
 
 
 def test_a_method_is_one_class_and_one_line():

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from imbik.cli.app import main
-from imbik.compress.builder import Builder
 from imbik.export.accuracy import Limit, hold
 from imbik.export.artefact import export, quantized
 from imbik.jobs.progress import Silent
@@ -92,19 +91,6 @@ def test_a_real_model_gives_back_the_operator_that_was_spoiled(tmp_path: Path) -
     assert artefact.parity["limit"]["before"] < 0.97 <= artefact.parity["limit"]["kept"]
     assert artefact.parity["reverted"][0] == spoiled and artefact.parity["float_matmuls"] == len(artefact.parity["reverted"])
     assert artefact.parity["float_parent"]["p50_ms"] > 0
-
-
-def test_an_artefact_is_kept_while_it_holds_the_limit(tmp_path: Path) -> None:
-    teacher = tiny_bert()
-    inside = {"kept": 0.98, "before": 0.98, "min_retention": 0.97}
-    reverted = {"kept": 0.98, "before": 0.9, "min_retention": 0.97}
-
-    def holds(record: Any, wanted: float | None) -> bool:
-        return Builder(teacher, "t", SPLITS, tmp_path, ("onnx",), Silent(), 1e9, wanted)._holds(record)
-
-    assert holds(inside, 0.97) and holds(inside, 0.5) and not holds(inside, 0.99)
-    assert holds(reverted, 0.97) and not holds(reverted, 0.5) and not holds(reverted, 0.99)
-    assert holds(None, None) and not holds(None, 0.97) and not holds(inside, None)
 
 
 def _main(*arguments: object) -> int:

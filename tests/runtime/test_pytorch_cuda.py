@@ -16,7 +16,8 @@ from imbik.advise.advice import advise
 from imbik.advise.choice import choose, pareto
 from imbik.advise.scenario import load_scenario, shipped_scenarios
 from imbik.cli.app import main
-from imbik.compress.run import BASELINE, compress
+from imbik.compress.measuring import BASELINE
+from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.jobs.progress import Silent
@@ -134,7 +135,7 @@ def test_what_is_recorded_of_a_gpu(teacher: Path, monkeypatch: pytest.MonkeyPatc
 
 @no_gpu
 def test_a_gpu_that_fails_leaves_the_others(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.compress.run.cuda_dtype", lambda: torch.bfloat16)  # here alone; the candidate's own process asks again
+    monkeypatch.setattr("imbik.compress.measuring.cuda_dtype", lambda: torch.bfloat16)  # here alone; the candidate's own process asks again
     options = {"recipes": ("int8",), "progress": Silent(), "say": lambda line: None}
     results = compress(load_checkpoint(teacher), SPLITS, tmp_path / "out", source=str(teacher), **options)  # type: ignore[arg-type]
     assert [m.id for m in results.measurements] == [BASELINE, "teacher/onnx", "int8/onnx"]

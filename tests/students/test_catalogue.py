@@ -12,9 +12,10 @@ from imbik.errors import UserError
 from imbik.models.anatomy import depth_of, layer_stack
 from imbik.recipes.ladder import ladder
 from imbik.sharing.albert import to_albert
-from imbik.students.catalogue import CATALOGUE, make_student
+from imbik.students.catalogue import make_student
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import _narrowed, principal_directions
+from imbik.students.shape import CATALOGUE
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from imbik import __version__
-from imbik.types import Recipe, Splits
-
-if TYPE_CHECKING:
-    pass
 from imbik.models.cards import _HEAD, _labels
+from imbik.recipes.recipe import Recipe
+from imbik.types import Splits
 
 _PLAIN = """```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -47,12 +45,12 @@ def student_card(
     *,
     plain: bool,
 ) -> str:
-    """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
+    """Return README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
 
     Args:
         plain: transformers opens the folder; otherwise it has replaced or shared layers (:mod:`imbik.models.structure`).
     """
-    steps = yaml.safe_dump({"student": recipe.student, "steps": [dict(s) for s in recipe.steps], "seed": recipe.seed}, sort_keys=False)
+    steps = yaml.safe_dump(recipe.written(), sort_keys=False)
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
     return (
         _HEAD.format(tags="- distillation\n")

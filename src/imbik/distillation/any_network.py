@@ -21,7 +21,7 @@ from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent
 from imbik.models.hooks import Tap, capture
 from imbik.training.loop import fit
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 
 _ENTRY = "(student's path, teacher's path): a loss module, or (weight, loss module)"
 
@@ -109,12 +109,9 @@ def distill(
                 _Loss(transfer, batches, label_loss),
                 batches,
                 settings,
-                seed=seed,
-                directory=Path(folder),
-                progress=progress or Silent(),
+                RunSettings(seed, Path(folder), progress or Silent(), save_every=float("inf")),
                 what="distilling",
                 evaluate=_scored(evaluate),
-                save_every=float("inf"),
             )
     return Distilled(state.epoch, state.best_epoch + 1, state.history, state.seconds)
 

@@ -23,10 +23,10 @@ from imbik.data.text_store import TextStore, TextWriter
 from imbik.distillation.word_candidates import MaskedWords, VectorWords, masked_words, vector_words
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.models.checkpoint import fingerprint
+from imbik.jobs.seeds import mixed
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
-from imbik.training.loop import mixed
-from imbik.types import Checkpoint, Examples
+from imbik.types import Examples
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -113,7 +113,7 @@ def with_augmented(rows: Examples, augment: bool | dict[str, Any], context: Cont
     return replace(rows, texts=TextStore.of(chain(rows.texts, made.texts)), pairs=pairs, fingerprint=rows.fingerprint + made.fingerprint)
 
 
-def augmented(rows: Examples, settings: Augmentation, teacher: Checkpoint, directory: Path, progress: Progress) -> Examples:
+def augmented(rows: Examples, settings: Augmentation, teacher: Teacher, directory: Path, progress: Progress) -> Examples:
     """Up to N new texts of each row, found on disk where the same were made before; a text that equals its source is dropped.
 
     Raises:
@@ -121,7 +121,7 @@ def augmented(rows: Examples, settings: Augmentation, teacher: Checkpoint, direc
     """
     masked = None if settings.masked_model == "none" else masked_words(settings.masked_model, settings.candidates)
     vectors = vector_words(settings.vectors, teacher, chain(rows.texts, rows.pairs or ()), settings.candidates, WORD)
-    parts = {"rows": rows.fingerprint, "settings": asdict(settings), "teacher": fingerprint(teacher), "key": vectors.key}
+    parts = {"rows": rows.fingerprint, "settings": asdict(settings), "teacher": teacher.fingerprint, "key": vectors.key}
     key = key_of({**parts, "masked": masked.key if masked else None})
     file = directory / f"{key}.jsonl"
     if not file.is_file():

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from imbik.distillation.soft_labels import without_dropout
 from imbik.distillation.teacher_states import STORE_LIMIT, LiveTeacher, StoredTeacher
 from imbik.distillation.transfer import Pair, TeacherStates, Transfer, weighted
 from imbik.errors import UserError
-from imbik.models.anatomy import Anatomy, anatomy
+from imbik.models.anatomy import anatomy
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.loop import fit
@@ -29,7 +29,7 @@ _EXAMPLE = 64  # rows that shapes and first projections are taken from
 
 def learn_states(
     checkpoint: Checkpoint,
-    teacher: Checkpoint,
+    teacher: Teacher,
     pairs: Sequence[Pair],
     rows: Examples | Any,
     settings: Any,
@@ -55,7 +55,7 @@ def learn_states(
     training = training_of(settings, int(data.lengths.sum()))
     pairs = weighted(pairs)
     names = [pair.teacher for pair in pairs]
-    source = states_of(teacher.model, anatomy(teacher.model), names, theirs, data, training.epochs, context)
+    source = states_of(teacher, names, theirs, data, training.epochs, context)
     transfer = Transfer(pairs, anatomy(checkpoint.model), source)
     transfer.bind(checkpoint.model, to_batch(data, np.arange(min(_EXAMPLE, len(data)))))
     without_dropout(checkpoint.model)
@@ -64,28 +64,26 @@ def learn_states(
         transfer,
         data,
         training,
+        context.training(),
         what=what,
         pieces=data.pieces() if isinstance(data, Encoded) else None,
-        **context.loop(),
     )
     return checkpoint
 
 
-def states_of(
-    model: nn.Module, reader: Anatomy, names: Sequence[str], theirs: Encoded | None, data: Any, epochs: int, context: Context
-) -> TeacherStates:
+def states_of(teacher: Teacher, names: Sequence[str], theirs: Encoded | None, data: Any, epochs: int, context: Context) -> TeacherStates:
     """The cheaper way to the teacher's states: stored where they fit on disk and are read more than once, else computed again.
 
     MiniLM on Banking77, 1,024 tokens, one core: the teacher's pass 98 ms, a read from disk 4 ms, filling the file 120 ms once; so the
     file is earned back in the second epoch (docs/tinybert.md).
     """
     if isinstance(data, Encoded) and epochs > 1:
-        stored = StoredTeacher(model, reader, names, theirs or data, Path(context.directory) / "teacher-states.bin")
+        stored = StoredTeacher(teacher.model, teacher.anatomy, names, theirs or data, Path(context.directory) / "teacher-states.bin")
         if stored.bytes() <= STORE_LIMIT:
             stored.fill(context.progress)
             return stored
         logger.info("the teacher's states would take %.1f GB: it runs again in every step", stored.bytes() / 1e9)
-    return LiveTeacher(model, reader, names, theirs)
+    return LiveTeacher(teacher.model, teacher.anatomy, names, theirs)
 
 
 def teacher_rows(data: Any, rows: Any, student: Checkpoint, teacher: Checkpoint) -> Encoded | None:

@@ -16,16 +16,13 @@ from imbik.distillation.augmentation import with_augmented
 from imbik.errors import UserError
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.training.loop import fit
+from imbik.training.loop import Evaluate, fit
 from imbik.training.losses import distillation_loss, label_loss
 from imbik.training.prediction import Batch, dev_score, model_inputs
 from imbik.training.settings import training_of
 from imbik.training.state import State
 from imbik.training.teacher_cache import TeacherLogits
 from imbik.types import Checkpoint, Examples, Splits, TaskName
-
-Evaluate = Callable[[nn.Module], float]
-
 
 Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
 
@@ -59,11 +56,11 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         loss,
         data,
         training_of(settings, int(data.offsets[-1])),
+        context.training(),
         what=what,
         evaluate=evaluate,
         pieces=np.union1d(data.pieces(), dev.pieces()),
         keep_start=True,
-        **context.loop(),
     )
 
 

@@ -20,7 +20,7 @@ from imbik.export.parity import ParityError, parity, side_by_side
 from imbik.export.readme import readme
 from imbik.export.request import BuildRequest, builder
 from imbik.jobs.progress import Progress, Silent
-from imbik.methods.registry import make_method, settings_of
+from imbik.methods.quantize import Quantize
 from imbik.models.layers.clustered import expanded
 from imbik.quantization.ranges import set_ranges
 from imbik.runtime.engines import ENGINES, engine, quantize_step, refusal
@@ -161,7 +161,7 @@ def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
     Raises:
         UserError: the checkpoint is quantized already, the scheme trains, or it needs texts and there are none.
     """
-    made = make_method({"quantize": settings}, "--quantize")
+    made = Quantize.of(dict(settings), "--quantize")
     if quantize_step(checkpoint.steps) is not None:
         raise UserError("the checkpoint is quantized already", where="--quantize", found=dict(quantize_step(checkpoint.steps) or {}))
     if made.scheme == "qat":
@@ -170,7 +170,7 @@ def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
         raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
     ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}
     set_ranges(checkpoint.model, ranges)
-    return replace(checkpoint, steps=(*checkpoint.steps, {"quantize": settings_of(made)}))
+    return replace(checkpoint, steps=(*checkpoint.steps, made.record()))
 
 
 def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
@@ -182,8 +182,7 @@ def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
     settings = quantize_step(steps)
     if settings is None:
         return None
-    made = make_method({"quantize": settings}, "the checkpoint's steps")
-    return settings_of(made)
+    return Quantize.of(dict(settings), "the checkpoint's steps").settings
 
 
 def check_engine(name: str) -> None:

@@ -26,7 +26,7 @@ from imbik.training.encoding import Encoded, encode
 from imbik.training.loop import fit
 from imbik.training.losses import label_loss
 from imbik.training.prediction import Batch, dev_score, model_inputs, predict_logits
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 from imbik.types import Checkpoint, Splits, TaskName
 
 _DONE = "finetune.json"
@@ -90,9 +90,7 @@ def _train(
         _Labels(splits.task, torch.from_numpy(np.asarray(splits.train.targets))),
         data,
         settings,
-        seed=seed,
-        directory=directory,
-        progress=progress,
+        RunSettings(seed, directory, progress),
         what="fine-tuning",
         evaluate=dev_score(splits, dev),
         pieces=np.union1d(data.pieces(), dev.pieces()),

@@ -22,7 +22,7 @@ from imbik.pretraining.corpus import BLOCK, build_blocks
 from imbik.pretraining.masking import Masker
 from imbik.pretraining.mlm import MaskedLoss, check_length, mlm_quality
 from imbik.training.loop import fit
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 
 HEAD = Training(epochs=2, learning_rate=1e-3, batch_tokens=4096, weight_decay=0.01)
 """Settings for the head alone: it is small and new."""
@@ -80,8 +80,8 @@ def finetune_mlm(
             freeze_encoder(model)
         before = mlm_quality(model, held, masker, seed)
         state = fit(
-            model, MaskedLoss(masker), train, settings, what="masked language modeling", seed=seed,
-            directory=workspace.path("mlm"), progress=progress, save_every=save_every,
+            model, MaskedLoss(masker), train, settings, RunSettings(seed, workspace.path("mlm"), progress, save_every),
+            what="masked language modeling",
             evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
         )  # fmt: skip
         after = mlm_quality(model, held, masker, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 from torch import nn
@@ -24,7 +24,7 @@ SMALL = 1024
 
 
 @method("cluster")
-class Cluster:
+class Cluster(Method):
     """Every matrix keeps ``values`` different entries, found by k-means: w_ij = c[k_ij], min Σ (w_ij - c[k_ij])².
 
     The indices k are stored packed (4 bits each for 16 values) beside the codebook c, in the checkpoint and in the artefact. A
@@ -39,11 +39,12 @@ class Cluster:
         embeddings: the embedding tables too.
     """
 
+    rewrites_matrices: ClassVar[bool] = True
     values: Annotated[int, Ge(2), Le(256)] = 16
     embeddings: bool = True
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with clustered matrices.
+        """Return the checkpoint with clustered matrices.
 
         Raises:
             UserError: the model has no matrix that is large enough.
@@ -65,12 +66,12 @@ class Cluster:
         return replace(checkpoint, model=model.eval(), notes=(*checkpoint.notes, note))
 
     def refuse_before(self, later: Method) -> str | None:
-        """What would give the matrices new entries cannot stand behind cluster."""
-        if later.name == "cluster":
+        """Refuse what would give the matrices new entries."""
+        if isinstance(later, Cluster):
             return "cluster once, with the number of values that is wanted in the end"
-        if later.name in ("share", "low_rank"):
+        if later.rewrites_matrices:
             return f"cluster is the last change of the weights; put {later.name} before it"
-        if getattr(later, "scheme", None) == "qat":
+        if later.trains_every_weight:
             return "qat trains every weight, cluster leaves few values to train; quantize with scheme: static, or leave cluster out"
         return None
 

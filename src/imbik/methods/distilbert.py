@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -14,8 +14,9 @@ from imbik.distillation.inner_states import states_of, teacher_rows
 from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, targets_of, without_dropout
 from imbik.distillation.transfer import TeacherStates, mask_of
 from imbik.errors import UserError
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
 from imbik.models.anatomy import anatomy, depth_of, listen
+from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
 from imbik.pretraining.general import General, copy_mlm_head, general_files, open_general, predictions
 from imbik.pretraining.masking import Masker
@@ -31,7 +32,7 @@ _LAST = "hidden.-1"
 
 
 @method("distilbert")
-class DistilBert(TrainedOnDev):
+class DistilBert(TrainedOnDev, Method):
     """Learn from the teacher's predictions, from the truth and from the direction of the teacher's last hidden states, together.
 
     L = w_soft · T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) + w_hard · L_truth + w_cosine · (1 - cos(h_S, h_T)), the last one mean
@@ -53,6 +54,7 @@ class DistilBert(TrainedOnDev):
         max_grad_norm and the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     stage: Literal["general", "task"] = "task"
     corpus: str = ""
     teacher: str = "base"
@@ -76,7 +78,7 @@ class DistilBert(TrainedOnDev):
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training. The general stage changes its encoder and leaves its head as it was.
+        """Return the student after training. The general stage changes its encoder and leaves its head as it was.
 
         Raises:
             UserError: a corpus that cannot be opened, no masked-language-model head, labels or tokens that differ.
@@ -84,8 +86,8 @@ class DistilBert(TrainedOnDev):
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 
-    def reads(self, teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the corpus and the general teacher of a general stage."""
         return general_files(teacher, self.teacher, self.corpus) if self.stage == "general" else []
 
     def _general(self, student: Checkpoint, context: Context) -> Checkpoint:
@@ -104,9 +106,9 @@ class DistilBert(TrainedOnDev):
             loss,
             general.train,
             training_of(self, int(general.train.lengths.sum())),
+            context.training(),
             what="general distillation",
             evaluate=general.score,
-            **context.loop(),
         )
         student.model.eval()
         return student
@@ -120,8 +122,8 @@ class DistilBert(TrainedOnDev):
         labels = SoftLabels(student.task, wanted, targets, self.temperature, self.hard)
         states = None
         if self.cosine:
-            theirs, reader = teacher_rows(data, rows, student, context.teacher), anatomy(context.teacher.model)
-            states = states_of(context.teacher.model, reader, [_LAST], theirs, data, training.epochs, context)
+            theirs = teacher_rows(data, rows, student, context.teacher)
+            states = states_of(context.teacher, [_LAST], theirs, data, training.epochs, context)
         loss = TaskTriple(student.model, labels, states, self)
         if self.cosine:
             loss.bind(student.model, to_batch(data, np.arange(min(64, len(data)))))
@@ -130,10 +132,10 @@ class DistilBert(TrainedOnDev):
             loss,
             data,
             training,
+            context.training(),
             what="distilling",
             evaluate=dev_score(context.splits, dev),
             pieces=np.union1d(data.pieces(), dev.pieces()),
-            **context.loop(),
         )
         return student
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from imbik.distillation.augmentation import Augment, files_of
 from imbik.distillation.soft_labels import distil
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.training.settings import Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint
 
 
 @method("distill")
-class Distill(TrainedOnDev):
+class Distill(TrainedOnDev, Method):
     """Train the student on the teacher's logits.
 
     L = (1 - hard) · T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)) + hard · L_labels. Multi-label uses a sigmoid per label,
@@ -28,12 +30,13 @@ class Distill(TrainedOnDev):
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     temperature: Positive = 2.0
     hard: Share = 0.0
     augment: Augment = False
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
+        """Return the student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
 
         Raises:
             UserError: the student has another number of labels than the teacher.
@@ -44,6 +47,6 @@ class Distill(TrainedOnDev):
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 
-    def reads(self, _teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the files and folders that augmentation reads."""
         return files_of(self.augment)

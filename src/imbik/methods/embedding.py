@@ -13,7 +13,7 @@ from pydantic import model_validator
 
 from imbik.errors import UserError
 from imbik.factorization.decomposition import decompose, largest_rank, tail
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
 from imbik.models.layers.factorized_embedding import FactorizedEmbedding
 from imbik.models.structure import replace_module
 from imbik.training.context import Context
@@ -22,7 +22,7 @@ from imbik.types import Checkpoint
 
 
 @method("embedding")
-class Embedding:
+class Embedding(Method):
     """The word table (V × H) becomes a table (V × E) and a projection (E × H), the shape that ALBERT has from the start (Lan et al.
     2020, arXiv 1909.11942), here from the table's own singular value decomposition.
 
@@ -47,7 +47,7 @@ class Embedding:
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with a factorized table; one that is factorized already is cut further, never enlarged.
+        """Return the checkpoint with a factorized table; one that is factorized already is cut further, never enlarged.
 
         Raises:
             UserError: E at or above V · H / (V + H), which makes the table larger.

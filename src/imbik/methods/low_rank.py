@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
 from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.factorization.ranks import Curve, allocate
-from imbik.methods.registry import Method, make_method, method
+from imbik.methods.distill import Distill
+from imbik.methods.registry import Method, method
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
 from imbik.models.structure import replace_module
@@ -35,7 +36,7 @@ PROBE_TEXTS = 128
 
 
 @method("low_rank")
-class LowRank:
+class LowRank(Method):
     """Every Linear of the encoder's layers, W (m × n), becomes U V with U (m × r), V (r × n) where that is smaller.
 
     ``svd`` keeps the r largest singular values: the least ‖W - U V‖. ``asvd`` weighs by what the layer reads: the least
@@ -47,9 +48,9 @@ class LowRank:
 
     A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
     matrices share one budget by their measured sensitivity: each is cut alone to the budget's share, the change of the model's outputs
-    (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought where
-    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a
-    perturbation, as lost energy does; that is what makes one number per matrix enough.
+    (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought
+    where they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of
+    a perturbation, as lost energy does; that is what makes one number per matrix enough.
 
     Recovery is a ``distill`` step of its own after this one.
 
@@ -65,6 +66,7 @@ class LowRank:
         multiple: ranks are multiples of it, for the processor's sake, in matrices whose break-even rank is at least eight times as large.
     """
 
+    rewrites_matrices: ClassVar[bool] = True
     method: Literal["svd", "asvd", "fwsvd", "nmf"] = "svd"
     rank: Annotated[int, Ge(1)] | None = None
     energy: Annotated[float, Gt(0), Lt(1)] | None = None
@@ -79,11 +81,11 @@ class LowRank:
     def _one_size(self) -> LowRank:
         if sum(value is not None for value in (self.rank, self.energy, self.budget)) != 1:
             raise ValueError("exactly one of rank, energy and budget")
-        make_method({"distill": self.recovery}, "low_rank.recovery")
+        Distill.of(self.recovery, "low_rank.recovery")
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with factorized layers.
+        """Return the checkpoint with factorized layers.
 
         Raises:
             UserError: no rank under break-even meets the request, or nothing would become smaller.
@@ -94,12 +96,12 @@ class LowRank:
             logger.info("low_rank, stage %d of %d: %s", stage, self.stages, report)
             if stage < self.stages:
                 inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
-                checkpoint = make_method({"distill": self.recovery}, "low_rank.recovery").apply(checkpoint, inner)
+                checkpoint = Distill.of(self.recovery, "low_rank.recovery").apply(checkpoint, inner)
         return replace(checkpoint, notes=(*checkpoint.notes, report))
 
     def refuse_before(self, later: Method) -> str | None:
-        """Layers whose ranks differ cannot share their weights."""
-        return "put share before low_rank: factorized layers have ranks of their own" if later.name == "share" else None
+        """Refuse to tie layers whose ranks differ."""
+        return f"put {later.name} before low_rank: factorized layers have ranks of their own" if later.ties_layers else None
 
     def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> str:
         """Factorize once; ``done``, up to 1, is how far this stage goes."""

@@ -1,9 +1,10 @@
-"""Quantization: ranges are observed or trained here, the arithmetic is lowered with the artefact (:mod:`imbik.export.artefact`)."""
+"""Quantization. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed
+or trained."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from imbik.distillation.soft_labels import Evaluate, check_labels, distil
+from imbik.distillation.soft_labels import check_labels, distil
 from imbik.jobs.progress import Progress
 from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
@@ -20,6 +21,7 @@ from imbik.quantization.narrowing import narrow
 from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
 from imbik.training.context import Context
 from imbik.training.encoding import encode
+from imbik.training.loop import Evaluate
 from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Examples
@@ -29,14 +31,14 @@ _NARROWED_ON = 64
 
 
 @method("quantize")
-class Quantize(TrainedOnDev):
+class Quantize(TrainedOnDev, Method):
     """Integers in the place of floats (Jacob et al. 2018, arXiv 1712.05877: r = S(q - Z)).
 
     ``dynamic``: weights are stored in int8, activations are quantized at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
     imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
-    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size.
-    ``integer``: as static, and products, biases and requantization run in integers alone.
+    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for
+    size. ``integer``: as static, and products, biases and requantization run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
@@ -55,6 +57,7 @@ class Quantize(TrainedOnDev):
         target_steps, learning_rate and the others: of the training in ``qat``, see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
+    quantizes: ClassVar[bool] = True
     scheme: Literal["dynamic", "static", "qat", "weight-only", "integer"] = "dynamic"
     bits: Literal[8, 4] = 8
     granularity: Literal["per-channel", "per-tensor"] = "per-channel"
@@ -80,11 +83,16 @@ class Quantize(TrainedOnDev):
 
     @property
     def lowered(self) -> bool:
-        """Whether the model itself stays as it is: then there is nothing to keep on disk."""
+        """Whether only the artefact differs, so that there is nothing to keep on disk."""
         return self.scheme in ("dynamic", "weight-only")
 
+    @property
+    def trains_every_weight(self) -> bool:
+        """Whether the scheme trains: then it trains all weights."""
+        return self.scheme == "qat"
+
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with ranges in its config, for ``qat`` with trained weights; ``(B, L)`` logits in float as before.
+        """Return the checkpoint with ranges in its config, for ``qat`` with trained weights; ``(B, L)`` logits in float as before.
 
         Raises:
             UserError: ``qat`` of a student with another number of labels than the teacher.
@@ -97,7 +105,7 @@ class Quantize(TrainedOnDev):
         return replace(checkpoint, notes=notes)
 
     def observe(self, checkpoint: Checkpoint, examples: Examples, seed: int, progress: Progress) -> Ranges:
-        """The activation ranges that the scheme needs; empty for one that needs none."""
+        """Return the activation ranges that the scheme needs; empty for one that needs none."""
         if self.lowered:
             return {}
         percentile = self.percentile if self.calibration == "percentile" else 100.0
@@ -142,7 +150,7 @@ class Quantize(TrainedOnDev):
         return found
 
     def refuse_before(self, later: Method) -> str | None:
-        """quantize is last: a later step would change weights that are integers already."""
+        """Refuse everything: a later step would change weights that are integers already."""
         return f"quantize is the last step; put {later.name} before it"
 
 
@@ -163,8 +171,8 @@ class _Imitating(nn.Module):
         return value
 
 
-def _imitated(quantizer: FakeQuantizer, evaluate: Evaluate) -> Any:
-    """The dev score in imitated int8."""
+def _imitated(quantizer: FakeQuantizer, evaluate: Evaluate) -> Evaluate:
+    """Return the dev score in imitated int8."""
 
     def score(model: nn.Module) -> float:
         with torch.no_grad(), quantizer.quantized(model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ State = dict[str, Tensor]
 
 
 @method("share")
-class Share:
+class Share(Method):
     """The layers of a group use one set of weights: layer i of n belongs to group ⌊i · groups / n⌋.
 
     It saves bytes on disk, in a download and in memory, and no time: every layer is still computed. It is lossy until a ``distill``
@@ -55,13 +55,15 @@ class Share:
             ``what: all``); 0 leaves them as they are.
     """
 
+    ties_layers: ClassVar[bool] = True
+    rewrites_matrices: ClassVar[bool] = True
     groups: Annotated[int, Ge(0)] = 1
     what: Literal["all", "attention", "ffn"] = "all"
     init: Literal["mean", "first", "best"] = "best"
     embedding: Annotated[int, Ge(0)] = 0
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with shared layers; logits as before only where nothing is shared.
+        """Return the checkpoint with shared layers; logits as before only where nothing is shared.
 
         Raises:
             UserError: more groups than layers, layers that are not alike, layers that share already, or an embedding width that this
@@ -89,8 +91,8 @@ class Share:
         return replace(checkpoint, model=best[2].eval(), notes=(*checkpoint.notes, note))
 
     def refuse_before(self, later: Method) -> str | None:
-        """Sharing twice has no meaning."""
-        return "share once, with the number of groups that is wanted in the end" if later.name == "share" else None
+        """Refuse to tie layers twice."""
+        return "share once, with the number of groups that is wanted in the end" if later.ties_layers else None
 
     def _check(self, checkpoint: Checkpoint, stack: nn.ModuleList) -> None:
         model, found = checkpoint.model, len(stack)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
 from imbik.models.layers.factorized_embedding import rows_of
 from imbik.models.tables import replace_table
 from imbik.models.tokenizers import Spec, characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
@@ -31,7 +31,7 @@ _PROBE = 8
 
 
 @method("vocabulary")
-class Vocabulary:
+class Vocabulary(Method):
     """Keep the embedding rows of the pieces that the texts of the task use; rewrite the tokenizer to match.
 
     Kept are: special tokens; every piece that occurs at least ``min_count`` times in train and unlabelled texts; single characters, so
@@ -53,7 +53,7 @@ class Vocabulary:
     characters: Literal["all", "seen"] = "all"
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with a smaller table and tokenizer, and a note of what it means for dev.
+        """Return the checkpoint with a smaller table and tokenizer, and a note of what it means for dev.
 
         Raises:
             UserError: a tokenizer of another kind, an embedding that has no rows to choose from, or a model that answers otherwise
@@ -74,7 +74,7 @@ class Vocabulary:
         return replace(pruned, notes=(*checkpoint.notes, note))
 
     def kept(self, spec: Spec, counts: NDArray[np.int64], backend: Tokenizer) -> set[int]:
-        """Old ids that stay, from how often each occurs."""
+        """Return the old ids that stay, from how often each occurs."""
         pieces, single = pieces_of(spec), characters(spec)
         used = set(np.flatnonzero(counts >= self.min_count).tolist())
         stay = set(single.values())

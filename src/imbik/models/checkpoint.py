@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,3 +119,20 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def save_whole(checkpoint: Checkpoint, directory: Path, **facts: object) -> None:
+    """Write a checkpoint's folder beside its place and put it there when it is complete; an older one is replaced.
+
+    Args:
+        checkpoint: the model.
+        directory: its folder; a kill leaves it as it was.
+        facts: file name without ``.json`` -> what else is written there.
+    """
+    temporary = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    save_checkpoint(checkpoint, temporary)
+    for name, value in facts.items():
+        (temporary / f"{name}.json").write_text(json.dumps(value, indent=1), encoding="utf-8")
+    shutil.rmtree(directory, ignore_errors=True)
+    temporary.replace(directory)

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from imbik.data.batches import sorted_batches
 from imbik.errors import UserError
+from imbik.jobs.seeds import mixed
 from imbik.models.pretrained import positions_of
 from imbik.pretraining.corpus import Blocks
 from imbik.pretraining.masking import IGNORED, Masker, masked_output
-from imbik.training.loop import mixed
 from imbik.training.precision import precision
 from imbik.training.prediction import Batch, model_inputs, to_batch
 

@@ -8,14 +8,15 @@ start to train from and not an approximation of the teacher; what it is worth is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import anatomy, layer_stack, roles_of
-from imbik.models.hooks import module_at
+from imbik.models.anatomy import layer_stack, roles_of
+from imbik.models.teacher import Teacher
 from imbik.training.encoding import encode
 from imbik.training.prediction import model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
@@ -61,7 +62,7 @@ def _unit(states: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def project(teacher: Checkpoint, student: Checkpoint, mapping: list[int], texts: Examples) -> list[str]:
+def project(teacher: Teacher, student: Checkpoint, mapping: Sequence[int], texts: Examples) -> list[str]:
     """Fill the student's weights (a plain BERT) from the teacher's; parts that the teacher lacks stay random.
 
     Args:
@@ -75,9 +76,9 @@ def project(teacher: Checkpoint, student: Checkpoint, mapping: list[int], texts:
     """
     directions = principal_directions(teacher, texts, int(student.model.config.hidden_size))
     random = [] if _project_embeddings(teacher.model, student.model, directions) else ["word vectors"]
-    source = anatomy(teacher.model).layers
+    source = teacher.anatomy.layers
     for index, layer in zip(mapping, layer_stack(student.model)[1], strict=True):
-        original = module_at(teacher.model, source[index].output.path)
+        original = teacher.model.get_submodule(source[index].output.path)
         random += _project_layer(original, layer, directions, teacher.model.config, student.model.config)
     return sorted(set(random))
 

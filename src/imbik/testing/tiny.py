@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import set_labels
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.prediction import predict_logits
@@ -155,9 +156,9 @@ def _targets(texts: list[str], task: TaskName) -> NDArray[Any]:
 
 def tiny_context(teacher: Checkpoint, splits: Splits, directory: Path, seed: int = 0) -> Context:
     """A context as :mod:`imbik.compress.run` would give it."""
-    return Context(
-        teacher, splits, TeacherCache(directory / "teacher", teacher), seed, Silent(), directory / "step", directory / "shared", 1e9
-    )
+    teacher = Teacher.of(teacher)
+    cache = TeacherCache(directory / "teacher", teacher)
+    return Context(teacher, splits, cache, seed, Silent(), directory / "step", directory / "shared", save_every=1e9)
 
 
 def logits_of(checkpoint: Checkpoint, examples: Examples) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Ta
     return out if out is not None else np.zeros((0, 0), dtype=np.float32)
 
 
-def dev_score(splits: Splits, dev: Encoded) -> Any:
+def dev_score(splits: Splits, dev: Encoded) -> Callable[[nn.Module], float]:
     """``evaluate`` for :func:`imbik.training.loop.fit`: the task's metric on dev."""
     task, targets = TASKS[splits.task], np.asarray(splits.dev.targets)
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.jobs.progress import Progress
-from imbik.models.checkpoint import fingerprint
+from imbik.models.teacher import Teacher
 from imbik.training.encoding import encode
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Examples
 
 _BLOCK = 8192
 _KEY = np.dtype([("high", "<u8"), ("low", "<u8")])
@@ -50,10 +50,10 @@ class TeacherCache:
         labels: number of logits per text.
     """
 
-    def __init__(self, directory: Path, teacher: Checkpoint) -> None:
+    def __init__(self, directory: Path, teacher: Teacher) -> None:
         self.teacher = teacher
         self.width = int(teacher.model.config.num_labels)
-        self.directory = directory / f"{fingerprint(teacher)[:24]}-{teacher.tokenizer.model_max_length}"
+        self.directory = directory / f"{teacher.fingerprint[:24]}-{teacher.tokenizer.model_max_length}"
         self.runs = 0
         """Texts that the teacher itself was run on through this object."""
 
@@ -74,12 +74,8 @@ class TeacherCache:
         with progress.track("teacher reads the texts", len(missing)) as bar:
             for start in range(0, len(missing), _BLOCK):
                 rows = missing[start : start + _BLOCK]
-                part = Examples(
-                    [examples.texts[i] for i in rows],
-                    None if examples.pairs is None else [examples.pairs[i] for i in rows],
-                    None,
-                    "",
-                )
+                pairs = None if examples.pairs is None else [examples.pairs[i] for i in rows]
+                part = Examples([examples.texts[i] for i in rows], pairs, None, "")
                 values = predict_logits(self.teacher.model, encode(part, self.teacher.tokenizer), task=bar)
                 self._append(keys[rows], values)
                 self.runs += len(rows)

@@ -16,7 +16,7 @@ from imbik.jobs.progress import progress_for
 from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
-    from imbik.compress.run import Limits
+    from imbik.compress.options import Limits
     from imbik.measure.results import Results
 
 
@@ -38,7 +38,7 @@ class Budget:
         for name in ("max_latency_ms", "max_mb", "minutes"):
             check_positive("--" + name.replace("_", "-"), getattr(self, name))
         check_share("--min-retention", self.min_retention)
-        from imbik.compress.run import Limits
+        from imbik.compress.options import Limits
 
         return Limits(self.min_retention, self.max_latency_ms, self.max_mb)
 

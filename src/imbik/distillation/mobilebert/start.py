@@ -9,30 +9,33 @@ distil from, and what it is worth is measured in docs/mobilebert.md.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import anatomy, layer_stack, listen, roles_of
+from imbik.models.anatomy import Anatomy, layer_stack, listen, roles_of
 from imbik.models.hooks import module_at
 from imbik.students.mobilebert import stand_for_layer_norm
 from imbik.training.prediction import Batch, model_inputs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _CLOSING = 8.0  # how much larger than the outer residual what a block gives is
 
 
 @torch.no_grad()
-def start_ib_bert(classic: Any, ib: Any, mapping: list[int], batch: Batch) -> None:
+def start_ib_bert(classic: PreTrainedModel, reader: Anatomy, ib: PreTrainedModel, mapping: list[int], batch: Batch) -> None:
     """Fill an IB-BERT from a classic encoder of the inner width, see the module's text.
 
     Args:
         classic: any encoder; a layer without BERT's six matrices, or of another width inside, gives its states only.
+        reader: its own.
         ib: a MobileBERT-class model with layer norm.
         mapping: the classic layer (0-based) of each block.
         batch: a few hundred rows of text.
     """
-    reader = anatomy(classic)
     names = ["embeddings", *(f"hidden.{i}" for i in range(len(reader.layers)))]
     with listen(classic, reader, names) as states:
         classic(**model_inputs(batch))
@@ -57,7 +60,7 @@ def _directions(states: list[Tensor], rank: int) -> Tensor:
     return (leading @ rotation).float()
 
 
-def _start_embeddings(classic: Any, base: Any, wanted: Tensor, batch: Batch) -> None:
+def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, wanted: Tensor, batch: Batch) -> None:
     """The word table by its leading directions; the map of three neighbours, and the norm, by least squares to ``wanted``."""
     table, embeddings = classic.get_input_embeddings().weight.float(), base.embeddings
     rank = embeddings.word_embeddings.weight.shape[1]
@@ -72,7 +75,7 @@ def _start_embeddings(classic: Any, base: Any, wanted: Tensor, batch: Batch) -> 
     _least_squares(embeddings.embedding_transformation, around[real], _standard(wanted))
 
 
-def _start_block(block: Any, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
+def _start_block(block: nn.Module, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
     closed = _standard(before @ turned)
     for bottleneck in (block.bottleneck.input, block.bottleneck.attention):
         _least_squares(bottleneck.dense, closed, before)
@@ -121,7 +124,7 @@ def _standard(states: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_head(classic: Any, ib: Any, batch: Batch) -> None:
+def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> None:
     """The pooler opens at random; the classifier behind it is the least-squares fit to the classic model's logits."""
     wanted = classic(**model_inputs(batch)).logits.float()
     width = ib.mobilebert.pooler.dense.weight.shape[0]
@@ -131,7 +134,7 @@ def start_head(classic: Any, ib: Any, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def copy_from_ib(ib: Any, student: Any, batch: Batch) -> None:
+def copy_from_ib(ib: PreTrainedModel, student: PreTrainedModel, batch: Batch) -> None:
     """What IB-BERT and MobileBERT have alike: embeddings and head. NoNorm starts as the layer norm with its mean statistics.
 
     Args:

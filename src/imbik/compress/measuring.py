@@ -1,0 +1,174 @@
+"""Measurements of what was made: all candidates side by side in one run, and ``results.json`` beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbik.compress.candidate import Made
+from imbik.compress.options import Run
+from imbik.jobs.files import read_json, sha256, write_json
+from imbik.jobs.fingerprints import key_of
+from imbik.measure.predictions import save_predictions
+from imbik.measure.process import Candidate
+from imbik.measure.results import Results, disagreements, load_results, write_results
+from imbik.measure.run import Measured, measure
+from imbik.models.checkpoint import save_checkpoint
+from imbik.report.render import write_report
+from imbik.runtime.engines.pytorch import CUDA, cuda_dtype
+from imbik.runtime.manifest import NAME as MANIFEST
+from imbik.training.encoding import encode
+from imbik.types import Splits
+
+BASELINE = "teacher/pytorch"
+_KEY = "measured.json"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that is measured side by side.
+
+    Attributes:
+        candidates: the baseline first, then the teacher on the GPU where there is one, its artefacts, then the recipes in their order.
+        failures: what could not be made.
+        key: of all that the measurements depend on.
+        run: the call.
+    """
+
+    candidates: tuple[Candidate, ...]
+    failures: tuple[dict[str, object], ...]
+    key: str
+    run: Run
+
+    @classmethod
+    def of(cls, made: Made, run: Run) -> Comparison:
+        """Return the comparison of what was made."""
+        candidates = tuple(_candidates(made, run))
+        failures = tuple(failure.document() for failure in made.failures)
+        key = key_of(
+            {
+                "candidates": [candidate.id for candidate in candidates],
+                "artefacts": {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()},
+                "recipes": [built.key for built in made.built],
+                "threads": run.options.threads,
+                "common": made.teacher_key,  # teacher, data and metric, where no recipe was built too
+                "failures": failures,
+            }
+        )
+        return cls(candidates, failures, key, run)
+
+    def measure(self) -> Results:
+        """Measure everything, or take the results of an earlier call where nothing that they depend on has changed."""
+        run, path = self.run, self.run.directory / "results.json"
+        if path.is_file() and read_json(run.work / _KEY).get("key") == self.key:
+            return load_results(path)
+        run.say(f"measuring {len(self.candidates)} candidates, interleaved")
+        measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
+        for note in _easy_dev(measured):
+            run.say(note)
+        return _results(measured, self.failures, run)
+
+    def publish(self, results: Results) -> None:
+        """Write ``results.json``, then the key under which a later call takes it, then the report.
+
+        No key stands beside the results of another call, ever.
+        """
+        run, key = self.run, self.run.work / _KEY
+        key.unlink(missing_ok=True)
+        write_results(run.directory / "results.json", results)
+        write_json(key, {"key": self.key})
+        write_report([results], run.directory / "report.html", lang=run.options.lang)
+
+
+def _candidates(made: Made, run: Run) -> Iterator[Candidate]:
+    steps, folder = run.teacher.steps, _teacher_folder(run)
+    yield Candidate(BASELINE, "teacher", "pytorch", folder, steps, None)
+    if cuda_dtype() is not None:
+        yield Candidate(f"teacher/{CUDA}", "teacher", CUDA, folder, steps, None)
+    for engine in run.options.engines:
+        path = run.directory / "teacher" / "artefacts" / engine
+        if (path / MANIFEST).is_file():
+            yield Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None)
+    for built in made.built:
+        for engine, path in built.artefacts.items():
+            yield Candidate(f"{built.name}/{engine}", built.name, engine, path, built.steps, built.train_seconds)
+
+
+def _teacher_folder(run: Run) -> Path:
+    """Return the teacher's checkpoint folder: the user's own, or a copy where the teacher came from a hub."""
+    folder = Path(run.teacher.source)
+    if folder.is_dir():
+        return folder
+    copied = run.work / "teacher-model"
+    if not (copied / "config.json").is_file():
+        save_checkpoint(run.teacher, copied)
+    return copied
+
+
+def _results(measured: Measured, failures: Sequence[dict[str, object]], run: Run) -> Results:
+    splits, tokenizer = run.splits, run.teacher.tokenizer
+    save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
+    return Results(
+        task=splits.task,
+        data={
+            "source": splits.source,
+            "fingerprint": splits.fingerprint,
+            "labels": list(splits.labels),
+            "metric": splits.metric,
+            "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+            "unlabelled": len(splits.unlabelled.texts) if splits.unlabelled else 0,
+            "truncated": {name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
+            "max_length": int(tokenizer.model_max_length),
+            "notes": [*splits.notes, *_easy_dev(measured)],
+        },
+        environment=measured.environment,
+        baseline=BASELINE,
+        measurements=measured.measurements,
+        failures=(*failures, *measured.failures),
+        disagreements=_disagreements(measured, splits),
+    )
+
+
+def _easy_dev(measured: Measured) -> list[str]:
+    """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
+    teacher = next(m for m in measured.measurements if m.id == BASELINE)
+    dev, test = teacher.dev_quality, teacher.quality
+    if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
+        return []
+    note = (
+        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev is more like "
+        "train than test is; retention on dev, which the choice goes by, may not hold on test; a dev file like the test file mends it"
+    )
+    return [note]
+
+
+def _disagreements(measured: Measured, splits: Splits) -> dict[str, list[dict[str, Any]]]:
+    """Test texts on which a candidate answers otherwise than the teacher; for classification."""
+    if splits.task != "classification" or splits.test.targets is None:
+        return {}
+    texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
+    teacher = measured.logits[BASELINE]["test"].argmax(axis=1).tolist()
+    gold = np.asarray(splits.test.targets).tolist()
+    return {
+        identifier: disagreements(texts, gold, teacher, logits["test"].argmax(axis=1).tolist(), splits.labels)
+        for identifier, logits in measured.logits.items()
+        if identifier != BASELINE
+    }
+
+
+class _Joined(Sequence[str]):
+    """Both texts of a pair as one line, made when asked for."""
+
+    def __init__(self, splits: Splits) -> None:
+        self.examples = splits.test
+
+    def __len__(self) -> int:
+        return len(self.examples.texts)
+
+    def __getitem__(self, index: Any) -> Any:
+        assert self.examples.pairs is not None
+        return f"{self.examples.texts[index]} | {self.examples.pairs[index]}"
