@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from imbik import __version__
-from imbik.types import Recipe, Splits
+from imbik.locale.notes import sentence
+from imbik.types import Note, Recipe, Splits
 
 if TYPE_CHECKING:
     pass
@@ -43,7 +44,7 @@ def student_card(
     dev: float,
     teacher: str,
     architecture: dict[str, Any],
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
     *,
     plain: bool,
 ) -> str:
@@ -60,7 +61,7 @@ def student_card(
         + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
         + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
         + f"```yaml\n{steps}```\n\n"
-        + "".join(f"* {note}\n" for note in notes)
+        + "".join(f"* {sentence(note)}\n" for note in notes)
         + ("\n" if notes else "")
         + (_PLAIN if plain else _CHANGED)
         + _labels(splits)

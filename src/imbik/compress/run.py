@@ -14,17 +14,21 @@ import numpy as np
 from imbik.advise.choice import choose, pareto
 from imbik.compress.builder import Builder, Built
 from imbik.compress.keys import check_sources
+from imbik.compress.parents import parent_of
 from imbik.errors import UserError
 from imbik.export.artefact import check_engine
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import locked
+from imbik.locale.notes import sentence
 from imbik.locale.phrases import Phrases
 from imbik.measure.predictions import save_predictions
 from imbik.measure.process import Candidate
 from imbik.measure.results import Results, disagreements, load_results, write_results
 from imbik.measure.run import Measured, measure
+from imbik.measure.values import Data, Disagreement, Failure
+from imbik.measure.values import Limits as Limits
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import load_recipe
 from imbik.report.render import write_report
@@ -33,7 +37,7 @@ from imbik.runtime.manifest import NAME as MANIFEST
 from imbik.students.catalogue import check_student
 from imbik.tasks.task import check_pairs
 from imbik.training.encoding import encode
-from imbik.types import Checkpoint, Recipe, Splits
+from imbik.types import Checkpoint, Note, Recipe, Splits
 
 logger = logging.getLogger(__name__)
 BASELINE = "teacher/pytorch"
@@ -42,20 +46,10 @@ _RESERVED = {"teacher", "results.json", "report.html"}
 _LONGEST = 100
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the user asks of a candidate. ``min_retention``: share of the teacher's dev quality; ``max_latency_ms``: p95 of a single
-    request; ``max_mb``: million bytes shipped."""
-
-    min_retention: float = 0.97
-    max_latency_ms: float | None = None
-    max_mb: float | None = None
-
-
 @dataclass
 class _Outcome:
     built: list[Built] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 def compress(
@@ -128,13 +122,13 @@ def _measure(builder: Builder, outcome: _Outcome, threads: int | None, progress:
     say(f"measuring {len(candidates)} candidates, interleaved")
     measured = measure(candidates, builder.splits, baseline=BASELINE, threads=threads, progress=progress)
     for note in _easy_dev(measured):
-        say(note)
+        say(sentence(note))
     return _results(measured, builder, outcome.failures)
 
 
 def judge(results: Results, limits: Limits) -> Results:
     """The same measurements with the Pareto front and the choice under ``limits``."""
-    choice = choose(results.measurements, results.baseline, limits.min_retention, limits.max_latency_ms, limits.max_mb)
+    choice = choose(results.measurements, results.baseline, limits)
     return replace(results, choice=choice, pareto=pareto(results.measurements))
 
 
@@ -167,7 +161,8 @@ def _build(builder: Builder, recipes: Sequence[Recipe], minutes: float | None, s
     began = time.monotonic()
     for number, recipe in enumerate(recipes, 1):
         if minutes is not None and time.monotonic() - began > minutes * 60:
-            outcome.failures.append({"name": recipe.name, "error": f"not started: the {minutes:g} minutes were used up", "skipped": True})
+            note = Note.of("not_started", minutes=minutes)
+            outcome.failures.append({"name": recipe.name, "error": sentence(note), "skipped": True, "note": note})
             continue
         say(f"[{number}/{len(recipes)}] {recipe.name}")
         try:
@@ -195,8 +190,9 @@ def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
         if (path / MANIFEST).is_file():
             out.append(Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None))
     for one in built:
+        parent = parent_of(one.recipe, [other.recipe for other in built])
         for engine, path in one.artefacts.items():
-            out.append(Candidate(f"{one.recipe.name}/{engine}", one.recipe.name, engine, path, one.steps, one.train_seconds))
+            out.append(Candidate(f"{one.recipe.name}/{engine}", one.recipe.name, engine, path, one.steps, one.train_seconds, parent=parent))
     return out
 
 
@@ -206,7 +202,7 @@ def _run_key(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate
     artefacts = {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()}
     common = builder.key(Recipe("teacher", ()))  # teacher, data and metric, where no recipe was built too
     parts = {"candidates": [c.id for c in candidates], "artefacts": artefacts, "recipes": recipes, "threads": threads, "common": common}
-    return key_of(parts | {"failures": outcome.failures})
+    return key_of(parts | {"failures": [{k: v for k, v in f.items() if k != "note"} for f in outcome.failures]})
 
 
 def _measured_before(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> Results | None:
@@ -225,22 +221,22 @@ def _write(results: Results, builder: Builder, outcome: _Outcome, threads: int |
     write_json(key, {"key": _run_key(builder, outcome, _candidates(builder, outcome.built), threads)})
 
 
-def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[str, Any]]) -> Results:
+def _results(measured: Measured, builder: Builder, failures: Sequence[Failure]) -> Results:
     splits = builder.splits
     save_predictions(builder.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
     return Results(
         task=splits.task,
-        data={
-            "source": splits.source,
-            "fingerprint": splits.fingerprint,
-            "labels": list(splits.labels),
-            "metric": splits.metric,
-            "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
-            "unlabelled": len(splits.unlabelled.texts) if splits.unlabelled else 0,
-            "truncated": {name: encode(getattr(splits, name), builder.teacher.tokenizer).truncated for name in ("train", "dev", "test")},
-            "max_length": int(builder.teacher.tokenizer.model_max_length),
-            "notes": [*splits.notes, *_easy_dev(measured)],
-        },
+        data=Data(
+            source=splits.source,
+            fingerprint=splits.fingerprint,
+            labels=tuple(splits.labels),
+            metric=splits.metric,
+            rows={name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+            unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
+            truncated={name: encode(getattr(splits, name), builder.teacher.tokenizer).truncated for name in ("train", "dev", "test")},
+            max_length=int(builder.teacher.tokenizer.model_max_length),
+            notes=(*splits.notes, *_easy_dev(measured)),
+        ),
         environment=measured.environment,
         baseline=BASELINE,
         measurements=measured.measurements,
@@ -249,20 +245,18 @@ def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[st
     )
 
 
-def _easy_dev(measured: Measured) -> list[str]:
+def _easy_dev(measured: Measured) -> list[Note]:
     """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
-    if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
+    if dev.value is None or dev.low is None or test.value is None or test.high is None:
         return []
-    note = (
-        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev is more like "
-        "train than test is; retention on dev, which the choice goes by, may not hold on test; a dev file like the test file mends it"
-    )
-    return [note]
+    if dev.value <= test.high or dev.low <= test.value:
+        return []
+    return [Note.of("easy_dev", dev=dev.value, test=test.value)]
 
 
-def _disagreements(measured: Measured, splits: Splits) -> dict[str, list[dict[str, Any]]]:
+def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagreement, ...]]:
     """Test texts on which a candidate answers otherwise than the teacher; for classification."""
     if splits.task != "classification" or splits.test.targets is None:
         return {}

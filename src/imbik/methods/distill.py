@@ -9,7 +9,7 @@ from imbik.distillation.soft_labels import distil
 from imbik.methods.registry import method
 from imbik.training.context import Context
 from imbik.training.settings import Positive, Share, TrainedOnDev
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 
 @method("distill")
@@ -39,7 +39,7 @@ class Distill(TrainedOnDev):
         """
         state = distil(checkpoint, context, self)
         if state.best_epoch < 0:
-            note = f"distill: no epoch was better on dev than the start ({state.best_score:.4f}), which was kept"
+            note = Note.of("kept_start", score=state.best_score)
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 

@@ -17,6 +17,7 @@ from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
 from imbik.factorization.moments import fisher_inputs, input_moments, uses
 from imbik.factorization.ranks import Curve, allocate
+from imbik.locale.notes import sentence
 from imbik.methods.registry import Method, make_method, method
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
@@ -26,7 +27,7 @@ from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.losses import distillation_loss
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 logger = logging.getLogger(__name__)
 
@@ -88,20 +89,21 @@ class LowRank:
         Raises:
             UserError: no rank under break-even meets the request, or nothing would become smaller.
         """
-        report = ""
+        notes = checkpoint.notes
         for stage in range(1, self.stages + 1):
             report = self._cut(checkpoint, context, stage / self.stages)
-            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, report)
+            notes = (*checkpoint.notes, report)
+            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, sentence(report))
             if stage < self.stages:
                 inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
                 checkpoint = make_method({"distill": self.recovery}, "low_rank.recovery").apply(checkpoint, inner)
-        return replace(checkpoint, notes=(*checkpoint.notes, report))
+        return replace(checkpoint, notes=notes)
 
     def refuse_before(self, later: Method) -> str | None:
         """Layers whose ranks differ cannot share their weights."""
         return "put share before low_rank: factorized layers have ranks of their own" if later.name == "share" else None
 
-    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> str:
+    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> Note:
         """Factorize once; ``done``, up to 1, is how far this stage goes."""
         matrices = matrices_of(checkpoint.model, nmf=self.method == "nmf")
         rows = _sample(context.splits.train, self.texts, context.seed)
@@ -184,11 +186,18 @@ def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float
     return max(moved, 0.0) / max(loss, 1e-9)
 
 
-def _report(method_name: str, matrices: Mapping[str, Matrix]) -> str:
+def _report(method_name: str, matrices: Mapping[str, Matrix]) -> Note:
     ranks = [matrix.module.rank for matrix in matrices.values() if isinstance(matrix.module, LowRankLinear)]
     left = sum(matrix.now for matrix in matrices.values()) / sum(matrix.dense for matrix in matrices.values())
-    what = f"{len(ranks)} of {len(matrices)} matrices of the encoder factorized, ranks {min(ranks)} to {max(ranks)}"
-    return f"low_rank ({method_name}): {what}; {left:.1%} of their numbers left"
+    return Note.of(
+        "low_rank",
+        method=method_name,
+        count=len(ranks),
+        total=len(matrices),
+        least=min(ranks),
+        most=max(ranks),
+        left=left,
+    )
 
 
 def _sample(rows: Examples, count: int, seed: int) -> Examples:

@@ -16,7 +16,7 @@ from imbik.models.hooks import module_at
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
 from imbik.students.shape import Shape
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 _LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers")
 
@@ -24,10 +24,11 @@ _LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers")
 def _projected(teacher: Checkpoint, student: Checkpoint, shape: Shape, texts: Examples) -> Checkpoint:
     """A plain BERT started from a teacher of another shape; what stays random is noted."""
     if shape.hidden > int(teacher.model.config.hidden_size):
-        return replace(student, notes=("student: started at random: it is wider than its teacher",))
+        return replace(student, notes=(Note.of("wider_start"),))
     random = project(teacher, student, uniform_layers(depth_of(teacher.model), shape.layers), texts)
-    missing = f"{type(teacher.model).__name__} does not give them in the student's shape"
-    return replace(student, notes=(f"student: {', '.join(random)} started at random: {missing}",)) if random else student
+    if not random:
+        return student
+    return replace(student, notes=(Note.of("random_start", names=tuple(random), model=type(teacher.model).__name__),))
 
 
 def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
