@@ -160,7 +160,7 @@ BAD_PRICES = {
     "no source": (PRICES.replace("source: by hand, ", ""), "instances.0.source (small)"),
     "no date": (PRICES.replace(", date: 2026-11-21", ""), "instances.0.date (small)"),
     "no instances": ("currency: EUR\ninstances: []\n", "instances"),
-    "name twice": (PRICES + PRICES.strip().splitlines()[-1] + "\n", "an instance stands twice"),
+    "name twice": (PRICES + PRICES.strip().splitlines()[-1] + "\n", "duplicate instance"),
     "empty": ("", "not a price list"),
     "broken": ("currency: [", "not valid YAML"),
 }

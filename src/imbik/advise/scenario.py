@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.validated import Wording, parse_yaml, read_yaml, validated
 from imbik.measure.quantities import QUANTITIES
 
 _FOLDER = files("imbik.advise").joinpath("scenarios")
@@ -109,7 +110,7 @@ class Scenario:
     study: StudyChoice | None = None
 
 
-_SCENARIO = TypeAdapter(Scenario)
+_WORDING = Wording(wrong="scenario not valid", fix="copy a shipped scenario and edit it: imbik advise --show bank-support")
 
 
 def shipped_scenarios() -> tuple[str, ...]:
@@ -135,11 +136,7 @@ def load_scenario(name: str) -> Scenario:
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise UserError("no such scenario file", where=path, fix=_offer()) from None
-        return parse_scenario(_yaml(text, name), name)
+        return parse_scenario(read_yaml(path, "scenario file", _offer()), name)
     if name not in shipped_scenarios():
         close = difflib.get_close_matches(name, shipped_scenarios(), 1)
         raise UserError(
@@ -149,27 +146,16 @@ def load_scenario(name: str) -> Scenario:
             expected=", ".join(shipped_scenarios()),
             fix=f"did you mean {close[0]}?" if close else "name one of these or a YAML file",
         )
-    return parse_scenario(_yaml(_FOLDER.joinpath(f"{name}.yaml").read_text("utf-8"), name), name)
+    return parse_scenario(parse_yaml(_FOLDER.joinpath(f"{name}.yaml").read_text("utf-8"), name), name)
 
 
-def parse_scenario(document: Any, where: str) -> Scenario:
+def parse_scenario(document: object, where: str) -> Scenario:
     """A scenario from a parsed YAML mapping; ``where`` names it in messages.
 
     Raises:
         UserError: as :func:`load_scenario`.
     """
-    try:
-        scenario = _SCENARIO.validate_python(_renamed(document))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            "scenario not valid",
-            where=f"{where}, {place}" if place else where,
-            found=repr(first["input"])[:80],
-            expected=first["msg"].removeprefix("Value error, "),
-            fix="copy a shipped scenario and edit it: imbik advise --show bank-support",
-        ) from None
+    scenario = validated(Scenario, _renamed(document), where, _WORDING)
     for i, requirement in enumerate(scenario.requirements):
         _known(requirement.quantity, f"{where}, requirements.{i}.quantity")
         _share(requirement, f"{where}, requirements.{i}")
@@ -180,7 +166,7 @@ def parse_scenario(document: Any, where: str) -> Scenario:
     return scenario
 
 
-def _renamed(document: Any) -> Any:
+def _renamed(document: object) -> object:
     """Return the document with the names of :class:`Scenario` for its keys, and ``study`` for the older ``brief``."""
     if not isinstance(document, dict):
         return document
@@ -232,15 +218,6 @@ def _share(requirement: Requirement, where: str) -> None:
             found=f"{requirement.quantity} {limit:g}",
             expected=f"{limit / 100:g} for {limit:g} %",
         )
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}, line {mark.line + 1}" if mark else where
-        raise UserError("not valid YAML", where=place, found=getattr(error, "problem", None)) from None
 
 
 def _offer() -> str:

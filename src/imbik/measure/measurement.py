@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, MinLen
+from pydantic import AllowInfNan, Strict
 
 from imbik.types import Note, Step
 
-Count = Annotated[int, Ge(0)]
-Amount = Annotated[float, Ge(0)]
-RULES = {"strict": True, "allow_inf_nan": False}
-"""How pydantic checks these values when they are read: a number in quotes is no number, NaN is none either."""
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Amount = Annotated[Number, Ge(0)]
+Count = Annotated[int, Strict(), Ge(0)]
+"""How pydantic checks numbers when they are read: one in quotes is no number, NaN is none either."""
 
 
 @dataclass(frozen=True)
 class _Part:
     """A group of figures that can be missing as a whole."""
-
-    __pydantic_config__: ClassVar = RULES
 
     def __bool__(self) -> bool:
         """Return whether any figure of the group is there."""
@@ -37,9 +36,9 @@ Group = TypeVar("Group", bound=_Part)
 class Quality(_Part):
     """A task metric on one split with its 95 % bootstrap interval over ``n`` rows."""
 
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
     metric: str | None = None
     split: str | None = None
     n: Count | None = None
@@ -49,9 +48,9 @@ class Quality(_Part):
 class Retention(_Part):
     """Test quality over the baseline's, paired on the same rows, with its 95 % interval."""
 
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,9 @@ class Calibration(_Part):
 class ClassQuality(_Part):
     """What one label's predictions are worth on the reported split, over its ``support`` rows."""
 
-    precision: float | None = None
-    recall: float | None = None
-    f1: float | None = None
+    precision: Number | None = None
+    recall: Number | None = None
+    f1: Number | None = None
     support: Count | None = None
 
 
@@ -185,8 +184,6 @@ class Measurement:
         threads: compute threads while measured.
         notes: what was noted while it was made and measured.
     """
-
-    __pydantic_config__: ClassVar = RULES
 
     id: Annotated[str, MinLen(1)]
     name: Annotated[str, MinLen(1)]

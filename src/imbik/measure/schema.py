@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.validated import Wording, bracketed, validated
 from imbik.locale import notes
-from imbik.measure.measurement import RULES, Measurement
+from imbik.measure.measurement import Measurement
 from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Results
 from imbik.types import Note
 
@@ -36,8 +36,6 @@ Json = dict[str, Any]
 class _Document:
     """A file of schema 2, its nulls left out."""
 
-    __pydantic_config__: ClassVar = RULES
-
     measurements: tuple[Measurement, ...]
     task: str = "classification"
     data: Data = Data()
@@ -49,7 +47,12 @@ class _Document:
     disagreements: Mapping[str, tuple[Disagreement, ...]] | None = None
 
 
-_FILE = TypeAdapter(_Document)
+_WORDING = Wording(
+    wrong="a field is wrong",
+    fix="measure again; the file is not meant to be edited by hand",
+    mapping="a JSON object",
+    place=bracketed,
+)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------------------
@@ -62,11 +65,7 @@ def parse_results(text: str, path: Path) -> Results:
         UserError: as :func:`imbik.measure.results.load_results`; ``path`` names the file.
     """
     document = _object(text, path)
-    prepared = _prepared(document)
-    try:
-        file = _FILE.validate_json(json.dumps(prepared))
-    except ValidationError as error:
-        raise _mistake(path, error) from None
+    file = validated(_Document, _prepared(document), path, _WORDING)
     results = Results(
         task=file.task,
         data=file.data,
@@ -220,21 +219,6 @@ def _check_ids(results: Results) -> None:
                 found=", ".join(unknown),
                 expected=f"one of {', '.join(ids) or '(nothing was measured)'}",
             )
-
-
-def _mistake(path: Path, error: ValidationError) -> UserError:
-    """Return the first finding of the check as one message that names the place."""
-    first = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "missing":
-        return UserError("field missing", where=f"{path}, {place}", fix="measure again with imbik measure or imbik compress")
-    return UserError(
-        "a field is wrong",
-        where=f"{path}, {place}",
-        found=repr(first["input"])[:80],
-        expected="a JSON object" if first["type"] in ("model_type", "dataclass_type", "dict_type") else first["msg"],
-        fix="measure again; the file is not meant to be edited by hand",
-    )
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------------------

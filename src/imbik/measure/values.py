@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Required
+from typing import Literal, Required
 
+from pydantic import StrictBool
 from typing_extensions import TypedDict
 
 from imbik.machine import environment
-from imbik.measure.measurement import RULES, Amount, Count, Measurement
+from imbik.measure.measurement import Amount, Count, Measurement, Number
 from imbik.types import Note
 
 
@@ -25,8 +26,6 @@ class Data:
         rows: rows of each split; ``truncated``: how many of them are cut to ``max_length`` tokens.
         quality: ``published`` where quality comes from papers and not from these rows.
     """
-
-    __pydantic_config__: ClassVar = RULES
 
     source: str | None = None
     fingerprint: str | None = None
@@ -43,8 +42,6 @@ class Data:
 @dataclass(frozen=True)
 class Environment:
     """The machine that was measured on, see :func:`imbik.machine.environment`; ``threads`` are those of every engine."""
-
-    __pydantic_config__: ClassVar = RULES
 
     cpu: str | None = None
     flags: tuple[str, ...] = ()
@@ -75,29 +72,23 @@ class Limits:
         max_mb: million bytes shipped.
     """
 
-    __pydantic_config__: ClassVar = RULES
-
-    min_retention: float = 0.97
-    max_latency_ms: float | None = None
-    max_mb: float | None = None
+    min_retention: Number = 0.97
+    max_latency_ms: Number | None = None
+    max_mb: Number | None = None
 
 
 @dataclass(frozen=True)
 class Shortfall:
     """A limit that is not kept: ``by`` is the relative distance to it, 1 where ``value`` is None (not measured)."""
 
-    __pydantic_config__: ClassVar = RULES
-
-    limit: float | None
-    value: float | None
-    by: float | None = None
+    limit: Number | None
+    value: Number | None
+    by: Number | None = None
 
 
 @dataclass(frozen=True)
 class Use:
     """The best candidate for one use: ``p50_ms`` of single requests, or ``items_per_s`` in batches."""
-
-    __pydantic_config__: ClassVar = RULES
 
     id: str
     p50_ms: Amount | None = None
@@ -107,8 +98,6 @@ class Use:
 @dataclass(frozen=True)
 class Uses:
     """The best engine of one recipe for single requests and for batches."""
-
-    __pydantic_config__: ClassVar = RULES
 
     single: Use
     batch: Use
@@ -128,10 +117,8 @@ class Choice:
         engines: recipe -> its best engines, of recipes that were measured on several.
     """
 
-    __pydantic_config__: ClassVar = RULES
-
     id: str | None
-    meets: bool
+    meets: StrictBool
     why: str
     reasons: tuple[Note, ...] = ()
     limits: Limits | None = None
@@ -162,8 +149,6 @@ Failure.__pydantic_config__ = {"extra": "allow"}  # type: ignore[attr-defined]
 @dataclass(frozen=True)
 class Disagreement:
     """A text on which teacher and student answer differently."""
-
-    __pydantic_config__: ClassVar = RULES
 
     text: str
     gold: str
