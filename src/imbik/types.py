@@ -18,6 +18,35 @@ Step = Mapping[str, Mapping[str, Any]]
 """One recipe step as written: ``{"distill": {"temperature": 2.0}}``."""
 
 
+Scalar = str | int | float | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader of data, a checkpoint or results must know, as a value; :mod:`imbik.locale.notes` gives its sentence in a language.
+
+    Attributes:
+        kind: key of its sentence in group ``note`` of ``locale/*.yaml``.
+        values: what stands in the sentence's placeholders; shares are fractions, times as the sentence's unit says.
+
+    >>> Note.of("in_train", count=25, total=3080, split="test")
+    Note(kind='in_train', values={'count': 25, 'total': 3080, 'split': 'test'})
+    """
+
+    kind: str
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: str, **values: Scalar) -> Note:
+        """Return a note with its values as keyword arguments; NumPy scalars become Python's."""
+        return cls(kind, {name: value.item() if hasattr(value, "item") else value for name, value in values.items()})
+
+    @classmethod
+    def text(cls, text: str) -> Note:
+        """Return a note that says ``text`` in every language: one that imbik has no sentence for."""
+        return cls("text", {"text": text})
+
+
 @dataclass(frozen=True)
 class Examples:
     """Rows of one split, column by column.
@@ -57,7 +86,7 @@ class Splits:
     metric: str
     source: str
     fingerprint: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     unlabelled: Examples | None = None
 
 
@@ -78,7 +107,7 @@ class Checkpoint:
     tokenizer: Any
     task: TaskName
     steps: tuple[Step, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     pairs: bool | None = None
 
 
@@ -103,54 +132,3 @@ class Artefact:
     sha256: Mapping[str, str]
     steps: tuple[Step, ...]
     parity: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One recipe on one engine; field for field a measurement of ``results.json`` (DESIGN: the command line's contract)."""
-
-    id: str
-    name: str
-    engine: str
-    steps: tuple[Step, ...]
-    architecture: Mapping[str, Any]
-    params: int
-    flops_per_item: float
-    bytes: int
-    model_bytes: int
-    quality: Mapping[str, Any]
-    dev_quality: Mapping[str, Any]
-    retention: Mapping[str, Any] | None
-    agreement: float | None
-    calibration: Mapping[str, Any] | None
-    per_class: Mapping[str, Any] | None
-    latency_ms: Mapping[str, Any]
-    throughput: Mapping[str, Any]
-    peak_rss_bytes: int
-    cold_start_s: float
-    cpu_s_per_1000: float
-    train_seconds: float | None
-    threads: int
-    parity: Mapping[str, Any] | None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Where a model must run: named requirements (measured quantity, limit, weight) and the volume a day; ``about`` holds its
-    title and text by language, the target device, what is preferred among those that fit, and what the brief decided."""
-
-    name: str
-    requirements: tuple[Mapping[str, Any], ...]
-    volume: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Which candidate a scenario asks for, with the verdict on every requirement and the reasons in sentences."""
-
-    choice: str | None
-    verdicts: Mapping[str, Any]
-    reasons: tuple[str, ...]
-    pareto: tuple[str, ...]

@@ -90,7 +90,7 @@ def test_a_second_run_redoes_nothing_and_judges_under_new_limits(done):
     assert not any("measuring" in line for line in said)
     assert {p: p.stat().st_mtime_ns for p in files} == files
     assert [m.throughput for m in second.measurements] == [m.throughput for m in first.measurements]
-    assert second.choice["meets"] is False and "megabytes" in json.dumps(second.choice["shortfall"])
+    assert second.choice.meets is False and "megabytes" in second.choice.shortfall
 
 
 def test_recipes_that_begin_alike_share_their_beginning(done, tmp_path):
@@ -116,7 +116,7 @@ def test_a_recipe_that_fails_is_recorded_and_the_others_go_on(tmp_path):
 def test_no_minutes_left_is_recorded(tmp_path):
     save_checkpoint(tiny_bert(), tmp_path / "teacher")
     results = run(tmp_path / "out", tmp_path / "teacher", recipes=("int8",), minutes=1e-9)
-    assert results.failures[0]["skipped"] and results.choice["id"] == "teacher/onnx"
+    assert results.failures[0]["skipped"] and results.choice.id == "teacher/onnx"
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_artefacts_of_other_engines_stay_while_the_model_is_the_same(done, tmp_p
 def test_another_metric_is_measured_anew_though_no_recipe_was_built(float_only):
     place, broken = float_only
     results = run(place / "out", place / "teacher", recipes=(broken,), metric="macro-f1")
-    assert {m.quality["metric"] for m in results.measurements} == {"macro-f1"}
+    assert {m.quality.metric for m in results.measurements} == {"macro-f1"}
 
 
 def test_another_teacher_gets_artefacts_of_its_own(float_only):

@@ -234,10 +234,10 @@ def test_auto_keeps_the_best_engine_for_single_requests_and_for_batches(tmp_path
     ids = {m.id for m in results.measurements}
     assert ids == {"teacher/pytorch", "teacher/onnx", "teacher/openvino", "int8/onnx", "int8/openvino"}
     assert results.choice is not None
-    uses = [results.choice, *results.choice["engines"].values()]
-    assert set(results.choice["engines"]) == {"teacher", "int8"}
-    assert all(use["single"]["id"] in ids and use["single"]["p50_ms"] > 0 for use in uses)
-    assert all(use["batch"]["id"] in ids and use["batch"]["items_per_s"] > 0 for use in uses)
+    uses = [results.choice, *results.choice.engines.values()]
+    assert set(results.choice.engines) == {"teacher", "int8"}
+    assert all(use.single.id in ids and use.single.p50_ms > 0 for use in uses)
+    assert all(use.batch.id in ids and use.batch.items_per_s > 0 for use in uses)
     if "executorch" in engines:
         assert {f["name"] for f in results.failures} == {"teacher/executorch", "int8/executorch"}
         assert "torch.export cannot trace" in results.failures[0]["error"]

@@ -13,7 +13,9 @@ import pytest
 
 from imbik.advise.choice import choose, pareto
 from imbik.errors import UserError
+from imbik.measure.measurement import Calibration, ClassQuality, Latency, Quality, Throughput
 from imbik.measure.results import disagreements, load_results, write_results
+from imbik.measure.values import Data, Limits, Use, Uses
 
 
 def _document(tmp_path: Path) -> dict[str, Any]:
@@ -35,10 +37,10 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 
 def test_numpy_and_non_finite_numbers_become_json(tmp_path: Path) -> None:
     first, *rest = plausible.results().measurements
-    odd = replace(first, params=np.int64(5), calibration={"ece": float("nan")}, per_class={"a": np.array([1, 2])})
+    odd = replace(first, params=np.int64(5), calibration=Calibration(float("nan")), per_class={"a": ClassQuality(f1=np.float32(0.5))})
     write_results(tmp_path / "r.json", plausible.results(measurements=(odd, *rest)))
     row = json.loads((tmp_path / "r.json").read_text())["measurements"][0]
-    assert (row["params"], row["calibration"], row["per_class"]) == (5, {"ece": None}, {"a": [1, 2]})
+    assert (row["params"], row["calibration"], row["per_class"]) == (5, {"ece": None}, {"a": {"f1": 0.5}})
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -46,7 +48,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_results(path, plausible.results())
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        write_results(path, plausible.results(data={"source": object()}))
+        write_results(path, plausible.results(data=Data(source=object())))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
@@ -54,8 +56,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_lone_measurement_reads_as_results_without_baseline(tmp_path: Path) -> None:
     run = _load(tmp_path, {"id": "x/onnx", "name": "x", "engine": "onnx", "latency_ms": {"p50": 1.0}})
     assert run.baseline is None
-    assert run.measurements[0].latency_ms == {"p50": 1.0}
-    assert run.measurements[0].quality == {}
+    assert run.measurements[0].latency_ms == Latency(p50=1.0)
+    assert not run.measurements[0].quality and run.measurements[0].quality == Quality()
     assert run.measurements[0].peak_rss_bytes is None
 
 
@@ -84,7 +86,7 @@ BAD = {
     ),
     "negative bytes": (_broken(lambda d: d["measurements"][0].update(bytes=-1)), "measurements[0].bytes"),
     "NaN": (_broken(lambda d: d["measurements"][0]["quality"].update(value=float("nan"))), "quality.value"),
-    "id twice": (_broken(lambda d: d["measurements"].append(d["measurements"][0])), "an id stands twice"),
+    "id twice": (_broken(lambda d: d["measurements"].append(d["measurements"][0])), "duplicate id"),
     "unknown baseline": (_broken(lambda d: d.update(baseline="nobody")), "baseline: names a candidate that"),
     "unknown choice": (_broken(lambda d: d["choice"].update(id="nobody")), "choice.id: names a candidate"),
     "layers in words": (
@@ -140,68 +142,68 @@ def test_pareto_by_hand() -> None:
 
 def test_pareto_leaves_out_what_was_not_measured() -> None:
     first, *rest = plausible.results().measurements
-    assert first.id not in pareto([replace(first, latency_ms={}), *rest])
+    assert first.id not in pareto([replace(first, latency_ms=Latency()), *rest])
 
 
 def test_choice_is_the_fastest_that_keeps_enough() -> None:
     run = plausible.results()
     choice = choose(run.measurements, run.baseline)
-    assert (choice["id"], choice["meets"], choice["shortfall"]) == ("layers-1+int8/onnx", True, {})
-    assert "99.4% of the baseline kept" in choice["why"]
-    assert choose(run.measurements, run.baseline, min_retention=0.995)["id"] == "int8/onnx"
+    assert (choice.id, choice.meets, choice.shortfall) == ("layers-1+int8/onnx", True, {})
+    assert "keeps 99.4% of the baseline" in choice.why
+    assert choose(run.measurements, run.baseline, Limits(min_retention=0.995)).id == "int8/onnx"
 
 
 def test_choice_is_made_on_dev_not_on_test() -> None:
     run = plausible.results()
-    rows = [replace(m, quality={**m.quality, "value": 0.1}) if m.name == "layers-1+int8" else m for m in run.measurements]
-    assert choose(rows, run.baseline)["id"] == "layers-1+int8/onnx"
+    rows = [replace(m, quality=replace(m.quality, value=0.1)) if m.name == "layers-1+int8" else m for m in run.measurements]
+    assert choose(rows, run.baseline).id == "layers-1+int8/onnx"
 
 
 def test_candidates_as_fast_as_each_other_are_told_apart_by_dev_quality() -> None:
     run = plausible.results()
-    close = [replace(m, latency_ms={"p50": 0.66, "p95": 1.0}) if m.name == "layers-1+int8" else m for m in run.measurements]
-    assert choose(close, run.baseline, min_retention=0.95)["id"] == "layers-1+int8/onnx"
-    assert choose(run.measurements, run.baseline, min_retention=0.95)["id"] == "mini-2x192+int8/onnx"
+    close = [replace(m, latency_ms=Latency(p50=0.66, p95=1.0)) if m.name == "layers-1+int8" else m for m in run.measurements]
+    assert choose(close, run.baseline, Limits(min_retention=0.95)).id == "layers-1+int8/onnx"
+    assert choose(run.measurements, run.baseline, Limits(min_retention=0.95)).id == "mini-2x192+int8/onnx"
 
 
 def test_int8_slower_than_its_float_parent_is_not_chosen_for_speed() -> None:
     run = plausible.results()
-    slow = [replace(m, latency_ms={"p50": 1.95, "p95": 3.0}) if m.name == "layers-1+int8" else m for m in run.measurements]
+    slow = [replace(m, latency_ms=Latency(p50=1.95, p95=3.0)) if m.name == "layers-1+int8" else m for m in run.measurements]
     wanted = [m for m in slow if m.name in ("teacher", "layers-1", "layers-1+int8")]
-    assert choose(wanted, run.baseline, min_retention=0.99)["id"] == "layers-1/onnx"
-    small = choose(wanted, run.baseline, min_retention=0.99, max_mb=20)
-    assert small["id"] == "layers-1+int8/onnx"
-    assert "slower than its float parent layers-1/onnx" in small["why"]
+    assert choose(wanted, run.baseline, Limits(min_retention=0.99)).id == "layers-1/onnx"
+    small = choose(wanted, run.baseline, Limits(min_retention=0.99, max_mb=20))
+    assert small.id == "layers-1+int8/onnx"
+    assert "slower than its float parent layers-1/onnx" in small.why
 
 
 def test_when_nothing_meets_the_shortfall_is_said() -> None:
     run = plausible.results()
-    choice = choose(run.measurements, run.baseline, min_retention=0.99, max_mb=10, max_latency_ms=5)
-    assert choice["meets"] is False
-    assert choice["id"] == "mini-2x192+int8/onnx"
-    retention = choice["shortfall"]["retention"]
-    assert retention["value"] == pytest.approx(0.9010 / 0.9300)
-    assert retention["by"] == pytest.approx((0.99 - 0.9010 / 0.9300) / 0.99)
-    assert "keeps 96.9% of the baseline on dev, 99.0% asked" in choice["why"]
+    choice = choose(run.measurements, run.baseline, Limits(min_retention=0.99, max_mb=10, max_latency_ms=5))
+    assert choice.meets is False
+    assert choice.id == "mini-2x192+int8/onnx"
+    retention = choice.shortfall["retention"]
+    assert retention.value == pytest.approx(0.9010 / 0.9300)
+    assert retention.by == pytest.approx((0.99 - 0.9010 / 0.9300) / 0.99)
+    assert "keeps 96.9% of the baseline on dev, 99.0% asked" in choice.why
 
 
 def test_nothing_measured() -> None:
-    assert choose([], None)["id"] is None
+    assert choose([], None).id is None
     run = plausible.results()
-    assert choose(run.measurements[:1], run.baseline)["why"] == "No candidate was measured."
+    assert choose(run.measurements[:1], run.baseline).why == "No candidate was measured."
 
 
 def test_limit_on_something_unmeasured_is_not_met() -> None:
     run = plausible.results()
-    rows = [replace(m, latency_ms={}) for m in run.measurements]
-    choice = choose(rows, run.baseline, max_latency_ms=5)
-    assert choice["meets"] is False
-    assert "latency_p95_ms was not measured" in choice["why"]
+    rows = [replace(m, latency_ms=Latency()) for m in run.measurements]
+    choice = choose(rows, run.baseline, Limits(max_latency_ms=5))
+    assert choice.meets is False
+    assert "latency_p95_ms was not measured" in choice.why
 
 
 def test_disagreements_put_the_teacher_is_right_first() -> None:
     found = disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"])
-    assert [d["index"] for d in found] == [1, 0, 2]
+    assert [d.index for d in found] == [1, 0, 2]
     assert len(disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"], limit=2)) == 2
 
 
@@ -210,13 +212,18 @@ def test_the_best_for_single_requests_and_the_best_for_batches_differ() -> None:
     one, other = (m for m in run.measurements if m.name in ("layers-1+int8", "layers-1"))
     rows = [
         replace(run.measurements[0]),
-        replace(one, id="x/onnx", name="x", latency_ms={"p50": 1.0, "p95": 2.0}, throughput={"items_per_s": 1000.0}),
+        replace(one, id="x/onnx", name="x", latency_ms=Latency(p50=1.0, p95=2.0), throughput=Throughput(items_per_s=1000.0)),
         replace(
-            other, id="x/openvino", name="x", engine="openvino", latency_ms={"p50": 3.0, "p95": 4.0}, throughput={"items_per_s": 3000.0}
+            other,
+            id="x/openvino",
+            name="x",
+            engine="openvino",
+            latency_ms=Latency(p50=3.0, p95=4.0),
+            throughput=Throughput(items_per_s=3000.0),
         ),
     ]
     choice = choose(rows, run.baseline)
-    assert choice["id"] == choice["single"]["id"] == "x/onnx" and choice["single"]["p50_ms"] == 1.0
-    assert choice["batch"] == {"id": "x/openvino", "items_per_s": 3000.0}
-    assert choice["engines"] == {"x": {"single": choice["single"], "batch": choice["batch"]}}
-    assert choose(rows, run.baseline, min_retention=2.0)["engines"] == choice["engines"], "also where nothing meets the limits"
+    assert choice.id == choice.single.id == "x/onnx" and choice.single.p50_ms == 1.0
+    assert choice.batch == Use("x/openvino", items_per_s=3000.0)
+    assert choice.engines == {"x": Uses(choice.single, choice.batch)}
+    assert choose(rows, run.baseline, Limits(min_retention=2.0)).engines == choice.engines, "also where nothing meets the limits"

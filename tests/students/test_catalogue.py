@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.models.anatomy import depth_of, layer_stack
 from imbik.recipes.ladder import ladder
 from imbik.sharing.albert import to_albert
@@ -138,11 +139,11 @@ def test_a_narrow_student_owes_nothing_to_chance(family, heads):
 
 def test_what_starts_at_random_is_said():
     wide = make_student({"layers": 2, "hidden": 24, "heads": 1, "intermediate": 512}, tiny_bert(), tiny_splits().train, 0)
-    assert "attention, feed-forward networks started at random" in wide.notes[0]
+    assert "attention, feed-forward networks started at random" in sentence(wide.notes[0])
     modern = make_student({"layers": 2, "hidden": 16, "heads": 2}, tiny_bert(family="modernbert"), tiny_splits().train, 0)
-    assert "layers started at random" in modern.notes[0]
+    assert "layers started at random" in sentence(modern.notes[0])
     wider = make_student({"layers": 2, "hidden": 64, "heads": 2}, tiny_bert(), tiny_splits().train, 0)
-    assert "wider than its teacher" in wider.notes[0]
+    assert "wider than its teacher" in sentence(wider.notes[0])
 
 
 @pytest.mark.parametrize("size", [3, 8])

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imbik.advise.advice import advise
-from imbik.advise.scenario import decision_document, parse_scenario
+from imbik.advise.scenario import Scenario, decision_document, parse_scenario
+from imbik.advise.verdict import Advice
 from imbik.errors import UserError
 from imbik.locale.phrases import Phrases
 from imbik.measure.results import Results
-from imbik.types import Advice, Scenario
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Leaf:
         answers: question -> answer along the path, in order.
         scenario: what the leaf asks for.
         advice: the candidate, its verdicts and the reasons.
-        brief: the model that the brief's own tree ends in here, or None.
+        study: the model that the study's own tree ends in here, or None.
     """
 
     answers: Mapping[str, str]
     scenario: Scenario
     advice: Advice
-    brief: str | None
+    study: str | None
 
 
 def questions() -> Mapping[str, tuple[str, ...]]:
@@ -58,10 +58,10 @@ def leaves(results: Results, devices: Sequence[Results] = (), lang: str = "en", 
     """
     texts = texts or Phrases(lang)
     found = []
-    for answers, bare, brief in _paths(decision_document(), {}):
+    for answers, bare, study in _paths(decision_document(), {}):
         title = " · ".join(texts(f"decision.{answer}") for answer in answers.values())
-        scenario = replace(bare, about={**bare.about, "title": {texts.lang: title}})
-        found.append(Leaf(answers, scenario, advise(results, scenario, devices, lang, texts), brief))
+        scenario = replace(bare, title={texts.lang: title})
+        found.append(Leaf(answers, scenario, advise(results, scenario, devices, lang, texts), study))
     return tuple(found)
 
 
@@ -111,4 +111,4 @@ def _paths(node: Mapping[str, Any], answers: Mapping[str, str]) -> Iterator[tupl
         return
     name = "/".join(answers.values())
     document = {"name": name, "requirements": node["requirements"], "prefer": node["prefer"], "target": node.get("target")}
-    yield answers, parse_scenario(document, f"decision.yaml, {name}"), node.get("brief")
+    yield answers, parse_scenario(document, f"decision.yaml, {name}"), node.get("study")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from imbik.errors import UserError
+from imbik.measure.measurement import Measurement
 from imbik.measure.results import Results
-from imbik.types import Measurement
 
 
 def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[list[Results], list[Results]]:
@@ -26,8 +26,8 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
 
 def same_task(profile: Results, run: Results) -> bool:
     """Whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
-    mine, theirs = (results.data.get("labels") for results in (profile, run))
-    return mine is None or theirs is None or list(mine) == list(theirs)
+    known, asked = profile.data.labels, run.data.labels
+    return known is None or asked is None or known == asked
 
 
 def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
@@ -53,4 +53,4 @@ def _same(m: Measurement, measured: Sequence[Measurement]) -> str | None:
 
 
 def _nature(m: Measurement) -> tuple[object, ...]:
-    return m.engine, m.steps, dict(m.architecture), m.params, m.bytes
+    return m.engine, m.steps, m.architecture, m.params, m.bytes

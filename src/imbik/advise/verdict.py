@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from imbik.measure.quantities import Reading
+from imbik.advise.scenario import Requirement
+from imbik.measure.quantities import QUANTITIES, Reading
 
 MARGIN = 0.2  # a limit kept by a fifth is kept with margin, where there is no interval to judge by
 
@@ -14,7 +14,7 @@ MARGIN = 0.2  # a limit kept by a fifth is kept with margin, where there is no i
 ORDER = ("fit", "caution", "open", "unfit")
 
 
-_ORIGIN = {"quality": "data", "property": "property", "machine": "here", "proxy": "proxy"}
+ORIGIN = {"quality": "data", "property": "property", "machine": "here", "proxy": "proxy"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Verdict:
         status: ``margin``, ``met``, ``borderline``, ``not_met`` or ``not_measured``.
         meets: whether the judged point estimate keeps the limit; None when not measured.
         headroom: relative distance on the good side of the limit, negative beyond it.
-        origin: see the module's text.
+        origin: see :mod:`imbik.advise.advice`.
         here: this machine's figure where the target's is missing; a hint, never judged.
     """
 
@@ -47,16 +47,48 @@ class Verdict:
     origin: str
     here: float | None = None
 
+    @property
+    def unit(self) -> str:
+        """What the quantity is counted in, see :class:`imbik.measure.quantities.Quantity`."""
+        return QUANTITIES[self.quantity].unit
 
-def judge(requirement: Mapping[str, Any], reading: Reading, origin: str, here: float | None = None) -> Verdict:
+
+@dataclass(frozen=True)
+class CandidateVerdict:
+    """One candidate against a whole scenario.
+
+    Attributes:
+        overall: ``fit``, ``caution``, ``open`` or ``unfit``, see :func:`overall`.
+        score: see :func:`score`.
+        requirements: the verdict on each, in the scenario's order.
+        needs: sentences, what would have to change for it to fit.
+    """
+
+    overall: str
+    score: float
+    requirements: tuple[Verdict, ...]
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Which candidate a scenario asks for, with the verdict on each by id and the reasons in sentences."""
+
+    choice: str
+    verdicts: Mapping[str, CandidateVerdict]
+    reasons: tuple[str, ...]
+    pareto: tuple[str, ...]
+
+
+def judge(requirement: Requirement, reading: Reading, origin: str, here: float | None = None) -> Verdict:
     """The verdict on one requirement.
 
     With a 95 % interval: ``borderline`` when the limit lies inside it or the judged and the reported split
     disagree; ``margin`` when the whole interval keeps the limit by at least half its width. Without one:
     ``margin`` when the limit is kept by 20 % or more.
     """
-    sense = "at_least" if requirement.get("at_least") is not None else "at_most"
-    limit = float(requirement[sense])
+    sense = "at_least" if requirement.at_least is not None else "at_most"
+    limit = requirement.limit
     sign = 1.0 if sense == "at_least" else -1.0
     headroom = meets = None
     status = "not_measured"
@@ -65,11 +97,11 @@ def judge(requirement: Mapping[str, Any], reading: Reading, origin: str, here: f
         meets = headroom >= 0
         status = _status(meets, headroom, sign, limit, reading)
     return Verdict(
-        quantity=requirement["quantity"],
+        quantity=requirement.quantity,
         limit=limit,
         sense=sense,
-        weight=float(requirement.get("weight", 1.0)),
-        source=str(requirement.get("source", "user")),
+        weight=requirement.weight,
+        source=requirement.source,
         value=reading.value,
         reported=reading.reported,
         low=reading.low,

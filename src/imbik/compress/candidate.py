@@ -17,35 +17,45 @@ from imbik.compress.card import student_card
 from imbik.compress.options import Run
 from imbik.compress.plan import CandidatePlan, Plans, refuse_without_engine
 from imbik.jobs.workspace import Clock
+from imbik.locale.notes import sentence
+from imbik.measure.values import Failure
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.facts import architecture
 from imbik.models.structure import structure_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.prediction import dev_score
-from imbik.types import Checkpoint, Step
+from imbik.types import Checkpoint, Note, Step
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Failure:
+class Failed:
     """Something that could not be made.
 
     Attributes:
         name: a recipe, or ``recipe/engine`` where other engines have the model.
         error: the message.
         kind: the error's class, or ``engine``; None for a recipe that was not begun.
+        note: says ``error`` in any language, where we have a sentence for it.
     """
 
     name: str
     error: str
     kind: str | None = None
+    note: Note | None = None
 
-    def document(self) -> dict[str, object]:
-        """Return the failure as ``results.json`` holds it."""
-        told: dict[str, object] = {"name": self.name, "error": self.error}
-        return told | ({"skipped": True} if self.kind is None else {"kind": self.kind})
+    def value(self) -> Failure:
+        """Return the failure as results hold it."""
+        failure: Failure = {"name": self.name, "error": self.error}
+        if self.kind is None:
+            failure["skipped"] = True
+        else:
+            failure["kind"] = self.kind
+        if self.note is not None:
+            failure["note"] = self.note
+        return failure
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Built:
         artefacts: engine -> artefact folder.
         steps: all steps applied, the teacher's own included.
         train_seconds: time that its training steps took, shared beginnings included.
+        parent: the same recipe without its ``quantize`` step, where the call names it; see :func:`imbik.compress.parents.parent_of`.
         failures: engines that have no artefact although another one has.
     """
 
@@ -66,7 +77,8 @@ class Built:
     artefacts: dict[str, Path]
     steps: tuple[Step, ...]
     train_seconds: float
-    failures: tuple[Failure, ...]
+    parent: str | None
+    failures: tuple[Failed, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class Made:
 
     teacher_key: str
     built: tuple[Built, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[Failed, ...]
 
 
 def make_all(plans: Plans, run: Run) -> Made:
@@ -97,15 +109,16 @@ def make_all(plans: Plans, run: Run) -> Made:
     engines += [failure for candidate in built for failure in candidate.failures]
     for failure in engines:
         run.say(f"{failure.name} failed, other engines have the model: {failure.error}")
-    return Made(plans.teacher_key, built, (*(outcome for outcome in outcomes if isinstance(outcome, Failure)), *engines))
+    return Made(plans.teacher_key, built, (*(outcome for outcome in outcomes if isinstance(outcome, Failed)), *engines))
 
 
-def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Failure]:
+def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Failed]:
     began = time.monotonic()
     minutes = run.options.minutes
     for number, plan in enumerate(plans, 1):
         if minutes is not None and time.monotonic() - began > minutes * 60:
-            yield Failure(plan.name, f"not started: the {minutes:g} minutes were used up")
+            note = Note.of("not_started", minutes=minutes)
+            yield Failed(plan.name, sentence(note), note=note)
             continue
         run.say(f"[{number}/{len(plans)}] {plan.name}")
         try:
@@ -115,7 +128,7 @@ def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Fail
         except Exception as error:
             logger.debug("recipe %s failed", plan.name, exc_info=True)
             run.say(f"{plan.name} failed: {error}")
-            yield Failure(plan.name, str(error) or type(error).__name__, type(error).__name__)
+            yield Failed(plan.name, str(error) or type(error).__name__, type(error).__name__)
 
 
 def make_candidate(plan: CandidatePlan, run: Run) -> Built:
@@ -138,6 +151,7 @@ def make_candidate(plan: CandidatePlan, run: Run) -> Built:
         artefacts={engine: folder.artefact(engine) for engine in plan.engines if engine not in failures},
         steps=record.steps,
         train_seconds=record.train_seconds,
+        parent=plan.parent,
         failures=tuple(_engine_failure(plan.name, engine, why) for engine, why in failures.items()),
     )
 
@@ -212,5 +226,5 @@ def _save_model(checkpoint: Checkpoint, folder: CandidateFolder, run: Run) -> No
     save_checkpoint(checkpoint, folder.model, card)
 
 
-def _engine_failure(name: str, engine: str, why: str) -> Failure:
-    return Failure(f"{name}/{engine}", why, "engine")
+def _engine_failure(name: str, engine: str, why: str) -> Failed:
+    return Failed(f"{name}/{engine}", why, "engine")

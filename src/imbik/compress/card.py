@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from imbik import __version__
+from imbik.locale.notes import sentence
 from imbik.models.cards import _HEAD, _labels
 from imbik.recipes.recipe import Recipe
-from imbik.types import Splits
+from imbik.types import Note, Splits
 
 _PLAIN = """```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -26,7 +27,7 @@ _CHANGED = """transformers alone cannot open this folder: some layers were repla
 `config.json` lists. imbik opens it; the exported artefact needs neither.
 
 ```python
-from imbik.checkpoint import load_checkpoint
+from imbik import load_checkpoint
 
 checkpoint = load_checkpoint("model")
 model, tokenizer = checkpoint.model, checkpoint.tokenizer
@@ -41,7 +42,7 @@ def student_card(
     dev: float,
     teacher: str,
     architecture: dict[str, Any],
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
     *,
     plain: bool,
 ) -> str:
@@ -58,7 +59,7 @@ def student_card(
         + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
         + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
         + f"```yaml\n{steps}```\n\n"
-        + "".join(f"* {note}\n" for note in notes)
+        + "".join(f"* {sentence(note)}\n" for note in notes)
         + ("\n" if notes else "")
         + (_PLAIN if plain else _CHANGED)
         + _labels(splits)

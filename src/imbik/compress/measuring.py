@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from imbik.compress.candidate import Made
 from imbik.compress.options import Run
+from imbik.compress.parents import TEACHER
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
+from imbik.locale.notes import sentence
 from imbik.measure.predictions import save_predictions
 from imbik.measure.process import Candidate
 from imbik.measure.results import Results, disagreements, load_results, write_results
 from imbik.measure.run import Measured, measure
+from imbik.measure.values import Data, Disagreement, Failure
 from imbik.models.checkpoint import save_checkpoint
 from imbik.report.render import write_report
 from imbik.runtime.engines.pytorch import CUDA, cuda_dtype
 from imbik.runtime.manifest import NAME as MANIFEST
 from imbik.training.encoding import encode
-from imbik.types import Splits
+from imbik.types import Note, Splits
 
 BASELINE = "teacher/pytorch"
 _KEY = "measured.json"
@@ -40,7 +42,7 @@ class Comparison:
     """
 
     candidates: tuple[Candidate, ...]
-    failures: tuple[dict[str, object], ...]
+    failures: tuple[Failure, ...]
     key: str
     run: Run
 
@@ -48,7 +50,7 @@ class Comparison:
     def of(cls, made: Made, run: Run) -> Comparison:
         """Return the comparison of what was made."""
         candidates = tuple(_candidates(made, run))
-        failures = tuple(failure.document() for failure in made.failures)
+        failures = tuple(failure.value() for failure in made.failures)
         key = key_of(
             {
                 "candidates": [candidate.id for candidate in candidates],
@@ -56,7 +58,7 @@ class Comparison:
                 "recipes": [built.key for built in made.built],
                 "threads": run.options.threads,
                 "common": made.teacher_key,  # teacher, data and metric, where no recipe was built too
-                "failures": failures,
+                "failures": [{k: v for k, v in failure.items() if k != "note"} for failure in failures],
             }
         )
         return cls(candidates, failures, key, run)
@@ -69,7 +71,7 @@ class Comparison:
         run.say(f"measuring {len(self.candidates)} candidates, interleaved")
         measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
         for note in _easy_dev(measured):
-            run.say(note)
+            run.say(sentence(note))
         return _results(measured, self.failures, run)
 
     def publish(self, results: Results) -> None:
@@ -93,9 +95,11 @@ def _candidates(made: Made, run: Run) -> Iterator[Candidate]:
         path = run.directory / "teacher" / "artefacts" / engine
         if (path / MANIFEST).is_file():
             yield Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None)
+    names = {TEACHER, *(built.name for built in made.built)}
     for built in made.built:
+        parent = built.parent if built.parent in names else None  # a parent that failed is not among the results
         for engine, path in built.artefacts.items():
-            yield Candidate(f"{built.name}/{engine}", built.name, engine, path, built.steps, built.train_seconds)
+            yield Candidate(f"{built.name}/{engine}", built.name, engine, path, built.steps, built.train_seconds, parent=parent)
 
 
 def _teacher_folder(run: Run) -> Path:
@@ -109,22 +113,22 @@ def _teacher_folder(run: Run) -> Path:
     return copied
 
 
-def _results(measured: Measured, failures: Sequence[dict[str, object]], run: Run) -> Results:
+def _results(measured: Measured, failures: Sequence[Failure], run: Run) -> Results:
     splits, tokenizer = run.splits, run.teacher.tokenizer
     save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
     return Results(
         task=splits.task,
-        data={
-            "source": splits.source,
-            "fingerprint": splits.fingerprint,
-            "labels": list(splits.labels),
-            "metric": splits.metric,
-            "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
-            "unlabelled": len(splits.unlabelled.texts) if splits.unlabelled else 0,
-            "truncated": {name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
-            "max_length": int(tokenizer.model_max_length),
-            "notes": [*splits.notes, *_easy_dev(measured)],
-        },
+        data=Data(
+            source=splits.source,
+            fingerprint=splits.fingerprint,
+            labels=tuple(splits.labels),
+            metric=splits.metric,
+            rows={name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+            unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
+            truncated={name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
+            max_length=int(tokenizer.model_max_length),
+            notes=(*splits.notes, *_easy_dev(measured)),
+        ),
         environment=measured.environment,
         baseline=BASELINE,
         measurements=measured.measurements,
@@ -133,20 +137,18 @@ def _results(measured: Measured, failures: Sequence[dict[str, object]], run: Run
     )
 
 
-def _easy_dev(measured: Measured) -> list[str]:
+def _easy_dev(measured: Measured) -> list[Note]:
     """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
-    if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
+    if dev.value is None or dev.low is None or test.value is None or test.high is None:
         return []
-    note = (
-        f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev is more like "
-        "train than test is; retention on dev, which the choice goes by, may not hold on test; a dev file like the test file mends it"
-    )
-    return [note]
+    if dev.value <= test.high or dev.low <= test.value:
+        return []
+    return [Note.of("easy_dev", dev=dev.value, test=test.value)]
 
 
-def _disagreements(measured: Measured, splits: Splits) -> dict[str, list[dict[str, Any]]]:
+def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagreement, ...]]:
     """Test texts on which a candidate answers otherwise than the teacher; for classification."""
     if splits.task != "classification" or splits.test.targets is None:
         return {}
@@ -169,6 +171,6 @@ class _Joined(Sequence[str]):
     def __len__(self) -> int:
         return len(self.examples.texts)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
         assert self.examples.pairs is not None
         return f"{self.examples.texts[index]} | {self.examples.pairs[index]}"

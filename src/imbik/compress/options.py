@@ -16,6 +16,7 @@ from imbik.export.artefact import check_engine
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import NAME as WORK_FOLDER
 from imbik.locale.phrases import Phrases
+from imbik.measure.values import Limits as Limits
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
 from imbik.runtime.processors import int8_preset
@@ -23,21 +24,6 @@ from imbik.tasks.metrics import score
 from imbik.tasks.task import TASKS
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Splits
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the user asks of a candidate.
-
-    Attributes:
-        min_retention: share of the teacher's dev quality.
-        max_latency_ms: p95 of a single request.
-        max_mb: million bytes shipped.
-    """
-
-    min_retention: float = 0.97
-    max_latency_ms: float | None = None
-    max_mb: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imbik.compress.keys import recipe_keys, teacher_key
 from imbik.compress.options import Options
+from imbik.compress.parents import parent_of
 from imbik.errors import UserError
 from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
@@ -31,6 +32,7 @@ class CandidatePlan:
         asked: engines that artefacts are asked for.
         engines: those of them that can build it; empty: ``refusal`` says why.
         refusal: why no engine can build it.
+        parent: the same recipe without its ``quantize`` step, where the call names it (:func:`imbik.compress.parents.parent_of`).
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class CandidatePlan:
     asked: tuple[str, ...]
     engines: tuple[str, ...]
     refusal: str | None = None
+    parent: str | None = None
 
     @property
     def name(self) -> str:
@@ -96,7 +99,7 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
     """
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in options.recipes or ladder(teacher)]
     _check_names([recipe.name for recipe in recipes])
-    candidates = tuple(_plan(recipe, teacher, splits, options) for recipe in recipes)
+    candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
     options.check()
     return Plans(candidates, teacher_key(teacher, splits))
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from imbik.advise.choice import choose, pareto
 from imbik.compress.candidate import make_all
 from imbik.compress.measuring import Comparison
-from imbik.compress.options import Limits, Options, Run
+from imbik.compress.options import Options, Run
 from imbik.compress.plan import plan_all
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import locked
 from imbik.measure.results import Results
+from imbik.measure.values import Limits
 from imbik.models.teacher import Teacher
 from imbik.tasks.task import check_pairs
 from imbik.types import Checkpoint, Splits
@@ -60,7 +61,7 @@ def compress(
 
 def judge(results: Results, limits: Limits) -> Results:
     """Return the same measurements with the Pareto front and the choice under ``limits``."""
-    choice = choose(results.measurements, results.baseline, limits.min_retention, limits.max_latency_ms, limits.max_mb)
+    choice = choose(results.measurements, results.baseline, limits)
     return replace(results, choice=choice, pareto=pareto(results.measurements))
 
 

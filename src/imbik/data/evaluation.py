@@ -13,8 +13,9 @@ from imbik.data.labels import targets_of
 from imbik.data.rows import Rows, combined, examples, read_rows
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.tasks.metrics import metric_for
-from imbik.types import Examples, TaskName
+from imbik.types import Examples, Note, TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Evaluation:
     metric: str
     source: str
     fingerprint: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def load_evaluation(
@@ -69,12 +70,12 @@ def load_evaluation(
             rows[name] = found
     if not rows:
         raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
-    notes = [] if next(iter(rows)) in (ALL, "test") else [f"measured on {next(iter(rows))}: the data has no labelled test"]
-    targets, _ = targets_of(rows, task, labels, say, exact=False)
+    notes = [] if next(iter(rows)) in (ALL, "test") else [Note.of("measured_on", split=next(iter(rows)))]
+    targets, _ = targets_of(rows, task, labels, lambda note: say(sentence(note)), exact=False)
     parts = [examples(r.texts, r.pairs, targets[name]) for name, r in rows.items()]
     dev = parts[1] if len(parts) > 1 else None
     for note in notes:
-        say(note)
+        say(sentence(note))
     return Evaluation(
         parts[0], dev, task, tuple(labels), metric_for(task, metric), str(source),
         combined(*parts), tuple(notes),

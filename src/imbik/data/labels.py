@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.data.formats.table import Say
 from imbik.data.label_column import class_names, natural_order, regression_targets
 from imbik.data.multi_label import Sets, label_matrix, label_sets
 from imbik.data.rows import Rows
 from imbik.errors import UserError
-from imbik.types import TaskName
+from imbik.types import Note, TaskName
 
 MOST_UNLEARNABLE = 0.02
 """Share of the rows of dev or test that may carry a label which train lacks."""
@@ -23,7 +22,7 @@ _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without 
 
 
 def targets_of(
-    splits: Mapping[str, Rows], task: TaskName, labels: Sequence[str] | None, say: Say, *, exact: bool = True
+    splits: Mapping[str, Rows], task: TaskName, labels: Sequence[str] | None, say: Callable[[Note], object], *, exact: bool = True
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """Targets of every (labelled) split, and the label names in the order of their indices.
 
@@ -76,7 +75,7 @@ def _one_column(rows: Rows, task: TaskName) -> None:
 
 
 def _names(
-    splits: Sequence[Rows], sets: Sequence[Sets], labels: Sequence[str] | None, say: Say, exact: bool
+    splits: Sequence[Rows], sets: Sequence[Sets], labels: Sequence[str] | None, say: Callable[[Note], object], exact: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """The label names, and how the data's own names must be rewritten to match given ones."""
     per_split = [{n for column in values for value in column for n in value} for values in sets]
@@ -109,7 +108,7 @@ def _names(
     return tuple(labels), renamed
 
 
-def _unlearnable(splits: Sequence[Rows], sets: Sequence[Sets], known: set[str], say: Say) -> list[str]:
+def _unlearnable(splits: Sequence[Rows], sets: Sequence[Sets], known: set[str], say: Callable[[Note], object]) -> list[str]:
     """Labels that only dev or test have. A few such rows are usual where classes are rare, and count as errors of every model; many
     mean that the files do not belong together, and :func:`_check_known` refuses them."""
     new: list[str] = []
@@ -120,24 +119,24 @@ def _unlearnable(splits: Sequence[Rows], sets: Sequence[Sets], known: set[str], 
             if 0 < count <= MOST_UNLEARNABLE * len(column.codes):
                 names = natural_order({n for value in distinct for n in value} - known)
                 place = column.where(foreign.index(True))
-                say(f"{place}: {count} rows with labels that train lacks ({_listed(names, 5)}); they count as errors")
+                say(Note.of("rare", file=place, count=count, labels=_listed(names, 5)))
                 new += names
     return new
 
 
-def _rewrite(found: set[str], labels: Sequence[str], say: Say) -> dict[str, str]:
+def _rewrite(found: set[str], labels: Sequence[str], say: Callable[[Note], object]) -> dict[str, str]:
     """Names that differ in upper and lower case only, and class numbers for a model without class names."""
     if found <= set(labels):
         return {}
     if all(_GENERIC.match(name) for name in labels) and found <= {str(i) for i in range(len(labels))}:
-        say(f"the model has no label names; class numbers are matched: 0 = {labels[0]}, ...")
+        say(Note.of("class_numbers", label=labels[0]))
         return {str(i): name for i, name in enumerate(labels)}
     folded = {name.casefold(): name for name in labels}
     renamed = {name: folded[name.casefold()] for name in found - set(labels) if name.casefold() in folded}
     if len(folded) < len(labels) or len(renamed) + len(found & set(labels)) > len(set(renamed.values()) | (found & set(labels))):
         return {}
     if renamed:
-        say(f"label names matched without regard to case: {', '.join(f'{a} = {b}' for a, b in sorted(renamed.items()))}")
+        say(Note.of("label_case", pairs=tuple(f"{own} = {given}" for own, given in sorted(renamed.items()))))
     return renamed
 
 

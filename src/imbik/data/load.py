@@ -24,8 +24,9 @@ from imbik.data.rows import Rows, combined, examples, read_rows, same_columns, t
 from imbik.data.sources import ALL, tables_of
 from imbik.data.splitting import MOST, carve, contradicting, shared, strata
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.tasks.metrics import metric_for
-from imbik.types import Examples, Splits, TaskName
+from imbik.types import Examples, Note, Splits, TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def load_data(
     notes += _complete(parts, chosen, seed, head.where, single_file=main == ALL)
     extra = None if unlabelled is None else _extra(unlabelled, columns, encoding, parts, notes, say)
     for note in notes:
-        say(note)
+        say(sentence(note))
     train, dev, test = (parts[name].examples for name in ("train", "dev", "test"))
     return Splits(
         train, dev, test, chosen, names, metric_for(chosen, metric), str(source),
@@ -153,15 +154,15 @@ def _task(task: str | None, rows: Rows, labels: Sequence[str] | None, say: Say) 
     raise UserError("unknown task", where="--task", found=repr(task), expected=" or ".join(get_args(TaskName)))
 
 
-def _drop_unlabelled(rows: dict[str, Rows], main: str) -> list[str]:
+def _drop_unlabelled(rows: dict[str, Rows], main: str) -> list[Note]:
     notes = []
     for name in [name for name, split in rows.items() if name != main and split.unlabelled()]:
         del rows[name]
-        notes.append(f"{name} carries no labels and is left out")
+        notes.append(Note.of("no_labels", split=name))
     return notes
 
 
-def _complete(parts: dict[str, _Part], task: TaskName, seed: int, where: str, *, single_file: bool) -> list[str]:
+def _complete(parts: dict[str, _Part], task: TaskName, seed: int, where: str, *, single_file: bool) -> list[Note]:
     """Fill in ``dev`` and ``test`` by the rules that :func:`load_data` states; the notes say what was done."""
     notes = []
     total = len(parts["train"].keys)
@@ -175,22 +176,22 @@ def _complete(parts: dict[str, _Part], task: TaskName, seed: int, where: str, *,
         )
     if "test" not in parts and "dev" in parts:
         parts["test"] = parts.pop("dev")
-        notes.append(f"no labelled test: the labelled dev ({len(parts['test'].keys):,} rows) is reported on")
+        notes.append(Note.of("dev_reported", count=len(parts["test"].keys)))
     for name in ("test", "dev"):
         if name not in parts:
             parts["train"], parts[name] = parts["train"].carve(task, seed, name)
-            whence = "the file" if single_file else "train"
-            notes.append(f"{name}: {len(parts[name].keys):,} rows carved from {whence} (stratified, seed {seed})")
+            kind = "carved_file" if single_file else "carved_train"
+            notes.append(Note.of(kind, split=name, count=len(parts[name].keys), seed=seed))
     return notes
 
 
-def _doubles(parts: dict[str, _Part], task: TaskName) -> list[str]:
+def _doubles(parts: dict[str, _Part], task: TaskName) -> list[Note]:
     """Notes on texts that stand twice in the data as given, compared without case and punctuation."""
     notes = []
     for name in ("test", "dev"):
         both = shared(parts["train"].keys, parts[name].keys) if name in parts else 0
         if both:
-            notes.append(f"{both:,} of {len(parts[name].keys):,} {name} texts also stand in train")
+            notes.append(Note.of("in_train", count=both, total=len(parts[name].keys), split=name))
     for name in parts:
         targets = parts[name].examples.targets
         if task == "regression" or targets is None:
@@ -198,12 +199,12 @@ def _doubles(parts: dict[str, _Part], task: TaskName) -> list[str]:
         codes = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
         several = contradicting(parts[name].keys, codes)
         if several:
-            notes.append(f"{several:,} texts of {name} stand there more than once with different labels")
+            notes.append(Note.of("contradicting", count=several, split=name))
     return notes
 
 
-def _empties(rows: dict[str, Rows]) -> list[str]:
-    return [f"{split.empty:,} texts of {split.where} are empty" for split in rows.values() if split.empty]
+def _empties(rows: dict[str, Rows]) -> list[Note]:
+    return [Note.of("empty", count=split.empty, file=str(split.where)) for split in rows.values() if split.empty]
 
 
 def _load_texts(
@@ -219,7 +220,7 @@ def _load_texts(
     return examples(rows.texts, rows.pairs, None), rows.keys
 
 
-def _extra(path: str | Path, columns: Columns, encoding: str | None, parts: dict[str, _Part], notes: list[str], say: Say) -> Examples:
+def _extra(path: str | Path, columns: Columns, encoding: str | None, parts: dict[str, _Part], notes: list[Note], say: Say) -> Examples:
     """The user's own texts, with the columns of the task where the file has them."""
     file = Path(path).expanduser()
     if file.suffix.lower() == ".txt":
@@ -239,7 +240,7 @@ def _extra(path: str | Path, columns: Columns, encoding: str | None, parts: dict
         )
     both = shared(parts["test"].keys, keys)
     if both:
-        notes.append(f"{both:,} unlabelled texts also stand in test")
+        notes.append(Note.of("in_test", count=both))
     return found
 
 

@@ -70,7 +70,7 @@ def run_demo(
     results = compress(
         load_checkpoint(teacher), splits, directory / "run", source=str(teacher), recipes=RECIPES, lang=lang, progress=progress, say=say
     )
-    choice = results.get((results.choice or {}).get("id"))
+    choice = results.get(results.choice.id if results.choice else None)
     answers: tuple[tuple[str, str, float], ...] = ()
     if choice is not None and choice.engine != "pytorch" and splits.train.pairs is None and splits.task == "classification":
         predictor = load_artefact(directory / "run" / choice.name / "artefacts" / choice.engine)

@@ -38,6 +38,7 @@ class Candidate:
         steps: the recipe steps that made the model.
         train_seconds: what making it took, or None.
         length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
+        parent: name of the same recipe without its ``quantize`` step, where it has one.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Candidate:
     steps: tuple[Step, ...] = ()
     train_seconds: float | None = None
     length_multiple: int | None = None
+    parent: str | None = None
 
 
 class Process:

@@ -1,176 +1,257 @@
-"""The shape of ``results.json``, schema 1: which field holds what. Unknown fields are let through, so that a
-file from a later imbik with more in it still reads."""
+"""How results stand in ``results.json``: the one place where they are read and written.
+
+Schema 2 adds ``parent`` to a measurement, ``reasons`` to the choice, and stores a note as ``{"kind", "values", "text"}``. Files of
+schema 1 are brought into this shape before they are checked. Fields that are not known are let through, so that a file of a later imbik
+with more in it still reads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.validated import Wording, bracketed, validated
+from imbik.locale import notes
+from imbik.measure.measurement import Measurement
+from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Results
+from imbik.types import Note
 
-SCHEMA = 1
+SCHEMA = 2
+_READABLE = (1, 2)
+_NULL_WHEN_EMPTY = ("retention", "calibration", "per_class", "parity")  # the others stand as {} where nothing was measured
+_QUANTIZED = re.compile(r"^(int8|int4|integer)")
 
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Count = Annotated[float, Field(allow_inf_nan=False, ge=0)]
-
-
-class _Loose(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class _Interval(_Loose):
-    value: _Number | None = None
-    low: _Number | None = None
-    high: _Number | None = None
+Json = dict[str, Any]
 
 
-class _Quality(_Interval):
-    metric: str | None = None
-    n: Annotated[int, Field(ge=0)] | None = None
-    split: str | None = None
+@dataclass(frozen=True)
+class _Document:
+    """A file of schema 2, its nulls left out."""
 
-
-class _Latency(_Loose):
-    p50: _Count | None = None
-    p95: _Count | None = None
-    p99: _Count | None = None
-
-
-class _Throughput(_Loose):
-    items_per_s: _Count | None = None
-
-
-class _Calibration(_Loose):
-    ece: _Count | None = None
-
-
-class _Architecture(_Loose):
-    layers: _Count | None = None
-    hidden: _Count | None = None
-    heads: _Count | None = None
-
-
-class _Class(_Loose):
-    f1: _Number | None = None
-    support: _Count | None = None
-
-
-class _Parity(_Loose):
-    agreement: _Count | None = None
-    int8_ops: _Count | None = None
-    float_matmuls: _Count | None = None
-    reverted: list[Any] | None = None
-
-
-class _Measurement(_Loose):
-    id: Annotated[str, Field(min_length=1)]
-    name: Annotated[str, Field(min_length=1)]
-    engine: Annotated[str, Field(min_length=1)]
-    steps: list[dict[str, Any]] = []
-    architecture: _Architecture | None = None
-    params: _Count | None = None
-    flops_per_item: _Count | None = None
-    bytes: _Count | None = None
-    model_bytes: _Count | None = None
-    quality: _Quality | None = None
-    dev_quality: _Quality | None = None
-    retention: _Interval | None = None
-    agreement: _Count | None = None
-    calibration: _Calibration | None = None
-    per_class: dict[str, _Class] | None = None
-    latency_ms: _Latency | None = None
-    throughput: _Throughput | None = None
-    peak_rss_bytes: _Count | None = None
-    cold_start_s: _Count | None = None
-    cpu_s_per_1000: _Count | None = None
-    train_seconds: _Count | None = None
-    threads: _Count | None = None
-    parity: _Parity | None = None
-    notes: list[str] = []
-
-
-class _Short(_Loose):
-    value: _Number | None
-    limit: _Number | None
-
-
-class _Choice(_Loose):
-    id: str | None = None
-    meets: bool
-    why: str
-    shortfall: dict[str, _Short] | None = None
-
-
-class _Data(_Loose):
-    source: str | None = None
-    labels: list[Any] | None = None
-    rows: dict[str, _Count | None] | None = None
-    notes: list[str] | None = None
-
-
-class _Environment(_Loose):
-    cpu: str | None = None
-    flags: list[str] | None = None
-    cores: _Count | None = None
-    logical_cores: _Count | None = None
-    threads: _Count | None = None
-    memory_bytes: _Count | None = None
-    load: _Count | None = None
-    versions: dict[str, Any] | None = None
-
-
-class _Failure(_Loose):
-    error: str
-
-
-class _Difference(_Loose):
-    text: str
-    gold: str
-    teacher: str
-    student: str
-
-
-class _Document(_Loose):
-    task: str | None = None
-    data: _Data | None = None
-    environment: _Environment | None = None
+    measurements: tuple[Measurement, ...]
+    task: str = "classification"
+    data: Data = Data()
+    environment: Environment = Environment()
     baseline: str | None = None
-    measurements: list[_Measurement]
-    failures: list[_Failure] = []
-    choice: _Choice | None = None
-    pareto: list[str] = []
-    disagreements: dict[str, list[_Difference]] = {}
+    failures: tuple[Failure, ...] = ()
+    choice: Choice | None = None
+    pareto: tuple[str, ...] = ()
+    disagreements: Mapping[str, tuple[Disagreement, ...]] | None = None
 
 
-def check(path: Path, document: Mapping[str, Any]) -> None:
-    """Nothing, when ``document`` has the shape of schema 1.
+_WORDING = Wording(
+    wrong="a field is wrong",
+    fix="measure again; the file is not meant to be edited by hand",
+    mapping="a JSON object",
+    place=bracketed,
+)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------------------
+
+
+def parse_results(text: str, path: Path) -> Results:
+    """Return the results that stand in ``text``.
 
     Raises:
-        UserError: a field is missing or of the wrong kind; the message names its place in ``path``.
+        UserError: as :func:`imbik.measure.results.load_results`; ``path`` names the file.
     """
-    try:
-        _Document.model_validate(document)
-    except ValidationError as error:
-        raise _mistake(path, error) from None
-
-
-def _mistake(path: Path, error: ValidationError) -> UserError:
-    """The first finding of the check, as one message that names the place."""
-    first = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "missing":
-        return UserError(
-            "field missing",
-            where=f"{path}, {place}",
-            fix="measure again with imbik measure or imbik compress",
-        )
-    return UserError(
-        "a field is wrong",
-        where=f"{path}, {place}",
-        found=repr(first["input"])[:80],
-        expected="a JSON object" if first["type"] == "model_type" else first["msg"],
-        fix="measure again; the file is not meant to be edited by hand",
+    document = _object(text, path)
+    file = validated(_Document, _prepared(document), path, _WORDING)
+    results = Results(
+        task=file.task,
+        data=file.data,
+        environment=file.environment,
+        baseline=file.baseline,
+        measurements=file.measurements if document.get("schema") == 2 else _with_parents(file.measurements),
+        failures=file.failures,
+        choice=file.choice,
+        pareto=file.pareto,
+        disagreements=file.disagreements or {},
+        path=path,
     )
+    _check_ids(results)
+    return results
+
+
+def _object(text: str, path: Path) -> Json:
+    """Return the JSON object in ``text``; a lone measurement is wrapped into a document."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{path}, line {error.lineno}, column {error.colno}"
+        fix = "run imbik compress again; it writes the file anew"
+        raise UserError("not valid JSON", where=place, found=error.msg, fix=fix) from None
+    if not isinstance(document, dict):
+        kind = f"a JSON {type(document).__name__}"
+        raise UserError("not a results file", where=path, found=kind, expected="a JSON object")
+    if "measurements" not in document and "engine" in document:
+        document = {"schema": 1, "environment": document.get("environment"), "measurements": [document]}
+    if document.get("schema", 1 if "measurements" in document else None) not in _READABLE:
+        raise UserError(
+            "unknown schema",
+            where=path,
+            found=repr(document.get("schema")),
+            expected=f'"schema": {SCHEMA}',
+            fix="use the imbik that wrote the file, or measure again with this one",
+        )
+    return document
+
+
+def _prepared(document: Json) -> Json:
+    """Return the document in the shape of schema 2, without nulls where a missing field means the same.
+
+    What is of a wrong kind is left as it is, for the check to name.
+    """
+    found = {key: value for key, value in document.items() if value is not None}
+    if isinstance(found.get("measurements"), list):
+        found["measurements"] = [_prepared_measurement(item) for item in found["measurements"]]
+    for key in ("data", "environment"):
+        if isinstance(found.get(key), dict):
+            found[key] = {name: value for name, value in found[key].items() if value is not None}
+    if isinstance(found.get("data"), dict):
+        _prepare_data(found["data"])
+    if isinstance(found.get("choice"), dict):
+        found["choice"] = _prepared_choice(found["choice"])
+    if isinstance(found.get("failures"), list):
+        found["failures"] = [_prepared_failure(item) for item in found["failures"]]
+    return found
+
+
+def _prepared_measurement(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    found = {}
+    for key, value in item.items():
+        if isinstance(value, dict) and key != "steps":
+            value = {name: inner for name, inner in value.items() if inner is not None}
+        if value is not None:
+            found[key] = _notes(value) if key == "notes" else value
+    return found
+
+
+def _prepare_data(data: Json) -> None:
+    """Bring rows that an early version wrote beside one another under ``rows``, and notes into their shape."""
+    beside = {name: data[name] for name in ("train", "dev", "test") if name in data}
+    if beside and "rows" not in data:
+        data["rows"] = beside
+    if "notes" in data:
+        data["notes"] = _notes(data["notes"])
+
+
+def _prepared_choice(choice: Json) -> Json:
+    """Return a choice whose uses are objects: early versions named the candidate alone."""
+    found = {key: value for key, value in choice.items() if value is not None or key == "id"}
+    for key in ("single", "batch"):
+        if isinstance(found.get(key), str):
+            found[key] = {"id": found[key]}
+    if "reasons" in found:
+        found["reasons"] = _notes(found["reasons"])
+    return {"id": None, **found}
+
+
+def _prepared_failure(item: Any) -> Any:
+    """Return a failure with the note that its error is, where it is one of ours."""
+    if not isinstance(item, dict) or not isinstance(item.get("error"), str):
+        return item
+    note = notes.read(item["note"]) if _is_note(item.get("note")) else notes.read(item["error"])
+    return {key: value for key, value in item.items() if key != "note"} | ({} if note.kind == "text" else {"note": asdict(note)})
+
+
+def _notes(items: Any) -> Any:
+    """Return notes as values; English sentences are those of schema 1."""
+    if not isinstance(items, list):
+        return items
+    return [asdict(notes.read(item)) if isinstance(item, str) or _is_note(item) else item for item in items]
+
+
+def _is_note(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("kind"), str) and isinstance(item.get("values"), dict)
+
+
+def _with_parents(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """Return measurements of schema 1, which records no parents, with the parents that names and steps suggest.
+
+    ``layers-1+int8`` comes from ``layers-1``, ``int8`` from the teacher; under other names, from the candidate with the same steps and
+    shape but for quantization.
+    """
+    found = []
+    for m in measurements:
+        parent = None
+        if m.quantized:
+            steps = [step for step in m.steps if "quantize" not in step]
+            name = "+".join(part for part in m.name.split("+") if not _QUANTIZED.match(part)) or "teacher"
+            twins = [o.name for o in measurements if not o.quantized and (o.name == name or _same(o, steps, m))]
+            parent = twins[0] if twins else None
+        found.append(replace(m, parent=parent))
+    return tuple(found)
+
+
+def _same(other: Measurement, steps: list[Any], m: Measurement) -> bool:
+    return list(other.steps) == steps and other.architecture == m.architecture
+
+
+def _check_ids(results: Results) -> None:
+    """Check that every id stands once, and that whoever names an id names one that was measured."""
+    ids = [m.id for m in results.measurements]
+    duplicates = sorted({i for i in ids if ids.count(i) > 1})
+    if duplicates:
+        raise UserError("duplicate id", where=f"{results.path}, measurements", found=", ".join(duplicates), expected="one row per id")
+    named: dict[str, Iterable[str | None]] = {
+        "baseline": [results.baseline],
+        "pareto": results.pareto,
+        "choice.id": [results.choice.id if results.choice else None],
+    }
+    for place, names in named.items():
+        unknown = [name for name in names if name is not None and name not in ids]
+        if unknown:
+            raise UserError(
+                "names a candidate that was not measured",
+                where=f"{results.path}, {place}",
+                found=", ".join(unknown),
+                expected=f"one of {', '.join(ids) or '(nothing was measured)'}",
+            )
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------------------
+
+
+def document_of(results: Results) -> Json:
+    """Return ``results.json`` as JSON's own types, see :func:`imbik.measure.results.results_document`."""
+    found = {entry.name: _plain(getattr(results, entry.name)) for entry in fields(results) if entry.name != "path"}
+    return {"schema": SCHEMA, **found}
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` in JSON's own types."""
+    if isinstance(value, Note):
+        return notes.document(value)
+    if isinstance(value, Measurement):
+        return {entry.name: _group(entry.name, getattr(value, entry.name)) for entry in fields(value)}
+    if is_dataclass(value):
+        known = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+        return {name: _plain(entry) for name, entry in known.items() if entry is not None or name in ("id", "value", "limit")}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _group(name: str, value: Any) -> Any:
+    """Return a field of a measurement; a group without a figure is ``{}`` or ``null``, as readers of schema 1 know it."""
+    if is_dataclass(value) and not value:
+        return None if name in _NULL_WHEN_EMPTY else {}
+    return None if name in _NULL_WHEN_EMPTY and not value else _plain(value)

@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from imbik.jobs.progress import Task
+from imbik.measure.measurement import Latency, Throughput
 from imbik.measure.process import Process
 from imbik.types import Examples
 
@@ -45,21 +45,28 @@ class Timing:
     budget: int = BUDGETS[1]
     batch: float = 0.0
 
-    def latency(self) -> dict[str, Any]:
-        """``latency_ms`` of a measurement."""
+    def latency(self, length_multiple: int | None) -> Latency:
+        """Return the latency of single requests; lengths are padded to multiples of ``length_multiple``."""
         p50, p95, p99 = (float(np.percentile(self.ms, q)) for q in (50, 95, 99))
-        tokens, mean = statistics.fmean(self.tokens), statistics.fmean(self.ms)
-        return {"p50": p50, "p95": p95, "p99": p99, "mean": mean, "batch": 1, "tokens": tokens, "requests": len(self.ms)}
+        return Latency(
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            mean=statistics.fmean(self.ms),
+            batch=1,
+            tokens=statistics.fmean(self.tokens),
+            requests=len(self.ms),
+            length_multiple=length_multiple,
+        )
 
-    def throughput(self) -> dict[str, Any]:
-        """``throughput`` of a measurement: the median of the rounds."""
-        rates = [round(rate, 2) for rate in self.rates]
-        return {
-            "items_per_s": statistics.median(self.rates),
-            "batch": round(self.batch, 1),
-            "batch_tokens": self.budget,
-            "rounds": rates,
-        }
+    def throughput(self) -> Throughput:
+        """Return the throughput in batches: the median of the rounds."""
+        return Throughput(
+            items_per_s=statistics.median(self.rates),
+            batch=round(self.batch, 1),
+            batch_tokens=self.budget,
+            rounds=tuple(round(rate, 2) for rate in self.rates),
+        )
 
 
 def write_rows(path: Path, texts: Sequence[str], pairs: Sequence[str] | None) -> int:

@@ -15,7 +15,7 @@ from imbik.models.layers.clustered import ClusteredEmbedding, ClusteredLinear
 from imbik.models.structure import replace_module
 from imbik.sharing.kmeans import nearest_values
 from imbik.training.context import Context
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +59,7 @@ class Cluster(Method):
                 codebook, indices = nearest_values(module.weight.detach().float().cpu().numpy(), self.values)
                 replace_module(model, name, made.of(module, codebook, indices))
                 bar.advance()
-        note = (
-            f"cluster: {self.values} values a matrix; this saves bytes in the file and not time, since the engine unpacks the matrices "
-            "when it opens the file"
-        )
-        return replace(checkpoint, model=model.eval(), notes=(*checkpoint.notes, note))
+        return replace(checkpoint, model=model.eval(), notes=(*checkpoint.notes, Note.of("cluster", count=self.values)))
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse what would give the matrices new entries."""

@@ -11,7 +11,7 @@ from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.training.settings import Positive, Share, TrainedOnDev
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 
 @method("distill")
@@ -43,7 +43,7 @@ class Distill(TrainedOnDev, Method):
         """
         state = distil(checkpoint, context, self)
         if state.best_epoch < 0:
-            note = f"distill: no epoch was better on dev than the start ({state.best_score:.4f}), which was kept"
+            note = Note.of("kept_start", score=state.best_score)
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 

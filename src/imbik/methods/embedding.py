@@ -18,7 +18,7 @@ from imbik.models.layers.factorized_embedding import FactorizedEmbedding
 from imbik.models.structure import replace_module
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 
 @method("embedding")
@@ -63,7 +63,7 @@ class Embedding(Method):
         replace_module(model, next(name for name, found in model.named_modules() if found is old), new.eval())
         (rows, width), rank = table.shape, down.shape[0]
         left = (rows + width) * rank / (rows * width)
-        note = f"embedding: table of {rows} x {width} as {rows} x {rank} and {rank} x {width}, {left:.1%} of its numbers left"
+        note = Note.of("embedding", rows=rows, width=width, rank=rank, left=left)
         return replace(checkpoint, notes=(*checkpoint.notes, note))
 
     def _counts(self, checkpoint: Checkpoint, context: Context, rows: int) -> NDArray[np.float64] | None:

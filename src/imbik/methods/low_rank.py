@@ -17,6 +17,7 @@ from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
 from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.factorization.ranks import Curve, allocate
+from imbik.locale.notes import sentence
 from imbik.methods.distill import Distill
 from imbik.methods.registry import Method, method
 from imbik.models.hooks import put_everywhere
@@ -27,7 +28,7 @@ from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.losses import distillation_loss
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 logger = logging.getLogger(__name__)
 
@@ -90,20 +91,21 @@ class LowRank(Method):
         Raises:
             UserError: no rank under break-even meets the request, or nothing would become smaller.
         """
-        report = ""
+        notes = checkpoint.notes
         for stage in range(1, self.stages + 1):
             report = self._cut(checkpoint, context, stage / self.stages)
-            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, report)
+            notes = (*checkpoint.notes, report)
+            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, sentence(report))
             if stage < self.stages:
                 inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
                 checkpoint = Distill.of(self.recovery, "low_rank.recovery").apply(checkpoint, inner)
-        return replace(checkpoint, notes=(*checkpoint.notes, report))
+        return replace(checkpoint, notes=notes)
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse to tie layers whose ranks differ."""
         return f"put {later.name} before low_rank: factorized layers have ranks of their own" if later.ties_layers else None
 
-    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> str:
+    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> Note:
         """Factorize once; ``done``, up to 1, is how far this stage goes."""
         matrices = matrices_of(checkpoint.model, nmf=self.method == "nmf")
         rows = _sample(context.splits.train, self.texts, context.seed)
@@ -186,11 +188,18 @@ def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float
     return max(moved, 0.0) / max(loss, 1e-9)
 
 
-def _report(method_name: str, matrices: Mapping[str, Matrix]) -> str:
+def _report(method_name: str, matrices: Mapping[str, Matrix]) -> Note:
     ranks = [matrix.module.rank for matrix in matrices.values() if isinstance(matrix.module, LowRankLinear)]
     left = sum(matrix.now for matrix in matrices.values()) / sum(matrix.dense for matrix in matrices.values())
-    what = f"{len(ranks)} of {len(matrices)} matrices of the encoder factorized, ranks {min(ranks)} to {max(ranks)}"
-    return f"low_rank ({method_name}): {what}; {left:.1%} of their numbers left"
+    return Note.of(
+        "low_rank",
+        method=method_name,
+        count=len(ranks),
+        total=len(matrices),
+        least=min(ranks),
+        most=max(ranks),
+        left=left,
+    )
 
 
 def _sample(rows: Examples, count: int, seed: int) -> Examples:

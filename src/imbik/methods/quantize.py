@@ -24,7 +24,7 @@ from imbik.training.encoding import encode
 from imbik.training.loop import Evaluate
 from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 _NARROWED_ON = 64
 """Training texts that ranges are narrowed on."""
@@ -112,7 +112,7 @@ class Quantize(TrainedOnDev, Method):
         plain = replace(checkpoint, model=expanded(checkpoint.model))
         return calibrate(plain, examples, samples=self.samples, percentile=percentile, seed=seed, progress=progress)
 
-    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, str]:
+    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, Note]:
         """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
         check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
@@ -136,7 +136,7 @@ class Quantize(TrainedOnDev, Method):
             wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )
         quantizer.to("cpu")
-        return quantizer.learned(), _note(static, before, max(state.best_score, before))
+        return quantizer.learned(), Note.of("qat", static=static, start=before, after=max(state.best_score, before))
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
@@ -152,10 +152,6 @@ class Quantize(TrainedOnDev, Method):
     def refuse_before(self, later: Method) -> str | None:
         """Refuse everything: a later step would change weights that are integers already."""
         return f"quantize is the last step; put {later.name} before it"
-
-
-def _note(static: float, start: float, after: float) -> str:
-    return f"qat: dev in imitated int8 {static:.4f} as calibrated, {start:.4f} at the start, {after:.4f} after training"
 
 
 class _Imitating(nn.Module):

@@ -21,7 +21,7 @@ from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.losses import distillation_loss
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,6 @@ _PARTS = {"all": _ATTENTION + _FEED_FORWARD, "attention": _ATTENTION, "ffn": _FE
 _SAMPLE = 512
 """Dev texts on which the ways to start are compared."""
 
-_SHARED = (
-    "share: {groups} sets of weights ({what}) for {layers} layers; this saves bytes and not time, since every layer is computed as before"
-)
 
 State = dict[str, Tensor]
 
@@ -85,9 +82,9 @@ class Share(Method):
         if len(tried) > 1:
             logger.info("share: divergence by start: %s", "; ".join(f"{name} {value:.3f}" for value, name, _ in tried))
         if groups == len(stack):
-            note = f"share: word tables of width {self.embedding} and a matrix behind them; this saves bytes and not time"
+            note = Note.of("share_tables", width=self.embedding)
         else:
-            note = _SHARED.format(groups=groups, what=self.what, layers=len(stack))
+            note = Note.of("share", count=groups, what=self.what, layers=len(stack))
         return replace(checkpoint, model=best[2].eval(), notes=(*checkpoint.notes, note))
 
     def refuse_before(self, later: Method) -> str | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.methods.registry import Method, method
 from imbik.models.layers.factorized_embedding import rows_of
 from imbik.models.tables import replace_table
@@ -22,7 +23,7 @@ from imbik.models.tokenizers import Spec, characters, close_under_merges, keep_p
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Vocabulary(Method):
         _prune_table(checkpoint.model, old, pruned.tokenizer)
         _check_same(before, predict_logits(pruned.model, encode(probe, pruned.tokenizer)), type(checkpoint.model).__name__)
         note = _note(size, len(old), dev, encode(context.splits.dev, pruned.tokenizer), checkpoint.tokenizer, pruned.tokenizer)
-        logger.info(note)
+        logger.info(sentence(note))
         return replace(pruned, notes=(*checkpoint.notes, note))
 
     def kept(self, spec: Spec, counts: NDArray[np.int64], backend: Tokenizer) -> set[int]:
@@ -145,11 +146,17 @@ def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: s
     )
 
 
-def _note(size: int, left: int, before: Encoded, after: Encoded, old: Any, new: Any) -> str:
+def _note(size: int, left: int, before: Encoded, after: Encoded, old: Any, new: Any) -> Note:
     """What pruning means for texts that it did not see."""
     unknown = [float(np.mean(data.ids == tokenizer.unk_token_id)) for data, tokenizer in ((before, old), (after, new))]
     length = [len(data.ids) / max(len(data), 1) for data in (before, after)]
-    return (
-        f"vocabulary: {left:,} of {size:,} pieces kept ({1 - left / size:.1%} gone); on dev, unseen by this step, unknown pieces "
-        f"{unknown[0]:.2%} before and {unknown[1]:.2%} after, pieces per text {length[0]:.2f} before and {length[1]:.2f} after"
+    return Note.of(
+        "vocabulary",
+        count=left,
+        total=size,
+        gone=1 - left / size,
+        unknown=unknown[0],
+        after=unknown[1],
+        length=length[0],
+        longer=length[1],
     )

@@ -17,9 +17,10 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
+from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
 from imbik.tasks.task import TASKS
-from imbik.types import Checkpoint, Step, TaskName
+from imbik.types import Checkpoint, Note, Step, TaskName
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -47,7 +48,7 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:
     """Write model (safetensors), tokenizer, the steps that made it and, if given, a card."""
     record: dict[str, Any] = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task}
-    record |= {"notes": list(checkpoint.notes), "pairs": checkpoint.pairs}
+    record |= {"notes": [document(note) for note in checkpoint.notes], "pairs": checkpoint.pairs}
     save_model(checkpoint.model, checkpoint.tokenizer, directory, record, card)
 
 
@@ -75,12 +76,12 @@ def read_steps(directory: Path) -> tuple[Step, ...]:
     return tuple(_record(directory).get("steps", ()))
 
 
-def read_notes(directory: Path) -> tuple[str, ...]:
+def read_notes(directory: Path) -> tuple[Note, ...]:
     """Return what the steps found out, see :class:`imbik.types.Checkpoint`.
 
     Empty for a folder that imbik did not make.
     """
-    return tuple(_record(directory).get("notes", ()))
+    return tuple(read(note) for note in _record(directory).get("notes", ()))
 
 
 def _record(directory: Path) -> dict[str, Any]:

@@ -12,13 +12,12 @@ service. The service-time distribution is rebuilt from measured percentiles.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imbik.measure.measurement import Latency
 
 Array = NDArray[np.float64]
 
@@ -26,20 +25,19 @@ _BINS = 4096
 _POINTS = 2000
 _REACH = math.log(2.0)  # beyond the outer percentiles
 _SATURATED = 0.98  # busier than this the queue has no steady length worth estimating
-_PERCENTILE = re.compile(r"p[1-9]\d?$")
 
 
-def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | None:
-    """``(2000,)`` equally likely service times in seconds that have the measured percentiles (milliseconds).
+def service_times(latency: Latency, scale: float = 1.0) -> Array | None:
+    """Return ``(2000,)`` equally likely service times in seconds that have the measured percentiles (milliseconds).
 
-    ``latency`` holds ``p50`` and ``p95`` at least; ``p99`` and any other ``pNN`` make it closer. Between the
+    ``p50`` and ``p95`` are needed; ``p99`` makes it closer. Between the
     percentiles, and beyond the outer ones, the logarithm of the time is linear in the normal quantile (piecewise
     log-normal), but no further than half the lowest and twice the highest percentile. Where ``mean`` is there
     too, all times are scaled to it: how busy a worker is follows the mean. None when p50 or p95 is missing.
     """
-    if not latency.get("p50") or not latency.get("p95"):
+    if not latency.p50 or not latency.p95:
         return None
-    known = sorted((int(k[1:]) / 100, float(v)) for k, v in latency.items() if _PERCENTILE.match(k) and v)
+    known = [(percentile / 100, value) for percentile, value in sorted(latency.percentiles().items())]
     normal = NormalDist()
     z = np.array([normal.inv_cdf(p) for p, _ in known])
     logs = np.maximum.accumulate(np.log([v for _, v in known]))
@@ -50,8 +48,8 @@ def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | Non
     beyond = np.minimum(logs[-1] + slopes[-1] * (wanted - z[-1]), logs[-1] + _REACH)
     found = np.where(wanted < z[0], before, np.where(wanted > z[-1], beyond, inside))
     times: Array = np.exp(found) * 1e-3
-    if latency.get("mean"):
-        times *= float(latency["mean"]) * 1e-3 / times.mean()
+    if latency.mean:
+        times *= latency.mean * 1e-3 / times.mean()
     return times * scale
 
 

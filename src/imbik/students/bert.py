@@ -26,7 +26,7 @@ from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
 from imbik.students.shape import CATALOGUE, Shape, check_shape, shape_of
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 FIELDS = ("family", "from", "heads", "hidden", "init", "intermediate", "layers")
 _DEPTH_SETTINGS = ("num_hidden_layers", "n_layers", "num_layers")
@@ -146,10 +146,11 @@ class ProjectedPlan(BertPlan):
         if self.init == "random":
             return student
         if self.shape.hidden > int(teacher.model.config.hidden_size):
-            return replace(student, notes=("student: started at random: it is wider than its teacher",))
+            return replace(student, notes=(Note.of("wider_start"),))
         random = project(teacher, student, self.layer_map, texts)
-        missing = f"{type(teacher.model).__name__} does not give them in the student's shape"
-        return replace(student, notes=(f"student: {', '.join(random)} started at random: {missing}",)) if random else student
+        if not random:
+            return student
+        return replace(student, notes=(Note.of("random_start", names=tuple(random), model=type(teacher.model).__name__),))
 
 
 def _depth_setting(config: PretrainedConfig) -> str:

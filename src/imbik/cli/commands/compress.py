@@ -16,8 +16,8 @@ from imbik.jobs.progress import progress_for
 from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
-    from imbik.compress.options import Limits
     from imbik.measure.results import Results
+    from imbik.measure.values import Limits
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Budget:
         for name in ("max_latency_ms", "max_mb", "minutes"):
             check_positive("--" + name.replace("_", "-"), getattr(self, name))
         check_share("--min-retention", self.min_retention)
-        from imbik.compress.options import Limits
+        from imbik.measure.values import Limits
 
-        return Limits(self.min_retention, self.max_latency_ms, self.max_mb)
+        return Limits(min_retention=self.min_retention, max_latency_ms=self.max_latency_ms, max_mb=self.max_mb)
 
 
 @dataclass(frozen=True)
@@ -121,21 +121,19 @@ def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> Non
     made = any(one.name != "teacher" for one in results.measurements)
     if not named or made or any(failure.get("skipped") for failure in results.failures):
         return
-    told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in results.failures)
-    raise UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
+    told = "; ".join(f"{failure.get('name')}: {failure['error']}" for failure in results.failures)
+    raise UserError("no recipe could be made", where=out, found=told, fix="fix the recipe and run the same command again")
 
 
-def show(results: object, out: Path) -> None:
+def show(results: Results, out: Path) -> None:
     """Table, choice, failures and where everything lies, on stdout."""
-    from imbik.measure.results import Results
     from imbik.report.terminal import choice_line, results_table
 
-    assert isinstance(results, Results)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     console.print(results_table(results))
     console.print(choice_line(results), markup=False)
     for failure in results.failures:
-        console.print(f"{failure['name']}: {failure['error']}", markup=False)
+        console.print(f"{failure.get('name', failure.get('id'))}: {failure['error']}", markup=False)
     console.print(f"{out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True)

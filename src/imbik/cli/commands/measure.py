@@ -17,12 +17,12 @@ from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 
 if TYPE_CHECKING:
+    from imbik.measure.measurement import Measurement, Quality, Retention
     from imbik.measure.predictions import Predictions
     from imbik.measure.process import Candidate
     from imbik.measure.results import Results
     from imbik.measure.run import Measured
     from imbik.tasks.retention import Evaluable
-    from imbik.types import Measurement
 
 
 def register(app: typer.Typer) -> None:
@@ -123,18 +123,19 @@ def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | No
 
 
 def _results(measured: Measured, rows: Evaluable, source: str) -> Results:
-    """What was measured as results without a baseline, which advise and report take as a device's profile."""
+    """Return what was measured as results without a baseline, which advise and report take as a device's profile."""
     from imbik.measure.results import Results
+    from imbik.measure.values import Data
 
     return Results(
         task=rows.task,
-        data={
-            "source": source,
-            "labels": list(rows.labels),
-            "metric": rows.metric,
-            "fingerprint": rows.test.fingerprint,
-            "rows": {"test": len(rows.test.texts), "dev": 0 if rows.dev is None else len(rows.dev.texts)},
-        },
+        data=Data(
+            source=source,
+            labels=tuple(rows.labels),
+            metric=rows.metric,
+            fingerprint=rows.test.fingerprint,
+            rows={"test": len(rows.test.texts), "dev": 0 if rows.dev is None else len(rows.dev.texts)},
+        ),
         environment=measured.environment,
         baseline=None,
         measurements=measured.measurements,
@@ -150,25 +151,30 @@ def _table(m: Measurement) -> Table:
 
 
 def _lines(m: Measurement) -> list[tuple[str, str]]:
-    def interval(of: Any) -> str:
-        return f"{of['value']:.4f}  (95 %: {of['low']:.4f} to {of['high']:.4f})"
+    from imbik.report.columns import COLUMNS
 
-    lines = [(f"{m.quality['metric']} on {m.quality['split']} ({m.quality['n']} rows)", interval(m.quality))]
+    shown = {key: column.plain(m, None) for key, column in COLUMNS.items()}
+    lines = [(f"{m.quality.metric} on {m.quality.split} ({m.quality.n} rows)", _interval(m.quality))]
     if m.dev_quality:
-        lines.append((f"{m.dev_quality['metric']} on dev ({m.dev_quality['n']} rows)", interval(m.dev_quality)))
-    if m.retention is not None:
-        lines.append(("kept of the baseline", interval(m.retention)))
+        lines.append((f"{m.dev_quality.metric} on dev ({m.dev_quality.n} rows)", _interval(m.dev_quality)))
+    if m.retention:
+        lines.append(("kept of the baseline", _interval(m.retention)))
     if m.agreement is not None:
         lines.append(("answers as the baseline", f"{m.agreement:.2%}"))
-    if m.calibration is not None:
-        lines.append(("calibration error (ECE)", f"{m.calibration['ece']:.4f}"))
+    if m.calibration:
+        lines.append(("calibration error (ECE)", shown["ece"]))
     late = m.latency_ms
     return [
         *lines,
-        ("single request", f"p50 {late['p50']:.2f} ms, p95 {late['p95']:.2f}, p99 {late['p99']:.2f} ({late['tokens']:.0f} tokens)"),
-        ("batches", f"{m.throughput['items_per_s']:,.0f} texts/s ({m.throughput['batch']:.0f} a batch)"),
-        ("processor time", f"{m.cpu_s_per_1000:.3f} s per 1,000 texts, {m.threads} threads"),
-        ("peak memory", f"{m.peak_rss_bytes / 1e6:,.0f} MB"),
-        ("cold start", f"{m.cold_start_s:.2f} s"),
-        ("shipped", f"{m.bytes / 1e6:.1f} MB, {m.params:,} parameters"),
+        ("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {late.p99 or 0:.2f} ({late.tokens or 0:.0f} tokens)"),
+        ("batches", f"{m.throughput.items_per_s or 0:,.0f} texts/s ({m.throughput.batch or 0:.0f} a batch)"),
+        ("processor time", f"{shown['cpu']} s per 1,000 texts, {m.threads} threads"),
+        ("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
+        ("cold start", f"{shown['cold_start']} s"),
+        ("shipped", f"{shown['megabytes']} MB, {m.params or 0:,} parameters"),
     ]
+
+
+def _interval(of: Quality | Retention) -> str:
+    """Return a figure with its 95 % interval."""
+    return f"{of.value:.4f}  (95 %: {of.low:.4f} to {of.high:.4f})"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
+from imbik.locale.notes import document
 from imbik.machine import versions
 from imbik.models.facts import architecture, flops, parameters
 from imbik.models.inputs import input_names
@@ -123,7 +124,7 @@ def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "truncation_side": tokenizer.truncation_side,
         "inputs": list(input_names(model, tokenizer)),
         "steps": [dict(step) for step in checkpoint.steps],
-        "notes": list(checkpoint.notes),
+        "notes": [document(note) for note in checkpoint.notes],
         "pairs": checkpoint.pairs,
         "versions": versions(),
     }
