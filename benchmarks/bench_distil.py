@@ -30,11 +30,12 @@ from imbik.machine import environment
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import labels_of
 from imbik.models.pretrained import load_checkpoint
+from imbik.models.teacher import Teacher
 from imbik.students.catalogue import make_student
 from imbik.testing.tiny import logits_of
 from imbik.training.context import Context
 from imbik.training.teacher_cache import TeacherCache
-from imbik.types import Checkpoint, Splits
+from imbik.types import Splits
 
 UPDATES = 400  # of a variant, all steps together
 LONG = 1200  # where the student starts from random weights or learns in two stages, and 400 are too few for either
@@ -132,7 +133,7 @@ def key(variant: Variant, seed: int) -> str:
     return json.dumps([variant.student, variant.steps, variant.rows, seed])
 
 
-def run(variant: Variant, seed: int, teacher: Checkpoint, splits: Splits, cache: TeacherCache, shared: Path) -> dict[str, Any]:
+def run(variant: Variant, seed: int, teacher: Teacher, splits: Splits, cache: TeacherCache, shared: Path) -> dict[str, Any]:
     """Train one cell; which test items it gets right."""
     if variant.rows:
         splits = part_of(splits, variant.rows, seed)
@@ -158,7 +159,7 @@ def part_of(splits: Splits, count: int, seed: int) -> Splits:
 
 def work(args: argparse.Namespace) -> None:
     stop = time.monotonic() + 60 * args.minutes
-    teacher = load_checkpoint(args.teacher)
+    teacher = Teacher.of(load_checkpoint(args.teacher), args.teacher)
     splits = load_data(args.data, labels=labels_of(teacher))
     if args.rows:
         splits = part_of(splits, args.rows, 0)

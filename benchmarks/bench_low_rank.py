@@ -28,6 +28,7 @@ from imbik.methods.registry import make_method
 from imbik.models.checkpoint import labels_of, save_checkpoint
 from imbik.models.facts import flops, parameters
 from imbik.models.pretrained import load_checkpoint
+from imbik.models.teacher import Teacher
 from imbik.students.catalogue import make_student
 from imbik.tasks.retention import quality, retention
 from imbik.training.context import Context
@@ -46,7 +47,7 @@ RESULTS = Path(__file__).parent / "results" / "low_rank.json"
 class Bench:
     """One teacher on one data set."""
 
-    teacher: Checkpoint
+    teacher: Teacher
     splits: Splits
     work: Path
 

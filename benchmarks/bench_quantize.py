@@ -42,6 +42,7 @@ from imbik.methods.registry import make_method
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import labels_of, save_checkpoint
 from imbik.models.pretrained import load_checkpoint
+from imbik.models.teacher import Teacher
 from imbik.runtime.engines import refusal
 from imbik.runtime.engines.pytorch import facts, manifest_of
 from imbik.runtime.manifest import read_artefact
@@ -79,6 +80,7 @@ def quantize(base: Checkpoint, teacher: Checkpoint, splits: Splits, name: str, f
     if settings is None:
         return replace(base, steps=())
     step = {"quantize": settings}
+    teacher = Teacher.of(teacher)
     context = Context(teacher, splits, TeacherCache(folder.parent / "teacher", teacher), 1, Silent(), folder / "step", folder / "shared")
     student = replace(base, model=copy.deepcopy(base.model))
     began = time.perf_counter()

@@ -26,6 +26,7 @@ from imbik.machine import environment
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import labels_of, save_checkpoint
 from imbik.models.pretrained import load_checkpoint
+from imbik.models.teacher import Teacher
 from imbik.students.catalogue import make_student
 from imbik.testing.tiny import logits_of
 from imbik.training.context import Context
@@ -48,7 +49,7 @@ def judged(student: Checkpoint, splits: Splits) -> dict[str, Any]:
 
 def ours(folder: Path, splits: Splits, epochs: int, rate: float, seed: int) -> dict[str, Any]:
     """imbik's loop, its own batches, on the student of ``folder``."""
-    teacher, student = load_checkpoint(folder / "teacher"), load_checkpoint(folder / "student")
+    teacher, student = Teacher.of(load_checkpoint(folder / "teacher")), load_checkpoint(folder / "student")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
         cache = TeacherCache(Path(work) / "teacher", teacher)

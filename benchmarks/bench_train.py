@@ -36,7 +36,7 @@ from imbik.training.encoding import Encoded, encode
 from imbik.training.loop import fit
 from imbik.training.losses import label_loss
 from imbik.training.prediction import Batch, model_inputs
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 from imbik.types import Checkpoint, Splits
 
 
@@ -82,9 +82,7 @@ def ours(base: Path, splits: Splits, layers: int, rows: int) -> tuple[float, flo
             Labels(torch.from_numpy(splits.train.targets[:rows])),
             data,
             Training(epochs=1),
-            seed=0,
-            directory=Path(folder),
-            progress=Silent(),
+            RunSettings(0, Path(folder), Silent()),
             what="",
             pieces=data.pieces(),
         )
