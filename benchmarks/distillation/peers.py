@@ -26,6 +26,7 @@ from imbik.jobs.progress import Silent
 from imbik.methods import make_method
 from imbik.models import load_checkpoint, save_checkpoint
 from imbik.models.checkpoint import labels_of
+from imbik.models.teacher import Teacher
 from imbik.students import make_student
 from imbik.testing.tiny import logits_of
 from imbik.training import Context
@@ -48,7 +49,7 @@ def judged(student: Checkpoint, splits: Splits) -> dict[str, Any]:
 
 def ours(folder: Path, splits: Splits, epochs: int, rate: float, seed: int) -> dict[str, Any]:
     """imbik's loop, its own batches, on the student of ``folder``."""
-    teacher, student = load_checkpoint(folder / "teacher"), load_checkpoint(folder / "student")
+    teacher, student = Teacher.of(load_checkpoint(folder / "teacher")), load_checkpoint(folder / "student")
     with clock() as spent, tempfile.TemporaryDirectory() as work:
         cache = TeacherCache(Path(work) / "teacher", teacher)
         context = Context(teacher, splits, cache, seed, Silent(), Path(work) / "run", Path(work) / "shared", 1e9)

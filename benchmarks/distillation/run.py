@@ -29,11 +29,12 @@ from imbik.jobs.progress import Silent
 from imbik.methods import make_method
 from imbik.models import load_checkpoint
 from imbik.models.checkpoint import labels_of
+from imbik.models.teacher import Teacher
 from imbik.students import make_student
 from imbik.testing.tiny import logits_of
 from imbik.training import Context
 from imbik.training.teacher_cache import TeacherCache
-from imbik.types import Checkpoint, Splits
+from imbik.types import Splits
 
 
 def cells(only: str = "", seeds: Sequence[int] = SEEDS) -> list[tuple[Variant, int]]:
@@ -44,7 +45,7 @@ def cells(only: str = "", seeds: Sequence[int] = SEEDS) -> list[tuple[Variant, i
     return [(variant, seed) for seed in seeds for variant in variants.values()]
 
 
-def run(variant: Variant, seed: int, teacher: Checkpoint, splits: Splits, cache: TeacherCache, shared: Path) -> dict[str, Any]:
+def run(variant: Variant, seed: int, teacher: Teacher, splits: Splits, cache: TeacherCache, shared: Path) -> dict[str, Any]:
     """Train one cell; which test items it gets right."""
     if variant.rows:
         splits = part_of(splits, variant.rows, seed)
@@ -69,7 +70,7 @@ def part_of(splits: Splits, count: int, seed: int) -> Splits:
 def work(args: argparse.Namespace) -> None:
     """Train the cells that are missing, and record after each."""
     stop = time.monotonic() + 60 * args.minutes
-    teacher = load_checkpoint(args.teacher)
+    teacher = Teacher.of(load_checkpoint(args.teacher), args.teacher)
     splits = load_data(args.data, labels=labels_of(teacher))
     if args.rows:
         splits = part_of(splits, args.rows, 0)

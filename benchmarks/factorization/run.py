@@ -27,6 +27,7 @@ from imbik.methods import make_method
 from imbik.models import load_checkpoint, save_checkpoint
 from imbik.models.checkpoint import labels_of
 from imbik.models.facts import flops, parameters
+from imbik.models.teacher import Teacher
 from imbik.students import make_student
 from imbik.tasks.retention import quality, retention
 from imbik.training import Context
@@ -44,7 +45,7 @@ RECOVERY = {"temperature": 2.0, "max_steps": 120, "learning_rate": 3e-4}
 class Bench:
     """One teacher on one data set."""
 
-    teacher: Checkpoint
+    teacher: Teacher
     splits: Splits
     work: Path
 
@@ -118,7 +119,7 @@ def main() -> None:
     arguments.add_argument("--phases", nargs="+", default=["before", "after"])
     arguments.add_argument("--methods", nargs="+", default=list(METHODS))
     options = arguments.parse_args()
-    teacher = load_checkpoint(options.teacher)
+    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
     splits = load_data(options.data, labels=labels_of(teacher))
     if 0 < options.rows < len(splits.train.texts):
         splits = part_of(splits, options.rows, 0)

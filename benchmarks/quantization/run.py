@@ -40,6 +40,7 @@ from imbik.methods import make_method
 from imbik.models import load_checkpoint, save_checkpoint
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import labels_of
+from imbik.models.teacher import Teacher
 from imbik.runtime import load_artefact, read_artefact
 from imbik.runtime.engines import refusal
 from imbik.runtime.engines.pytorch import facts, manifest_of
@@ -73,6 +74,7 @@ def quantize(base: Checkpoint, teacher: Checkpoint, splits: Splits, name: str, f
     if settings is None:
         return replace(base, steps=())
     step = {"quantize": settings}
+    teacher = Teacher.of(teacher)
     context = Context(teacher, splits, TeacherCache(folder.parent / "teacher", teacher), 1, Silent(), folder / "step", folder / "shared")
     student = replace(base, model=copy.deepcopy(base.model))
     with clock() as spent:

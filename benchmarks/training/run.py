@@ -31,6 +31,7 @@ from imbik.students import make_student
 from imbik.training import Training, fit, label_loss
 from imbik.training.encoding import Encoded, encode
 from imbik.training.prediction import Batch, model_inputs
+from imbik.training.settings import RunSettings
 from imbik.types import Checkpoint, Splits
 
 
@@ -75,9 +76,7 @@ def ours(base: Path, splits: Splits, layers: int, rows: int) -> float:
             Labels(torch.from_numpy(splits.train.targets[:rows])),
             data,
             Training(epochs=1),
-            seed=0,
-            directory=Path(folder),
-            progress=Silent(),
+            RunSettings(0, Path(folder), Silent()),
             what="",
             pieces=data.pieces(),
         )

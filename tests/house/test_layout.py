@@ -10,7 +10,10 @@ from collections import Counter
 import pytest
 from layout import FLOORS, SOURCE, circles, climbs, module_name, modules, room
 
-LONGER: dict[str, str] = {"imbik.cli.commands.compress.compress": "its parameters are the options of the command"}
+LONGER: dict[str, str] = {
+    "imbik.cli.commands.compress.compress": "its parameters are the options of the command",
+    "imbik.training.loop.fit": "one loop, read top to bottom; at most 70 lines",
+}
 """Functions that may have more than 40 lines, with the reason."""
 
 
@@ -51,6 +54,7 @@ def test_files_and_functions_keep_the_limit():
     }
     assert long_files == []
     assert set(long_functions) == set(LONGER), long_functions
+    assert max(long_functions.values()) <= 70
 
 
 FACES = sorted(path.parent for path in SOURCE.rglob("__init__.pyi"))

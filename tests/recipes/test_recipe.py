@@ -29,7 +29,7 @@ def test_every_shipped_recipe_runs_on_a_tiny_model(name, tmp_path):
 
 def test_parts_join_in_order():
     recipe = load_recipe("layers-5+int8")
-    assert recipe.student == "layers-5" and [next(iter(step)) for step in recipe.steps] == ["distill", "quantize"]
+    assert recipe.student.written == "layers-5" and [step.name for step in recipe.steps] == ["distill", "quantize"]
 
 
 def test_a_file_is_named_after_itself_when_it_has_no_name(tmp_path):
