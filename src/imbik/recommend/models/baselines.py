@@ -13,7 +13,10 @@ from imbik.recommend.models.model import Model, Report, register
 
 
 def fit_biases(ratings: Ratings, user_ridge: float, item_ridge: float, epochs: int = 15) -> tuple[float, Array, Array]:
-    """(mean, b, c) that minimize sum (r_ui - mean - b_u - c_i)^2 + user_ridge |b|^2 + item_ridge |c|^2, by turns."""
+    """Return (mean, b, c) that minimize sum (r_ui - mean - b_u - c_i)^2 + user_ridge |b|^2 + item_ridge |c|^2.
+
+    Solved by turns. Everything is linear in the ratings and the ridges add to counts, so no unit is involved.
+    """
     mean = float(ratings.values.mean(dtype=np.float64))
     rest = ratings.values.astype(np.float64) - mean
     users, items = ratings.shape
