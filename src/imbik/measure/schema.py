@@ -21,12 +21,13 @@ from imbik.errors import UserError
 from imbik.jobs.validated import Wording, bracketed, validated
 from imbik.locale import notes
 from imbik.measure.measurement import Measurement
-from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Results
+from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Limits, Results, Shortfall
 from imbik.types import Note
 
 SCHEMA = 2
 _NULL_WHEN_EMPTY = ("retention", "calibration", "per_class", "parity")  # the others stand as {} where nothing was measured
 _QUANTIZED = re.compile(r"^(int8|int4|integer)")
+_WITH_NULLS = (Choice, Limits, Shortfall)  # where null says something; elsewhere a missing field means the same
 
 Json = dict[str, Any]
 
@@ -186,7 +187,7 @@ def _note(item: object) -> object:
         case str() as text:
             return asdict(notes.read(text))
         case {"kind": str() as kind, "values": dict() as values, **rest}:
-            return asdict(notes.read({**rest, "kind": kind, "values": values}))
+            return asdict(notes.read({str(key): value for key, value in rest.items()} | {"kind": kind, "values": values}))
     return item
 
 
@@ -251,7 +252,7 @@ def _plain(value: object) -> Any:
         return {entry.name: _group(entry.name, getattr(value, entry.name)) for entry in fields(value)}
     if is_dataclass(value):
         known = {entry.name: getattr(value, entry.name) for entry in fields(value)}
-        return {name: _plain(entry) for name, entry in known.items() if entry is not None or name in ("id", "value", "limit")}
+        return {name: _plain(entry) for name, entry in known.items() if entry is not None or isinstance(value, _WITH_NULLS)}
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
