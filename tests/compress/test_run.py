@@ -61,7 +61,7 @@ def test_the_folder_holds_what_the_contract_says(done):
 def test_results_hold_what_the_contract_says(done):
     place, _ = done
     document = json.loads((place / "out" / "results.json").read_text())
-    assert document["schema"] == 1 and document["baseline"] == "teacher/pytorch" and document["failures"] == []
+    assert document["schema"] == 2 and document["baseline"] == "teacher/pytorch" and document["failures"] == []
     ids = [m["id"] for m in document["measurements"]]
     assert ids == ["teacher/pytorch", "teacher/onnx", "int8/onnx", "one/onnx", "two/onnx"]
     assert document["choice"]["id"] in ids[1:] and set(document["pareto"]) <= set(ids)
@@ -71,6 +71,8 @@ def test_results_hold_what_the_contract_says(done):
         assert m["throughput"]["items_per_s"] > 0 and m["peak_rss_bytes"] > 1e6 and m["cold_start_s"] > 0
     one = next(m for m in document["measurements"] if m["id"] == "one/onnx")
     assert one["architecture"]["layers"] == 1 and one["train_seconds"] > 0 and one["parity"]["int8_ops"] > 0
+    parents = {m["id"]: m["parent"] for m in document["measurements"] if m["parent"]}
+    assert parents == {"int8/onnx": "teacher"}, "one and two have no float twin in this run"
     assert one["steps"][0]["distill"]["epochs"] == 1 and one["steps"][1]["quantize"]["scheme"] == "dynamic"
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import plausible
 import pytest
 
-from imbik.advise.choice import choose, pareto
+from imbik.advise.choice import choose, pareto, slower_than_parent
 from imbik.errors import UserError
 from imbik.measure.measurement import Calibration, ClassQuality, Latency, Quality, Throughput
 from imbik.measure.results import disagreements, load_results, write_results
 from imbik.measure.values import Data, Limits, Use, Uses
+from imbik.types import Note
 
 
 def _document(tmp_path: Path) -> dict[str, Any]:
@@ -109,6 +110,13 @@ BAD = {
         "choice.shortfall.retention.value",
     ),
     "a failure without an error": (_broken(lambda d: d.update(failures=[{"name": "x"}])), "failures[0].error: field missing"),
+    "a note without a kind": (
+        _broken(lambda d: d["measurements"][1].update(notes=[{"values": {}, "text": "x"}])),
+        "measurements[1].notes[0].kind: field missing",
+    ),
+    "a parent in numbers": (_broken(lambda d: d["measurements"][2].update(parent=3)), "measurements[2].parent: a field is wrong. Found: 3"),
+    "flags as text": (_broken(lambda d: d["environment"].update(flags="avx2")), "environment.flags"),
+    "notes as text": (_broken(lambda d: d["data"].update(notes="none")), "data.notes"),
     "unknown front": (_broken(lambda d: d.update(pareto=["nobody"])), "pareto: names a candidate"),
 }
 
@@ -120,6 +128,66 @@ def test_bad_files_are_named_with_their_place(tmp_path: Path, name: str) -> None
         _load(tmp_path, make(_document(tmp_path)))
     assert message in str(error.value)
     assert "results.json" in str(error.value)
+
+
+OLD = Path(__file__).parent / "reference" / "results-schema-1.json"  # written by imbik 0.1
+
+
+def test_a_file_of_schema_1_reads_with_its_notes_and_parents() -> None:
+    run = load_results(OLD)
+    _, small, quantized = run.measurements
+    assert (small.parent, quantized.parent) == (None, "layers-1")
+    assert [note.kind for note in quantized.notes] == ["low_rank", "slower", "text"]
+    assert run.data.notes == (Note.of("in_train", count=25, total=3080, split="test"),)
+    assert run.data.rows == {"train": 9003, "dev": 1000, "test": 3080}
+    assert [failure.get("note") for failure in run.failures] == [None, Note.of("not_started", minutes=0.5)]
+    assert run.choice is not None and run.choice.why.startswith("6 of 8 candidates") and run.choice.reasons == ()
+    assert quantized.parity.float_parent is not None and quantized.parity.float_parent.slower
+    assert quantized.latency_ms.p50 == 0.71 and quantized.per_class["lost_card"].support == 513
+
+
+def test_a_file_of_schema_1_is_written_as_schema_2_and_reads_the_same(tmp_path: Path) -> None:
+    run = load_results(OLD)
+    write_results(tmp_path / "results.json", run)
+    document = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert document["schema"] == 2
+    assert document["measurements"][2]["notes"][1] == {
+        "kind": "slower",
+        "values": {"own": 2.1, "parent": 1.9},
+        "text": "slower than its float parent on this machine: 2.10 ms against 1.90 ms",
+    }
+    assert replace(load_results(tmp_path / "results.json"), path=OLD) == run
+
+
+def test_what_schema_1_measured_stands_under_the_same_names(tmp_path: Path) -> None:
+    """A program that reads fields of results.json finds them where they were, with the same numbers."""
+    write_results(tmp_path / "results.json", load_results(OLD))
+    old, new = (json.loads(path.read_text("utf-8")) for path in (OLD, tmp_path / "results.json"))
+    for before, after in zip(old["measurements"], new["measurements"], strict=True):
+        assert {key: value for key, value in after.items() if key not in ("notes", "parent")} == {
+            key: value for key, value in before.items() if key != "notes"
+        }
+    for key in ("task", "environment", "baseline", "pareto", "disagreements"):
+        assert {k: v for k, v in new[key].items() if k in old[key]} == new[key] if isinstance(new[key], dict) else new[key] == old[key]
+    assert {key: new["choice"][key] for key in ("id", "meets", "why", "single", "batch", "engines")} == {
+        key: old["choice"][key] for key in ("id", "meets", "why", "single", "batch", "engines")
+    }
+
+
+@pytest.mark.parametrize("change", [{"single": "layers-1/onnx"}, {"single": {"id": "layers-1/onnx"}}])
+def test_a_use_that_names_its_candidate_alone_is_read(tmp_path: Path, change: dict[str, Any]) -> None:
+    document = json.loads(OLD.read_text("utf-8"))
+    document["choice"] |= change
+    assert _load(tmp_path, document).choice.single == Use("layers-1/onnx")
+
+
+def test_a_parent_is_what_the_recipe_recorded_not_what_a_name_suggests() -> None:
+    teacher, *_ = plausible.results().measurements
+    parent = replace(teacher, id="calm/onnx", name="calm", engine="onnx", latency_ms=Latency(p50=1.0))
+    quantized = replace(parent, id="wild/onnx", name="wild", parent="calm", latency_ms=Latency(p50=2.0))
+    namesake = replace(parent, id="calm+int8/onnx", name="calm+int8", latency_ms=Latency(p50=3.0))
+    assert slower_than_parent(quantized, (teacher, parent, quantized, namesake)) == parent
+    assert slower_than_parent(namesake, (teacher, parent, quantized, namesake)) is None
 
 
 def test_missing_file() -> None:

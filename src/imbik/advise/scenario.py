@@ -6,9 +6,8 @@ import difflib
 from dataclasses import field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -170,13 +169,18 @@ def _renamed(document: object) -> object:
     """Return the document with the names of :class:`Scenario` for its keys, and ``study`` for the older ``brief``."""
     if not isinstance(document, dict):
         return document
-    renamed = {_KEYS.get(key, key): value for key, value in document.items()}
-    if isinstance(renamed.get("requirements"), list):
-        renamed["requirements"] = [
-            {**item, "source": "study"} if isinstance(item, dict) and item.get("source") == "brief" else item
-            for item in renamed["requirements"]
-        ]
-    return renamed
+    known = {_KEYS.get(key, key): value for key, value in document.items()}
+    match known:
+        case {"requirements": list() as requirements}:
+            known["requirements"] = [_of_study(requirement) for requirement in requirements]
+    return known
+
+
+def _of_study(requirement: object) -> object:
+    match requirement:
+        case {"source": "brief", **rest}:
+            return {**rest, "source": "study"}
+    return requirement
 
 
 def shipped_text(name: str) -> str:
@@ -187,12 +191,6 @@ def shipped_text(name: str) -> str:
     """
     load_scenario(name)
     return _FOLDER.joinpath(f"{name}.yaml").read_text("utf-8")
-
-
-def decision_document() -> dict[str, Any]:
-    """The shipped tree of questions, parsed."""
-    document: dict[str, Any] = yaml.safe_load(_FOLDER.joinpath("decision.yaml").read_text("utf-8"))
-    return document
 
 
 def _known(quantity: str, where: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
+from transformers import PreTrainedTokenizerBase
 
 from imbik.data.bundled import bundled_base, bundled_data
 from imbik.data.load import load_data
@@ -63,7 +64,7 @@ class _Texts:
     source: str = ""
 
 
-def random_checkpoint(shape: str, tokenizer: Any, seed: int = 0) -> Checkpoint:
+def random_checkpoint(shape: str, tokenizer: PreTrainedTokenizerBase | None, seed: int = 0) -> Checkpoint:
     """A classifier of the published shape with random weights.
 
     Raises:
@@ -126,7 +127,7 @@ def _sample(splits: Splits) -> _Texts:
 
 
 def _export_all(
-    shapes: Sequence[str], engine: str, tokenizer: Any, texts: _Texts, folder: Path, progress: Progress
+    shapes: Sequence[str], engine: str, tokenizer: PreTrainedTokenizerBase | None, texts: _Texts, folder: Path, progress: Progress
 ) -> tuple[list[Candidate], list[Failure]]:
     """Artefacts of every shape, fp32 and int8; what an engine refuses is recorded and the others go on."""
     candidates: list[Candidate] = []

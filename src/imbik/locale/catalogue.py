@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
 
 import yaml
 
@@ -22,7 +21,7 @@ def texts(lang: str) -> Mapping[str, str]:
     """
     flat: dict[str, str] = {}
 
-    def walk(prefix: str, node: Any) -> None:
+    def walk(prefix: str, node: object) -> None:
         if isinstance(node, dict):
             for key, child in node.items():
                 walk(f"{prefix}.{key}" if prefix else str(key), child)

@@ -62,7 +62,7 @@ class _Renderer(Formatter):
     def __init__(self, lang: str) -> None:
         self.lang = lang
 
-    def format_field(self, value: Any, format_spec: str) -> str:
+    def format_field(self, value: object, format_spec: str) -> str:
         """Format one value; a list of names with commas."""
         if isinstance(value, tuple):
             return ", ".join(value)

@@ -82,7 +82,7 @@ class Throughput(_Part):
     items_per_s: Amount | None = None
     batch: Amount | None = None
     batch_tokens: Count | None = None
-    rounds: tuple[float, ...] = ()
+    rounds: tuple[Amount, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from imbik.errors import UserError
 from imbik.jobs.validated import Wording, bracketed, validated
 from imbik.locale import notes
 from imbik.measure.measurement import Measurement
-from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Results
+from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Limits, Results, Shortfall
 from imbik.types import Note
 
 SCHEMA = 2
-_READABLE = (1, 2)
 _NULL_WHEN_EMPTY = ("retention", "calibration", "per_class", "parity")  # the others stand as {} where nothing was measured
 _QUANTIZED = re.compile(r"^(int8|int4|integer)")
+_WITH_NULLS = (Choice, Limits, Shortfall)  # where null says something; elsewhere a missing field means the same
 
 Json = dict[str, Any]
 
@@ -65,13 +65,16 @@ def parse_results(text: str, path: Path) -> Results:
         UserError: as :func:`imbik.measure.results.load_results`; ``path`` names the file.
     """
     document = _object(text, path)
+    schema = _schema_of(document, path)
+    if schema is None:  # a lone measurement
+        document = {"measurements": [document]} | {key: document[key] for key in ("environment",) if key in document}
     file = validated(_Document, _prepared(document), path, _WORDING)
     results = Results(
         task=file.task,
         data=file.data,
         environment=file.environment,
         baseline=file.baseline,
-        measurements=file.measurements if document.get("schema") == 2 else _with_parents(file.measurements),
+        measurements=file.measurements if schema == 2 else _with_parents(file.measurements),
         failures=file.failures,
         choice=file.choice,
         pareto=file.pareto,
@@ -83,7 +86,7 @@ def parse_results(text: str, path: Path) -> Results:
 
 
 def _object(text: str, path: Path) -> Json:
-    """Return the JSON object in ``text``; a lone measurement is wrapped into a document."""
+    """Return the JSON object in ``text``."""
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
@@ -93,17 +96,21 @@ def _object(text: str, path: Path) -> Json:
     if not isinstance(document, dict):
         kind = f"a JSON {type(document).__name__}"
         raise UserError("not a results file", where=path, found=kind, expected="a JSON object")
-    if "measurements" not in document and "engine" in document:
-        document = {"schema": 1, "environment": document.get("environment"), "measurements": [document]}
-    if document.get("schema", 1 if "measurements" in document else None) not in _READABLE:
-        raise UserError(
-            "unknown schema",
-            where=path,
-            found=repr(document.get("schema")),
-            expected=f'"schema": {SCHEMA}',
-            fix="use the imbik that wrote the file, or measure again with this one",
-        )
     return document
+
+
+def _schema_of(document: Json, path: Path) -> int | None:
+    """Return the schema of a document, 1 where it does not say; None for a measurement that stands alone."""
+    match document:
+        case {"schema": 1 | 2 as schema}:
+            return int(schema)
+        case {"measurements": _} if "schema" not in document:
+            return 1
+        case {"engine": _} if "measurements" not in document:
+            return None
+    fix = "use the imbik that wrote the file, or measure again with this one"
+    found = repr(document["schema"]) if "schema" in document else "none"
+    raise UserError("unknown schema", where=path, found=found, expected=f'"schema": {SCHEMA}', fix=fix)
 
 
 def _prepared(document: Json) -> Json:
@@ -111,70 +118,77 @@ def _prepared(document: Json) -> Json:
 
     What is of a wrong kind is left as it is, for the check to name.
     """
-    found = {key: value for key, value in document.items() if value is not None}
-    if isinstance(found.get("measurements"), list):
-        found["measurements"] = [_prepared_measurement(item) for item in found["measurements"]]
-    for key in ("data", "environment"):
-        if isinstance(found.get(key), dict):
-            found[key] = {name: value for name, value in found[key].items() if value is not None}
-    if isinstance(found.get("data"), dict):
-        _prepare_data(found["data"])
-    if isinstance(found.get("choice"), dict):
-        found["choice"] = _prepared_choice(found["choice"])
-    if isinstance(found.get("failures"), list):
-        found["failures"] = [_prepared_failure(item) for item in found["failures"]]
-    return found
+    known = _without_nulls(document)
+    for key, value in known.items():
+        match key, value:
+            case "measurements", list():
+                known[key] = [_prepared_measurement(item) for item in value]
+            case "data", dict():
+                known[key] = _prepared_data(value)
+            case "environment", dict():
+                known[key] = _without_nulls(value)
+            case "choice", dict():
+                known[key] = _prepared_choice(value)
+            case "failures", list():
+                known[key] = [_prepared_failure(item) for item in value]
+    return known
 
 
-def _prepared_measurement(item: Any) -> Any:
+def _without_nulls(known: Json) -> Json:
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _prepared_measurement(item: object) -> object:
     if not isinstance(item, dict):
         return item
-    found = {}
-    for key, value in item.items():
-        if isinstance(value, dict) and key != "steps":
-            value = {name: inner for name, inner in value.items() if inner is not None}
-        if value is not None:
-            found[key] = _notes(value) if key == "notes" else value
-    return found
+    known = {key: _without_nulls(value) if isinstance(value, dict) else value for key, value in _without_nulls(item).items()}
+    return known | ({"notes": _notes(known["notes"])} if "notes" in known else {})
 
 
-def _prepare_data(data: Json) -> None:
-    """Bring rows that an early version wrote beside one another under ``rows``, and notes into their shape."""
-    beside = {name: data[name] for name in ("train", "dev", "test") if name in data}
-    if beside and "rows" not in data:
-        data["rows"] = beside
-    if "notes" in data:
-        data["notes"] = _notes(data["notes"])
+def _prepared_data(data: Json) -> Json:
+    """Return what was measured on with its rows, which an early version wrote beside one another, under ``rows``."""
+    known = _without_nulls(data)
+    beside = {name: known[name] for name in ("train", "dev", "test") if name in known}
+    if "notes" in known:
+        known["notes"] = _notes(known["notes"])
+    return {"rows": beside, **known} if beside else known
 
 
 def _prepared_choice(choice: Json) -> Json:
     """Return a choice whose uses are objects: early versions named the candidate alone."""
-    found = {key: value for key, value in choice.items() if value is not None or key == "id"}
-    for key in ("single", "batch"):
-        if isinstance(found.get(key), str):
-            found[key] = {"id": found[key]}
-    if "reasons" in found:
-        found["reasons"] = _notes(found["reasons"])
-    return {"id": None, **found}
+    known = {"id": None, **_without_nulls(choice)}
+    for key, value in known.items():
+        match key, value:
+            case "single" | "batch", str():
+                known[key] = {"id": value}
+            case "reasons", list():
+                known[key] = _notes(value)
+    return known
 
 
-def _prepared_failure(item: Any) -> Any:
+def _prepared_failure(item: object) -> object:
     """Return a failure with the note that its error is, where it is one of ours."""
-    if not isinstance(item, dict) or not isinstance(item.get("error"), str):
-        return item
-    note = notes.read(item["note"]) if _is_note(item.get("note")) else notes.read(item["error"])
-    return {key: value for key, value in item.items() if key != "note"} | ({} if note.kind == "text" else {"note": asdict(note)})
+    match item:
+        case {"note": {"kind": str(), "values": dict()} as known, **rest}:
+            return {**rest, "note": asdict(notes.read(known))}
+        case {"error": str() as error, **rest}:
+            note = notes.read(error)
+            return {**rest, "error": error} | ({} if note.kind == "text" else {"note": asdict(note)})
+    return item
 
 
-def _notes(items: Any) -> Any:
+def _notes(items: object) -> object:
     """Return notes as values; English sentences are those of schema 1."""
-    if not isinstance(items, list):
-        return items
-    return [asdict(notes.read(item)) if isinstance(item, str) or _is_note(item) else item for item in items]
+    return [_note(item) for item in items] if isinstance(items, list) else items
 
 
-def _is_note(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("kind"), str) and isinstance(item.get("values"), dict)
+def _note(item: object) -> object:
+    match item:
+        case str() as text:
+            return asdict(notes.read(text))
+        case {"kind": str() as kind, "values": dict() as values, **rest}:
+            return asdict(notes.read({str(key): value for key, value in rest.items()} | {"kind": kind, "values": values}))
+    return item
 
 
 def _with_parents(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
@@ -230,7 +244,7 @@ def document_of(results: Results) -> Json:
     return {"schema": SCHEMA, **found}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return ``value`` in JSON's own types."""
     if isinstance(value, Note):
         return notes.document(value)
@@ -238,7 +252,7 @@ def _plain(value: Any) -> Any:
         return {entry.name: _group(entry.name, getattr(value, entry.name)) for entry in fields(value)}
     if is_dataclass(value):
         known = {entry.name: getattr(value, entry.name) for entry in fields(value)}
-        return {name: _plain(entry) for name, entry in known.items() if entry is not None or name in ("id", "value", "limit")}
+        return {name: _plain(entry) for name, entry in known.items() if entry is not None or isinstance(value, _WITH_NULLS)}
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -250,7 +264,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _group(name: str, value: Any) -> Any:
+def _group(name: str, value: object) -> Any:
     """Return a field of a measurement; a group without a figure is ``{}`` or ``null``, as readers of schema 1 know it."""
     if is_dataclass(value) and not value:
         return None if name in _NULL_WHEN_EMPTY else {}

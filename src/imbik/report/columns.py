@@ -25,7 +25,7 @@ class Column:
             ``dev_retention`` (:func:`imbik.measure.quantities.dev_retention`).
         unit: see :meth:`imbik.locale.phrases.Phrases.unit`; ``quality`` is a share or a number, as the metric has it.
         scale: the stored number times this is in ``unit``.
-        short: heading on the terminal; ``digits``: decimals there.
+        digits: decimals on the terminal.
         interval: path of the group whose ``low`` and ``high`` stand beside it.
     """
 
@@ -34,7 +34,6 @@ class Column:
     unit: str
     scale: float = 1.0
     kind: Literal["stored", "derived", "dev_retention"] = "stored"
-    short: str = ""
     digits: int = 2
     interval: str | None = None
 
@@ -56,15 +55,15 @@ class Column:
 
 _ALL = (
     Column("quality", "quality.value", "quality", digits=4, interval="quality"),
-    Column("retention", "retention.value", "share", short="retention", interval="retention"),
-    Column("dev_retention", "dev_quality.value", "share", kind="dev_retention", short="dev ret."),
-    Column("p50", "latency_ms.p50", "ms", short="p50 ms"),
-    Column("p95", "latency_ms.p95", "ms", short="p95 ms"),
-    Column("speedup", "speedup", "times", kind="derived", short="÷ p50", digits=1),
-    Column("items_per_s", "throughput.items_per_s", "per_s", short="items/s", digits=0),
-    Column("throughput_gain", "throughput_gain", "times", kind="derived", short="× batch", digits=1),
-    Column("megabytes", "bytes", "mb", 1e-6, short="MB", digits=1),
-    Column("params", "params", "count", short="parameters", digits=0),
+    Column("retention", "retention.value", "share", interval="retention"),
+    Column("dev_retention", "dev_quality.value", "share", kind="dev_retention"),
+    Column("p50", "latency_ms.p50", "ms"),
+    Column("p95", "latency_ms.p95", "ms"),
+    Column("speedup", "speedup", "times", kind="derived", digits=1),
+    Column("items_per_s", "throughput.items_per_s", "per_s", digits=0),
+    Column("throughput_gain", "throughput_gain", "times", kind="derived", digits=1),
+    Column("megabytes", "bytes", "mb", 1e-6, digits=1),
+    Column("params", "params", "count", digits=0),
     Column("layers", "architecture.layers", "count"),
     Column("hidden", "architecture.hidden", "count"),
     Column("heads", "architecture.heads", "count"),
@@ -81,4 +80,4 @@ TIPPED = ("quality", "retention", "p50", "items_per_s", "megabytes", "params")
 """Columns that a point of the plot shows."""
 
 TERMINAL = ("retention", "dev_retention", "p50", "p95", "items_per_s", "throughput_gain", "speedup", "megabytes")
-"""Columns of the terminal's table, behind quality and its interval."""
+"""Columns of the terminal's table, behind quality and its interval; their headings stand in group ``terminal``."""

@@ -5,22 +5,24 @@ from __future__ import annotations
 from rich.table import Table
 
 from imbik.advise.choice import slowed_down
+from imbik.locale.phrases import Phrases
 from imbik.measure.measurement import Measurement
 from imbik.measure.results import Results
 from imbik.report.columns import COLUMNS, TERMINAL
 
 
-def results_table(results: Results) -> Table:
+def results_table(results: Results, lang: str = "en") -> Table:
     """Return the candidates in the order they were measured; ``●`` on the Pareto front (quality, latency, size), ``►`` the choice."""
+    texts = Phrases(lang)
     base = results.get(results.baseline)
     metric = (base.quality.metric if base else None) or "quality"
-    title = f"{results.data.source or ''}: {metric} on test with 95 % interval; speed against {results.baseline}"
+    title = texts("terminal.title", source=results.data.source or "", metric=metric, baseline=results.baseline)
     table = Table(title=title)
     if any(slowed_down(m, results.measurements) for m in results.measurements):
-        table.caption = "▼ slower for single requests than the same model in float"
+        table.caption = texts("terminal.slower")
     table.add_column("")
-    table.add_column("candidate", no_wrap=True)
-    for heading in (metric, "95 %", *(COLUMNS[key].short for key in TERMINAL)):
+    table.add_column(texts("terminal.candidate"), no_wrap=True)
+    for heading in (metric, *(texts(f"terminal.{key}") for key in ("interval", *TERMINAL))):
         table.add_column(heading, justify="right", no_wrap=True)
     for m in results.measurements:
         shown = [COLUMNS[key].plain(m, base) for key in TERMINAL]
@@ -39,13 +41,14 @@ def _interval(m: Measurement) -> str:
     return f"{low}–{high}"
 
 
-def choice_line(results: Results) -> str:
-    """Return the choice and its reason in one line."""
-    choice = results.choice
-    if choice is None or choice.id is None:
-        return f"Choice: none. {choice.why if choice else ''}"
-    line = f"Choice: {choice.id}. {choice.why}"
+def choice_line(results: Results, lang: str = "en") -> str:
+    """Return the choice and its reason in one line; a choice of schema 1 gives its reason in English."""
+    texts, choice = Phrases(lang), results.choice
+    if choice is None:
+        return texts("terminal.choice", id=texts("terminal.no_choice"), why="")
+    why = " ".join(texts.note(reason) for reason in choice.reasons) or choice.why
+    line = texts("terminal.choice", id=choice.id or texts("terminal.no_choice"), why=why)
     batch = choice.batch
     if batch and batch.id != choice.id and batch.items_per_s:
-        line += f" For batches {batch.id} is the fastest: {batch.items_per_s:,.0f} texts/s."
+        line += " " + texts("terminal.batch", id=batch.id, rate=texts.number(batch.items_per_s))
     return line

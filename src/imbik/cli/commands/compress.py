@@ -112,7 +112,7 @@ def compress(
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
-        show(results, out)
+        show(results, out, conduct.lang)
     _refuse_nothing(recipe, results, out)
 
 
@@ -125,15 +125,15 @@ def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> Non
     raise UserError("no recipe could be made", where=out, found=told, fix="fix the recipe and run the same command again")
 
 
-def show(results: Results, out: Path) -> None:
+def show(results: Results, out: Path, lang: str) -> None:
     """Table, choice, failures and where everything lies, on stdout."""
     from imbik.report.terminal import choice_line, results_table
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
-    console.print(results_table(results))
-    console.print(choice_line(results), markup=False)
+    console.print(results_table(results, lang))
+    console.print(choice_line(results, lang), markup=False)
     for failure in results.failures:
         console.print(f"{failure.get('name', failure.get('id'))}: {failure['error']}", markup=False)
     console.print(f"{out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 
 if TYPE_CHECKING:
+    from imbik.data.formats.table import Say
     from imbik.measure.measurement import Measurement, Quality, Retention
     from imbik.measure.predictions import Predictions
     from imbik.measure.process import Candidate
@@ -85,7 +86,7 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
 
 
 def _data(
-    source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Any
+    source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Say
 ) -> Evaluable:
     """The rows to measure on; with stored predictions, the rows that these were made on."""
     from imbik.data.evaluation import load_evaluation
