@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from small_ratings import low_rank, two_groups
 from typer.testing import CliRunner
 
 from imbik.cli.commands.recommend import group as app
@@ -18,7 +19,8 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture
-def csv(ratings: Ratings, tmp_path: Path) -> Path:
+def csv(tmp_path: Path) -> Path:
+    ratings = low_rank()
     rows = zip(ratings.user_ids[ratings.users], ratings.item_ids[ratings.items], ratings.values, strict=True)
     (tmp_path / "r.csv").write_text("user,item,rating\n" + "".join(f"{u},{i},{v:.3f}\n" for u, i, v in rows))
     return tmp_path / "r.csv"
@@ -59,7 +61,8 @@ def test_compare_prints_and_writes(csv: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["compare.json", "compare.md", "compare.svg"]
 
 
-def test_events_are_read_as_such(tmp_path: Path, events: Ratings) -> None:
+def test_events_are_read_as_such(tmp_path: Path) -> None:
+    events = two_groups()
     rows = zip(events.user_ids[events.users], events.item_ids[events.items], strict=True)
     (tmp_path / "e.tsv").write_text("".join(f"{u}\t{i}\t3\n" for u, i in rows))
     run("fit", tmp_path / "e.tsv", "--model", "als", "--rank", 2, "--out", tmp_path / "m")
