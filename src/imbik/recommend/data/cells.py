@@ -90,6 +90,7 @@ def times_of(column: pa.ChunkedArray, path: Path, header: int) -> Array:
             fix="fill it in or remove the row",
         )
     if pa.types.is_string(column.type):
+        column = pc.utf8_trim_whitespace(column)
         kind, dated = _date_type(column)
         if dated == 0:
             return numbers(column, "time", path, header)

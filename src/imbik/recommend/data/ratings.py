@@ -103,6 +103,7 @@ class Ratings:
                 cannot hold, an unknown rule for duplicates.
         """
         check_rule(duplicates)
+        check_implicit(implicit)
         if implicit is None:
             implicit = values is None
         place = Place(where, first_row)
@@ -178,6 +179,16 @@ def check_rule(duplicates: str | None, where: str = "duplicates") -> None:
     """
     if duplicates is not None and duplicates not in get_args(Duplicates):
         raise UserError("unknown rule for duplicates", where=where, found=repr(duplicates), expected=", ".join(get_args(Duplicates)))
+
+
+def check_implicit(implicit: bool | None) -> None:
+    """Check that ``implicit`` is a truth value: the text ``no`` would count as true.
+
+    Raises:
+        UserError: it is not.
+    """
+    if implicit is not None and not isinstance(implicit, (bool, np.bool_)):
+        raise UserError("not a truth value", where="implicit", found=repr(implicit), expected="True, False or None")
 
 
 def _floats(values: Sequence[object] | Array, what: str, where: str | None) -> Array:

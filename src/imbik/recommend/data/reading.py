@@ -13,7 +13,7 @@ from imbik.data.formats.text import decoding_error, encoding_of_head
 from imbik.errors import UserError
 from imbik.recommend.data.cells import numbers, plain, times_of
 from imbik.recommend.data.ids import id_text
-from imbik.recommend.data.ratings import Duplicates, Ratings, check_rule
+from imbik.recommend.data.ratings import Duplicates, Ratings, check_implicit, check_rule
 from imbik.recommend.data.roles import find_header, find_places
 from imbik.recommend.data.separators import cut, guess_separator, sample_lines, separator_named, split_line
 
@@ -79,6 +79,7 @@ def read_ratings(
     (2, 2)
     """
     check_rule(duplicates)
+    check_implicit(implicit)
     path = Path(path)
     asked = {"user": user, "item": item, "rating": rating, "time": time}
     columns = _read(path, "CSV, TSV, '::'-separated text or Parquet", separator, encoding, [name for name in asked.values() if name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -52,7 +53,10 @@ def separator_named(name: str) -> str:
     >>> separator_named("\\\\t")
     '\\t'
     """
-    mark = {"\\t": "\t", "tab": "\t", "space": " "}.get(name, name)
+    mark = {"tab": "\t", "space": " "}.get(name, name)
+    if mark.startswith("\\") and len(mark) > 1:  # \t, \x01: a shell hands the letters on as they are typed
+        with suppress(UnicodeDecodeError):
+            mark = mark.encode("ascii", "backslashreplace").decode("unicode_escape")
     if not mark or '"' in mark or "\n" in mark or "\r" in mark:
         raise UserError(
             "impossible separator", where="--separator", found=repr(name), expected="what stands between columns, such as , or ; or \\t"
