@@ -34,7 +34,7 @@ from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.pretrained import load_checkpoint
 from imbik.pretraining.corpus import BLOCK
-from imbik.pretraining.general import General, general_files, open_general, with_mlm_head
+from imbik.pretraining.general import GeneralStage, add_mlm_head, general_files, open_general
 from imbik.pretraining.masking import Masker
 from imbik.students.mobilebert import MobileShape, make_ib_bert
 from imbik.training.context import Context
@@ -237,11 +237,11 @@ class MobileBert(Optimized):
         student.model.eval()
         return student
 
-    def _general_bridge(self, student: Checkpoint, shape: MobileShape, general: General, context: Context) -> Any:
+    def _general_bridge(self, student: Checkpoint, shape: MobileShape, general: GeneralStage, context: Context) -> Any:
         """An IB-BERT with a masked-language-model head, made of the classic masked language model on the corpus."""
         classic = general.teacher
         as_checkpoint = Checkpoint(Headed(classic, context.teacher.model.config), student.tokenizer, student.task)
-        ib = with_mlm_head(self._empty_ib(as_checkpoint, shape).model)
+        ib = add_mlm_head(self._empty_ib(as_checkpoint, shape).model)
         start_ib_bert(classic.base_model, ib, block_map(classic.base_model, shape.layers), sample(general.train, 32))
         pairs = bridge_pairs(classic.base_model, ib.base_model)
         reader = anatomy(classic.base_model)

@@ -14,7 +14,7 @@ from imbik.errors import UserError
 from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of
 from imbik.models.pretrained import load_checkpoint
-from imbik.pretraining.general import General, predictions
+from imbik.pretraining.general import GeneralStage, predict_masked
 from imbik.students.layer_map import uniform_layers
 from imbik.students.mobilebert import MobileShape
 from imbik.training.losses import distillation_loss
@@ -25,12 +25,12 @@ from imbik.types import Checkpoint, TaskName
 class PretrainingDistillation(nn.Module):
     """truth · MLM + (1 - truth) · KL(teacher ‖ student) at the masked tokens: eq. 4 of the paper without next-sentence prediction."""
 
-    def __init__(self, general: General, truth: float) -> None:
+    def __init__(self, general: GeneralStage, truth: float) -> None:
         super().__init__()
         self.general, self.truth = general, truth
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        said = predictions(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
+        said = predict_masked(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
         return self.truth * said.hard() + (1.0 - self.truth) * said.soft(1.0)
 
 
