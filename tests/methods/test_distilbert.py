@@ -16,7 +16,7 @@ from imbik.jobs.progress import Silent
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.teacher import Teacher
-from imbik.pretraining.general import Predictions, with_mlm_head
+from imbik.pretraining.general import Predictions, add_mlm_head
 from imbik.pretraining.masking import IGNORED
 from imbik.students.catalogue import make_student, parse_student
 from imbik.students.distilbert import SOURCES, alternate_layers
@@ -236,6 +236,6 @@ def test_the_general_stage_refuses_what_it_cannot_use(pretrained, tmp_path):
 
 def test_a_student_with_an_mlm_head_is_the_same_encoder():
     student = make_student("distilbert-2l", tiny_bert(), tiny_splits().train, 0)
-    twin = with_mlm_head(student.model)
+    twin = add_mlm_head(student.model)
     assert twin.base_model is student.model.base_model
     assert twin.get_output_embeddings().weight is student.model.get_input_embeddings().weight

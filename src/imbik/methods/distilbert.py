@@ -18,7 +18,7 @@ from imbik.methods.registry import Method, method
 from imbik.models.anatomy import anatomy, depth_of, listen
 from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
-from imbik.pretraining.general import General, copy_mlm_head, general_files, open_general, predictions
+from imbik.pretraining.general import GeneralStage, copy_mlm_head, general_files, open_general, predict_masked
 from imbik.pretraining.masking import Masker
 from imbik.students.distilbert import alternate_layers, copy_encoder
 from imbik.training.context import Context
@@ -140,7 +140,7 @@ class DistilBert(TrainedOnDev, Method):
         return student
 
 
-def _start_again(student: Checkpoint, general: General) -> None:
+def _start_again(student: Checkpoint, general: GeneralStage) -> None:
     """Every other layer of the general teacher; only for a DistilBERT as wide as it."""
     ours, theirs = general.student.base_model, general.teacher.base_model
     width = int(theirs.config.hidden_size)
@@ -158,7 +158,7 @@ def _start_again(student: Checkpoint, general: General) -> None:
 class GeneralTriple(nn.Module):
     """The three losses on masked raw text."""
 
-    def __init__(self, general: General, weights: DistilBert) -> None:
+    def __init__(self, general: GeneralStage, weights: DistilBert) -> None:
         super().__init__()
         self.general, self.weights, self.cosine = general, weights, HiddenCosine()
         self.readers = anatomy(general.student), anatomy(general.teacher)
@@ -174,7 +174,7 @@ class GeneralTriple(nn.Module):
         teacher, weights = self.general.teacher.to(batch["input_ids"].device), self.weights
         names = [_LAST] if weights.cosine else []
         with listen(model, self.readers[0], names) as ours, listen(teacher, self.readers[1], names) as theirs:
-            said = predictions(model, teacher, batch, self.general.masker, weights.everywhere)
+            said = predict_masked(model, teacher, batch, self.general.masker, weights.everywhere)
         loss = weights.soft * said.soft(weights.temperature) + weights.hard * said.hard()
         if weights.cosine:
             if bind:

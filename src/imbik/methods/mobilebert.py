@@ -22,7 +22,7 @@ from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of
 from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
-from imbik.pretraining.general import general_files, open_general, with_mlm_head
+from imbik.pretraining.general import general_files, open_general, add_mlm_head
 from imbik.pretraining.masking import Masker
 from imbik.students.spec import Inherited
 from imbik.training.context import Context
@@ -216,7 +216,7 @@ class GeneralTransfer(BlockwiseTransfer):
         classic, student = self.general.teacher, self.checkpoint
         rows = int(classic.get_input_embeddings().num_embeddings)
         inherited = Inherited(classic.config, rows, student.tokenizer, student.task, labels_of(self.stage.context.teacher))
-        ib = with_mlm_head(self.empty_ib_bert(inherited))
+        ib = add_mlm_head(self.empty_ib_bert(inherited))
         return self.make_ib_bert(ib, ib.base_model, classic.base_model, anatomy(classic.base_model))
 
     def bridge_loss(self, transfer: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
 from imbik.models.checkpoint import labels_of
 from imbik.models.pretrained import load_checkpoint
-from imbik.pretraining.general import General, predictions
+from imbik.pretraining.general import GeneralStage, predict_masked
 from imbik.students.layer_map import uniform_layers
 from imbik.students.mobilebert import MobileShape
 from imbik.training.encoding import Rows
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class PretrainingDistillation(nn.Module):
     """truth · MLM + (1 - truth) · KL(teacher ‖ student) at the masked tokens: eq. 4 of the paper without next-sentence prediction."""
 
-    def __init__(self, general: General, truth: float) -> None:
+    def __init__(self, general: GeneralStage, truth: float) -> None:
         super().__init__()
         self.general, self.truth = general, truth
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        predicted = predictions(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
+        predicted = predict_masked(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
         return self.truth * predicted.hard() + (1.0 - self.truth) * predicted.soft(1.0)
 
 
