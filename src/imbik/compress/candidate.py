@@ -44,8 +44,8 @@ class Failure:
 
     def document(self) -> dict[str, object]:
         """Return the failure as ``results.json`` holds it."""
-        told: dict[str, object] = {"name": self.name, "error": self.error}
-        return told | ({"skipped": True} if self.kind is None else {"kind": self.kind})
+        document: dict[str, object] = {"name": self.name, "error": self.error}
+        return document | ({"skipped": True} if self.kind is None else {"kind": self.kind})
 
 
 @dataclass(frozen=True)

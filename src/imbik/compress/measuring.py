@@ -134,7 +134,7 @@ def _results(measured: Measured, failures: Sequence[dict[str, object]], run: Run
 
 
 def _easy_dev(measured: Measured) -> list[str]:
-    """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
+    """Return a note where dev is far easier for the teacher than test: then it is no fair sample of test."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
     if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
@@ -147,7 +147,7 @@ def _easy_dev(measured: Measured) -> list[str]:
 
 
 def _disagreements(measured: Measured, splits: Splits) -> dict[str, list[dict[str, Any]]]:
-    """Test texts on which a candidate answers otherwise than the teacher; for classification."""
+    """Return the test texts on which a candidate answers otherwise than the teacher; for classification."""
     if splits.task != "classification" or splits.test.targets is None:
         return {}
     texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
