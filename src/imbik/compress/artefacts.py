@@ -79,14 +79,14 @@ def export_teacher(teacher_key: str, run: Run) -> Exported:
     quantized = quantize_step(run.teacher.steps) is not None
     made_for = [run.options.preset, run.limits.min_retention] if quantized else None
     key = key_of({"recipe": teacher_key, "for": made_for})
-    made = read_json(note)
+    keys = read_json(note)
     engines, refusal = able_engines(run.options.engines, run.teacher.steps)
     refuse_without_engine(refusal)
     for engine in engines:
-        if made.get(engine) != key:
+        if keys.get(engine) != key:
             shutil.rmtree(folder / "artefacts" / engine, ignore_errors=True)
     exported = export_all(run.teacher, engines, folder, run)
-    write_json(note, made | dict.fromkeys(exported.artefacts, key))
+    write_json(note, keys | dict.fromkeys(exported.artefacts, key))
     return exported
 
 

@@ -86,9 +86,9 @@ class CandidateFolder:
         record = self._read()
         if record is None or record.key != self.plan.key:
             return Missing()
-        wanted = [engine for engine in self.plan.engines if engine not in record.failures]
+        expected = [engine for engine in self.plan.engines if engine not in record.failures]
         stale = tuple(engine for engine in self.plan.asked if not self._is_right(engine))
-        return Complete(record) if not set(wanted) & set(stale) else Stale(stale, record)
+        return Complete(record) if not set(expected) & set(stale) else Stale(stale, record)
 
     def refuse_foreign(self) -> None:
         """Refuse to write into a folder that holds files of the user's.

@@ -138,7 +138,7 @@ def _results(measured: Measured, failures: Sequence[Failure], run: Run) -> Resul
 
 
 def _easy_dev(measured: Measured) -> list[Note]:
-    """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
+    """Return a note where dev is far easier for the teacher than test: then it is no fair sample of test."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
     if dev.value is None or dev.low is None or test.value is None or test.high is None:
@@ -149,7 +149,7 @@ def _easy_dev(measured: Measured) -> list[Note]:
 
 
 def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagreement, ...]]:
-    """Test texts on which a candidate answers otherwise than the teacher; for classification."""
+    """Return the test texts on which a candidate answers otherwise than the teacher; for classification."""
     if splits.task != "classification" or splits.test.targets is None:
         return {}
     texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)

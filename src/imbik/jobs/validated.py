@@ -145,7 +145,7 @@ def validated(model: type[T], values: object, where: object, wording: Wording | 
 
 
 def field_names(model: type) -> list[str]:
-    """Names of a class's fields: first those that it declares itself, then those that it inherits."""
+    """Return the names of a class's fields: first those that it declares itself, then those that it inherits."""
     names = [field.name for field in fields(model)] if is_dataclass(model) else list(getattr(model, "model_fields", ()))
     own = [name for name in get_annotations(model) if name in names]
     return list(dict.fromkeys([*own, *names]))

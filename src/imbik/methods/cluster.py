@@ -55,9 +55,9 @@ class Cluster(Method):
             raise UserError("nothing to cluster", where="cluster", found=type(model).__name__, expected=f"matrices of {SMALL} or more")
         with context.progress.track("k-means", len(chosen)) as bar:
             for name, module in chosen:
-                made = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
+                clustered = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
                 codebook, indices = nearest_values(module.weight.detach().float().cpu().numpy(), self.values)
-                replace_module(model, name, made.of(module, codebook, indices))
+                replace_module(model, name, clustered.of(module, codebook, indices))
                 bar.advance()
         return replace(checkpoint, model=model.eval(), notes=(*checkpoint.notes, Note.of("cluster", count=self.values)))
 

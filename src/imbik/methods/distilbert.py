@@ -118,12 +118,13 @@ class DistilBert(TrainedOnDev, Method):
         rows = learning_rows(context.splits)
         data, dev = encode(rows, student.tokenizer), encode(context.splits.dev, student.tokenizer)
         training = training_of(self, int(data.offsets[-1]))
-        wanted, targets = context.cache.logits(rows, context.progress), targets_of(context.splits, len(rows.texts))
-        labels = SoftLabels(student.task, wanted, targets, self.temperature, self.hard)
+        logits = context.cache.logits(rows, context.progress)
+        targets = targets_of(context.splits, len(rows.texts))
+        labels = SoftLabels(student.task, logits, targets, self.temperature, self.hard)
         states = None
         if self.cosine:
-            theirs = teacher_rows(data, rows, student, context.teacher)
-            states = states_of(context.teacher, [_LAST], theirs, data, training.epochs, context)
+            teacher_data = teacher_rows(data, rows, student, context.teacher)
+            states = states_of(context.teacher, [_LAST], teacher_data, data, training.epochs, context)
         loss = TaskTriple(student.model, labels, states, self)
         if self.cosine:
             loss.bind(student.model, to_batch(data, np.arange(min(64, len(data)))))
@@ -141,18 +142,19 @@ class DistilBert(TrainedOnDev, Method):
 
 
 def _start_again(student: Checkpoint, general: GeneralStage) -> None:
-    """Every other layer of the general teacher; only for a DistilBERT as wide as it."""
-    ours, theirs = general.student.base_model, general.teacher.base_model
-    width = int(theirs.config.hidden_size)
-    if ours.config.model_type != "distilbert" or int(ours.config.hidden_size) != width:
+    """Copy every other layer of the general teacher into a DistilBERT that is as wide."""
+    encoder = general.student.base_model
+    teacher = general.teacher.base_model
+    width = int(teacher.config.hidden_size)
+    if encoder.config.model_type != "distilbert" or int(encoder.config.hidden_size) != width:
         raise UserError(
             "this student cannot start from the general teacher's layers",
             where="distilbert.start",
-            found=f"{ours.config.model_type}, width {ours.config.hidden_size}",
+            found=f"{encoder.config.model_type}, width {encoder.config.hidden_size}",
             expected=f"a DistilBERT of width {width}",
             fix="set start: keep",
         )
-    copy_encoder(theirs, ours, alternate_layers(depth_of(theirs), depth_of(ours)))
+    copy_encoder(teacher, encoder, alternate_layers(depth_of(teacher), depth_of(encoder)))
 
 
 class GeneralTriple(nn.Module):
@@ -173,13 +175,13 @@ class GeneralTriple(nn.Module):
     def _forward(self, model: nn.Module, batch: Batch, bind: bool = False) -> Tensor:
         teacher, weights = self.general.teacher.to(batch["input_ids"].device), self.weights
         names = [_LAST] if weights.cosine else []
-        with listen(model, self.readers[0], names) as ours, listen(teacher, self.readers[1], names) as theirs:
-            said = predict_masked(model, teacher, batch, self.general.masker, weights.everywhere)
-        loss = weights.soft * said.soft(weights.temperature) + weights.hard * said.hard()
+        with listen(model, self.readers[0], names) as student_states, listen(teacher, self.readers[1], names) as teacher_states:
+            predicted = predict_masked(model, teacher, batch, self.general.masker, weights.everywhere)
+        loss = weights.soft * predicted.soft(weights.temperature) + weights.hard * predicted.hard()
         if weights.cosine:
             if bind:
-                self.cosine.bind(ours[_LAST], theirs[_LAST], mask_of(batch))
-            loss = loss + weights.cosine * self.cosine(ours[_LAST], theirs[_LAST], mask_of(batch))
+                self.cosine.bind(student_states[_LAST], teacher_states[_LAST], mask_of(batch))
+            loss = loss + weights.cosine * self.cosine(student_states[_LAST], teacher_states[_LAST], mask_of(batch))
         return loss
 
 
@@ -194,17 +196,17 @@ class TaskTriple(nn.Module):
     def bind(self, model: nn.Module, batch: Batch) -> None:
         """Make the cosine's projection where the widths differ."""
         assert self.states is not None
-        with listen(model, self.reader, [_LAST]) as ours:
+        with listen(model, self.reader, [_LAST]) as student_states:
             model(**model_inputs(batch))
-        self.cosine.bind(ours[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
+        self.cosine.bind(student_states[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        with listen(model, self.reader, [_LAST] if self.states is not None else []) as ours:
+        with listen(model, self.reader, [_LAST] if self.states is not None else []) as student_states:
             logits: Tensor = model(**model_inputs(batch)).logits.float()
         soft, hard = self.labels.terms(logits, batch["rows"])
         loss = self.weights.soft * soft
         if hard is not None:
             loss = loss + self.weights.hard * hard
         if self.states is not None:
-            loss = loss + self.weights.cosine * self.cosine(ours[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
+            loss = loss + self.weights.cosine * self.cosine(student_states[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
         return loss

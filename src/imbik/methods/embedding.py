@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class Embedding(Method):
         if isinstance(old, FactorizedEmbedding) and down.shape[0] >= old.rank:
             return checkpoint
         new = FactorizedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
-        replace_module(model, next(name for name, found in model.named_modules() if found is old), new.eval())
+        replace_module(model, next(name for name, module in model.named_modules() if module is old), new.eval())
         (rows, width), rank = table.shape, down.shape[0]
         left = (rows + width) * rank / (rows * width)
         note = Note.of("embedding", rows=rows, width=width, rank=rank, left=left)
@@ -72,15 +72,15 @@ class Embedding(Method):
         ids = encode(context.splits.train, checkpoint.tokenizer).ids
         return 1.0 + np.bincount(np.asarray(ids), minlength=rows).astype(np.float64)
 
-    def _factors(self, table: NDArray[np.float64], counts: NDArray[np.float64] | None) -> tuple[Any, Any]:
-        """``(V, E)`` and ``(E, H)``."""
+    def _factors(self, table: NDArray[np.float64], counts: NDArray[np.float64] | None) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return ``(V, E)`` and ``(E, H)``."""
         most = largest_rank(*table.shape)
-        found = decompose(table.T, counts)  # a text reads the table by y = tableᵀ · one-hot, so that E[x xᵀ] is the pieces' frequency
+        parts = decompose(table.T, counts)  # a text reads the table by y = tableᵀ · one-hot, so that E[x xᵀ] is the pieces' frequency
         if self.rank is not None:
             rank = self.rank
         else:
             assert self.energy is not None
-            rank = 1 + int(np.searchsorted(1 - tail(found.values), self.energy))
+            rank = 1 + int(np.searchsorted(1 - tail(parts.values), self.energy))
         if rank > most:
             raise UserError(
                 "the factorized table would be larger than the table",
@@ -88,5 +88,5 @@ class Embedding(Method):
                 found=f"{rank} columns",
                 expected=f"at most {most}, below V·H/(V+H) for {table.shape[0]} rows of {table.shape[1]}",
             )
-        up, down = found.factors(rank)
+        up, down = parts.factors(rank)
         return down.T, up.T

@@ -125,27 +125,28 @@ class LowRank(Method):
         """Tell every matrix what its inputs count, and how often it is used."""
         model, data = checkpoint.model, encode(rows, checkpoint.tokenizer)
         modules = {name: matrix.module for name, matrix in matrices.items()}
-        found: Mapping[str, NDArray[np.float64]] = {}
+        weights: Mapping[str, NDArray[np.float64]] = {}
         if self.method == "asvd":
-            found = input_moments(model, modules, data)
+            weights = input_moments(model, modules, data)
         if self.method == "fwsvd":
-            found = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
+            weights = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
         counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
-            matrix.weights, matrix.uses = found.get(name), counts.get(name, 1)
+            matrix.weights = weights.get(name)
+            matrix.uses = counts.get(name, 1)
 
     def _own(self, matrix: Matrix, done: float) -> int:
-        """The rank of one matrix where each has its own; 0 leaves it."""
+        """Return the rank of one matrix where each has its own; 0 leaves it."""
         if self.rank is not None:
             start = max(matrix.largest + 1, self.rank)
-            wanted = round(start * (self.rank / start) ** done)
+            rank = round(start * (self.rank / start) ** done)
         else:
             assert self.energy is not None
-            wanted = 1 + int(np.searchsorted(1 - matrix.losses, 1 - (1 - self.energy) * done))
-        return wanted if wanted <= matrix.largest else 0
+            rank = 1 + int(np.searchsorted(1 - matrix.losses, 1 - (1 - self.energy) * done))
+        return rank if rank <= matrix.largest else 0
 
     def _shared(self, checkpoint: Checkpoint, matrices: Mapping[str, Matrix], probe: Encoded, done: float) -> dict[str, int]:
-        """Ranks under one budget, by measured sensitivity."""
+        """Return ranks under one budget, by measured sensitivity."""
         assert self.budget is not None
         share = self.budget**done
         before = predict_logits(checkpoint.model, probe)
@@ -162,7 +163,7 @@ class LowRank(Method):
         return dict(zip(matrices, ranks, strict=True))
 
     def _refuse_nothing(self, matrices: Mapping[str, Matrix], ranks: Mapping[str, int]) -> None:
-        """A dense model that stays dense is not what was asked for; one that is small enough already is."""
+        """Refuse to leave a dense model dense; one that is small enough already may stay as it is."""
         if any(ranks.values()) or any(isinstance(matrix.module, LowRankLinear) for matrix in matrices.values()):
             return
         most = max((matrix.largest for matrix in matrices.values()), default=0)
@@ -177,7 +178,7 @@ class LowRank(Method):
 
 
 def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: NDArray[np.float32]) -> float:
-    """How far the model's outputs move per share of this matrix's energy that is lost, measured near the rank that it may get."""
+    """Measure how far the model's outputs move per share of this matrix's energy that is lost, near the rank that it may get."""
     layer, loss = matrix.probe(min(max(1, round(share * (matrix.largest + 1))), matrix.largest))
     put_everywhere(checkpoint.model, name, layer.eval())
     try:
@@ -203,7 +204,7 @@ def _report(method_name: str, matrices: Mapping[str, Matrix]) -> Note:
 
 
 def _sample(rows: Examples, count: int, seed: int) -> Examples:
-    """At most ``count`` random rows."""
+    """Return at most ``count`` random rows."""
     if len(rows.texts) <= count:
         return rows
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
@@ -213,7 +214,7 @@ def _sample(rows: Examples, count: int, seed: int) -> Examples:
 
 
 def _targets(rows: Examples, context: Context) -> NDArray[Any]:
-    """The rows' labels, or what the teacher says of them."""
+    """Return the rows' labels, or what the teacher says of them."""
     if rows.targets is not None:
         return rows.targets
     logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))

@@ -22,7 +22,7 @@ from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of
 from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
-from imbik.pretraining.general import general_files, open_general, add_mlm_head
+from imbik.pretraining.general import add_mlm_head, general_files, open_general
 from imbik.pretraining.masking import Masker
 from imbik.students.spec import Inherited
 from imbik.training.context import Context

@@ -143,11 +143,11 @@ class Quantize(TrainedOnDev, Method):
         rows = draw_rows(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
         observed = quantizer.start.clone(), quantizer.covered.clone()
         narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
-        found = score(checkpoint.model)
-        if found < static:
+        narrowed = score(checkpoint.model)
+        if narrowed < static:
             quantizer.start, quantizer.covered = observed
             return static
-        return found
+        return narrowed
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse everything: a later step would change weights that are integers already."""

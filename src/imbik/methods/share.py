@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from imbik.training.encoding import encode
 from imbik.training.losses import distillation_loss
 from imbik.training.prediction import predict_logits
 from imbik.types import Checkpoint, Examples, Note
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +95,12 @@ class Share(Method):
         return "share once, with the number of groups that is wanted in the end" if later.ties_layers else None
 
     def _check(self, checkpoint: Checkpoint, stack: nn.ModuleList) -> None:
-        model, found = checkpoint.model, len(stack)
+        model = checkpoint.model
+        layers = len(stack)
         if model.config.model_type == "albert":
             raise UserError("the layers of this model share their weights already", where="share", found=type(model).__name__)
-        if self.groups > found:
-            raise UserError("more groups than layers", where="share.groups", found=self.groups, expected=f"1 to {found}")
+        if self.groups > layers:
+            raise UserError("more groups than layers", where="share.groups", found=self.groups, expected=f"1 to {layers}")
         parts = [{name: value.shape for name, value in _part(layer, self.what).items()} for layer in stack]
         whole = self.what != "all" or len(parts[0]) == len(stack[0].state_dict())
         if not parts[0] or not whole or any(part != parts[0] for part in parts):
@@ -115,7 +119,7 @@ class Share(Method):
             raise UserError("no such width", where="share.embedding", found=self.embedding, expected=f"2 to the hidden size, {hidden}")
 
     def _shared(self, checkpoint: Checkpoint, groups: int, place: int | None, texts: Examples) -> nn.Module:
-        """A new model whose groups start from the layer at ``place`` in each, or from the mean."""
+        """Return a new model whose groups start from the layer at ``place`` in each, or from the mean."""
         stack = layer_stack(checkpoint.model)[1]
         members = [[i for i in range(len(stack)) if group_of(i, len(stack), groups) == group] for group in range(groups)]
         states = [_start([_part(stack[i], self.what) for i in group], place) for group in members]
@@ -124,12 +128,12 @@ class Share(Method):
         return to_albert(checkpoint, states, self.embedding or int(checkpoint.model.config.hidden_size), texts)
 
 
-def _is_plain_bert(model: Any) -> bool:
+def _is_plain_bert(model: PreTrainedModel) -> bool:
     return bool(model.config.model_type == "bert") and not structure_of(model.config)
 
 
-def _tied(model: Any, members: list[list[int]], states: list[State]) -> nn.Module:
-    """A copy of the model in which the parts of a group's first layer stand in its other layers too."""
+def _tied(model: PreTrainedModel, members: list[list[int]], states: list[State]) -> nn.Module:
+    """Return a copy of the model in which the parts of a group's first layer are its other layers' too."""
     model = copy.deepcopy(model)
     name, stack = layer_stack(model)
     for group, state in zip(members, states, strict=True):
@@ -141,7 +145,7 @@ def _tied(model: Any, members: list[list[int]], states: list[State]) -> nn.Modul
 
 
 def _places(layers: int, groups: int) -> list[int | None]:
-    """The mean, and every position that all groups have; one way where every layer is a group of its own."""
+    """Return the mean and every position that all groups have; one way where every layer is a group of its own."""
     if groups == layers:
         return [0]
     smallest = min(sum(group_of(i, layers, groups) == group for i in range(layers)) for group in range(groups))
@@ -149,7 +153,7 @@ def _places(layers: int, groups: int) -> list[int | None]:
 
 
 def _part(layer: nn.Module, what: str) -> State:
-    """The weights of the shared part of a layer."""
+    """Return the weights of the shared part of a layer."""
     return {name: value for name, value in layer.state_dict().items() if name.split(".")[0] in _PARTS[what]}
 
 
@@ -160,7 +164,7 @@ def _start(layers: list[State], place: int | None) -> State:
 
 
 def _divergence(model: nn.Module, checkpoint: Checkpoint, context: Context) -> float:
-    """Distance of the model's answers from the teacher's on dev texts."""
+    """Measure the distance of the model's answers from the teacher's on dev texts."""
     dev = context.splits.dev
     count = len(dev.texts)
     rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.prediction import predict_logits
 from imbik.types import Checkpoint, Examples, Note
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +92,7 @@ class Vocabulary(Method):
 
 
 def _frequent_first(spec: Spec) -> list[str]:
-    """The table's pieces, most frequent first: by score where it has scores, else in the order of the table."""
+    """Return the table's pieces, most frequent first: by score where it has scores, else in the order of the table."""
     pieces = pieces_of(spec)
     if spec["model"]["type"] == "Unigram":
         return [piece for piece, _ in sorted(spec["model"]["vocab"], key=lambda entry: -entry[1])]
@@ -97,7 +100,7 @@ def _frequent_first(spec: Spec) -> list[str]:
 
 
 def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
-    """False for a WordPiece entry that no text can give, such as ``[unused7]``."""
+    """Return whether a text can give the piece, unlike a WordPiece entry such as ``[unused7]``."""
     inside = spec["model"].get("continuing_subword_prefix") or ""
     if spec["model"]["type"] != "WordPiece" or (inside and piece.startswith(inside)):
         return True
@@ -105,7 +108,7 @@ def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
 
 
 def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
-    """How often each of ``size`` ids occurs, ``(size,)``."""
+    """Count how often each of ``size`` ids occurs, ``(size,)``."""
     counts = np.zeros(size, dtype=np.int64)
     for part in corpus:
         for start in range(0, len(part.ids), 1 << 22):
@@ -114,7 +117,7 @@ def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
 
 
 def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
-    """The first few texts whose pieces are all kept."""
+    """Return the first few texts whose pieces are all kept."""
     rows = (row for row in range(len(data)) if kept.issuperset(data.ids[data.offsets[row] : data.offsets[row + 1]].tolist()))
     chosen = list(islice(rows, _PROBE))
     pairs = None if examples.pairs is None else [examples.pairs[row] for row in chosen]
@@ -122,7 +125,7 @@ def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
 
 
 @torch.no_grad()
-def _prune_table(model: Any, old: list[int], tokenizer: Any) -> None:
+def _prune_table(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedTokenizerFast) -> None:
     """Keep the rows ``old`` of the model's table, in that order, and set the ids in its config right."""
     table = model.get_input_embeddings()
     padding = old.index(table.padding_idx) if getattr(table, "padding_idx", None) in old else None
@@ -146,8 +149,8 @@ def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: s
     )
 
 
-def _note(size: int, left: int, before: Encoded, after: Encoded, old: Any, new: Any) -> Note:
-    """What pruning means for texts that it did not see."""
+def _note(size: int, left: int, before: Encoded, after: Encoded, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast) -> Note:
+    """Return what pruning means for texts that it did not see."""
     unknown = [float(np.mean(data.ids == tokenizer.unk_token_id)) for data, tokenizer in ((before, old), (after, new))]
     length = [len(data.ids) / max(len(data), 1) for data in (before, after)]
     return Note.of(

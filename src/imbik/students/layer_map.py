@@ -11,7 +11,7 @@ MapName = Literal["uniform", "top", "bottom"]
 
 
 def uniform_layers(teacher: int, student: int) -> list[int]:
-    """The teacher layer (0-based) of each student layer: evenly spaced, ending with the last.
+    """Return the teacher layer (0-based) of each student layer: evenly spaced, ending with the last.
 
     TinyBERT's map g(m) = m · M / N (arXiv 1909.10351); where N does not divide M it is rounded.
 
@@ -22,7 +22,7 @@ def uniform_layers(teacher: int, student: int) -> list[int]:
 
 
 def layer_map(spec: MapName | Sequence[int], teacher: int, student: int) -> list[int]:
-    """The teacher layer (0-based) of each student layer.
+    """Return the teacher layer (0-based) of each student layer.
 
     ``uniform``: evenly spaced (:func:`uniform_layers`); ``top``: the teacher's last ``student`` layers, g(m) = m + M - N; ``bottom``: its
     first ones, g(m) = m; a list: as it says, 1-based as papers count.

@@ -131,7 +131,7 @@ def make_mobilebert(inherited: Inherited, shape: MobileShape) -> Checkpoint:
 
 @torch.no_grad()
 def _start_blocks(model: PreTrainedModel) -> None:
-    """Random matrices that keep the size of a state, and every NoNorm as the layer norm that it stands for.
+    """Start from random matrices that keep the size of a state, and every NoNorm as the layer norm that it stands for.
 
     Without norms, transformers' start (deviation 0.02, whatever the width) lets what a token says of others shrink to some 1e-5 of the
     state, which bfloat16 cannot tell: the student stays at chance. Here a matrix of n inputs has deviation 1/√n, and NoNorm's scale and

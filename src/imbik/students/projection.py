@@ -9,7 +9,7 @@ start to train from and not an approximation of the teacher; what it is worth is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,11 +21,14 @@ from imbik.training.encoding import encode
 from imbik.training.prediction import model_inputs, to_batch
 from imbik.types import Checkpoint, Examples
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
 _SAMPLE = 512
 
 
 def principal_directions(teacher: Checkpoint, texts: Examples, rank: int) -> Tensor:
-    """The leading ``rank`` eigenvectors ``(H, rank)`` of the hidden states' second moment, all layers together.
+    """Compute the leading ``rank`` eigenvectors ``(H, rank)`` of the hidden states' second moment over all layers.
 
     Args:
         teacher: the model.
@@ -87,8 +90,8 @@ _WIDENING = ("embedding_hidden_mapping_in", "embeddings_project")
 """The matrix behind narrow embedding tables in ALBERT and ELECTRA."""
 
 
-def _project_embeddings(teacher: Any, student: Any, directions: Tensor) -> bool:
-    """Whether the tables could be projected."""
+def _project_embeddings(teacher: PreTrainedModel, student: PreTrainedModel, directions: Tensor) -> bool:
+    """Project the word, position and token type tables; return whether that was possible."""
     embeddings = student.bert.embeddings
     table, bias = teacher.get_input_embeddings().weight, 0.0
     if table.shape[1] != directions.shape[0]:
@@ -112,12 +115,12 @@ _NEEDED = {"query", "key", "value", "out", "up", "down"}
 
 
 def _linears(layer: nn.Module) -> dict[str, nn.Linear]:
-    """The six matrices of a Transformer layer by role; a role is missing where the names say nothing."""
+    """Return the six matrices of a Transformer layer by role; a role is missing where the names say nothing."""
     return {role: module for role, (_, module) in roles_of(layer).items() if isinstance(module, nn.Linear) and role in _NEEDED}
 
 
-def _project_layer(source: nn.Module, target: nn.Module, directions: Tensor, old: Any, new: Any) -> list[str]:
-    """What stayed random of a layer."""
+def _project_layer(source: nn.Module, target: nn.Module, directions: Tensor, old: PretrainedConfig, new: PretrainedConfig) -> list[str]:
+    """Fill one layer; return what stayed random of it."""
     have, want = _linears(source), _linears(target)
     if set(have) != _NEEDED:
         return ["layers"]
@@ -136,7 +139,7 @@ def _project_layer(source: nn.Module, target: nn.Module, directions: Tensor, old
 
 
 def _project_attention(have: dict[str, nn.Linear], want: dict[str, nn.Linear], directions: Tensor, old_heads: int, new_heads: int) -> bool:
-    """Whether the heads that write most could be projected: not where the student has more of them, or wider ones.
+    """Project the heads that write most; return whether that was possible: not where the student has more of them, or wider ones.
 
     The products qᵀk and out·v of a head are kept as well as heads of fewer numbers can: their singular value decomposition, cut.
     """
@@ -161,14 +164,14 @@ def _project_attention(have: dict[str, nn.Linear], want: dict[str, nn.Linear], d
 
 
 def _most_written(layer: dict[str, nn.Linear], heads: int, size: int) -> Tensor:
-    """The heads, those that write most first."""
+    """Return the heads, those that write most first."""
     value = layer["value"].weight.view(heads, size, -1).flatten(1).norm(dim=1)
     out = layer["out"].weight.view(-1, heads, size).transpose(0, 1).flatten(1).norm(dim=1)
     return (value * out).argsort(descending=True)
 
 
 def _narrowed(left: Tensor, right: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """``(size, N)`` and ``(size, M)`` whose product leftᵀ·right is the nearest of rank ``size`` to that of ``(d, N)`` and ``(d, M)``."""
+    """Return ``(size, N)`` and ``(size, M)`` whose product leftᵀ·right is the nearest of rank ``size`` to that of ``(d, N)`` and ``(d, M)``."""
     (left_basis, left_rest), (right_basis, right_rest) = (torch.linalg.qr(part.T.double()) for part in (left, right))
     u, values, vh = torch.linalg.svd(left_rest @ right_rest.T)
     root = values[:size].sqrt()

@@ -80,8 +80,8 @@ def training_for(settings: Optimized, steps: int, learning_rate: float | None = 
     >>> training_for(Optimized(), 40).max_steps
     40
     """
-    made = _training(settings, epochs=1 << 20, max_steps=steps)
-    return made if learning_rate is None else replace(made, learning_rate=learning_rate)
+    training = _training(settings, epochs=1 << 20, max_steps=steps)
+    return training if learning_rate is None else replace(training, learning_rate=learning_rate)
 
 
 def _training(settings: Optimized, **values: float) -> Training:

@@ -1,4 +1,4 @@
-"""What the teacher said of each text, on disk: the teacher runs once per text, for every epoch and every recipe.
+"""Cache of the teacher's logits, by text, on disk: the teacher runs once per text, for every epoch and every recipe.
 
 A store is two append-only files per (teacher, maximum length): 16-byte digests of the texts, and their logits in float32. A
 program that is killed while it appends leaves at most one torn record, which the next opening drops.
@@ -37,7 +37,7 @@ class TeacherLogits:
     index: NDArray[np.int32]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits ``(B, L)`` of some rows."""
+        """Return logits ``(B, L)`` of some rows."""
         return np.asarray(self.values[self.index[rows]])
 
 
@@ -47,7 +47,6 @@ class TeacherCache:
     Args:
         directory: holds the stores of all teachers.
         teacher: whose outputs are kept; its fingerprint names the store.
-        labels: number of logits per text.
     """
 
     def __init__(self, directory: Path, teacher: Teacher) -> None:
@@ -58,7 +57,7 @@ class TeacherCache:
         """Texts that the teacher itself was run on through this object."""
 
     def logits(self, examples: Examples, progress: Progress) -> TeacherLogits:
-        """Teacher logits of every row; texts that the store lacks are computed and added first."""
+        """Return the teacher's logits of every row; texts that the store lacks are computed and added first."""
         keys = _keys(examples)
         self._compute(examples, keys, progress)
         known, values = self._open()

@@ -124,10 +124,10 @@ def given_ib_bert(folder: str, shape: MobileShape, classic: Checkpoint) -> Check
 def other_shape(folder: str, model: PreTrainedModel, shape: MobileShape) -> UserError:
     """Return the message for an IB-BERT that does not fit."""
     found = model.config.model_type if model.config.model_type != "mobilebert" else str(shape_of(model))
-    wanted = (
+    expected = (
         f"a MobileBERT-class model with {shape.layers} blocks of width {shape.hidden}, {shape.heads} heads, embeddings {shape.embedding}"
     )
-    return UserError("the IB-BERT does not fit the student", where=folder, found=found, expected=wanted)
+    return UserError("the IB-BERT does not fit the student", where=folder, found=found, expected=expected)
 
 
 def sample(data: Rows, rows: int = 256) -> Batch:

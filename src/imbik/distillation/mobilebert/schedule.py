@@ -112,7 +112,7 @@ class BlockTransfer:
         self.student.requires_grad_(True)
 
     def _thaw(self, blocks: range) -> None:
-        """Only these blocks train, and the embeddings with the first one where they are not copies."""
+        """Let only these blocks train, and the embeddings with the first one where they are not copies."""
         base = self.student.base_model
         base.requires_grad_(False)
         for index in blocks:

@@ -40,17 +40,17 @@ def start_ib_bert(classic: PreTrainedModel, reader: Anatomy, ib: PreTrainedModel
     with listen(classic, reader, names) as states:
         classic(**model_inputs(batch))
     real = batch["attention_mask"].bool()
-    found = {name: states[name].float()[real] for name in names}
+    tokens = {name: states[name].float()[real] for name in names}  # (N, H) of the real ones
     base = ib.base_model
-    turned = _directions([found[name] for name in names], int(base.config.hidden_size))
-    _start_embeddings(classic, base, found["embeddings"] @ turned, batch)
-    inputs = [found["embeddings"], *(found[f"hidden.{i}"] for i in mapping[:-1])]
+    turned = _directions([tokens[name] for name in names], int(base.config.hidden_size))
+    _start_embeddings(classic, base, tokens["embeddings"] @ turned, batch)
+    inputs = [tokens["embeddings"], *(tokens[f"hidden.{i}"] for i in mapping[:-1])]
     for block, index, before in zip(layer_stack(base)[1], mapping, inputs, strict=True):
-        _start_block(block, module_at(classic, reader.layers[index].output.path), turned, before, found[f"hidden.{index}"])
+        _start_block(block, module_at(classic, reader.layers[index].output.path), turned, before, tokens[f"hidden.{index}"])
 
 
 def _directions(states: list[Tensor], rank: int) -> Tensor:
-    """``(H, B)``: leading directions of all states, each layer's at unit size, turned by a random rotation; orthonormal columns."""
+    """Return ``(H, B)``: leading directions of all states, each layer's at unit size, turned by a random rotation."""
     moment = sum((s.T @ s) / s.square().mean() for s in (state.double() for state in states))
     assert isinstance(moment, Tensor)
     leading = torch.linalg.eigh(moment)[1][:, -rank:]
@@ -60,8 +60,8 @@ def _directions(states: list[Tensor], rank: int) -> Tensor:
     return (leading @ rotation).float()
 
 
-def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, wanted: Tensor, batch: Batch) -> None:
-    """The word table by its leading directions; the map of three neighbours, and the norm, by least squares to ``wanted``."""
+def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, targets: Tensor, batch: Batch) -> None:
+    """Fill the word table by its leading directions; fit the map of three neighbours to ``targets`` by least squares."""
     table, embeddings = classic.get_input_embeddings().weight.float(), base.embeddings
     rank = embeddings.word_embeddings.weight.shape[1]
     leading = torch.linalg.eigh((table.T @ table).double())[1][:, -min(rank, table.shape[1]) :].float()
@@ -72,7 +72,7 @@ def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, wanted: T
     real = batch["attention_mask"].bool()
     words = embeddings.word_embeddings(batch["input_ids"])
     around = torch.cat([nn.functional.pad(words[:, 1:], (0, 0, 0, 1)), words, nn.functional.pad(words[:, :-1], (0, 0, 1, 0))], dim=2)
-    _least_squares(embeddings.embedding_transformation, around[real], _standard(wanted))
+    _least_squares(embeddings.embedding_transformation, around[real], _standard(targets))
 
 
 def _start_block(block: nn.Module, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
@@ -125,34 +125,34 @@ def _standard(states: Tensor) -> Tensor:
 
 @torch.no_grad()
 def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> None:
-    """The pooler opens at random; the classifier behind it is the least-squares fit to the classic model's logits."""
-    wanted = classic(**model_inputs(batch)).logits.float()
+    """Open the pooler at random and fit the classifier behind it to the classic model's logits by least squares."""
+    logits = classic(**model_inputs(batch)).logits.float()
     width = ib.mobilebert.pooler.dense.weight.shape[0]
     ib.mobilebert.pooler.dense.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * 0.7)
     pooled = ib.mobilebert(**model_inputs(batch)).pooler_output.float()
-    _least_squares(ib.classifier, pooled, wanted)
+    _least_squares(ib.classifier, pooled, logits)
 
 
 @torch.no_grad()
 def copy_from_ib(ib: PreTrainedModel, student: PreTrainedModel, batch: Batch) -> None:
-    """What IB-BERT and MobileBERT have alike: embeddings and head. NoNorm starts as the layer norm with its mean statistics.
+    """Copy what IB-BERT and MobileBERT have alike, embeddings and head; NoNorm starts as the layer norm with its mean statistics.
 
     Args:
         ib, student: models of the MobileBERT class with the same width between blocks and the same embeddings.
         batch: rows that the statistics are taken from.
     """
-    ours, theirs = student.base_model.embeddings, ib.base_model.embeddings
+    target, source = student.base_model.embeddings, ib.base_model.embeddings
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings", "embedding_transformation"):
-        ours.get_submodule(name).load_state_dict(theirs.get_submodule(name).state_dict())
+        target.get_submodule(name).load_state_dict(source.get_submodule(name).state_dict())
     seen: list[Tensor] = []
-    handle = theirs.LayerNorm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().float()))
-    theirs(input_ids=batch["input_ids"])
+    handle = source.LayerNorm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().float()))
+    source(input_ids=batch["input_ids"])
     handle.remove()
     states = seen[0][batch["attention_mask"].bool()]
-    stand_for_layer_norm(ours.LayerNorm, states, theirs.LayerNorm.weight, theirs.LayerNorm.bias)
+    stand_for_layer_norm(target.LayerNorm, states, source.LayerNorm.weight, source.LayerNorm.bias)
     heads = ["classifier", "mobilebert.pooler", "cls"]
     for name in heads:
-        source = dict(ib.named_modules()).get(name)
-        target = dict(student.named_modules()).get(name)
-        if source is not None and target is not None:
-            target.load_state_dict(source.state_dict())
+        have = dict(ib.named_modules()).get(name)
+        want = dict(student.named_modules()).get(name)
+        if have is not None and want is not None:
+            want.load_state_dict(have.state_dict())
