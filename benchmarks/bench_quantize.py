@@ -34,6 +34,7 @@ import torch
 from imbik.data.load import load_data
 from imbik.errors import UserError
 from imbik.export.artefact import export, settled
+from imbik.export.builders import refusal
 from imbik.export.folder import finish, write_tokenizer
 from imbik.jobs.progress import Silent
 from imbik.measure.process import Candidate
@@ -41,9 +42,8 @@ from imbik.measure.run import measure
 from imbik.methods.registry import make_method
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import labels_of, save_checkpoint
+from imbik.models.facts import facts, manifest_of
 from imbik.models.pretrained import load_checkpoint
-from imbik.runtime.engines import refusal
-from imbik.runtime.engines.pytorch import facts, manifest_of
 from imbik.runtime.manifest import read_artefact
 from imbik.runtime.predictor import load_artefact
 from imbik.runtime.processors import float_precision, int8_preset

@@ -16,19 +16,22 @@ import torch
 
 from imbik.compress.card import student_card
 from imbik.compress.keys import recipe_key
+from imbik.compress.ownership import CANDIDATE_FILE, begin_candidate, candidate_files
 from imbik.errors import UserError
-from imbik.export.accuracy import Limit
+from imbik.export.accuracy import AccuracyFloor
 from imbik.export.artefact import export
-from imbik.jobs.files import read_json, refuse_foreign, write_json
+from imbik.export.builders.registry import refusal
+from imbik.export.request import quantize_step
+from imbik.jobs.files import inside, read_json, refuse_foreign, remove_folder, replacing_folder, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import NAME, Clock
+from imbik.jobs.workspace import MODEL_FILES, WORK_FOLDER, Clock
 from imbik.methods.registry import check_order, make_method, settled
 from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.facts import architecture
 from imbik.models.pretrained import load_checkpoint
 from imbik.models.structure import structure_of
-from imbik.runtime.engines import quantize_step, refusal
+from imbik.runtime.manifest import artefact_files
 from imbik.runtime.processors import int8_preset
 from imbik.students.catalogue import make_student
 from imbik.tasks.metrics import score
@@ -40,7 +43,6 @@ from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
 
 logger = logging.getLogger(__name__)
-_DONE = "candidate.json"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Builder:
         engines: engines to build artefacts for.
         progress: where progress is shown.
         save_every: seconds between training states on disk.
-        min_retention: share of the teacher's dev quality that quantizing must keep (:class:`imbik.export.accuracy.Limit`); None: no limit.
+        min_retention: share of the teacher's dev quality that quantizing must keep (:class:`imbik.export.accuracy.AccuracyFloor`);
+            None: no limit.
         preset: the processor that artefacts are made for, :func:`imbik.runtime.processors.int8_preset`; None: this one.
     """
 
@@ -91,7 +94,7 @@ class Builder:
         self.min_retention, self.preset = min_retention, dict(preset or int8_preset())
         teacher = replace(teacher, pairs=splits.train.pairs is not None)
         self.teacher, self.source, self.splits, self.directory = teacher, source, splits, directory
-        self.work, self.engines, self.progress, self.save_every = directory / NAME, tuple(engines), progress, save_every
+        self.work, self.engines, self.progress, self.save_every = directory / WORK_FOLDER, tuple(engines), progress, save_every
         self.teacher_key = fingerprint(teacher)
         self.failures: dict[str, str] = {}  # "recipe/engine" -> why that engine has no artefact although another one has
         self.cache = TeacherCache(self.work / "teacher", teacher)
@@ -107,8 +110,8 @@ class Builder:
         Raises:
             UserError: what the student, a step or the exporter refuses.
         """
-        folder = self.directory / recipe.name
-        record, key = read_json(folder / _DONE), self.key(recipe)
+        folder = inside(self.directory, recipe.name, "the recipe's name")
+        record, key = read_json(folder / CANDIDATE_FILE), self.key(recipe)
         failures = (record.get("failures") or {}) if record.get("key") == key else {}
         asked = {name: why for name, why in failures.items() if name.rpartition("/")[2] in self.engines}
         if record.get("key") == key and self._complete(folder, recipe, asked):
@@ -116,6 +119,7 @@ class Builder:
             self.failures |= asked
         else:
             check_order(recipe.steps, recipe.name)
+            refuse_foreign(folder, candidate_files(folder))
             checkpoint, seconds = self._checkpoint(recipe)
             self._clear(folder, recipe, keep=record.get("key") == key)
             others = {name: why for name, why in failures.items() if name not in asked}
@@ -133,8 +137,9 @@ class Builder:
         key = key_of({"recipe": self.key(Recipe("teacher", ())), "for": made_for})
         made = read_json(note)
         for engine in self._engines(self.teacher.steps):
-            if made.get(engine) != key:
-                shutil.rmtree(folder / "artefacts" / engine, ignore_errors=True)
+            artefact = folder / "artefacts" / engine
+            if made.get(engine) != key and artefact.exists():
+                remove_folder(artefact, artefact_files(artefact))
         out = self._export(self.teacher, folder)
         write_json(note, made | dict.fromkeys(out, key))
         return out
@@ -167,12 +172,11 @@ class Builder:
         Raises:
             UserError: the folder holds files of the user's.
         """
-        refuse_foreign(folder, {"model", "artefacts", _DONE, _DONE + ".tmp"})
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        if not keep and folder.exists():
+            remove_folder(folder, candidate_files(folder))
         for artefact in (folder / "artefacts" / engine for engine in self.engines):
-            if not self._fits(artefact, recipe):
-                shutil.rmtree(artefact, ignore_errors=True)
+            if artefact.exists() and not self._fits(artefact, recipe):
+                remove_folder(artefact, artefact_files(artefact))
 
     def _holds(self, limit: Mapping[str, Any] | None) -> bool:
         """Whether an artefact that was made under ``limit`` would be made the same under today's."""
@@ -232,23 +236,22 @@ class Builder:
         return changed, seconds
 
     def _keep(self, checkpoint: Checkpoint, folder: Path, seconds: float) -> None:
-        temporary = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        save_checkpoint(checkpoint, temporary)
-        write_json(temporary / "step.json", {"seconds": seconds})
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
+        with replacing_folder(folder, lambda _: {*MODEL_FILES, "step.json"}) as temporary:
+            save_checkpoint(checkpoint, temporary)
+            write_json(temporary / "step.json", {"seconds": seconds})
 
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
         if not (folder / "model" / "config.json").is_file():
             dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
             shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
             card = student_card(recipe, self.splits, dev, self.source, shape, checkpoint.notes, plain=plain)
-            save_checkpoint(checkpoint, folder / "model", card)
+            begin_candidate(folder, record["key"])
+            with replacing_folder(folder / "model", lambda _: MODEL_FILES) as temporary:
+                save_checkpoint(checkpoint, temporary, card)
         made = self._export(checkpoint, folder)
         names = [f"{recipe.name}/{engine}" for engine in self.engines if engine not in made]
         record["failures"] |= {name: self.failures[name] for name in names if name in self.failures}
-        write_json(folder / _DONE, record)
+        write_json(folder / CANDIDATE_FILE, record)
 
     def _export(self, checkpoint: Checkpoint, folder: Path) -> dict[str, Path]:
         """Engine -> artefact. An engine that fails is left out and recorded in ``failures`` as long as another one succeeds."""
@@ -282,10 +285,10 @@ class Builder:
             progress=self.progress,
         )
 
-    def _limit(self, checkpoint: Checkpoint) -> Limit | None:
+    def _limit(self, checkpoint: Checkpoint) -> AccuracyFloor | None:
         if self.min_retention is None or quantize_step(checkpoint.steps) is None:
             return None
-        return Limit(self.splits.dev, self.splits.metric, self.min_retention, self._teacher_on_dev())
+        return AccuracyFloor(self.splits.dev, self.splits.metric, self.min_retention, self._teacher_on_dev())
 
     def _teacher_on_dev(self) -> float:
         dev, task = self.splits.dev, TASKS[self.splits.task]

@@ -14,8 +14,9 @@ import numpy as np
 from imbik.advise.choice import choose, pareto
 from imbik.compress.builder import Builder, Built
 from imbik.compress.keys import check_sources
+from imbik.compress.ownership import check_output
 from imbik.errors import UserError
-from imbik.export.artefact import check_engine
+from imbik.export.builders.registry import builder as builder_of
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
@@ -28,8 +29,9 @@ from imbik.measure.run import Measured, measure
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import load_recipe
 from imbik.report.render import write_report
-from imbik.runtime.engines.pytorch import CUDA, cuda_dtype
-from imbik.runtime.manifest import NAME as MANIFEST
+from imbik.runtime.engines.registry import BASELINE as BASELINE_ENGINE
+from imbik.runtime.engines.registry import engines as known_engines
+from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.students.catalogue import check_student
 from imbik.tasks.task import check_pairs
 from imbik.training.encoding import encode
@@ -106,10 +108,11 @@ def compress(
     for recipe in loaded:
         _check(recipe, teacher)
     for engine in engines:
-        check_engine(engine)
+        builder_of(engine)
     Phrases(lang)  # refuses an unknown language now, not after hours of training
     limits = limits or Limits()
     with locked(directory):
+        check_output(directory, loaded, engines)
         builder = Builder(teacher, source, splits, directory, engines, progress, save_every, limits.min_retention, preset)
         builder.export_teacher()
         outcome = _build(builder, loaded, minutes, say)
@@ -185,14 +188,15 @@ def _build(builder: Builder, recipes: Sequence[Recipe], minutes: float | None, s
 
 
 def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
-    """The baseline first, then the teacher on the GPU where there is one, its own artefacts, then the recipes in their order."""
+    """The baseline first, then the teacher on engines that are only shown (a GPU), its own artefacts, then the recipes in their order."""
     steps = builder.teacher.steps
-    out = [Candidate(BASELINE, "teacher", "pytorch", builder.teacher_folder(), steps, None)]
-    if cuda_dtype() is not None:
-        out.append(Candidate(f"teacher/{CUDA}", "teacher", CUDA, builder.teacher_folder(), steps, None))
+    out = [Candidate(BASELINE, "teacher", BASELINE_ENGINE, builder.teacher_folder(), steps, None)]
+    for shown in known_engines().values():
+        if shown.shown_only and shown.runs_checkpoints and shown.available():
+            out.append(Candidate(f"teacher/{shown.name}", "teacher", shown.name, builder.teacher_folder(), steps, None))
     for engine in builder.engines:
         path = builder.directory / "teacher" / "artefacts" / engine
-        if (path / MANIFEST).is_file():
+        if (path / MANIFEST_FILE).is_file():
             out.append(Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None))
     for one in built:
         for engine, path in one.artefacts.items():
@@ -203,7 +207,7 @@ def _candidates(builder: Builder, built: Sequence[Built]) -> list[Candidate]:
 def _run_key(builder: Builder, outcome: _Outcome, candidates: Sequence[Candidate], threads: int | None) -> str:
     """Of all that the measurements depend on."""
     recipes = [builder.key(one.recipe) for one in outcome.built]
-    artefacts = {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()}
+    artefacts = {c.id: sha256(c.path / MANIFEST_FILE) for c in candidates if (c.path / MANIFEST_FILE).is_file()}
     common = builder.key(Recipe("teacher", ()))  # teacher, data and metric, where no recipe was built too
     parts = {"candidates": [c.id for c in candidates], "artefacts": artefacts, "recipes": recipes, "threads": threads, "common": common}
     return key_of(parts | {"failures": outcome.failures})

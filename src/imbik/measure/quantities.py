@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from imbik.runtime.engines.registry import standalone
 from imbik.tasks.metrics import LESS_IS_BETTER
 from imbik.types import Measurement
 
@@ -116,7 +117,7 @@ def _judged_on_dev(name: str, m: Measurement, baseline: Measurement | None) -> R
 
 def _derived(name: str, m: Measurement, baseline: Measurement | None, volume: Mapping[str, Any]) -> float | None:
     if name == "standalone":
-        return 0.0 if m.engine in ("pytorch", "pytorch-cuda") else 1.0
+        return float(standalone(m.engine))
     if name == "batch_hours":
         items, rate = volume.get("items_per_batch"), number(m, ("throughput", "items_per_s"))
         return items / rate / 3600 if items and rate else None

@@ -20,6 +20,7 @@ from imbik.machine import environment, physical_cores
 from imbik.measure.predictions import Predictions
 from imbik.measure.process import Candidate, CandidateError, Process, start
 from imbik.measure.timing import ROUNDS, Timing, time_candidates, write_rows, write_sample
+from imbik.runtime.engines.registry import engine
 from imbik.tasks.metrics import ece, per_class
 from imbik.tasks.retention import Evaluable, Logits, agreement, quality, retention
 from imbik.tasks.task import TASKS
@@ -259,8 +260,4 @@ def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append(f"{parity['float_matmuls']} products with a weight stayed in float")
     if graph and not graph.get("fused", True):
         notes.append("attention was not fused: " + "; ".join(graph.get("unfused_because", [])))
-    if manifest["engine"] == "pytorch":
-        notes.append("runs in PyTorch only")
-    if manifest["engine"] == "pytorch-cuda":
-        notes.append(f"ran on a GPU ({manifest['device']}) in {manifest['precision']}; it needs that and PyTorch: shown, never chosen")
-    return tuple(notes)
+    return (*notes, *engine(manifest["engine"]).notes(manifest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -28,7 +27,9 @@ from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_ro
 from imbik.distillation.teacher_states import LiveTeacher
 from imbik.distillation.transfer import Pair, Transfer
 from imbik.errors import UserError
+from imbik.jobs.files import replacing_folder
 from imbik.jobs.fingerprints import key_of
+from imbik.jobs.workspace import MODEL_FILES
 from imbik.methods.registry import method
 from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import fingerprint, save_checkpoint
@@ -178,10 +179,8 @@ class MobileBert(Optimized):
         folder = context.shared / "ib-bert" / key_of(parts)
         if not (folder / "config.json").is_file():
             made = self._bridge(context.teacher, shape, data, context)
-            temporary = folder.with_name(folder.name + ".tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
-            save_checkpoint(made, temporary)
-            temporary.replace(folder)
+            with replacing_folder(folder, lambda _: MODEL_FILES) as temporary:
+                save_checkpoint(made, temporary)
         return load_checkpoint(folder, role="IB-BERT")
 
     def _bridge(self, classic: Checkpoint, shape: MobileShape, data: Any, context: Context) -> Checkpoint:

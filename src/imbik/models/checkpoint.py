@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
+from imbik.jobs.quiet import quiet_transformers
 from imbik.models.structure import save_structured, structure_of
 from imbik.tasks.task import TASKS
 from imbik.types import Checkpoint, Step, TaskName
 
 _RECORD = "imbik.json"
-
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
 
 
 def set_labels(config: Any, task: TaskName, labels: tuple[str, ...]) -> None:
@@ -46,11 +43,12 @@ def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = 
 def save_model(model: Any, tokenizer: Any, directory: Path, record: dict[str, Any], card: str | None = None) -> None:
     """A transformers folder: model (safetensors), tokenizer, our record, and a model card."""
     directory.mkdir(parents=True, exist_ok=True)
-    if structure_of(model.config):
-        save_structured(model, directory)
-    else:
-        model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    with quiet_transformers():
+        if structure_of(model.config):
+            save_structured(model, directory)
+        else:
+            model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:
         (directory / "README.md").write_text(card, encoding="utf-8")

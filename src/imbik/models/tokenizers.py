@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
+from imbik.types import Checkpoint
 
 Spec = dict[str, Any]
 """``json.loads(tokenizer.to_str())``."""
@@ -169,3 +170,8 @@ def with_backend(tokenizer: Any, spec: Spec) -> PreTrainedTokenizerFast:
         model_input_names=list(tokenizer.model_input_names),
         **special,
     )
+
+
+def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
+    """Return an own copy of the ``tokenizers`` object behind a checkpoint's tokenizer."""
+    return Tokenizer.from_str(checkpoint.tokenizer.backend_tokenizer.to_str())

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imbik.advise.choice import SHOWN_ONLY
 from imbik.errors import UserError
 from imbik.measure.results import Results
 from imbik.roi.prices import Instance, Prices
 from imbik.roi.queueing import highest_rate, response_quantile, service_times
+from imbik.runtime.engines.registry import shown_only
 from imbik.types import Measurement
 
 MEMORY_SHARE = 0.8  # of an instance's memory that workers may fill; the rest is the system's
@@ -202,10 +202,10 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
 def options(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> tuple[list[tuple[Instance, Cost]], list[str]]:
     """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
-    GPU instances are only considered for measurements made on a GPU. What is only shown (:data:`imbik.advise.choice.SHOWN_ONLY`) has no
+    GPU instances are only considered for measurements made on a GPU. What runs on an engine that is only shown has no
     price: how many workers share a GPU was not measured.
     """
-    if m.engine in SHOWN_ONLY:
+    if shown_only(m.engine):
         return [], ["instances"]
     found: list[tuple[Instance, Cost]] = []
     reasons: list[str] = []
