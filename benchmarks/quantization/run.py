@@ -33,6 +33,7 @@ from imbik import UserError
 from imbik.data import load_data
 from imbik.export import export
 from imbik.export.artefact import settled
+from imbik.export.builders import refusal
 from imbik.export.folder import finish, write_tokenizer
 from imbik.jobs.progress import Silent
 from imbik.measure import Candidate, measure
@@ -40,10 +41,9 @@ from imbik.methods import make_method
 from imbik.models import load_checkpoint, save_checkpoint
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import labels_of
+from imbik.models.facts import facts, manifest_of
 from imbik.models.teacher import Teacher
 from imbik.runtime import load_artefact, read_artefact
-from imbik.runtime.engines import refusal
-from imbik.runtime.engines.pytorch import facts, manifest_of
 from imbik.runtime.processors import float_precision, int8_preset
 from imbik.tasks.retention import quality
 from imbik.training import Context

@@ -153,7 +153,7 @@ def test_missing_cut_and_changed_files_are_found(artefact: Path, tmp_path: Path)
 
 
 def test_a_missing_engine_gives_the_install_command(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.runtime.engines.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("imbik.runtime.engines.engine.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="onnxruntime: package not installed"):
         load_artefact(artefact)
 

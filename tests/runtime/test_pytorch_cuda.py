@@ -137,7 +137,9 @@ def test_what_is_recorded_of_a_gpu(teacher: Path, monkeypatch: pytest.MonkeyPatc
 
 @no_gpu
 def test_a_gpu_that_fails_leaves_the_others(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.compress.measuring.cuda_dtype", lambda: torch.bfloat16)  # here alone; the candidate's own process asks again
+    monkeypatch.setattr(
+        "imbik.runtime.engines.pytorch.cuda_dtype", lambda: torch.bfloat16
+    )  # here alone; the candidate's own process asks again
     options = {"recipes": ("int8",), "progress": Silent(), "say": lambda line: None}
     results = compress(load_checkpoint(teacher), SPLITS, tmp_path / "out", source=str(teacher), **options)  # type: ignore[arg-type]
     assert [m.id for m in results.measurements] == [BASELINE, "teacher/onnx", "int8/onnx"]

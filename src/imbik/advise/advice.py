@@ -59,7 +59,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
     Of the best overall verdict there is (fit, then caution, then open, then unfit) the scenario's preferences
     decide, one after the other: each keeps the candidates within its tolerance of the best. Where nobody
     fits, the highest score, then the smallest weighted shortfall. The baseline is judged too, and never
-    chosen; what is only shown (:data:`imbik.advise.choice.SHOWN_ONLY`) is not judged.
+    chosen; what runs on an engine that is only shown is not judged.
 
     Args:
         devices: results that ``imbik measure`` wrote on the target device.

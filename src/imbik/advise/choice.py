@@ -10,15 +10,15 @@ from imbik.locale.notes import sentence
 from imbik.measure.measurement import Measurement
 from imbik.measure.quantities import dev_retention, less_is_better
 from imbik.measure.values import Choice, Limits, Shortfall, Use, Uses
+from imbik.runtime.engines.registry import shown_only
 from imbik.types import Note
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
-SHOWN_ONLY = ("pytorch-cuda",)  # engines that need a GPU and PyTorch: for comparison, never chosen, advised or priced
 
 
 def without_shown(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The measurements without those of engines that are only shown (:data:`SHOWN_ONLY`)."""
-    return [m for m in measurements if m.engine not in SHOWN_ONLY]
+    """The measurements without those of engines that are only shown, never chosen."""
+    return [m for m in measurements if not shown_only(m.engine)]
 
 
 def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     bytes at once.
 
     a dominates b when a is nowhere worse and somewhere better. A candidate that lacks one of the three
-    numbers, or is only shown (:data:`SHOWN_ONLY`), is not on the front and dominates nobody. The order is that
+    numbers, or whose engine is only shown, is not on the front and dominates nobody. The order is that
     of ``measurements``.
     """
     points = {m.id: p for m in without_shown(measurements) if (p := _point(m)) is not None}
@@ -99,7 +99,7 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
 
     Args:
         measurements: the whole run.
-        baseline: id of its baseline, which is never chosen itself; nor is what is only shown (:data:`SHOWN_ONLY`).
+        baseline: id of its baseline, which is never chosen itself; nor is what runs on an engine that is only shown.
         limits: None: 97 % of the baseline's quality, nothing else.
     """
     limits = limits or Limits()

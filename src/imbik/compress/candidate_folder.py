@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from imbik.compress.options import Run
+from imbik.compress.ownership import CANDIDATE_FILE, candidate_files
 from imbik.compress.plan import CandidatePlan
-from imbik.jobs.files import read_json, refuse_foreign, write_json
+from imbik.jobs.files import inside, read_json, refuse_foreign, remove_folder, write_json
+from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.types import Step
-
-_DONE = "candidate.json"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class CandidateFolder:
 
     def __init__(self, plan: CandidatePlan, run: Run) -> None:
         self.plan = plan
-        self.path = run.directory / plan.name
+        self.path = inside(run.directory, plan.name, "the recipe's name")
         self.model = self.path / "model"
         self.preset = run.options.preset
         self.min_retention = run.limits.min_retention
@@ -96,7 +95,7 @@ class CandidateFolder:
         Raises:
             UserError: naming them.
         """
-        refuse_foreign(self.path, {"model", "artefacts", _DONE, _DONE + ".tmp"})
+        refuse_foreign(self.path, candidate_files(self.path))
 
     def clear(self, state: Missing | Stale) -> None:
         """Delete what is to be made anew: everything, or the artefacts that are no longer right.
@@ -106,27 +105,28 @@ class CandidateFolder:
         """
         self.refuse_foreign()
         if isinstance(state, Missing):
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove_folder(self.path, candidate_files(self.path))
         else:
-            for engine in state.engines:
-                shutil.rmtree(self.artefact(engine), ignore_errors=True)
+            for artefact in map(self.artefact, state.engines):
+                remove_folder(artefact, artefact_files(artefact))
 
     def finish(self, record: Record) -> None:
         """Write the record: from now on the candidate is finished."""
         failures = {f"{self.plan.name}/{engine}": why for engine, why in record.failures.items()}
         steps = [dict(step) for step in record.steps]
-        write_json(self.path / _DONE, {"key": record.key, "train_seconds": record.train_seconds, "steps": steps, "failures": failures})
+        written = {"key": record.key, "train_seconds": record.train_seconds, "steps": steps, "failures": failures}
+        write_json(self.path / CANDIDATE_FILE, written)
 
     def _read(self) -> Record | None:
-        written = read_json(self.path / _DONE)
-        if not written:
+        written = read_json(self.path / CANDIDATE_FILE)
+        if "key" not in written:  # none, or one of a run that was killed
             return None
         failures = {name.rpartition("/")[2]: str(why) for name, why in (written.get("failures") or {}).items()}
         return Record(str(written.get("key")), float(written["train_seconds"]), tuple(written["steps"]), failures)
 
     def _is_right(self, engine: str) -> bool:
         """Return whether an artefact is there and today's call would make it the same."""
-        manifest = read_json(self.artefact(engine) / "manifest.json")
+        manifest = read_json(self.artefact(engine) / MANIFEST_FILE)
         if not self.plan.quantized:
             return bool(manifest)
         return manifest.get("cpu") == self.preset and keeps_limit((manifest.get("parity") or {}).get("limit"), self.min_retention)

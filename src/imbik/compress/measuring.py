@@ -21,12 +21,13 @@ from imbik.measure.run import Measured, measure
 from imbik.measure.values import Data, Disagreement, Failure
 from imbik.models.checkpoint import save_checkpoint
 from imbik.report.render import write_report
-from imbik.runtime.engines.pytorch import CUDA, cuda_dtype
-from imbik.runtime.manifest import NAME as MANIFEST
+from imbik.runtime.engines.registry import BASELINE as BASELINE_ENGINE
+from imbik.runtime.engines.registry import engines as known_engines
+from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.training.encoding import encode
 from imbik.types import Note, Splits
 
-BASELINE = "teacher/pytorch"
+BASELINE = f"teacher/{BASELINE_ENGINE}"
 _KEY = "measured.json"
 
 
@@ -35,7 +36,8 @@ class Comparison:
     """Everything that is measured side by side.
 
     Attributes:
-        candidates: the baseline first, then the teacher on the GPU where there is one, its artefacts, then the recipes in their order.
+        candidates: the baseline first, then the teacher on engines that are only shown (a GPU), its artefacts, then the recipes
+            in their order.
         failures: what could not be made.
         key: of all that the measurements depend on.
         run: the call.
@@ -54,7 +56,7 @@ class Comparison:
         key = key_of(
             {
                 "candidates": [candidate.id for candidate in candidates],
-                "artefacts": {c.id: sha256(c.path / MANIFEST) for c in candidates if (c.path / MANIFEST).is_file()},
+                "artefacts": {c.id: sha256(c.path / MANIFEST_FILE) for c in candidates if (c.path / MANIFEST_FILE).is_file()},
                 "recipes": [built.key for built in made.built],
                 "threads": run.options.threads,
                 "common": made.teacher_key,  # teacher, data and metric, where no recipe was built too
@@ -88,12 +90,13 @@ class Comparison:
 
 def _candidates(made: Made, run: Run) -> Iterator[Candidate]:
     steps, folder = run.teacher.steps, _teacher_folder(run)
-    yield Candidate(BASELINE, "teacher", "pytorch", folder, steps, None)
-    if cuda_dtype() is not None:
-        yield Candidate(f"teacher/{CUDA}", "teacher", CUDA, folder, steps, None)
+    yield Candidate(BASELINE, "teacher", BASELINE_ENGINE, folder, steps, None)
+    for shown in known_engines().values():
+        if shown.shown_only and shown.runs_checkpoints and shown.available():
+            yield Candidate(f"teacher/{shown.name}", "teacher", shown.name, folder, steps, None)
     for engine in run.options.engines:
         path = run.directory / "teacher" / "artefacts" / engine
-        if (path / MANIFEST).is_file():
+        if (path / MANIFEST_FILE).is_file():
             yield Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None)
     names = {TEACHER, *(built.name for built in made.built)}
     for built in made.built:

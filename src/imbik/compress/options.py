@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from imbik.compress.step_store import StepStore
-from imbik.export.accuracy import Limit
-from imbik.export.artefact import check_engine
+from imbik.export.accuracy import AccuracyFloor
+from imbik.export.builders.registry import builder
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import NAME as WORK_FOLDER
+from imbik.jobs.workspace import WORK_FOLDER
 from imbik.locale.phrases import Phrases
 from imbik.measure.values import Limits as Limits
 from imbik.models.teacher import Teacher
@@ -70,7 +70,7 @@ class Options:
             UserError: an engine that no artefacts are made for, or an unknown language.
         """
         for engine in self.engines:
-            check_engine(engine)
+            builder(engine)
         Phrases(self.lang)
 
 
@@ -115,10 +115,10 @@ class Run:
         return StepStore(self.work / "steps")
 
     @cached_property
-    def accuracy_limit(self) -> Limit:
+    def accuracy_limit(self) -> AccuracyFloor:
         """What a quantized artefact must keep of the teacher's quality on dev."""
         dev = self.splits.dev
         logits = self.cache.logits(dev, self.progress).take(np.arange(len(dev.texts)))
         predictions = TASKS[self.splits.task].decode(logits)
         quality = float(score(self.splits.metric, predictions, np.asarray(dev.targets), self.splits.task))
-        return Limit(dev, self.splits.metric, self.limits.min_retention, quality)
+        return AccuracyFloor(dev, self.splits.metric, self.limits.min_retention, quality)

@@ -9,10 +9,11 @@ from imbik.compress.keys import recipe_keys, teacher_key
 from imbik.compress.options import Options
 from imbik.compress.parents import parent_of
 from imbik.errors import UserError
+from imbik.export.builders.registry import refusal
+from imbik.export.request import quantize_step
 from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import Recipe, load_recipe
-from imbik.runtime.engines import quantize_step, refusal
 from imbik.students.spec import StudentPlan
 from imbik.types import Splits, Step
 

@@ -10,6 +10,7 @@ from imbik.advise.choice import choose, pareto
 from imbik.compress.candidate import make_all
 from imbik.compress.measuring import Comparison
 from imbik.compress.options import Options, Run
+from imbik.compress.ownership import check_output
 from imbik.compress.plan import plan_all
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import locked
@@ -52,6 +53,7 @@ def compress(
     model = _as_teacher(teacher, splits, chosen.source)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
     with locked(directory):
+        check_output(directory, [plan.name for plan in plans.candidates], chosen.engines)
         run = Run(model, splits, directory, chosen, progress, say)
         comparison = Comparison.of(make_all(plans, run), run)
         results = judge(comparison.measure(), run.limits)

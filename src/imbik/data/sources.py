@@ -100,7 +100,7 @@ def _hub_tables(name: str) -> dict[str, list[Table]]:
         raise nothing from error
     repository, _, configuration = name.partition(":")
     try:
-        loaded = load_dataset(repository, configuration or None)
+        loaded = load_dataset(repository, configuration or None, trust_remote_code=False)
     except Exception as error:  # the hub's client raises its own types, from half a dozen packages
         nothing.found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         raise nothing from error

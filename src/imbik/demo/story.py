@@ -72,8 +72,9 @@ def run_demo(
     )
     choice = results.get(results.choice.id if results.choice else None)
     answers: tuple[tuple[str, str, float], ...] = ()
-    if choice is not None and choice.engine != "pytorch" and splits.train.pairs is None and splits.task == "classification":
-        predictor = load_artefact(directory / "run" / choice.name / "artefacts" / choice.engine)
+    artefact = None if choice is None else directory / "run" / choice.name / "artefacts" / choice.engine
+    if artefact is not None and artefact.is_dir() and splits.train.pairs is None and splits.task == "classification":
+        predictor = load_artefact(artefact)
         messages = MESSAGES if data is None else tuple(splits.test.texts[:4])
         rows = predictor.predict(messages)
         answers = tuple((m, predictor.labels[int(row.argmax())], float(row.max())) for m, row in zip(messages, rows, strict=True))

@@ -21,6 +21,7 @@ from pydantic import AfterValidator
 
 from imbik.data.text_store import TextStore, TextWriter
 from imbik.distillation.word_candidates import MaskedWords, VectorWords, masked_words, vector_words
+from imbik.jobs.files import replacing
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
 from imbik.jobs.seeds import mixed
@@ -126,11 +127,9 @@ def augmented(rows: Examples, settings: Augmentation, teacher: Teacher, director
     file = directory / f"{key}.jsonl"
     if not file.is_file():
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as out:
+        with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as out:
             for made in _all(rows, _Maker(settings, masked, vectors), settings, progress):
                 out.write(json.dumps(made, ensure_ascii=False) + "\n")
-        temporary.replace(file)
     return _read(file, rows.pairs is not None, key)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from imbik.models.hooks import evaluating
-from imbik.runtime.engines.pytorch import TorchSession, tokenizer_of
+from imbik.models.tokenizers import tokenizer_of
+from imbik.runtime.engines.pytorch import TorchSession
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.tasks.retention import agreement
 from imbik.types import Checkpoint

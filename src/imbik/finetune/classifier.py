@@ -75,7 +75,9 @@ def finetune(
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
     with Workspace(directory, {"finetune": key}) as workspace:
         result = _train(checkpoint, splits, data, settings, seed, workspace.path("finetune"), progress)
-        save_checkpoint(result.checkpoint, directory, teacher_card(result, splits, str(base)))
+        made = workspace.path("made")
+        save_checkpoint(result.checkpoint, made, teacher_card(result, splits, str(base)))
+        workspace.publish(made)
         facts = {entry.name: getattr(result, entry.name) for entry in fields(result) if entry.name != "checkpoint"}
         write_json(directory / _DONE, {"key": key} | facts)
     return result

@@ -88,7 +88,9 @@ def finetune_mlm(
         model.requires_grad_(True)
         model.config.imbik_base = base_name(base)
         result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)
-        save_model(model, tokenizer, directory, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
+        made = workspace.path("made")
+        save_model(model, tokenizer, made, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
+        workspace.publish(made)
         shutil.rmtree(workspace.root / "corpus", ignore_errors=True)
     return result
 

@@ -104,7 +104,7 @@ def compare_architectures(
     splits = load_data(data) if data else load_data(bundled_data(), text="text", label="intent")
     texts = _sample(splits)
     folder = str(base or bundled_base())
-    tokenizer = load_tokenizer(folder, transformers.AutoConfig.from_pretrained(folder), "base model")
+    tokenizer = load_tokenizer(folder, transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False), "base model")
     with tempfile.TemporaryDirectory(prefix="imbik-shapes-") as temporary:
         candidates, failures = _export_all(shapes, engine, tokenizer, texts, Path(temporary), progress)
         if not candidates:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
+from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.tasks.retention import Evaluable
 
 
@@ -38,11 +38,19 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write an ``.npz`` file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"id": predictions.id, "labels": predictions.labels, "task": predictions.task, "fingerprints": predictions.fingerprints}
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    refuse_foreign_file(path, is_predictions)
     arrays = {f"logits_{split}": values for split, values in predictions.logits.items()}
-    with partial.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+
+
+def is_predictions(path: Path) -> bool:
+    """Return whether a file holds stored predictions: the proof that it may be replaced."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "about.npy" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def load_predictions(path: str | Path) -> Predictions:

@@ -33,8 +33,8 @@ class Candidate:
     Attributes:
         id: ``recipe/engine``, unique among those measured together.
         name: the recipe's name.
-        engine: see :data:`imbik.runtime.engines.ENGINES`.
-        path: artefact folder, or a plain checkpoint folder for ``pytorch`` and ``pytorch-cuda``.
+        engine: a name of :func:`imbik.runtime.engines.engines`.
+        path: artefact folder, or a plain checkpoint folder for an engine that runs those.
         steps: the recipe steps that made the model.
         train_seconds: what making it took, or None.
         length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
@@ -65,8 +65,9 @@ class Process:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
         asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
+        # -P: code in the working folder, such as a numpy.py beside a downloaded artefact, is never imported.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "imbik.measure.worker", *asked],
+            [sys.executable, "-P", "-m", "imbik.measure.worker", *asked],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

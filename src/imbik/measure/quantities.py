@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Literal
 
 from imbik.measure.measurement import Measurement
+from imbik.runtime.engines.registry import standalone
 from imbik.tasks.metrics import LESS_IS_BETTER
 
 Kind = Literal["quality", "property", "machine", "proxy"]
@@ -115,7 +116,7 @@ def _judged_on_dev(name: str, m: Measurement, baseline: Measurement | None) -> R
 
 def _derived(name: str, m: Measurement, baseline: Measurement | None, items_per_batch: float | None) -> float | None:
     if name == "standalone":
-        return 0.0 if m.engine in ("pytorch", "pytorch-cuda") else 1.0
+        return float(standalone(m.engine))
     if name == "batch_hours":
         rate = m.throughput.items_per_s
         return items_per_batch / rate / 3600 if items_per_batch and rate else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
+from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.measure.schema import document_of, parse_results
 from imbik.measure.values import Disagreement, Results
 
@@ -42,22 +42,22 @@ def write_results(path: str | Path, results: Results) -> None:
     killed run never sees half a file.
 
     Raises:
-        UserError: the folder of ``path`` does not exist, or ``path`` is a folder.
+        UserError: the folder of ``path`` does not exist, or ``path`` is a folder or a file that is no results.json.
     """
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
         found = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise UserError("cannot write the results", where=path, found=found, expected="a file's name in a folder that exists")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(results_document(results), stream, ensure_ascii=False, indent=1, allow_nan=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    refuse_foreign_file(path, is_results)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        json.dump(results_document(results), stream, ensure_ascii=False, indent=1, allow_nan=False)
+        stream.write("\n")
+
+
+def is_results(path: Path) -> bool:
+    """Return whether a file is a ``results.json``, of any schema: the proof that it may be replaced."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(document, dict) and {"schema", "measurements"} <= document.keys()
 
 
 def _text(path: Path) -> str:

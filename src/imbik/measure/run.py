@@ -32,6 +32,7 @@ from imbik.measure.predictions import Predictions
 from imbik.measure.process import Candidate, CandidateError, Process, start
 from imbik.measure.timing import ROUNDS, Timing, time_candidates, write_rows, write_sample
 from imbik.measure.values import Environment, Failure
+from imbik.runtime.engines.registry import engine
 from imbik.tasks.metrics import ece, per_class
 from imbik.tasks.retention import Evaluable, Logits, agreement, quality, retention
 from imbik.tasks.task import TASKS
@@ -273,8 +274,4 @@ def notes_of(manifest: Mapping[str, Any]) -> tuple[Note, ...]:
         notes.append(Note.of("float_left", count=parity.float_matmuls))
     if not graph.get("fused", True):
         notes.append(Note.of("unfused", reasons="; ".join(graph["unfused_because"])))
-    if manifest["engine"] == "pytorch":
-        notes.append(Note.of("pytorch"))
-    if manifest["engine"] == "pytorch-cuda":
-        notes.append(Note.of("cuda", device=manifest["device"], precision=manifest["precision"]))
-    return tuple(notes)
+    return (*notes, *engine(manifest["engine"]).notes(manifest))

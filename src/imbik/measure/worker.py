@@ -108,10 +108,7 @@ class Worker:
         """What is known of the model, and the memory that the process has taken so far."""
         manifest = dict(self.predictor.manifest)
         if "params" not in manifest:
-            from imbik.runtime.engines import pytorch
-
-            assert isinstance(self.predictor.session, pytorch.TorchSession)
-            manifest |= pytorch.facts(self.predictor.session.model)
+            manifest |= self.predictor.session.facts()
         return {"peak_rss_bytes": peak_rss_bytes(), "manifest": manifest, "length_multiple": self.predictor.length_multiple}
 
     def memory(self) -> dict[str, Any]:

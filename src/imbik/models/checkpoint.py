@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
+from imbik.jobs.files import replacing_folder
+from imbik.jobs.quiet import quiet_transformers
+from imbik.jobs.workspace import MODEL_FILES
 from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
 from imbik.tasks.task import TASKS
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _RECORD = "imbik.json"
-
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
 
 
 def set_labels(config: PretrainedConfig, task: TaskName, labels: tuple[str, ...]) -> None:
@@ -57,12 +55,13 @@ def save_model(
 ) -> None:
     """Write a transformers folder: model (safetensors), tokenizer, record and model card."""
     directory.mkdir(parents=True, exist_ok=True)
-    # save_pretrained would write replaced layers under names that from_pretrained cannot place.
-    if structure_of(model.config):
-        save_structured(model, directory)
-    else:
-        model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    with quiet_transformers():
+        # save_pretrained would write replaced layers under names that from_pretrained cannot place.
+        if structure_of(model.config):
+            save_structured(model, directory)
+        else:
+            model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:
         (directory / "README.md").write_text(card, encoding="utf-8")
@@ -130,10 +129,8 @@ def save_whole(checkpoint: Checkpoint, directory: Path, **facts: object) -> None
         directory: its folder; a kill leaves it as it was.
         facts: file name without ``.json`` -> what else is written there.
     """
-    temporary = directory.with_name(directory.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    save_checkpoint(checkpoint, temporary)
-    for name, value in facts.items():
-        (temporary / f"{name}.json").write_text(json.dumps(value, indent=1), encoding="utf-8")
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.replace(directory)
+    files = {*MODEL_FILES, *(f"{name}.json" for name in facts)}
+    with replacing_folder(directory, lambda _: files) as temporary:
+        save_checkpoint(checkpoint, temporary)
+        for name, value in facts.items():
+            (temporary / f"{name}.json").write_text(json.dumps(value, indent=1), encoding="utf-8")

@@ -8,8 +8,42 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from imbik.locale.notes import document
+from imbik.machine import versions
+from imbik.models.inputs import input_names
+from imbik.types import Checkpoint
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+def facts(model: PreTrainedModel) -> dict[str, Any]:
+    """Return ``params``, ``architecture`` and ``flops`` of a model; runs it three times."""
+    return {"params": parameters(model), "architecture": architecture(model), "flops": flops(model)}
+
+
+def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the fields of an artefact's manifest that do not depend on an engine."""
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    labels = model.config.id2label
+    return {
+        "schema": 1,
+        "task": checkpoint.task,
+        "labels": [str(labels[index]) for index in range(len(labels))],
+        "max_length": int(tokenizer.model_max_length),
+        "padding": {
+            "side": tokenizer.padding_side,
+            "token": tokenizer.pad_token,
+            "id": int(tokenizer.pad_token_id or 0),
+            "type_id": int(tokenizer.pad_token_type_id or 0),
+        },
+        "truncation_side": tokenizer.truncation_side,
+        "inputs": list(input_names(model, tokenizer)),
+        "steps": [dict(step) for step in checkpoint.steps],
+        "notes": [document(note) for note in checkpoint.notes],
+        "pairs": checkpoint.pairs,
+        "versions": versions(),
+    }
 
 
 def architecture(model: PreTrainedModel) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from imbik.errors import UserError
+from imbik.jobs.quiet import quiet_transformers
+from imbik.jobs.trust import TRUST, remote_code_trusted
 from imbik.models.checkpoint import _RECORD, _record, read_notes, read_steps, set_labels
 from imbik.models.structure import load_structured, structure_of
 from imbik.tasks.task import TASKS
@@ -20,6 +22,21 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 256
 """Texts are cut to this many tokens unless the model's folder or the user says otherwise."""
+
+
+def _check_remote_code(path: str, error: Exception, role: str) -> None:
+    """Say what a model that needs code of its own is to be opened with.
+
+    Raises:
+        UserError: ``error`` is transformers' refusal to run the code.
+    """
+    if "trust_remote_code" in str(error) and not remote_code_trusted():
+        raise UserError(
+            f"the {role} brings code of its own, which is not run",
+            where=path,
+            expected="an architecture that transformers has",
+            fix=f"read that code; if you trust it, run the command with --trust-remote-code (in a program: {TRUST}=1)",
+        ) from None
 
 
 def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
@@ -102,9 +119,11 @@ def load_tokenizer(path: str | Path, config: PretrainedConfig, role: str) -> Pre
     Its ``model_max_length`` is bounded by the model's positions and :data:`MAX_LENGTH`.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True)
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=remote_code_trusted())
         tokenizer.backend_tokenizer  # noqa: B018  a slow tokenizer has none
     except Exception as error:
+        _check_remote_code(str(path), error, role)
         raise UserError(
             f"the {role} has no usable tokenizer",
             where=path,
@@ -173,14 +192,19 @@ def _one_folder_down(path: Path) -> str | None:
 def _config(path: str, role: str) -> PretrainedConfig:
     """Read the config of a folder or hub name."""
     try:
-        return AutoConfig.from_pretrained(path)
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(path, trust_remote_code=remote_code_trusted())
     except Exception as error:
+        _check_remote_code(path, error, role)
         raise UserError(
             f"the {role} cannot be opened",
             where=path,
             found=_first_line(error),
             expected="a transformers folder, or a hub name that can be reached from here",
         ) from None
+    if not remote_code_trusted() and hasattr(config, "auto_map"):
+        del config.auto_map  # transformers has the architecture; nothing that is made of this model may look for code again
+    return config
 
 
 def _from_pretrained(
@@ -203,15 +227,23 @@ def _from_pretrained(
         )
     try:
         if structure_of(config):
-            loaded = auto.from_config(config, attn_implementation="eager", dtype=torch.float32)
+            loaded = auto.from_config(config, attn_implementation="eager", dtype=torch.float32, trust_remote_code=remote_code_trusted())
             load_structured(loaded, folder)
         else:
-            loaded = auto.from_pretrained(
-                path, config=config, attn_implementation="eager", use_safetensors=True, dtype=torch.float32, **options
-            )
+            with quiet_transformers():
+                loaded = auto.from_pretrained(
+                    path,
+                    config=config,
+                    attn_implementation="eager",
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    trust_remote_code=remote_code_trusted(),
+                    **options,
+                )
     except UserError:
         raise
     except Exception as error:
+        _check_remote_code(path, error, role)
         raise UserError(f"the weights of the {role} cannot be loaded", where=path, found=_first_line(error)) from None
     model = loaded[0] if isinstance(loaded, tuple) else loaded
     # NaN in one weight makes every answer NaN, and arg max then gives class 0 without a word.

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
+from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -194,3 +195,8 @@ def wrap_spec(tokenizer: PreTrainedTokenizerBase, spec: Spec) -> PreTrainedToken
         model_input_names=list(tokenizer.model_input_names),
         **special,
     )
+
+
+def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
+    """Return an own copy of the ``tokenizers`` object behind a checkpoint's tokenizer."""
+    return Tokenizer.from_str(checkpoint.tokenizer.backend_tokenizer.to_str())

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from imbik.data.documents import Documents
 from imbik.errors import UserError
+from imbik.jobs.files import write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress, Silent
 
@@ -253,9 +254,7 @@ class _Packer:
             self.file.flush()
             os.fsync(self.file.fileno())
         state = {"blocks": self.blocks, "tokens": self.tokens, "documents": self.documents, "characters": self.characters}
-        temporary = self.folder / (name + ".tmp")
-        temporary.write_text(json.dumps(state | more), encoding="utf-8")
-        temporary.replace(self.folder / name)
+        write_json(self.folder / name, state | more)
         self.saved = time.monotonic()
 
     def finish(self) -> None:

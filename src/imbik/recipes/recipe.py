@@ -139,7 +139,7 @@ def _part(name: str, whole: str) -> Recipe:
     folder = resources.files("imbik.recipes")
     family = next((template for pattern, template in _ANY_DEPTH.items() if re.fullmatch(pattern, name)), None)
     file = folder / f"{name}.yaml"
-    if file.is_file():
+    if _NAME.fullmatch(name) and file.is_file():
         return parse_recipe(file.read_text(encoding="utf-8"), name)
     if family is not None:  # any depth: the same steps as the shipped one
         template = parse_recipe((folder / f"{family}.yaml").read_text(encoding="utf-8"), name)

@@ -6,7 +6,6 @@ Both come from the same sections (:mod:`imbik.report.view`) and the same figures
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,6 +20,7 @@ from imbik.advise.advice import advise
 from imbik.advise.choice import without_shown
 from imbik.advise.scenario import load_scenario, shipped_scenarios
 from imbik.errors import UserError
+from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.literature.comparison import Architectures, load_architectures
 from imbik.literature.published import published, study_costs, study_results
 from imbik.locale.phrases import GLYPHS, Phrases
@@ -32,6 +32,8 @@ from imbik.report.view import View
 from imbik.roi.cost import Load
 from imbik.roi.prices import Prices, load_prices
 
+MADE = "<!-- made by imbik -->"
+"""Last line of a Markdown report, which is not shown: it tells a report from a page of the user's."""
 LOADS: Mapping[str, Load] = {"always-on": Load(100_000), "batch": Load(200_000, "batch")}
 
 
@@ -57,24 +59,29 @@ def write_report(
         architectures: what ``imbik compare-architectures --json`` wrote.
 
     Raises:
-        UserError: an unknown language or scenario, a broken price list, results without a candidate.
+        UserError: an unknown language or scenario, a broken price list, results without a candidate, a file at ``path`` that is no
+            report.
     """
     runs, path = [results] if isinstance(results, Results) else list(results), Path(path)
+    refuse_foreign_file(path, is_report)
+    markdown = path.suffix.lower() in (".md", ".markdown")
     text = render(
         runs,
-        markdown=path.suffix.lower() in (".md", ".markdown"),
+        markdown=markdown,
         lang=lang,
         source=report_source(runs, prices, scenarios, loads, devices),
         architectures=None if architectures is None else load_architectures(architectures),
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except FileNotFoundError:
-        raise UserError("no such folder", where=path.parent, fix="create it, or choose another --out") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not path.absolute().parent.is_dir():
+        raise UserError("no such folder", where=path.parent, fix="create it, or choose another --out")
+    with replacing(path) as temporary:
+        temporary.write_text(text + (f"\n{MADE}\n" if markdown else ""), encoding="utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report: the proof that it may be replaced."""
+    text = path.read_text(encoding="utf-8")
+    return '<meta name="generator" content="imbik ' in text[:4096] or MADE in text[-200:]
 
 
 def report_source(

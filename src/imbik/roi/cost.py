@@ -13,13 +13,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from imbik.advise.choice import SHOWN_ONLY
 from imbik.errors import UserError
 from imbik.measure.measurement import Latency, Measurement
 from imbik.measure.results import Results
 from imbik.measure.values import Environment
 from imbik.roi.prices import HOURS_PER_YEAR, Instance, Prices
 from imbik.roi.queueing import highest_rate, response_quantile, service_times
+from imbik.runtime.engines.registry import shown_only
 
 MEMORY_SHARE = 0.8  # of an instance's memory that workers may fill; the rest is the system's
 TABLE = 32  # instances up to which the highest rate is computed; beyond, it grows in proportion
@@ -197,10 +197,10 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
 def options(m: Measurement, prices: Prices, load: Load, environment: Environment) -> tuple[list[tuple[Instance, Cost]], list[str]]:
     """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
-    GPU instances are only considered for measurements made on a GPU. What is only shown (:data:`imbik.advise.choice.SHOWN_ONLY`) has no
+    GPU instances are only considered for measurements made on a GPU. What runs on an engine that is only shown has no
     price: how many workers share a GPU was not measured.
     """
-    if m.engine in SHOWN_ONLY:
+    if shown_only(m.engine):
         return [], ["instances"]
     found: list[tuple[Instance, Cost]] = []
     reasons: list[str] = []

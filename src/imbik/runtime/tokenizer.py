@@ -65,6 +65,9 @@ class RuntimeTokenizer:
             if self._learn(new):
                 found = [self._recall(text) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
         left = [row for row, ids in enumerate(found) if ids is None]
+        for row in left:
+            if not isinstance(texts[row], str):  # a tuple would be taken for a pair
+                raise _not_a_string(texts[row], first + row)
         for row, encoding in zip(left, self.encodings([texts[row] for row in left], [first + row for row in left]), strict=True):
             found[row] = encoding.ids
         return found  # type: ignore[return-value]  # none is None any more
@@ -160,10 +163,9 @@ def _cleaned(row: Any, number: int) -> Any:
     if isinstance(row, tuple):
         return tuple(_cleaned(text, number) for text in row)
     if not isinstance(row, str):
-        raise UserError(
-            "a text is not a string",
-            where=f"text {number}",
-            found=f"{type(row).__name__} {row!r}"[:80],
-            expected="str",
-        )
+        raise _not_a_string(row, number)
     return row.encode("utf-8", "replace").decode("utf-8")
+
+
+def _not_a_string(value: object, number: int) -> UserError:
+    return UserError("a text is not a string", where=f"text {number}", found=f"{type(value).__name__} {value!r}"[:80], expected="str")

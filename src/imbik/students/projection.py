@@ -171,7 +171,7 @@ def _most_written(layer: dict[str, nn.Linear], heads: int, size: int) -> Tensor:
 
 
 def _narrowed(left: Tensor, right: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return ``(size, N)`` and ``(size, M)`` whose product leftᵀ·right is the nearest of rank ``size`` to that of ``(d, N)`` and ``(d, M)``."""
+    """Return ``(size, N)`` and ``(size, M)``: leftᵀ·right is the nearest of rank ``size`` to that of ``(d, N)`` and ``(d, M)``."""
     (left_basis, left_rest), (right_basis, right_rest) = (torch.linalg.qr(part.T.double()) for part in (left, right))
     u, values, vh = torch.linalg.svd(left_rest @ right_rest.T)
     root = values[:size].sqrt()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from imbik.cli.checks import check_file, consoles
 from imbik.cli.options import LangOption
+from imbik.jobs.files import replacing
 from imbik.jobs.progress import progress_for
 from imbik.literature.comparison import ArchitectureRow
 from imbik.locale.phrases import Phrases
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Size and speed of the real shapes with random weights, measured here; quality from the papers in its own column."""
         texts = Phrases(lang)
-        check_file("--json", as_json)
+        check_file("--json", as_json, _is_comparison)
         from imbik.literature.architectures import SHAPES
         from imbik.literature.architectures import compare_architectures as compare
 
@@ -48,10 +49,17 @@ def register(app: typer.Typer) -> None:
             if str(as_json) == "-":
                 sys.stdout.write(text)
                 return
-            as_json.write_text(text, encoding="utf-8")
+            with replacing(as_json) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         console = Console(highlight=False)
         console.print(_measured(found.rows, texts))
         console.print(_published(found.rows, texts))
+
+
+def _is_comparison(path: Path) -> bool:
+    """Whether a file is one that this command wrote."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(document, dict) and {"rows", "failures"} <= document.keys()
 
 
 def _grid(title: str, heads: Sequence[str], texts: Phrases) -> Table:

@@ -10,7 +10,18 @@ import typer
 from rich.console import Console
 
 from imbik.cli.checks import check_positive, check_share, consoles
-from imbik.cli.options import CpuOption, DataOption, EngineOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, grouped
+from imbik.cli.options import (
+    CpuOption,
+    DataOption,
+    EngineOption,
+    JsonOption,
+    LangOption,
+    OutOption,
+    TaskColumns,
+    ThreadsOption,
+    TrustOption,
+    grouped,
+)
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 from imbik.runtime.processors import preset_for
@@ -52,6 +63,7 @@ class Conduct:
     seed: Annotated[int, typer.Option(help="Of the splits that are carved.", min=0)] = 0
     save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0
     lang: LangOption = "en"
+    trust_remote_code: TrustOption = False
 
     def arguments(self) -> dict[str, Any]:
         """For :func:`imbik.compress.run.compress`.
@@ -89,9 +101,9 @@ def compress(
     how, limits = conduct.arguments(), budget.limits()
     from imbik.compress.run import compress as run
     from imbik.data.load import load_data
+    from imbik.export.builders.registry import buildable
     from imbik.models.checkpoint import labels_of
     from imbik.models.pretrained import load_checkpoint
-    from imbik.runtime.engines import buildable
 
     console, say = consoles()
     loaded = load_checkpoint(teacher)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from imbik.cli.checks import check_positive, consoles, echo, overridden
-from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, grouped
+from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, TrustOption, grouped
 from imbik.jobs.progress import progress_for
 
 
@@ -21,6 +21,7 @@ class Schedule:
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
     max_length: Annotated[int | None, typer.Option(help="Texts are cut to this many tokens.", min=2)] = None
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
+    trust_remote_code: TrustOption = False
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,9 @@ def measure(
 ) -> None:
     """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
     check_positive("--minutes", minutes)
-    check_file("--json", as_json)
+    from imbik.measure.results import is_results
+
+    check_file("--json", as_json, is_results)
     from imbik.measure.predictions import load_predictions
     from imbik.measure.run import measure as run
 

@@ -6,7 +6,7 @@ The fused graph is kept if it computes the same as the model, else the plain one
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ from imbik.export.request import BuildRequest
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import input_names
 from imbik.quantization.ranges import ranges_of, trace_products
-from imbik.runtime.engines.onnx import MODEL
+from imbik.runtime.engines.engine import Ids
+from imbik.runtime.engines.onnx import MODEL, OnnxSession
 from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[Any]]
-"""Logits of a feed."""
+Run = Callable[[Ids, Ids, Ids | None], NDArray[np.float32]]
+"""Logits of ``input_ids, attention_mask, token_type_ids``: :meth:`imbik.runtime.engines.Session.run`."""
 
 TOLERANCE = 1e-3
 """Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have.
@@ -101,7 +102,7 @@ def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) ->
     for fused in (True, False):
         try:
             graph, record = _rewrite(checkpoint.model, names, fused=fused, bias=bias)
-            gap = difference(_runner(graph), checkpoint.model, names)
+            gap = difference(_session(graph).run, checkpoint.model, names)
             if gap <= TOLERANCE:
                 return graph, record | {"max_abs_relative": gap, "unfused_because": reasons}
             reasons.append(f"logits differ by {gap:.1e} of the largest")
@@ -146,13 +147,11 @@ def _name(graph: Graph, model: PreTrainedModel, names: Sequence[str]) -> None:
     name_operators(graph, used, tables)
 
 
-def _runner(graph: Graph) -> Run:
-    """Make the graph a function of a feed, by onnxruntime."""
+def _session(graph: Graph) -> OnnxSession:
+    """Open the graph in onnxruntime."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"])
-    expected = [value.name for value in session.get_inputs()]
-    return lambda feed: session.run(None, {name: feed[name] for name in expected})[0]
+    return OnnxSession(ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"]))
 
 
 def difference(
@@ -163,8 +162,7 @@ def difference(
     On random tokens with padding, relative to the largest logit.
 
     Args:
-        run: takes ``input_ids``, ``attention_mask``, ``token_type_ids`` by name, each ``(B, T)``;
-            returns logits ``(B, L)``.
+        run: of the session that is compared.
         model: the PyTorch model.
         names: the inputs that the model takes.
         shapes: the ``(B, T)`` that are tried.
@@ -173,7 +171,7 @@ def difference(
     largest = 1e-6
     for batch, length in shapes:
         feed = _random_batch(batch, length, int(model.config.vocab_size))
-        output = run(feed)
+        output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
         with torch.inference_mode():
             reference = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
         worst, largest = max(worst, float(np.abs(output - reference).max())), max(largest, float(np.abs(reference).max()))

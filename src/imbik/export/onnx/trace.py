@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import onnx
@@ -74,6 +75,22 @@ def _padding_mask(*, attention_mask: torch.Tensor | None = None, mask_function: 
     return attention_mask
 
 
+@contextmanager
+def _registered() -> Iterator[None]:
+    """Let transformers know our attention and mask functions while a model is traced, and forget them afterwards."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    AttentionInterface.register(_NAME, _attend)
+    AttentionMaskInterface.register(_NAME, _padding_mask)
+    try:
+        yield
+    finally:
+        # transformers has no way to take a function back but its own table.
+        AttentionInterface._global_mapping.pop(_NAME, None)
+        AttentionMaskInterface._global_mapping.pop(_NAME, None)
+
+
 def trace(model: Any, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:
     """The graph of a sequence classifier with dynamic batch and sequence axes.
 
@@ -90,12 +107,7 @@ def trace(model: Any, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:
     Raises:
         NotFusible: ``fused`` was asked for and the model's attention is of another kind.
     """
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
-
-    AttentionInterface.register(_NAME, _attend)
-    AttentionMaskInterface.register(_NAME, _padding_mask)
-    with attention_as(model, _NAME if fused else "eager"):
+    with _registered(), attention_as(model, _NAME if fused else "eager"):
         graph = _export(Logits(model, names).eval(), model, names, fused)
     if fused and not any(node.domain == DOMAIN for node in graph.graph.node):
         raise NotFusible("the model does not use transformers' attention interface")

@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU: builds ``model.onnx`` from a checkpoint and runs it."""
+"""onnxruntime on the CPU: runs ``model.onnx``. It is part of the thin install."""
 
 from __future__ import annotations
 
@@ -7,50 +7,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from imbik.errors import UserError
+from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
+from imbik.runtime.engines.registry import register_engine
 
 if TYPE_CHECKING:
-    from imbik.runtime.engines import Ids
+    from onnxruntime import InferenceSession
 
 MODEL = "model.onnx"
 
 
-class OnnxSession:
-    """A model that onnxruntime runs; see :class:`imbik.runtime.engines.Session`."""
+class OnnxSession(Session):
+    """A model that onnxruntime runs."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: InferenceSession) -> None:
         self.session = session
         self.names = tuple(value.name for value in session.get_inputs())
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
-        """Logits ``(B, L)`` of token ids ``(B, T)``."""
-        feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        logits: NDArray[np.float32] = self.session.run(None, {name: feed[name] for name in self.names})[0]
+    def compute(self, feed: Mapping[str, Ids]) -> NDArray[np.float32]:
+        """Return logits ``(B, L)``."""
+        logits: NDArray[np.float32] = self.session.run(None, feed)[0]
         return logits
 
 
-def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OnnxSession:
-    """Open an artefact's model.
+@register_engine
+class Onnx(ArtefactEngine):
+    """onnxruntime's CPU provider."""
 
-    Raises:
-        UserError: onnxruntime cannot open the file.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    path = directory / str(manifest.get("model", MODEL))
-    try:
+    name = "onnx"
+    title = "onnxruntime"
+    packages = ("onnxruntime",)
+    order = 10
+
+    def load(self, path: Path, manifest: Mapping[str, Any], threads: int) -> OnnxSession:
+        """Load ``model.onnx``."""
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
         return OnnxSession(ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
-    except Exception as error:
-        written = manifest.get("versions", {}).get("onnxruntime", "?")
-        raise UserError(
-            "onnxruntime cannot open the model",
-            where=path,
-            found=str(error).splitlines()[0][:200],
-            fix=f"export it again (written for onnxruntime {written}, installed: {ort.__version__})",
-        ) from None
