@@ -25,7 +25,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from imbik.export.artefact import export, settled
 from imbik.export.folder import finish, write_tokenizer
 from imbik.jobs.progress import Silent
 from imbik.measure.process import Candidate
+from imbik.measure.results import Results, results_document
 from imbik.measure.run import measure
 from imbik.methods.registry import make_method
 from imbik.models.anatomy import layer_stack
@@ -189,8 +190,10 @@ def run(args: argparse.Namespace) -> None:
     measured = measure(found, splits, baseline="pytorch", threads=args.threads, rounds=args.rounds)
     record = _record()
     entry = record.setdefault(args.case, {})
-    entry["environment"], entry["failures"] = measured.environment, list(measured.failures)
-    entry["measurements"] = {m.id: _kept(asdict(m)) for m in measured.measurements}
+    document = results_document(Results(environment=measured.environment, measurements=measured.measurements))
+    entry["environment"] = document["environment"]
+    entry["failures"] = list(measured.failures)
+    entry["measurements"] = {m["id"]: _kept(m) for m in document["measurements"]}
     _write(record)
     print(_table(args.case, entry))
 
