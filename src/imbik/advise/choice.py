@@ -54,7 +54,8 @@ def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measure
     """Return the candidate that ``m`` was before quantization, on the same engine, if it was measured too."""
     if m.parent is None:
         return None
-    return next((other for other in measurements if other.name == m.parent and other.engine == m.engine), None)
+    twins = [other for other in measurements if other.name == m.parent and other.engine == m.engine and not other.quantized]
+    return twins[0] if len(twins) == 1 else None
 
 
 def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measurement | None:

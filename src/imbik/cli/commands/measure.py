@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,29 +62,52 @@ def measure(
 
 
 def _candidates(folders: Sequence[Path], length_multiple: int | None = None) -> tuple[list[Candidate], dict[str, Any]]:
-    """The artefacts, and the manifest that they agree with in task and labels."""
+    """Return the artefacts, and the manifest that they agree with in task and labels."""
     from imbik.measure.process import Candidate
     from imbik.runtime.manifest import read_manifest
 
-    first: dict[str, Any] = {}
-    out = []
-    for folder in folders:
-        manifest = read_manifest(folder)
-        first = first or manifest
+    manifests = {folder: read_manifest(folder) for folder in folders}
+    first = manifests[folders[0]]
+    candidates = []
+    for folder, manifest in manifests.items():
         if (manifest["task"], manifest["labels"]) != (first["task"], first["labels"]):
             raise UserError("the artefacts have different labels", where=folder, expected=f"those of {folders[0]}")
-        steps = tuple(manifest["steps"])
-        name, engine = _name(folder, folders), manifest["engine"]
-        out.append(Candidate(name, folder.name, engine, folder, steps, length_multiple=length_multiple))
-    return out, first
+        candidates.append(
+            Candidate(
+                id=_id(folder, folders),
+                name=_recipe(folder),
+                engine=manifest["engine"],
+                path=folder,
+                steps=tuple(manifest["steps"]),
+                length_multiple=length_multiple,
+                parent=_parent(folder, manifests),
+            )
+        )
+    return candidates, first
 
 
-def _name(folder: Path, folders: Sequence[Path]) -> str:
-    """``recipe/engine`` where the folder lies as compress leaves it, else the path."""
+def _recipe(folder: Path) -> str:
+    """Return the recipe's name where the folder lies as compress leaves it, else the folder's."""
+    parts = folder.resolve().parts
+    return parts[-3] if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
+
+
+def _id(folder: Path, folders: Sequence[Path]) -> str:
+    """Return ``recipe/engine`` where the folder lies as compress leaves it, else its name; its path where two would be the same."""
     parts = folder.resolve().parts
     name = f"{parts[-3]}/{parts[-1]}" if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
     same = [other for other in folders if other.resolve().parts[-3:] == parts[-3:] or other.name == folder.name == name]
     return name if len(same) == 1 else str(folder)
+
+
+def _parent(folder: Path, manifests: Mapping[Path, Mapping[str, Any]]) -> str | None:
+    """Return the recipe of the artefact that a quantized one was before: same engine, shape and steps but for the last."""
+    own = manifests[folder]
+    *steps, last = own["steps"] or [{}]
+    if "quantize" not in last:
+        return None
+    before = {"engine": own["engine"], "architecture": own["architecture"], "steps": steps}
+    return next((_recipe(other) for other, manifest in manifests.items() if before.items() <= manifest.items()), None)
 
 
 def _data(
