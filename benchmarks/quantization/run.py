@@ -37,6 +37,7 @@ from imbik.export.builders import refusal
 from imbik.export.folder import finish, write_tokenizer
 from imbik.jobs.progress import Silent
 from imbik.measure import Candidate, measure
+from imbik.measure.results import Results, results_document
 from imbik.methods import make_method
 from imbik.models import load_checkpoint, save_checkpoint
 from imbik.models.anatomy import layer_stack
@@ -179,7 +180,8 @@ def run(args: argparse.Namespace) -> None:
         spent = json.loads(seconds.read_text()) if seconds.is_file() else None
         found.append(Candidate(f"{name}/{engine}", name, engine, manifest.parent, read_artefact(manifest.parent).steps, spent))
     measured = measure(found, splits, baseline="pytorch", threads=args.threads, rounds=args.rounds)
-    numbers = {"failures": list(measured.failures), "measurements": {m.id: _kept(asdict(m)) for m in measured.measurements}}
+    document = results_document(Results(environment=measured.environment, measurements=measured.measurements))
+    numbers = {"failures": list(measured.failures), "measurements": {m["id"]: _kept(m) for m in document["measurements"]}}
     record(f"quantization/{args.case}", _entry(args.case) | numbers, args)
 
 

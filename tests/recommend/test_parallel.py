@@ -63,3 +63,12 @@ def test_children_of_gnu_openmp_and_they_alone_run_on_one_thread(ratings: Rating
     build("pmf", rank=2, epochs=1).fit(ratings)
     assert parallel._process["forked"] is False
     assert in_a_fork(lambda: parallel._process["forked"]) == (numba.threading_layer() == "omp")
+
+
+def test_threads_get_their_own_answers(ratings: Ratings) -> None:
+    model = build("bpmf", rank=2, samples=5, burn_in=2).fit(ratings)
+    users = [f"u{n}" for n in range(40)]
+    expected = [(model.recommend(user, 3), model.predict([user] * 3, ["i1", "i2", "i3"]).tolist()) for user in users]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda user: (model.recommend(user, 3), model.predict([user] * 3, ["i1", "i2", "i3"]).tolist()), users * 3))
+    assert found == expected * 3

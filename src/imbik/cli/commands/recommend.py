@@ -50,6 +50,7 @@ def fit(
     from imbik.recommend.models.storage import MODEL_FILES, check_replaceable
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    # Settings and folder are looked at before the file: a mistake is told in a second and not after an hour.
     chosen = build(model, **_settings(model, rank=rank, seed=seed, threads=threads, extra=setting))
     check_output(out, MODEL_FILES)
     check_replaceable(out)
@@ -141,7 +142,7 @@ def top(
     seen: Annotated[bool, typer.Option("--seen", help="Also items that the user has rated.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The best items for one user."""
+    """Rank the best items for one user."""
     from imbik.recommend.models.model import load
 
     best = load(folder).recommend(user, k, seen=seen)
@@ -171,7 +172,7 @@ def compare(
     as_json: JsonOption = False,
     source: Source = PLAIN,
 ) -> None:
-    """All models on the same splits: one table, JSON and a plot."""
+    """Compare all models on the same splits: one table, JSON and a plot."""
     from imbik.recommend.evaluation import comparison as room
     from imbik.recommend.models.registry import build
 

@@ -89,6 +89,7 @@ def encode(ids: Sequence[object] | Array | pa.ChunkedArray, kind: str, place: Pl
     changed = sum(after != before for after, before in zip(stripped, names, strict=True))
     if not changed:
         return Encoded(codes, id_table(names), ())
+    # Codes are in order of first appearance, and stay so when blanks make two ids one.
     positions: dict[str, int] = {}
     mapping = np.array([positions.setdefault(name, len(positions)) for name in stripped], np.int32)
     merged = len(names) - len(positions)

@@ -110,6 +110,7 @@ def find_places(
     taken = [place for role, place in places.items() if role != "time"]
     if asked.get("time") is None and places.get("time") in taken:
         places["time"] = None  # guessed by order, and named for something else
+    # Of two columns one may be named and the other not: there is but one thing that it can be.
     if header:
         notes += _take_the_last(names, places)
     elif not any(asked.values()):

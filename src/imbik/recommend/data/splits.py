@@ -50,6 +50,7 @@ def leave_last_out(ratings: Ratings, count: int = 1) -> Split:
     ends = np.searchsorted(users, users, side="right")  # for each row, where its user's rows end
     sizes = ends - np.searchsorted(users, users, side="left")
     held = np.zeros(len(ratings), bool)
+    # Who has no more ratings than are to be held out keeps all: a model cannot know a user without any.
     held[order[(np.arange(len(users)) >= ends - count) & (sizes > count)]] = True
     _check_sizes(len(ratings), int(held.sum()))
     return Split(ratings.take(~held), ratings.take(held))

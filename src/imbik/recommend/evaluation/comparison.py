@@ -145,6 +145,7 @@ def _measure_all(
                     progress(f"{model.name} is left out: {error}")
     if len(failed) == len(models):
         raise next(iter(failed.values()))
+    # A model that failed on one split is judged on none: intervals compare the same splits.
     kept = [(model, rows[place]) for place, model in enumerate(models) if place not in failed]
     return kept, [{"name": models[place].name, "reason": str(error)} for place, error in failed.items()]
 

@@ -23,6 +23,7 @@ def dot_plot(result: Comparison) -> str:
     low, high = min(m["low"] for m in measured), max(m["high"] for m in measured)
     span = (high - low) or 1.0
     low, high = low - 0.05 * span, high + 0.05 * span
+    # From a millisecond to an hour: seconds need a logarithm, and a zero has none.
     seconds = [max(row["measures"]["train_seconds"]["mean"], 1e-4) for row in rows]
     first, last = math.floor(math.log10(min(seconds))), math.ceil(math.log10(max(seconds)) + 1e-9)
     title = "; ".join(f"{r['name']} {m['mean']:.4f}" for r, m in zip(rows, measured, strict=True))

@@ -102,7 +102,7 @@ def rank_held_out(model: Model, test: Ratings, batch: int = 512) -> Ranking:
     held = compress(users, items, np.ones(len(users), np.float32), len(model.user_ids_))
     asked = np.flatnonzero(np.diff(held.indptr) > 0)
     pieces = []
-    for start in range(0, len(asked), batch):
+    for start in range(0, len(asked), batch):  # scores of a batch are dense: (512, items)
         rows = asked[start : start + batch]
         scores = model.scores(rows)
         _hide_seen(scores, rows, model, held)
@@ -157,6 +157,7 @@ def paired(first: Array, second: Array, *, test: float = 0.1, level: float = 0.9
     """
     from scipy.stats import t
 
+    # Both models saw the same splits: what one split makes harder for both leaves the difference.
     gap = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     count = len(gap)
     if count < 2:

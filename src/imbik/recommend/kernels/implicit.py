@@ -197,7 +197,7 @@ def _apply(x: Array, start: int, stop: int, side: Side, design: Array, gram: Arr
         dot = np.float32(0.0)
         for d in range(dims):
             dot += x[d] * z[d]
-        dot *= confidence[q] - np.float32(1.0)
+        dot *= confidence[q] - np.float32(1.0)  # the 1 of every cell is in gram
         for d in range(dims):
             out[d] += dot * z[d]
 
@@ -215,6 +215,7 @@ def conjugate_rows(borders: Array, side: Side, design: Array, gram: Array, steps
             if start == stop:
                 x[:] = 0.0
                 continue
+            # The residual sum c z - A x of where the row is: a pass begins where the last one ended.
             _apply(x, start, stop, side, design, gram, image)
             rest[:] = -image
             for q in range(start, stop):

@@ -28,6 +28,7 @@ def stratify(ratings: Ratings, rng: np.random.Generator) -> tuple[Array, Array, 
     """Return (users, items, values) shuffled and sorted by (diagonal, user block), and the borders of the blocks."""
     user_block = rng.integers(0, BLOCKS, len(ratings.user_ids))[ratings.users]
     item_block = rng.integers(0, BLOCKS, len(ratings.item_ids))[ratings.items]
+    # The diagonal of a cell is the distance of its blocks: on one diagonal no block row or column comes twice.
     key = (item_block - user_block) % BLOCKS * BLOCKS + user_block
     shuffled = rng.permutation(len(ratings))
     order = shuffled[np.argsort(key[shuffled], kind="stable")]
@@ -41,7 +42,7 @@ def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, 
     users, items, values = triples
     left, right = sides
     rate, bias_ridge, ridge, mean, biased = rates
-    errors = np.zeros(BLOCKS)
+    errors = np.zeros(BLOCKS)  # one cell for each block, added up in order: the sum does not depend on the threads
     for diagonal in diagonals:
         for block in prange(BLOCKS):
             total = 0.0
@@ -81,6 +82,7 @@ def constrained_epoch(order: Array, by_user: Triples, sides: Sides, traits: Arra
             continue
         share = np.float32(1.0 / (stop - start))
         p = left[user]
+        # The mean of the traits is held during a user's ratings, which saves a sum over n items for each of n ratings.
         whole[:] = 0.0
         slope[:] = 0.0
         for q in range(start, stop):

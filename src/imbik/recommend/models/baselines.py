@@ -23,7 +23,7 @@ def fit_biases(ratings: Ratings, user_ridge: float, item_ridge: float, epochs: i
     user_count = np.bincount(ratings.users, minlength=users) + user_ridge
     item_count = np.bincount(ratings.items, minlength=items) + item_ridge
     user_bias, item_bias = np.zeros(users), np.zeros(items)
-    for _ in range(epochs):
+    for _ in range(epochs):  # each turn is the exact minimum of one side given the other
         item_bias = np.bincount(ratings.items, rest - user_bias[ratings.users], items) / np.maximum(item_count, 1e-9)
         user_bias = np.bincount(ratings.users, rest - item_bias[ratings.items], users) / np.maximum(user_count, 1e-9)
     return mean, user_bias, item_bias

@@ -94,9 +94,11 @@ class BayesianPMF(TrainedFactors):
         data = prepare(ratings)
         dims = self.rank + self.biases
         sides = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
+        # Any start will do: the first sweep draws both populations before it draws a row.
         normal = wishart.Normal(np.zeros(dims), np.eye(dims))
         chain = Chain(sides[0], sides[1], normal, normal, start.facts_.get("precision", 1.0) if start else 1.0)
         kept: list[tuple[Array, Array, float]] = []
+        # The first states still remember the start; between two that are kept ``thin`` are drawn, since neighbors resemble.
         total = self.burn_in + self.samples * self.thin
         with threads(self.threads):
             for sweep in range(total):
@@ -126,6 +128,7 @@ class BayesianPMF(TrainedFactors):
         items = _draw_rows(data.by_item, data.borders[1], users, item_prior, chain.precision, data, self, rng)
         design = seen_through(items, data.mean, self.biases)
         error = float(squared_error(data.borders[0], as_side(data.by_user), users, NO_ROWS, tuple(design)))
+        # Gamma is conjugate to the precision of normal errors: half a count and half a square each.
         shape, rate = self.noise_shape + len(data.by_user.values) / 2, self.noise_rate + error / 2
         return Chain(users, items, user_prior, item_prior, rng.gamma(shape, 1.0 / rate)), error
 
@@ -146,6 +149,7 @@ class BayesianPMF(TrainedFactors):
         return means + np.float32(self.facts_["mean"]), 1.0 / np.sqrt(self.arrays_["precision"].astype(np.float64))
 
     def _pairs(self, users: Array, items: Array) -> Array:
+        # (pairs, samples) of all pairs at once would not fit; a batch takes 20,000 x 200 x 4 bytes = 16 MB.
         out = [self.samples_for(users[b], items[b])[0].mean(axis=1) for b in _batches(len(users))]
         return np.concatenate(out) if out else np.zeros(0, np.float32)
 
@@ -213,6 +217,7 @@ def _draw_rows(
     out = np.empty((len(side.indptr) - 1, dims), np.float32)
     noise = np.asarray(rng.standard_normal(out.shape, dtype=np.float32))  # drawn here: the kernel's threads share no generator
     design = seen_through(other, data.mean, model.biases)
+    # A = Lambda + alpha sum z z', b = Lambda mu + alpha sum z (r - m - c): the kernel's P, h and scale.
     given = (prior.precision, prior.precision @ prior.mean, float(alpha), False)
     failed = gaussian_rows(borders, as_side(side), tuple(design), given, noise, out, NO_ROWS)
     if failed:

@@ -51,7 +51,7 @@ class FactorModel(Model):
         left, right = self.arrays_["users"][users], self.arrays_["items"][:-1]
         product: Array = left[:, 1:] @ right[:, 1:].T  # (len(users), items)
         product += left[:, :1] + np.float32(self.facts_["mean"])
-        product += right[:, 0]
+        product += right[:, 0]  # the item's bias, to every user's row
         return product
 
     def _keep(
@@ -164,6 +164,7 @@ def initial_rows(
             expected=f"rank {dims - model.biases}",
             fix=f"fit with --rank {old.shape[1] - model.biases}, or without --continue",
         )
+    # Tables may differ: users who came since keep their random row.
     codes = start.codes(side[:-1], names.tolist(), True)
     rows[codes >= 0] = old[codes[codes >= 0]]
     return rows
@@ -175,6 +176,7 @@ def threads(count: int) -> Iterator[None]:
     import numba
     from threadpoolctl import threadpool_limits
 
+    # The count is of the calling thread alone: two models may be fitted at a time with different ones.
     before = numba.get_num_threads()
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS) if count else numba.config.NUMBA_NUM_THREADS)
     try:

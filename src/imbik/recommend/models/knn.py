@@ -65,6 +65,7 @@ class ItemKNN(Model):
         shape = ratings.shape
         cells = csr_matrix(((rest / _largest(rest)).astype(np.float32), (ratings.users, ratings.items)), shape=shape)
         norms = np.sqrt(np.asarray(cells.multiply(cells).sum(axis=0))).ravel()  # (items,)
+        # Columns of length 1: the product of two is their cosine.
         cells = cells @ diags((1.0 / np.maximum(norms, 1e-9)).astype(np.float32)).tocsr()
         ones = csr_matrix((np.ones(len(ratings), np.float32), (ratings.users, ratings.items)), shape=shape)
         left, together = cells.T.tocsr(), ones.T.tocsr()
@@ -83,6 +84,7 @@ class ItemKNN(Model):
         dense *= shared / (shared + self.shrink)
         dense[np.arange(len(dense)), start + np.arange(len(dense))] = 0.0  # an item is no neighbor of itself
         k = min(self.neighbors, dense.shape[1])
+        # Dissimilar items (s < 0) speak too, so the nearest are those of the largest size.
         best = np.argpartition(-np.abs(dense), k - 1, axis=1)[:, :k]
         rows = np.repeat(np.arange(len(dense)), k)
         return csr_matrix((dense[rows, best.ravel()], (rows, best.ravel())), shape=dense.shape)
@@ -113,7 +115,7 @@ class ItemKNN(Model):
     def _pairs(self, users: Array, items: Array) -> Array:
         out = np.empty(len(users), np.float32)
         order = np.argsort(users, kind="stable")
-        for first in range(0, len(order), 4096):
+        for first in range(0, len(order), 4096):  # users in order: scores of one user are computed once
             rows = order[first : first + 4096]
             distinct, place = np.unique(users[rows], return_inverse=True)
             known = np.where(items[rows] >= 0, items[rows], 0)

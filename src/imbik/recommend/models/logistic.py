@@ -53,6 +53,7 @@ class LogisticPMF(TrainedFactors):
         rows = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
         weights = [self.event_weights(side.values) for side in sides]
         borders = [chunks(side.indptr, 16) for side in sides]
+        # Users draw items evenly, and so an item must meet users as often as they draw: in proportion to their events.
         pools = np.arange(ratings.shape[1], dtype=np.int32), ratings.users.astype(np.int32)
         per_item = max(1, round(self.negatives * len(ratings) / ratings.shape[1]))
         draws = (self.negatives, 0), (0, per_item)
@@ -83,6 +84,7 @@ class LogisticPMF(TrainedFactors):
         biases = rows[:, 0].copy() if first else NO_WEIGHTS
         offset = other[:, 0].copy() if first else np.zeros(len(other), np.float32)
         ridges = np.float32(self.ridge), np.float32(self.bias_ridge)
+        # The bias of the other side is known here: an offset of the logit.
         design = (padded(other[:, first:]), offset)
         failed = logistic_rows(borders, side, design, sampling, ridges, np.float32(step), factors, biases)
         if failed:

@@ -102,6 +102,7 @@ class Model(Protocol):
         self.user_ids_, self.item_ids_, self.range_ = ratings.user_ids, ratings.item_ids, ratings.range
         self._codes_ = {}
         self.seen_ = ratings.by_user
+        # A start learnt on another unit is brought to that of these ratings.
         scale = scale_of(ratings, self.invariance)
         begin = None if start is None else start._rescaled(1.0 / scale.unit)
 

@@ -67,6 +67,7 @@ class NMF(TrainedFactors):
         with threads(self.threads):
             for epoch in range(self.epochs):
                 for k in (0, 1):
+                    # Centering would make ratings negative, so the mean stays in the parts.
                     other = seen_through(rows[1 - k], 0.0, self.biases)
                     prior = (np.diag(ridge), ridge * rows[k][rated[k]].mean(axis=0), 1.0, False)
                     nonnegative_rows(borders[k], as_side(sides[k]), tuple(other), prior, self.steps, rows[k])
@@ -83,6 +84,7 @@ class NMF(TrainedFactors):
         dims = self.rank + self.biases
         rows = np.abs(initial_rows(self, ratings, side, dims, start, rng, 1.0))
         if start is None:
+            # The product of two sides has ``rank`` terms; |N(0, 1)| differs from row to row, or all parts would stay alike.
             rows = (np.sqrt(rest / self.rank) * (0.5 + 0.5 * rows)).astype(np.float32)
             if self.biases:
                 rows[:, 0] = 0.4 * mean

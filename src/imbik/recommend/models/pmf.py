@@ -81,7 +81,7 @@ class PMF(TrainedFactors):
         priors = [Prior(self, dims, len(side.indptr) - 1) for side in sides]
         noise = start.facts_.get("noise", 1.0) if start else 1.0
         for epoch in range(self.epochs):
-            for k in (0, 1):
+            for k in (0, 1):  # users given items, then items given users
                 other = seen_through(rows[1 - k], mean, self.biases, priors[1 - k].variances)
                 rows[k], failed = priors[k].solve(sides[k], borders[k], other, noise)
                 if failed:
@@ -112,6 +112,7 @@ class Prior:
         from imbik.recommend.kernels.gaussian import gaussian_rows
 
         out = np.empty((len(side.indptr) - 1, len(self.mean)), np.float32)
+        # A row is pulled to the mean of its side; with a fixed prior that is zero.
         given = (np.diag(self.precision), self.precision * self.mean, noise, self.kind == "weighted")
         failed = int(gaussian_rows(borders, as_side(side), tuple(other), given, NO_ROWS, out, self.variances))
         if self.kind == "adaptive" and not failed:

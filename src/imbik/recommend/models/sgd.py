@@ -42,10 +42,11 @@ def descend(
     traits = np.zeros((len(ratings.item_ids), model.rank), np.float32)
     *columns, borders = stratify(ratings, rng)
     triples = columns[0], columns[1], columns[2]
-    per_user = len(ratings) / len(ratings.user_ids)
+    per_user = len(ratings) / len(ratings.user_ids)  # how often the ridge acts on a user in one pass
     ridges = np.float32(model.bias_ridge / per_user), np.float32(model.ridge / per_user)
     ratings_of_users = ratings.by_user.indptr, ratings.by_user.indices, ratings.by_user.values
     for epoch in range(model.epochs):
+        # A falling rate lets the last passes average over what the single ratings pull at.
         rate = np.float32(model.learning_rate / (1 + 2 * epoch / model.epochs))
         rates = (rate, *ridges, np.float32(mean), np.float32(model.biases))
         if constrained:

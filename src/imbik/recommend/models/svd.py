@@ -51,7 +51,7 @@ class TruncatedSVD(FactorModel):
             rest = ratings.values - (mean + user_bias[ratings.users] + item_bias[ratings.items])  # (N,)
             left, right = (np.zeros((count, self.rank), np.float32) for count in ratings.shape)
             rounds = 1 if ratings.implicit else self.fill + 1
-            for done in range(rounds):
+            for done in range(rounds):  # events have no blanks to fill: an empty cell says no
                 left, right = self._decompose(ratings, rest, left, right)
                 error = rest - dots(ratings.users, ratings.items, left, right)
                 report(done + 1, rounds, float(np.sqrt(np.mean(error.astype(np.float64) ** 2))))

@@ -61,6 +61,7 @@ class WeightedALS(FactorModel):
         from imbik.recommend.kernels.gaussian import gaussian_rows, padded
         from imbik.recommend.kernels.implicit import conjugate_rows
 
+        # Every cell counts with confidence 1 through Q'Q, the events with c - 1 on top.
         gram = other.T @ other + self.ridge * np.eye(self.rank, dtype=np.float32)  # (rank, rank)
         if self.conjugate_steps:
             conjugate_rows(borders, side, other, gram, self.conjugate_steps, rows)
