@@ -34,7 +34,7 @@ class Masker:
         fixed: ``(V,)`` bool, ids that are never chosen nor drawn: special tokens.
         inside: ``(V,)`` bool, ids that continue a word.
 
-    >>> from imbik.testing.contract import tiny_tokenizer
+    >>> from imbik.testing import tiny_tokenizer
     >>> tokenizer = tiny_tokenizer()
     >>> ids = torch.tensor([tokenizer("please send my new card now")["input_ids"]])
     >>> hidden, labels = Masker.of(tokenizer, share=0.5)(ids)

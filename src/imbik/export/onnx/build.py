@@ -20,7 +20,7 @@ from imbik.errors import UserError
 from imbik.export.onnx.codebooks import pack_constants
 from imbik.export.onnx.fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
 from imbik.export.onnx.graph import Graph, fold_constants, matmul_counts, merge_equal
-from imbik.export.onnx.integer import remaining
+from imbik.export.onnx.integer import float_operators
 from imbik.export.onnx.lower import lower
 from imbik.export.onnx.operators import name_operators, operators
 from imbik.export.onnx.trace import OPSET, trace
@@ -65,7 +65,7 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     int8, left = matmul_counts(model)
     record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
     if integer:
-        record["float_operators"] = remaining(model)
+        record["float_operators"] = float_operators(model)
     # After the counting: it would not find constants that stand behind a lookup.
     record["lookups"] = pack_constants(graph)
     model = graph.finish()
