@@ -51,3 +51,13 @@ class MissingExtra(UserError):
 
     def __init__(self, extra: str, package: str) -> None:
         super().__init__("package not installed", where=package, fix=f'pip install "imbik[{extra}]"')
+
+
+def shorten(value: object, width: int = 40) -> str:
+    """Return a value as it is shown in a message: quoted, on one line, at most ``width`` characters.
+
+    >>> shorten("a  b\\nc")
+    "'a b c'"
+    """
+    shown = " ".join(str(value).split())
+    return repr(shown if len(shown) <= width else shown[: width - 1] + "…")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imbik.measure.quantities import dev_retention, less_is_better
+from imbik.measure.quantities import dev_merit, dev_retention, less_is_better
 from imbik.types import Measurement
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
@@ -169,8 +169,7 @@ def _busiest(candidates: Sequence[Measurement], teacher: Measurement | None) -> 
 
 
 def _best_on_dev(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
-    sign = -1.0 if less_is_better(tied[0]) else 1.0
-    quality = {m.id: sign * (m.dev_quality.get("value") or 0.0) if teacher else 0.0 for m in tied}
+    quality = {m.id: dev_merit(m) if teacher else 0.0 for m in tied}
     return min(tied, key=lambda m: (-quality[m.id], m.bytes or float("inf"), _p50(m), m.id))
 
 

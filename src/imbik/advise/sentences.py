@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from imbik.locale.phrases import Phrases
-from imbik.measure.quantities import QUANTITIES
+from imbik.measure.quantities import QUANTITIES, dev_merit
 from imbik.measure.results import Results
 from imbik.types import Measurement, Scenario
 
@@ -130,7 +130,7 @@ def brief_sentences(chosen: Measurement, table: Mapping[str, Any], results: Resu
         return [texts("sentence.brief_absent", model=brief["model"], family=brief["family"], id=chosen.id)]
     if chosen in family:
         return [texts("sentence.brief_agrees", model=brief["model"], id=chosen.id)]
-    best = max(family, key=lambda m: (table[m.id]["score"], m.dev_quality.get("value") or 0.0))
+    best = max(family, key=lambda m: (table[m.id]["score"], dev_merit(m)))
     verdict = texts(f"overall.{table[best.id]['overall']}")
     return [texts("sentence.brief_differs", model=brief["model"], id=chosen.id, other=best.id, verdict=verdict)]
 

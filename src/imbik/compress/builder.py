@@ -31,11 +31,10 @@ from imbik.models.structure import structure_of
 from imbik.runtime.engines import quantize_step, refusal
 from imbik.runtime.processors import int8_preset
 from imbik.students.catalogue import make_student
-from imbik.tasks.metrics import score
-from imbik.tasks.task import TASKS
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
-from imbik.training.encoding import encode
-from imbik.training.prediction import dev_score
+from imbik.training.encoding import encode_for
+from imbik.training.prediction import dev_quality
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Recipe, Splits, Step
 
@@ -241,7 +240,7 @@ class Builder:
 
     def _publish(self, recipe: Recipe, checkpoint: Checkpoint, folder: Path, record: dict[str, Any]) -> None:
         if not (folder / "model" / "config.json").is_file():
-            dev = dev_score(self.splits, encode(self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
+            dev = dev_quality(self.splits, encode_for(self.splits.task, self.splits.dev, checkpoint.tokenizer))(checkpoint.model)
             shape, plain = architecture(checkpoint.model), not structure_of(checkpoint.model.config)
             card = student_card(recipe, self.splits, dev, self.source, shape, checkpoint.notes, plain=plain)
             save_checkpoint(checkpoint, folder / "model", card)
@@ -288,6 +287,9 @@ class Builder:
         return Limit(self.splits.dev, self.splits.metric, self.min_retention, self._teacher_on_dev())
 
     def _teacher_on_dev(self) -> float:
-        dev, task = self.splits.dev, TASKS[self.splits.task]
-        logits = self.cache.logits(dev, self.progress).take(np.arange(len(dev.texts)))
-        return float(score(self.splits.metric, task.decode(logits), np.asarray(dev.targets), self.splits.task))
+        task = task_of(self.splits.task)
+        dev = self.splits.dev
+        if task.places:  # of which the cache knows nothing
+            return dev_quality(self.splits, encode_for(task.name, dev, self.teacher.tokenizer))(self.teacher.model)
+        outputs = self.cache.logits(dev, self.progress).outputs(np.arange(len(dev.texts)))
+        return float(task.score(self.splits.metric, task.decode(outputs), np.asarray(dev.targets)))

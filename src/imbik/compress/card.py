@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from imbik import __version__
+from imbik.models.cards import _HEAD, _labels
+from imbik.models.pretrained import auto_class
 from imbik.types import Recipe, Splits
 
-if TYPE_CHECKING:
-    pass
-from imbik.models.cards import _HEAD, _labels
-
 _PLAIN = """```python
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
-model = AutoModelForSequenceClassification.from_pretrained("model")
+model = {auto_class}.from_pretrained("model")
 tokenizer = AutoTokenizer.from_pretrained("model")
 ```
 
@@ -62,6 +60,6 @@ def student_card(
         + f"```yaml\n{steps}```\n\n"
         + "".join(f"* {note}\n" for note in notes)
         + ("\n" if notes else "")
-        + (_PLAIN if plain else _CHANGED)
+        + (_PLAIN.format(auto_class=auto_class(splits.task).__name__) if plain else _CHANGED)
         + _labels(splits)
     )

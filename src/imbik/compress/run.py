@@ -31,6 +31,7 @@ from imbik.report.render import write_report
 from imbik.runtime.engines.pytorch import CUDA, cuda_dtype
 from imbik.runtime.manifest import NAME as MANIFEST
 from imbik.students.catalogue import check_student
+from imbik.tasks.registry import task_of
 from imbik.tasks.task import check_pairs
 from imbik.training.encoding import encode
 from imbik.types import Checkpoint, Recipe, Splits
@@ -127,7 +128,7 @@ def _measure(builder: Builder, outcome: _Outcome, threads: int | None, progress:
         return results
     say(f"measuring {len(candidates)} candidates, interleaved")
     measured = measure(candidates, builder.splits, baseline=BASELINE, threads=threads, progress=progress)
-    for note in _easy_dev(measured):
+    for note in _easy_dev(measured, builder.splits):
         say(note)
     return _results(measured, builder, outcome.failures)
 
@@ -239,7 +240,7 @@ def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[st
             "unlabelled": len(splits.unlabelled.texts) if splits.unlabelled else 0,
             "truncated": {name: encode(getattr(splits, name), builder.teacher.tokenizer).truncated for name in ("train", "dev", "test")},
             "max_length": int(builder.teacher.tokenizer.model_max_length),
-            "notes": [*splits.notes, *_easy_dev(measured)],
+            "notes": [*splits.notes, *_easy_dev(measured, splits)],
         },
         environment=measured.environment,
         baseline=BASELINE,
@@ -249,11 +250,13 @@ def _results(measured: Measured, builder: Builder, failures: Sequence[Mapping[st
     )
 
 
-def _easy_dev(measured: Measured) -> list[str]:
+def _easy_dev(measured: Measured, splits: Splits) -> list[str]:
     """Dev that is far easier for the teacher than test is no fair sample of test; the reader of the choice must know."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
-    if dev["value"] <= test["high"] or dev["low"] <= test["value"]:
+    merit = task_of(splits.task).metric(splits.metric).merit  # an error is better when it is lower
+    best_of_test, worst_of_dev = (max(map(merit, (test["low"], test["high"]))), min(map(merit, (dev["low"], dev["high"]))))
+    if merit(dev["value"]) <= best_of_test or worst_of_dev <= merit(test["value"]):
         return []
     note = (
         f"the teacher scores {dev['value']:.4f} on dev and {test['value']:.4f} on test: it has seen the dev rows, or dev is more like "
@@ -263,16 +266,17 @@ def _easy_dev(measured: Measured) -> list[str]:
 
 
 def _disagreements(measured: Measured, splits: Splits) -> dict[str, list[dict[str, Any]]]:
-    """Test texts on which a candidate answers otherwise than the teacher; for classification."""
-    if splits.task != "classification" or splits.test.targets is None:
+    """Return test texts on which a candidate answers otherwise than the teacher; for tasks that answer with one label."""
+    answers = {identifier: task_of(splits.task).one_label(outputs["test"]) for identifier, outputs in measured.logits.items()}
+    teacher = answers.pop(BASELINE)
+    if teacher is None or splits.test.targets is None:
         return {}
     texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
-    teacher = measured.logits[BASELINE]["test"].argmax(axis=1).tolist()
     gold = np.asarray(splits.test.targets).tolist()
     return {
-        identifier: disagreements(texts, gold, teacher, logits["test"].argmax(axis=1).tolist(), splits.labels)
-        for identifier, logits in measured.logits.items()
-        if identifier != BASELINE
+        identifier: disagreements(texts, gold, teacher.tolist(), labels.tolist(), splits.labels)
+        for identifier, labels in answers.items()
+        if labels is not None
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imbik.tasks.registry import task_of
+
 _CODE = """import json
 from pathlib import Path
 import numpy as np
@@ -54,19 +56,13 @@ for row in model({name: np.array([getattr(row, columns[name]) for row in rows]) 
     },
 }
 
-_ANSWER = {
-    "classification": 'manifest["labels"][row.argmax()], row.max()',
-    "multi-label": '[label for label, score in zip(manifest["labels"], row) if score > 0]',
-    "regression": "float(row[0])",
-}
-
 
 def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     """Markdown: what the model is, and a page of Python that runs it with the engine, tokenizers and numpy alone."""
     texts = '[("a first text", "its second text")]' if paired else '["a text", "another text"]'
     parts = _ENGINES[str(manifest["engine"])]
     pieces = {name: text for name, text in parts.items() if name != "packages"}
-    code = _CODE.format(texts=texts, answer=_ANSWER[str(manifest["task"])], **pieces)
+    answer = task_of(str(manifest["task"])).example
     quantization = manifest.get("quantisation")
     precision = f"int{quantization['weight_bits']} ({quantization['scheme']})" if quantization else "float32"
     shape = manifest["architecture"]
@@ -82,11 +78,11 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
             "",
             'With imbik: `imbik predict . "a text"`, or `imbik.load_artefact(".").predict(["a text"])`.',
             "",
-            f"Without it (`pip install {parts['packages']}`), from this folder:",
-            "",
-            "```python",
-            code.rstrip(),
-            "```",
-            "",
+            *(_alone(parts["packages"], _CODE.format(texts=texts, answer=answer, **pieces)) if answer else ()),
         ]
     )
+
+
+def _alone(packages: str, code: str) -> list[str]:
+    """Return the lines that show how the model runs without imbik."""
+    return [f"Without it (`pip install {packages}`), from this folder:", "", "```python", code.rstrip(), "```", ""]

@@ -12,6 +12,7 @@ import yaml
 
 from imbik.measure.results import Results
 from imbik.roi.cost import Cost, saving
+from imbik.tasks.registry import DEFAULT
 from imbik.types import Measurement
 
 
@@ -71,7 +72,7 @@ def brief_results(architectures: Mapping[str, Any]) -> Results:
         name = _FAMILY.get(shape, shape) + ("+int8" if row["precision"] == "int8" else "")
         measurements.append(_as_measurement(name, row, papers[shape]["retention"], threads))
     baseline = next((m.id for m in measurements if m.name == "bert-base"), None)
-    return Results("classification", {"quality": "published"}, environment, baseline, tuple(measurements))
+    return Results(DEFAULT, {"quality": "published"}, environment, baseline, tuple(measurements))
 
 
 def _as_measurement(name: str, row: Mapping[str, Any], retention: float, threads: int) -> Measurement:

@@ -4,11 +4,12 @@ measured it, or only as a stand-in)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from imbik.tasks.metrics import LESS_IS_BETTER
+from imbik.tasks.registry import less_is_better as _is_error
 from imbik.types import Measurement
 
 Kind = Literal["quality", "property", "machine", "proxy"]
@@ -132,14 +133,26 @@ def _derived(name: str, m: Measurement, baseline: Measurement | None, volume: Ma
 
 
 def less_is_better(m: Measurement) -> bool:
-    """Whether the task's metric is an error (rmse)."""
-    return (m.quality or m.dev_quality).get("metric") in LESS_IS_BETTER
+    """Return whether the task's metric is an error (rmse)."""
+    return _is_error((m.quality or m.dev_quality).get("metric"))
+
+
+def dev_merit(m: Measurement) -> float:
+    """Return a number that is higher when the quality on dev is better; lowest where it was not measured."""
+    value = m.dev_quality.get("value")
+    if value is None:
+        return -math.inf
+    return -float(value) if less_is_better(m) else float(value)
 
 
 def dev_retention(m: Measurement, baseline: Measurement) -> float | None:
-    """Quality on dev over the baseline's on dev, point estimates (for an error such as rmse: the baseline's
-    over its own); None where either is missing or not above 0."""
+    """Return quality on dev over the baseline's on dev, point estimates (for an error such as rmse: the baseline's
+    over its own); None where either is missing or not above 0. An error of 0 keeps everything."""
     own, base = m.dev_quality.get("value"), baseline.dev_quality.get("value")
+    if own is None or base is None:
+        return None
     if less_is_better(m):
+        if own == 0:
+            return 1.0
         own, base = base, own
-    return None if own is None or base is None or base <= 0 else own / base
+    return None if base <= 0 else float(own / base)

@@ -16,6 +16,7 @@ from typing import Any
 
 from imbik.errors import UserError
 from imbik.measure.schema import SCHEMA, check
+from imbik.tasks.registry import DEFAULT
 from imbik.types import Measurement
 
 __all__ = ["Results", "disagreements", "load_results", "results_document", "write_results"]
@@ -78,7 +79,7 @@ def load_results(path: str | Path) -> Results:
     measurements = tuple(_measurement(item) for item in document["measurements"])
     _check_ids(path, document, [m.id for m in measurements])
     return Results(
-        task=document.get("task") or "classification",
+        task=document.get("task") or DEFAULT,
         data=document.get("data") or {},
         environment=document.get("environment") or {},
         baseline=document.get("baseline"),
@@ -173,7 +174,7 @@ def results_document(results: Results) -> dict[str, Any]:
     """``results.json`` as JSON's own types. Numbers that are not finite become ``None``; NumPy scalars and
     arrays become numbers and lists.
 
-    >>> results_document(Results("classification", {}, {}, None, ()))["schema"]
+    >>> results_document(Results("any", {}, {}, None, ()))["schema"]
     1
     """
     document = {"schema": SCHEMA, **{k: v for k, v in asdict(results).items() if k != "path"}}

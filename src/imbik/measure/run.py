@@ -12,17 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent, Task
 from imbik.machine import environment, physical_cores
-from imbik.measure.predictions import Predictions
+from imbik.measure.predictions import Predictions, load_outputs
 from imbik.measure.process import Candidate, CandidateError, Process, start
 from imbik.measure.timing import ROUNDS, Timing, time_candidates, write_rows, write_sample
-from imbik.tasks.metrics import ece, per_class
-from imbik.tasks.retention import Evaluable, Logits, agreement, quality, retention
-from imbik.tasks.task import TASKS
+from imbik.tasks.outputs import Outputs
+from imbik.tasks.registry import task_of
+from imbik.tasks.retention import Evaluable, agreement, quality, retention
 from imbik.types import Measurement
 
 __all__ = ["Candidate", "Measured", "measure"]
@@ -37,14 +35,14 @@ class Measured:
 
     Attributes:
         measurements: in the order of the candidates, without those that failed.
-        logits: id -> split (``dev``, ``test``) -> logits ``(N, L)``.
+        logits: id -> split (``dev``, ``test``) -> outputs, logits ``(N, L)`` for most tasks.
         environment: the machine, see :func:`imbik.machine.environment`.
         failures: candidates that could not be measured: ``{"id", "name", "error"}``.
         baseline: id of the baseline among the candidates, or None.
     """
 
     measurements: tuple[Measurement, ...]
-    logits: Mapping[str, Mapping[str, Logits]]
+    logits: Mapping[str, Mapping[str, Outputs]]
     environment: Mapping[str, Any]
     failures: tuple[Mapping[str, str], ...] = ()
     baseline: str | None = None
@@ -62,7 +60,7 @@ class _Subject:
     candidate: Candidate
     process: Process
     cold: list[float]
-    logits: dict[str, Logits] = field(default_factory=dict)
+    logits: dict[str, Outputs] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
 
@@ -190,21 +188,22 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
             out = folder / f"{split}.npy"
             count = len(examples.texts)
             subject.process.ask("scores", rows=str(rows), count=count, out=str(out), budget=subject.timing.budget)
-            subject.logits[split] = np.load(out)
+            subject.logits[split] = load_outputs(out)
         bar.advance(note=f"{split} {subject.candidate.id}")
     memory = subject.process.ask("memory")
     subject.facts = subject.process.ask("facts") | memory
 
 
-def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Logits] | None, threads: int) -> Measurement:
+def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Outputs] | None, threads: int) -> Measurement:
     candidate, manifest, timing = subject.candidate, subject.facts["manifest"], subject.timing
-    probabilities = TASKS[data.task].decode(subject.logits["test"])
+    task = task_of(data.task)
+    decoded = task.decode(subject.logits["test"])
     other = None if reference is None else reference["test"]
     targets = data.test.targets
     if targets is None:
         raise UserError("no labels to measure against", expected="a labelled test or dev split")
     sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
-    error = ece(probabilities, targets, data.task)
+    error = task.calibration(decoded, targets)
     latency = timing.latency() | {"length_multiple": subject.facts["length_multiple"]}
     return Measurement(
         id=candidate.id,
@@ -221,7 +220,7 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Log
         retention=retention(data, subject.logits["test"], other),
         agreement=agreement(data.task, subject.logits["test"], other),
         calibration=None if error is None else {"ece": error},
-        per_class=per_class(probabilities, targets, data.task, data.labels),
+        per_class=task.per_class(decoded, targets, data.labels),
         latency_ms=latency,
         throughput=timing.throughput(),
         peak_rss_bytes=int(subject.facts["peak_rss_bytes"]),

@@ -8,6 +8,7 @@ from imbik.distillation.augmentation import Augment, files_of
 from imbik.distillation.soft_labels import distil
 from imbik.methods.registry import method
 from imbik.training.context import Context
+from imbik.training.prediction import quality_of
 from imbik.training.settings import Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint
 
@@ -39,7 +40,8 @@ class Distill(TrainedOnDev):
         """
         state = distil(checkpoint, context, self)
         if state.best_epoch < 0:
-            note = f"distill: no epoch was better on dev than the start ({state.best_score:.4f}), which was kept"
+            start = quality_of(context.splits, state.best_score)
+            note = f"distill: no epoch was better on dev than the start ({start:.4f}), which was kept"
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 

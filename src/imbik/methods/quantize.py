@@ -20,7 +20,7 @@ from imbik.quantization.narrowing import narrow
 from imbik.quantization.ranges import Ranges, calibrate, drawn, set_ranges, uses
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
+from imbik.training.prediction import Batch, dev_score, model_inputs, quality_of, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Examples
 
@@ -128,7 +128,8 @@ class Quantize(TrainedOnDev):
             wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )
         quantizer.to("cpu")
-        return quantizer.learned(), _note(static, before, max(state.best_score, before))
+        after = max(state.best_score, before)
+        return quantizer.learned(), _note(*(quality_of(context.splits, merit) for merit in (static, before, after)))
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""

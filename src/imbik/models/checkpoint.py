@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
 from imbik.models.structure import save_structured, structure_of
-from imbik.tasks.task import TASKS
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Step, TaskName
 
 _RECORD = "imbik.json"
@@ -27,7 +27,7 @@ def set_labels(config: Any, task: TaskName, labels: tuple[str, ...]) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    config.problem_type = TASKS[task].problem_type
+    config.problem_type = task_of(task).problem_type
 
 
 def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:

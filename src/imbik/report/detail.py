@@ -43,12 +43,15 @@ class View(Judged):
         return found
 
     def _dev_is_too_good(self) -> bool:
-        """Whether the teacher is better on dev than its whole test interval by as much as that is wide."""
+        """Return whether the teacher is better on dev than its whole test interval by as much as that is wide."""
         base = self.baseline
-        if base is None or less_is_better(base):
+        if base is None:
             return False
         dev, low, high = base.dev_quality.get("value"), base.quality.get("low"), base.quality.get("high")
-        return dev is not None and low is not None and high is not None and dev > high + (high - low)
+        if dev is None or low is None or high is None:
+            return False
+        margin = high - low
+        return bool(dev < low - margin if less_is_better(base) else dev > high + margin)
 
     def environment(self) -> list[tuple[str, str]]:
         """The machine, as far as the results say."""

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from imbik.advise.choice import slowed_down
+from imbik.measure.quantities import dev_retention
 from imbik.measure.results import Results
 from imbik.types import Measurement
 
@@ -33,7 +34,7 @@ def _row(m: Measurement, base: Measurement | None, results: Results) -> list[str
     mark += "▼" if slowed_down(m, results.measurements) else ""
     quality = m.quality
     retention = m.retention or {}
-    dev = _ratio(m.dev_quality.get("value"), base.dev_quality.get("value") if base else None)
+    dev = dev_retention(m, base) if base else None
     rate, slow = m.throughput.get("items_per_s"), m.latency_ms.get("p50")
     return [
         mark,

@@ -15,6 +15,7 @@ from imbik.measure.quantities import QUANTITIES, less_is_better
 from imbik.measure.results import Results
 from imbik.report.figures import Absent, Figure, Page, TracedPhrases, choice_of
 from imbik.report.plot import Point, plot
+from imbik.tasks.registry import metric_named
 from imbik.types import Measurement
 
 Shown = Figure | Absent
@@ -54,7 +55,9 @@ class Judged:
         self.baseline = self.results.get(self.results.baseline)
         metric = (self.baseline or self.results.measurements[0]).quality.get("metric")
         self.metric_name = self.texts.maybe(f"metric.{metric or 'quality'}", str(metric))
-        self.quality_unit = "share" if metric in ("accuracy", "macro-f1", "micro-f1") else "number"
+        known = metric_named(metric)
+        self.less_is_better = known is not None and known.less_is_better
+        self.quality_unit = "share" if known is not None and known.share else "number"
 
     def say(self, key: str, **values: object) -> str:
         """A text with figures in it."""
@@ -162,6 +165,7 @@ class Judged:
                 y_label=self.metric_name,
                 title=self.texts("plot.svg", x=self.texts(f"plot.{key}_short"), y=self.metric_name),
                 share=self.quality_unit == "share",
+                less_is_better=self.less_is_better,
             )
             found.append({"key": key, "svg": svg})
         return found

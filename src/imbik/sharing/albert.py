@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
 from imbik.models.checkpoint import labels_of, set_labels
+from imbik.models.pretrained import empty_model
 from imbik.training.encoding import encode
 from imbik.training.prediction import to_batch
 from imbik.types import Checkpoint, Examples
@@ -39,10 +40,10 @@ def group_of(layer: int, layers: int, groups: int) -> int:
 
 
 def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], embedding: int, texts: Examples) -> nn.Module:
-    """A plain ``AlbertForSequenceClassification`` that computes what ``checkpoint`` computes with the given layers.
+    """A plain ALBERT that computes what ``checkpoint`` computes with the given layers.
 
     Args:
-        checkpoint: a ``BertForSequenceClassification``; not changed.
+        checkpoint: a BERT; not changed.
         layers: the state of one BERT layer per group; group g stands for the layers i with ``group_of(i) == g``.
         embedding: E, the width of the factorized tables (V x E, then E x H); H for tables as they are. ALBERT always has the second
             factor; where E = H it starts as the identity and nothing is lost.
@@ -50,9 +51,7 @@ def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], em
     """
     bert = checkpoint.model
     hidden = int(bert.config.hidden_size)
-    albert: Any = AutoModelForSequenceClassification.from_config(
-        _config(checkpoint, len(layers), embedding), attn_implementation="eager", dtype=torch.float32
-    )
+    albert: Any = empty_model(_config(checkpoint, len(layers), embedding), checkpoint.task)
     state = {f"albert.pooler.{name}": value for name, value in bert.bert.pooler.dense.state_dict().items()}
     state |= {f"classifier.{name}": value for name, value in bert.classifier.state_dict().items()}
     for group, layer in enumerate(layers):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
 from imbik.errors import UserError
 from imbik.models.anatomy import anatomy, depth_of, layer_stack
 from imbik.models.checkpoint import labels_of, set_labels
 from imbik.models.hooks import module_at
+from imbik.models.pretrained import empty_model
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
 from imbik.students.shape import Shape
@@ -40,7 +40,7 @@ def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
     setattr(config, key, layers)
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[i] for i in mapping]
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model = empty_model(config, teacher.task)
     if init == "teacher":
         _copy_layers(teacher.model, model, mapping)
     return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
@@ -72,5 +72,5 @@ def _empty_bert(teacher: Checkpoint, shape: Shape) -> nn.Module:
         layer_norm_eps=float(getattr(old, "layer_norm_eps", 1e-12)),
     )
     set_labels(config, teacher.task, labels_of(teacher))
-    model: nn.Module = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model: nn.Module = empty_model(config, teacher.task)
     return model

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
 from imbik.errors import UserError
 from imbik.models.anatomy import depth_of, layer_stack
 from imbik.models.checkpoint import labels_of, set_labels
-from imbik.models.pretrained import position_offset, positions_of
+from imbik.models.pretrained import empty_model, position_offset, positions_of
 from imbik.types import Checkpoint
 
 SOURCES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
@@ -59,7 +59,7 @@ def check_distilbert(teacher: Checkpoint, layers: int | None, init: str) -> int:
 
 
 def make_distilbert(teacher: Checkpoint, layers: int | None, init: str = "teacher") -> Checkpoint:
-    """A ``DistilBertForSequenceClassification`` with the teacher's width, heads, vocabulary and labels.
+    """A DistilBERT with the teacher's width, heads, vocabulary and labels.
 
     With ``init`` teacher its layers are every other one of the teacher's, the embedding of token type 0 is added to the positions
     (so that single texts are embedded exactly as the teacher embeds them), and the head starts as :func:`copy_head` says.
@@ -69,7 +69,7 @@ def make_distilbert(teacher: Checkpoint, layers: int | None, init: str = "teache
     """
     layers = check_distilbert(teacher, layers, init)
     config = _config(teacher, layers)
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model = empty_model(config, teacher.task)
     if init == "teacher":
         mapping = alternate_layers(depth_of(teacher.model), layers)
         copy_encoder(teacher.model.base_model, model.base_model, mapping)

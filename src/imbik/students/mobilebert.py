@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 
 from imbik.errors import UserError
 from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of, set_labels
-from imbik.models.pretrained import positions_of
+from imbik.models.pretrained import empty_model, positions_of
 from imbik.types import Checkpoint
 
 
@@ -92,7 +92,7 @@ def mobile_shape(spec: str | Mapping[str, Any], teacher: Checkpoint) -> MobileSh
 
 
 def make_mobilebert(teacher: Checkpoint, shape: MobileShape) -> Checkpoint:
-    """A ``MobileBertForSequenceClassification`` with the teacher's vocabulary and labels, weights at random.
+    """A MobileBERT with the teacher's vocabulary and labels, weights at random.
 
     Its embeddings come from an IB-BERT: that is the first thing a ``mobilebert`` step does.
     """
@@ -172,5 +172,5 @@ def _config(teacher: Checkpoint, shape: MobileShape, **more: Any) -> Any:
 
 
 def _classifier(config: Any, teacher: Checkpoint) -> Checkpoint:
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model = empty_model(config, teacher.task)
     return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)

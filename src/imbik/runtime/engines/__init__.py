@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import MissingExtra, UserError
+from imbik.tasks.outputs import Outputs
 from imbik.types import Step
 
 Ids = NDArray[np.int64]
@@ -27,8 +28,8 @@ Ids = NDArray[np.int64]
 class Session(Protocol):
     """A loaded model."""
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
-        """Logits ``(B, L)`` of token ids ``(B, T)``."""
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
+        """Return the model's outputs of token ids ``(B, T)``: logits ``(B, L)``, or what its task says, several by name."""
 
 
 @dataclass(frozen=True)

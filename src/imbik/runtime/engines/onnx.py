@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from imbik.errors import UserError
+from imbik.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
     from imbik.runtime.engines import Ids
@@ -24,12 +23,13 @@ class OnnxSession:
     def __init__(self, session: Any) -> None:
         self.session = session
         self.names = tuple(value.name for value in session.get_inputs())
+        self.outputs = tuple(value.name for value in session.get_outputs())
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
-        """Logits ``(B, L)`` of token ids ``(B, T)``."""
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
+        """Return the model's outputs of token ids ``(B, T)``: logits ``(B, L)``, or several by name."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        logits: NDArray[np.float32] = self.session.run(None, {name: feed[name] for name in self.names})[0]
-        return logits
+        arrays = self.session.run(None, {name: feed[name] for name in self.names})
+        return arrays[0] if len(arrays) == 1 else dict(zip(self.outputs, arrays, strict=True))
 
 
 def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OnnxSession:

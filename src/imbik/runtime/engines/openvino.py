@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino
-from numpy.typing import NDArray
 
 from imbik.errors import UserError
+from imbik.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
     from imbik.runtime.engines import Ids
@@ -25,13 +25,15 @@ class OpenVinoSession:
 
     def __init__(self, compiled: Any) -> None:
         self.names = tuple(value.get_any_name() for value in compiled.inputs)
+        self.outputs = tuple(next(iter(value.get_names()), "logits") for value in compiled.outputs)
         self.compiled, self.request = compiled, compiled.create_infer_request()
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
-        """Logits ``(B, L)`` of token ids ``(B, T)``."""
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
+        """Return the model's outputs of token ids ``(B, T)``: logits ``(B, L)``, or several by name."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         found = self.request.infer({name: feed[name] for name in self.names}, share_inputs=True, share_outputs=True)
-        return np.array(found[0], dtype=np.float32)  # the request's own memory is overwritten by the next one
+        arrays = [np.array(found[index], dtype=np.float32) for index in range(len(self.outputs))]  # the next request overwrites its own
+        return arrays[0] if len(arrays) == 1 else dict(zip(self.outputs, arrays, strict=True))
 
 
 def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OpenVinoSession:

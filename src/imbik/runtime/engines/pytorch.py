@@ -5,21 +5,21 @@ compared with (``pytorch``). And the same model in half precision on a GPU, wher
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
 from imbik.machine import versions
 from imbik.models.facts import architecture, flops, parameters
-from imbik.models.inputs import input_names
+from imbik.models.inputs import input_names, read_outputs
 from imbik.models.pretrained import load_checkpoint
 from imbik.runtime.engines import Ids
+from imbik.tasks.outputs import Array, Outputs
+from imbik.tasks.registry import DEFAULT, task_of
 from imbik.types import Checkpoint
 
 CUDA = "pytorch-cuda"
@@ -40,24 +40,35 @@ class TorchSession:
 
     Args:
         model: a transformers model; moved and cast in place, once, where a device or a dtype is given.
+        task: its task, which says what it gives.
         names: its inputs.
         device: where it runs; None: where it is.
         dtype: what it computes in; None: as it is.
     """
 
     def __init__(
-        self, model: Any, names: Sequence[str], device: str | torch.device | None = None, dtype: torch.dtype | None = None
+        self,
+        model: Any,
+        names: Sequence[str],
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        task: str = DEFAULT,
     ) -> None:
+        self.outputs = task_of(task).outputs
         self.model = model if device is None and dtype is None else model.to(device=device, dtype=dtype)
         self.names, self.device = tuple(names), torch.device(device or "cpu")
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
-        """Logits ``(B, L)`` of token ids ``(B, T)``, float32; they are back in main memory when this returns, so a GPU has finished."""
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
+        """Return the model's outputs of token ids ``(B, T)``, float32; they are back in main memory, so a GPU has finished."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         tensors = {name: torch.from_numpy(feed[name]).to(self.device) for name in self.names}
         with torch.inference_mode():
-            logits: NDArray[np.float32] = self.model(**tensors).logits.float().cpu().numpy()
-        return logits
+            outputs = read_outputs(self.model(**tensors), self.outputs)
+        if isinstance(outputs, Mapping):
+            return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
+        array: Array = outputs.cpu().numpy()
+        return array
 
 
 def open_folder(directory: Path, threads: int, engine: str = "pytorch") -> tuple[dict[str, Any], Tokenizer, TorchSession]:
@@ -87,9 +98,9 @@ def open_folder(directory: Path, threads: int, engine: str = "pytorch") -> tuple
         "model": next(name for name in files if name.endswith(".safetensors")),
     }
     if dtype is None:
-        return manifest, tokenizer_of(checkpoint), TorchSession(checkpoint.model, manifest["inputs"])
+        return manifest, tokenizer_of(checkpoint), TorchSession(checkpoint.model, manifest["inputs"], task=checkpoint.task)
     manifest |= {"device": torch.cuda.get_device_name(), "precision": _PRECISIONS[dtype]}
-    return manifest, tokenizer_of(checkpoint), TorchSession(checkpoint.model, manifest["inputs"], "cuda", dtype)
+    return manifest, tokenizer_of(checkpoint), TorchSession(checkpoint.model, manifest["inputs"], "cuda", dtype, task=checkpoint.task)
 
 
 def _required_dtype() -> torch.dtype:
