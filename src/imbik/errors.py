@@ -84,3 +84,13 @@ class MissingExtra(UserError):
         extra = extra or EXTRAS.get(package)
         command = f"pip install {package}" if extra is None else f'pip install "imbik[{extra}]"'
         super().__init__("package not installed", where=package, fix=command)
+
+
+def shorten(value: object, width: int = 40) -> str:
+    """Return a value as it is shown in a message: quoted, on one line, at most ``width`` characters.
+
+    >>> shorten("a  b\\nc")
+    "'a b c'"
+    """
+    shown = " ".join(str(value).split())
+    return repr(shown if len(shown) <= width else shown[: width - 1] + "…")

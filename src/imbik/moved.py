@@ -24,7 +24,7 @@ MOVED = {
     "layer_map": ("students.layer_map",),
     "losses": ("training.losses",),
     "masking": ("pretraining.masking",),
-    "metrics": ("tasks.metrics",),
+    "metrics": ("tasks.formulas", "tasks.metrics", "tasks.registry"),
     "methods.training": ("training.settings",),
     "modules": ("distillation.any_network",),
     "progress": ("jobs.progress",),

@@ -6,14 +6,21 @@ cost no more memory than ten thousand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
-TaskName = Literal["classification", "multi-label", "regression"]
+TaskName = str
+"""Name of a registered task, see :mod:`imbik.tasks.registry`."""
+
+TakeNote = Callable[["Note"], object]
+"""Takes a note for the user."""
+Say = Callable[[str], object]
+"""Takes one line for the user."""
+
 Step = Mapping[str, Mapping[str, Any]]
 """One recipe step as written: ``{"distill": {"temperature": 2.0}}``."""
 
@@ -54,8 +61,8 @@ class Examples:
     Attributes:
         texts: N texts.
         pairs: N second texts, or None for single texts.
-        targets: classification ``(N,)`` int64 label indices; multi-label ``(N, L)`` float32 of 0/1; regression ``(N,)`` float32;
-            None when the rows carry no labels.
+        targets: an array whose first axis is N, in the task's own form: label indices ``(N,)``, 0/1 ``(N, L)``, values ``(N,)``,
+            spans ``(N, 2)``, or an object array of one array per row (tags); None when the rows carry no labels.
         fingerprint: sha256 of the content (texts, pairs, targets), hex.
     """
 
@@ -64,6 +71,9 @@ class Examples:
     targets: NDArray[Any] | None
     fingerprint: str
 
+    def __len__(self) -> int:
+        return len(self.texts)
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -71,7 +81,7 @@ class Splits:
 
     Attributes:
         labels: names in the order of the target indices; one name (the column) for regression.
-        metric: name in :mod:`imbik.tasks.metrics` that quality is stated in.
+        metric: name of the task's metric that quality is stated in.
         source: where it came from (path or hub name), for the record.
         fingerprint: sha256 over the splits' fingerprints, hex.
         notes: what a reader of results must know (split carved from train, texts both in train and test, ...).

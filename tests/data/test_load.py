@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from imbik.data.evaluation import load_evaluation
-from imbik.data.label_column import natural_order
 from imbik.data.load import load_data, load_texts
-from imbik.data.splitting import carve, keys_of, shared
+from imbik.data.splitting import keys_of, shared, split_off
 from imbik.data.text_store import TextStore
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
+from imbik.tasks.label_cells import natural_order
 from imbik.types import Note
 
 ROWS = [(f"text number {i}", "ab"[i % 2]) for i in range(40)]
@@ -115,10 +115,10 @@ def test_twins_never_part(tmp_path: Path) -> None:
 
 def test_carving_keeps_every_class_in_train_and_its_share() -> None:
     groups = np.repeat([0, 1, 2, 3], [700, 250, 49, 1])
-    stay, go = carve(groups, np.arange(1, 1001), 0, 2000)
+    stay, go = split_off(groups, np.arange(1, 1001), 0, 2000)
     assert np.bincount(groups[go], minlength=4).tolist() == [70, 25, 5, 0]
     assert sorted([*stay, *go]) == list(range(1000))
-    assert len(carve(groups, np.arange(1, 1001), 0, 40)[1]) == 40
+    assert len(split_off(groups, np.arange(1, 1001), 0, 40)[1]) == 40
 
 
 def test_contradictions_are_counted(folder: Path) -> None:

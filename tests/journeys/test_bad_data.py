@@ -112,7 +112,7 @@ CASES = [
     one("no labels at all", "text,label\nx,\ny,\n", "train has no labels", "'label'"),
     folder("new label in test", {"train.csv": GOOD, "test.csv": "text,label\nx,a\ny,zebra\n"}, "test.csv, row 3", "'zebra'"),
     folder("half labelled test", {"train.csv": GOOD, "test.csv": "text,label\nx,a\ny,\n"}, "test.csv, row 3", "without a label"),
-    one("infinite class", "text,label\nx,1\ny,inf\nz,0\n", "row 3", "'inf'", "no finite number"),
+    one("infinite class", "text,label\nx,1\ny,inf\nz,0\n", "row 3", "'inf'", "not a finite number"),
     one("label set differs", GOOD, "only in the data: 'b'", "only in the model: 'c'", "Expected: 'a', 'c'", labels=("a", "c")),
     one("model has more labels", GOOD, "only in the model: 'c'", labels=("a", "b", "c")),
     one("model has numbers", GOOD.replace(",a", ",x").replace(",b", ",y"), "'x', 'y'", "'0', '1'", labels=("0", "1")),
@@ -122,7 +122,7 @@ CASES = [
     one("too many labels", "text,label\n" + "".join(f"t,l{i}\n" for i in range(50_100)), "row 2", "50,000 different"),
     # regression
     one("NaN target", NUMBERS + "x,nan\n", "row 22", "'nan'", task="regression"),
-    one("infinite target", NUMBERS + "x,-inf\n", "row 22", "'-inf'", "no finite number"),
+    one("infinite target", NUMBERS + "x,-inf\n", "row 22", "'-inf'", "not a finite number"),
     one("beyond float32", NUMBERS + "x,1e60\n", "row 22", "'1e60'"),
     one("a word among numbers", NUMBERS + "x,high\n", "row 22", "'high'", "number", task="regression"),
     one("decimal comma", "text;score\n" + "a;1,5\nb;2,5\nc;3,5\nd;1,0\n", "row 2", "'1,5'", "point", task="regression"),

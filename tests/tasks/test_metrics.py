@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from imbik.errors import UserError
-from imbik.tasks.metrics import METRICS, ece, metric_for, pearson, per_class, ranks, rmse, score, spearman
+from imbik.tasks.formulas import mae, mse, pearson, ranks, rmse, spearman
+from imbik.tasks.registry import less_is_better, metric_for, metric_named, registered, score, task_of
 
 RNG = np.random.default_rng(0)
 TARGETS = RNG.integers(0, 4, 200)
@@ -49,6 +50,8 @@ def test_correlations_against_scipy(values: NDArray) -> None:
     assert float(spearman(values, targets)) == pytest.approx(scipy.stats.spearmanr(values, targets)[0])
     np.testing.assert_allclose(ranks(values), scipy.stats.rankdata(values))
     assert float(rmse(values, targets)) == pytest.approx(sk.root_mean_squared_error(targets, values))
+    assert float(mse(values, targets)) == pytest.approx(sk.mean_squared_error(targets, values))
+    assert float(mae(values, targets)) == pytest.approx(sk.mean_absolute_error(targets, values))
     got = score("spearman", values[:, None], targets.astype(np.float32), "regression")
     assert got == pytest.approx(scipy.stats.spearmanr(values.astype(np.float32), targets.astype(np.float32))[0])
 
@@ -70,17 +73,17 @@ def test_constant_predictions_score_zero() -> None:
 
 def test_per_class_against_sklearn() -> None:
     names = ["a", "b", "c", "d", "e", "f"]
-    table = per_class(PROBABILITIES, TARGETS, "classification", names)
+    table = task_of("classification").per_class(PROBABILITIES, TARGETS, names)
     assert table is not None
     expected = sk.precision_recall_fscore_support(TARGETS, PREDICTED, labels=range(6), zero_division=0)
     for i, name in enumerate(names):
         got = table[name]
         assert (got["precision"], got["recall"], got["f1"]) == pytest.approx([float(e[i]) for e in expected[:3]])
         assert got["support"] == expected[3][i]
-    many = per_class(MANY_P, MANY, "multi-label", names[:5])
+    many = task_of("multi-label").per_class(MANY_P, MANY, names[:5])
     assert many is not None and many["e"]["support"] == 0
     assert many["b"]["f1"] == pytest.approx(sk.f1_score(MANY[:, 1], MANY_P[:, 1] >= 0.5))
-    assert per_class(np.zeros((3, 1)), np.zeros(3), "regression", ["score"]) is None
+    assert task_of("regression").per_class(np.zeros((3, 1)), np.zeros(3), ["score"]) is None
 
 
 def test_ece_against_a_plain_loop() -> None:
@@ -92,18 +95,45 @@ def test_ece_against_a_plain_loop() -> None:
         inside = (confidence > low) & (confidence <= low + 1 / 15)
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    assert ece(p, t, "classification") == pytest.approx(expected)
+    assert task_of("classification").calibration(p, t) == pytest.approx(expected)
     sure = np.eye(4)[t]
-    assert ece(sure, t, "classification") == 0
-    assert ece(sure, (t + 1) % 4, "classification") == 1
-    assert ece(np.zeros((3, 1)), np.zeros(3), "regression") is None
-    assert ece(MANY, MANY, "multi-label") == 0
+    assert task_of("classification").calibration(sure, t) == 0
+    assert task_of("classification").calibration(sure, (t + 1) % 4) == 1
+    assert task_of("regression").calibration(np.zeros((3, 1)), np.zeros(3)) is None
+    assert task_of("multi-label").calibration(MANY, MANY) == 0
 
 
 def test_defaults_and_unknown_names() -> None:
-    assert [metric_for(task, None) for task in METRICS] == ["accuracy", "micro-f1", "spearman"]
+    assert [metric_for(task, None) for task in registered()] == ["accuracy", "micro-f1", "spearman"]
     assert metric_for("classification", "mcc") == "mcc"
     with pytest.raises(UserError, match="--metric: no such metric for classification"):
         metric_for("classification", "spearman")
     with pytest.raises(UserError, match="accuracy or macro-f1 or micro-f1 or mcc"):
         score("bleu", PROBABILITIES, TARGETS, "classification")
+
+
+def test_every_metric_knows_which_way_is_better() -> None:
+    errors = {metric.name for task in registered().values() for metric in task.metrics if metric.less_is_better}
+    assert errors == {"rmse", "mse", "mae"}
+    assert less_is_better("rmse") and not less_is_better("accuracy") and not less_is_better("bleu") and not less_is_better(None)
+    error, share = metric_named("rmse"), metric_named("accuracy")
+    assert error is not None and share is not None
+    assert error.better(0.1, 0.2) and not error.better(0.2, 0.1) and share.better(0.2, 0.1)
+    assert error.merit(error.merit(0.3)) == 0.3 and error.merit(0.1) > error.merit(0.2)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "reference", "kept"),
+    [
+        ("accuracy", 0.45, 0.9, 0.5),
+        ("rmse", 2.0, 1.0, 0.5),  # twice the error keeps half
+        ("rmse", 0.0, 1.0, 1.0),  # no error at all is not worse than the reference
+        ("rmse", 0.1, 0.0, 0.0),  # the reference makes none
+        ("spearman", -0.1, -0.2, 1.0),  # a reference below zero says nothing of shares: better is better
+        ("spearman", -0.3, -0.2, 0.0),
+        ("mcc", 0.0, 0.0, 1.0),
+    ],
+)
+def test_the_share_that_is_kept(metric: str, value: float, reference: float, kept: float) -> None:
+    known = metric_named(metric)
+    assert known is not None and known.kept(value, reference) == pytest.approx(kept)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import special
 
-from imbik.tasks.task import TASKS, sigmoid, softmax
+from imbik.errors import UserError
+from imbik.tasks.classification import softmax
+from imbik.tasks.multi_label import sigmoid
+from imbik.tasks.registry import registered, task_of
+
+TASKS = registered()
 
 
 def test_softmax_against_scipy() -> None:
@@ -36,9 +41,14 @@ def test_predictions() -> None:
 
 
 def test_names_are_those_of_transformers() -> None:
-    assert [task.problem_type for task in TASKS.values()] == [
-        "single_label_classification",
-        "multi_label_classification",
-        "regression",
-    ]
+    assert {name: task.problem_type for name, task in TASKS.items()} == {
+        "classification": "single_label_classification",
+        "multi-label": "multi_label_classification",
+        "regression": "regression",
+    }
     assert all(name == task.name for name, task in TASKS.items())
+
+
+def test_an_unknown_task_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match="classification or multi-label or regression"):
+        task_of("translation")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from imbik.locale.notes import sentence
 from imbik.measure.measurement import Measurement
-from imbik.measure.quantities import dev_retention, less_is_better
+from imbik.measure.quantities import dev_merit, dev_retention, less_is_better
 from imbik.measure.values import Choice, Limits, Shortfall, Use, Uses
 from imbik.runtime.engines.registry import shown_only
 from imbik.types import Note
@@ -170,7 +170,7 @@ def _busiest(candidates: Sequence[Measurement], teacher: Measurement | None) -> 
 
 
 def _best_on_dev(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
-    quality = {m.id: goodness(m, m.dev_quality.value or 0.0) if teacher else 0.0 for m in tied}
+    quality = {m.id: dev_merit(m) if teacher else 0.0 for m in tied}
     return min(tied, key=lambda m: (-quality[m.id], m.bytes or float("inf"), _p50(m), m.id))
 
 

@@ -8,7 +8,7 @@ from imbik.advise.scenario import Scenario
 from imbik.advise.verdict import CandidateVerdict, Verdict
 from imbik.locale.phrases import Phrases
 from imbik.measure.measurement import Measurement
-from imbik.measure.quantities import QUANTITIES
+from imbik.measure.quantities import QUANTITIES, dev_merit
 from imbik.measure.results import Results
 
 
@@ -131,7 +131,7 @@ def study_sentences(
         return [texts("sentence.study_absent", model=study.model, family=study.family, id=chosen.id)]
     if chosen in family:
         return [texts("sentence.study_agrees", model=study.model, id=chosen.id)]
-    best = max(family, key=lambda m: (table[m.id].score, m.dev_quality.value or 0.0))
+    best = max(family, key=lambda m: (table[m.id].score, dev_merit(m)))
     verdict = texts(f"overall.{table[best.id].overall}")
     return [texts("sentence.study_differs", model=study.model, id=chosen.id, other=best.id, verdict=verdict)]
 

@@ -13,13 +13,12 @@ import typer
 
 from imbik.jobs.trust import trust_remote_code
 from imbik.runtime.processors import CPUS
+from imbik.tasks.registry import registered
 
 TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
 PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
 LabelOption = Annotated[str | None, typer.Option("--label", help="Column with the label; several, comma-separated: multi-label.")]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="classification, multi-label or regression (guessed if not given); finetune: mlm too.")
-]
+TaskOption = Annotated[str | None, typer.Option("--task", help=f"{' or '.join(registered())} (guessed if not given); finetune: mlm too.")]
 MetricOption = Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")]
 EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
 DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]

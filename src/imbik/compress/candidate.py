@@ -25,8 +25,8 @@ from imbik.models.checkpoint import save_checkpoint
 from imbik.models.facts import architecture
 from imbik.models.structure import structure_of
 from imbik.training.context import Context
-from imbik.training.encoding import encode
-from imbik.training.prediction import dev_score
+from imbik.training.encoding import encode_for
+from imbik.training.prediction import dev_quality
 from imbik.types import Checkpoint, Note, Step
 
 logger = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ def _save_model(checkpoint: Checkpoint, folder: CandidateFolder, run: Run) -> No
     if (folder.model / "config.json").is_file():
         return
     splits = run.splits
-    dev = dev_score(splits, encode(splits.dev, checkpoint.tokenizer))(checkpoint.model)
+    dev = dev_quality(splits, encode_for(splits.task, splits.dev, checkpoint.tokenizer))(checkpoint.model)
     shape = architecture(checkpoint.model)
     plain = not structure_of(checkpoint.model.config)
     card = student_card(folder.plan.recipe, splits, dev, run.teacher.source, shape, checkpoint.notes, plain=plain)

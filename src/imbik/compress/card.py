@@ -10,13 +10,14 @@ import yaml
 from imbik import __version__
 from imbik.locale.notes import sentence
 from imbik.models.cards import _HEAD, _labels
+from imbik.models.pretrained import auto_class
 from imbik.recipes.recipe import Recipe
 from imbik.types import Note, Splits
 
 _PLAIN = """```python
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
-model = AutoModelForSequenceClassification.from_pretrained("model")
+model = {auto_class}.from_pretrained("model")
 tokenizer = AutoTokenizer.from_pretrained("model")
 ```
 
@@ -61,6 +62,6 @@ def student_card(
         + f"```yaml\n{steps}```\n\n"
         + "".join(f"* {sentence(note)}\n" for note in notes)
         + ("\n" if notes else "")
-        + (_PLAIN if plain else _CHANGED)
+        + (_PLAIN.format(auto_class=auto_class(splits.task).__name__) if plain else _CHANGED)
         + _labels(splits)
     )

@@ -24,6 +24,7 @@ from imbik.report.render import write_report
 from imbik.runtime.engines.registry import BASELINE as BASELINE_ENGINE
 from imbik.runtime.engines.registry import engines as known_engines
 from imbik.runtime.manifest import MANIFEST_FILE
+from imbik.tasks.registry import task_of
 from imbik.training.encoding import encode
 from imbik.types import Note, Splits
 
@@ -72,7 +73,7 @@ class Comparison:
             return load_results(path)
         run.say(f"measuring {len(self.candidates)} candidates, interleaved")
         measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
-        for note in _easy_dev(measured):
+        for note in _easy_dev(measured, run.splits):
             run.say(sentence(note))
         return _results(measured, self.failures, run)
 
@@ -130,7 +131,7 @@ def _results(measured: Measured, failures: Sequence[Failure], run: Run) -> Resul
             unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
             truncated={name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
             max_length=int(tokenizer.model_max_length),
-            notes=(*splits.notes, *_easy_dev(measured)),
+            notes=(*splits.notes, *_easy_dev(measured, splits)),
         ),
         environment=measured.environment,
         baseline=BASELINE,
@@ -140,28 +141,32 @@ def _results(measured: Measured, failures: Sequence[Failure], run: Run) -> Resul
     )
 
 
-def _easy_dev(measured: Measured) -> list[Note]:
+def _easy_dev(measured: Measured, splits: Splits) -> list[Note]:
     """Return a note where dev is far easier for the teacher than test: then it is no fair sample of test."""
     teacher = next(m for m in measured.measurements if m.id == BASELINE)
     dev, test = teacher.dev_quality, teacher.quality
-    if dev.value is None or dev.low is None or test.value is None or test.high is None:
+    if dev.value is None or dev.low is None or dev.high is None or test.value is None or test.low is None or test.high is None:
         return []
-    if dev.value <= test.high or dev.low <= test.value:
+    merit = task_of(splits.task).metric(splits.metric).merit  # an error is better when it is lower
+    best_of_test = max(merit(test.low), merit(test.high))
+    worst_of_dev = min(merit(dev.low), merit(dev.high))
+    if merit(dev.value) <= best_of_test or worst_of_dev <= merit(test.value):
         return []
     return [Note.of("easy_dev", dev=dev.value, test=test.value)]
 
 
 def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagreement, ...]]:
-    """Return the test texts on which a candidate answers otherwise than the teacher; for classification."""
-    if splits.task != "classification" or splits.test.targets is None:
+    """Return the test texts on which a candidate answers otherwise than the teacher; for tasks that answer with one label."""
+    answers = {identifier: task_of(splits.task).one_label(outputs["test"]) for identifier, outputs in measured.logits.items()}
+    teacher = answers.pop(BASELINE)
+    if teacher is None or splits.test.targets is None:
         return {}
     texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
-    teacher = measured.logits[BASELINE]["test"].argmax(axis=1).tolist()
     gold = np.asarray(splits.test.targets).tolist()
     return {
-        identifier: disagreements(texts, gold, teacher, logits["test"].argmax(axis=1).tolist(), splits.labels)
-        for identifier, logits in measured.logits.items()
-        if identifier != BASELINE
+        identifier: disagreements(texts, gold, teacher.tolist(), labels.tolist(), splits.labels)
+        for identifier, labels in answers.items()
+        if labels is not None
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
-from imbik.data.formats.table import Say
 from imbik.errors import UserError
+from imbik.tasks.task import Task
+from imbik.types import Say
 
 _PAIRS = (
     ("sentence1", "sentence2"),
@@ -34,6 +36,37 @@ _LABELS = (
 
 
 @dataclass(frozen=True)
+class ColumnNames:
+    """What a user says of a file's columns; None: to be guessed.
+
+    Attributes:
+        text: the text column.
+        text_pair: the column of second texts.
+        label: one label column, or several behind commas.
+        encoding: of the file, where it is neither UTF-8 nor marked UTF-16.
+    """
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    encoding: str | None = None
+
+
+class TextNames(TypedDict, total=False):
+    """Fields of :class:`ColumnNames` about texts, as keyword arguments."""
+
+    text: str | None
+    text_pair: str | None
+    encoding: str | None
+
+
+class Names(TextNames, total=False):
+    """Fields of :class:`ColumnNames`, as keyword arguments."""
+
+    label: str | None
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns that are read. ``labels`` is empty where none is wanted or there is none."""
 
@@ -42,50 +75,70 @@ class Columns:
     labels: tuple[str, ...]
 
     def wanted(self) -> tuple[str, ...]:
-        """Every column that must be read, texts first."""
+        """Return every column that must be read, texts first."""
         return (self.text, *((self.pair,) if self.pair else ()), *self.labels)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """A table's column names, and those that may still be guessed."""
+
+    where: str
+    columns: Sequence[str]
+    free: Sequence[str] = ()
 
 
 def choose(
     where: str,
     columns: Sequence[str],
     say: Say,
+    names: ColumnNames | None = None,
     *,
-    text: str | None = None,
-    text_pair: str | None = None,
-    label: str | None = None,
     labelled: bool = True,
+    task: Task | None = None,
 ) -> Columns:
-    """The columns to read.
+    """Return the columns to read.
 
     Args:
-        label: one column, or several behind commas.
+        where: the file, for messages.
+        columns: its column names.
+        say: takes the guess as one line for the user.
+        names: what the user named.
         labelled: whether a label column must be found.
+        task: the task, where it is known: it may know its label column by other names, and need pairs of texts.
 
     Raises:
         UserError: a named column is not there, or none or several could be meant.
     """
-    labels = _named_labels(where, columns, label)
-    for option, name in (("--text", text), ("--text-pair", text_pair)):
+    names = names or ColumnNames()
+    labels = _named_labels(where, columns, names.label)
+    text, pair = names.text, names.text_pair
+    for option, name in (("--text", text), ("--text-pair", pair)):
         if name is not None:
             _must_have(where, columns, name, option)
-    free = [name for name in columns if name not in (text, text_pair, *labels)]
+    free = [name for name in columns if name not in (text, pair, *labels)]
     guesses = []
     if labelled and not labels:
-        labels = (_guess(where, columns, free if len(columns) > 1 else [], _LABELS, "label", text),)
+        tiers = task.label_names if task is not None and task.label_names else _LABELS
+        labels = (_guess(_Header(where, columns, free if len(columns) > 1 else []), tiers, "label"),)
         free.remove(labels[0])
         guesses.append(f"label = {labels[0]}")
     if text is None:
-        text, found = _guess_text(where, columns, free, text_pair)
-        text_pair = text_pair or found
-        guesses.insert(0, f"text = {text}" + (f", text-pair = {found}" if found else ""))
+        text, second = _guess_text(_Header(where, columns, free), paired=pair is None)
+        pair = pair or second
+        guesses.insert(0, f"text = {text}" + (f", text-pair = {second}" if second else ""))
     if guesses:
         say(f"{where}: columns guessed: {', '.join(guesses)} (of {', '.join(columns)})")
-    chosen = (text, text_pair, *labels)
-    twice = [name for i, name in enumerate(chosen) if name is not None and name in chosen[:i]]
-    if twice:
-        raise UserError("one column in two roles", where=where, found=twice[0], fix="name different columns")
-    return Columns(text, text_pair, labels)
+    if task is not None and task.pairs and pair is None:
+        raise UserError(f"{task.name} needs two texts a row", where=where, found=f"columns {', '.join(columns)}", fix="name --text-pair")
+    _check_roles(where, [name for name in (text, pair, *labels) if name is not None])
+    return Columns(text, pair, labels)
+
+
+def _check_roles(where: str, chosen: Sequence[str]) -> None:
+    repeated = [name for i, name in enumerate(chosen) if name in chosen[:i]]
+    if repeated:
+        raise UserError("one column in two roles", where=where, found=repeated[0], fix="name different columns")
 
 
 def _named_labels(where: str, columns: Sequence[str], label: str | None) -> tuple[str, ...]:
@@ -114,42 +167,36 @@ def _by_lower_name(columns: Sequence[str]) -> dict[str, str]:
     return {name.lower(): name for name in reversed(columns)}
 
 
-def _guess_text(where: str, columns: Sequence[str], free: Sequence[str], text_pair: str | None) -> tuple[str, str | None]:
-    names = _by_lower_name(free)
-    if text_pair is None and "text" not in names:
+def _guess_text(header: _Header, *, paired: bool) -> tuple[str, str | None]:
+    """Return the text column and, where ``paired`` allows it, the column of second texts."""
+    names = _by_lower_name(header.free)
+    if paired and "text" not in names:
         for first, second in _PAIRS:
             if first in names and second in names:
                 return names[first], names[second]
-    return _guess(where, columns, free, _TEXTS, "text", None), None
+    return _guess(header, _TEXTS, "text"), None
 
 
-def _guess(
-    where: str,
-    columns: Sequence[str],
-    free: Sequence[str],
-    tiers: Sequence[Sequence[str]],
-    role: str,
-    text: str | None,
-) -> str:
-    names = _by_lower_name(free)
+def _guess(header: _Header, tiers: Sequence[Sequence[str]], role: str) -> str:
+    names = _by_lower_name(header.free)
     for tier in tiers:
         hits = [names[name] for name in tier if name in names]
         if len(hits) == 1:
             return hits[0]
         if hits:
-            raise _unclear(where, columns, role, f"{' and '.join(hits)} could both be the {role}")
-    others = [name for name in free if name.lower() not in _TEXTS[0]] if role == "label" else list(free)
+            raise _unclear(header, role, f"{' and '.join(hits)} could both be the {role}")
+    others = [name for name in header.free if name.lower() not in _TEXTS[0]] if role == "label" else list(header.free)
     if len(others) == 1:
         return others[0]
-    raise _unclear(where, columns, role, f"columns {', '.join(columns)}")
+    raise _unclear(header, role, None)
 
 
-def _unclear(where: str, columns: Sequence[str], role: str, found: str) -> UserError:
-    listed = found if found.startswith("columns") else f"{found} (columns {', '.join(columns)})"
+def _unclear(header: _Header, role: str, why: str | None) -> UserError:
+    listed = f"columns {', '.join(header.columns)}"
     return UserError(
         f"which column is the {role}?",
-        where=where,
-        found=listed,
+        where=header.where,
+        found=listed if why is None else f"{why} ({listed})",
         expected="a header in the first row with a text column, and a label column where labels are needed",
         fix=f"name it with --{role} COLUMN",
     )

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imbik.data.columns import choose
+from imbik.data.columns import ColumnNames, choose
 from imbik.data.formats.csv import FORMATS, open_table, read_lines
-from imbik.data.formats.table import Say, Table
+from imbik.data.formats.table import Table
 from imbik.data.sources import tables_of
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content_of
+from imbik.types import Say
 
 TEXT_FORMATS = (".txt", ".text", ".raw", ".tokens")
 """Suffixes of plain text that are read from a folder; a file that is named itself may have any."""
@@ -99,7 +100,7 @@ def _of_file(path: Path, text: str | None, encoding: str | None, say: Say) -> Ca
 
 
 def _rows(table: Table, text: str | None, say: Say) -> Callable[[], Iterator[str]]:
-    columns = choose(table.where, table.columns, say, text=text, labelled=False)
+    columns = choose(table.where, table.columns, say, ColumnNames(text), labelled=False)
     wanted = [columns.text, *([columns.pair] if columns.pair else [])]
 
     def stream() -> Iterator[str]:

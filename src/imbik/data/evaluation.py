@@ -6,16 +6,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
-from imbik.data.columns import choose
-from imbik.data.formats.table import Say
-from imbik.data.labels import targets_of
+from imbik.data.columns import ColumnNames, Columns, Names, choose
+from imbik.data.formats.table import Table
 from imbik.data.rows import Rows, combined, examples, read_rows
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
-from imbik.tasks.metrics import metric_for
-from imbik.types import Examples, Note, TaskName
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import Task
+from imbik.types import Examples, Note, Say, TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -36,47 +37,65 @@ class Evaluation:
 
 def load_evaluation(
     source: str | Path,
+    columns: ColumnNames | None = None,
     *,
     labels: Sequence[str],
     task: TaskName,
-    text: str | None = None,
-    text_pair: str | None = None,
-    label: str | None = None,
     metric: str | None = None,
-    encoding: str | None = None,
     say: Say = logger.info,
+    **names: Unpack[Names],
 ) -> Evaluation:
-    """What to measure a finished artefact on: a folder's test and dev, or the whole of a single file.
+    """Read what to measure a finished artefact on: a folder's test and dev, or the whole of a single file.
 
     Train is read only where there is nothing else to measure on. The data may lack some of ``labels``.
 
+    Args:
+        source, columns: see :func:`imbik.data.load.load_data`.
+        labels: the artefact's, in order.
+        task: the artefact's.
+        metric: one of the task's; its default where not given.
+        say: takes one line for the user.
+
     Raises:
-        UserError: see :func:`load_data`; no labelled split.
+        UserError: see :func:`imbik.data.load.load_data`; no labelled split.
     """
-    tables = tables_of(source, encoding, say)
-    names = [name for name in (ALL, "test", "dev") if name in tables] or ["train"]
+    columns = columns or ColumnNames(**names)
+    kind = task_of(task)
+    tables = tables_of(source, columns.encoding, say)
     rows: dict[str, Rows] = {}
-    for name in names:
-        head = tables[name][0]
-        columns = choose(head.where, head.columns, say, text=text, text_pair=text_pair, label=label, labelled=False)
-        if not columns.labels:
-            try:
-                columns = choose(head.where, head.columns, say, text=text, text_pair=text_pair)
-            except UserError:
-                if name != "test" or "dev" not in tables:
-                    raise
-        found = read_rows(tables[name], columns)
-        if not found.unlabelled():
-            rows[name] = found
+    for name in [name for name in (ALL, "test", "dev") if name in tables] or ["train"]:
+        needed = name != "test" or "dev" not in tables
+        split = read_rows(tables[name], _columns(tables[name][0], columns, kind, say, needed=needed), few_values=kind.few_values)
+        if not split.unlabelled():
+            rows[name] = split
     if not rows:
         raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
-    notes = [] if next(iter(rows)) in (ALL, "test") else [Note.of("measured_on", split=next(iter(rows)))]
-    targets, _ = targets_of(rows, task, labels, lambda note: say(sentence(note)), exact=False)
-    parts = [examples(r.texts, r.pairs, targets[name]) for name, r in rows.items()]
-    dev = parts[1] if len(parts) > 1 else None
+    first = next(iter(rows))
+    notes = [] if first in (ALL, "test") else [Note.of("measured_on", split=first)]
+    targets, _ = kind.read_targets(rows, labels, lambda note: say(sentence(note)), exact=False)
+    parts = [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()]
     for note in notes:
         say(sentence(note))
     return Evaluation(
-        parts[0], dev, task, tuple(labels), metric_for(task, metric), str(source),
-        combined(*parts), tuple(notes),
-    )  # fmt: skip
+        test=parts[0],
+        dev=parts[1] if len(parts) > 1 else None,
+        task=kind.name,
+        labels=tuple(labels),
+        metric=kind.metric(metric).name,
+        source=str(source),
+        fingerprint=combined(*parts),
+        notes=tuple(notes),
+    )
+
+
+def _columns(head: Table, names: ColumnNames, task: Task, say: Say, *, needed: bool) -> Columns:
+    """Return a split's columns; without labels where it has none and ``needed`` allows that."""
+    columns = choose(head.where, head.columns, say, names, labelled=False)
+    if columns.labels:
+        return columns
+    try:
+        return choose(head.where, head.columns, say, names, task=task)
+    except UserError:
+        if needed:
+            raise
+    return columns

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.data.columns import Columns
-from imbik.data.formats.table import Chunk, Table, shorten
+from imbik.data.formats.table import Chunk, Table
 from imbik.data.label_column import LabelColumn
 from imbik.data.splitting import keys_of
 from imbik.data.text_store import TextStore, TextWriter
-from imbik.errors import UserError
+from imbik.errors import UserError, shorten
+from imbik.tasks.outputs import is_ragged, pack
 from imbik.types import Examples
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A split as it was read.
+    """A split as it was read; a :class:`imbik.tasks.label_cells.LabelledRows`.
 
     Attributes:
         where: the file, for messages.
@@ -39,18 +40,24 @@ class Rows:
     empty: int
 
     def unlabelled(self) -> bool:
-        """Whether no row carries a label."""
+        """Return whether no row carries a label."""
         return not self.labels or all(column.unlabelled for column in self.labels)
 
 
-def read_rows(tables: Sequence[Table], columns: Columns) -> Rows:
+def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = True) -> Rows:
     """Read the wanted columns of all tables (shards) of a split.
 
+    Args:
+        tables: in their order.
+        columns: what is read of each.
+        few_values: see :class:`imbik.data.label_column.LabelColumn`.
+
     Raises:
-        UserError: a text is missing or no text, or there are no rows.
+        UserError: a text is missing or not a text, or there are no rows.
     """
-    texts, pairs = TextWriter(), TextWriter() if columns.pair else None
-    labels = tuple(LabelColumn(name) for name in columns.labels)
+    texts = TextWriter()
+    pairs = TextWriter() if columns.pair else None
+    labels = tuple(LabelColumn(name, few_values=few_values) for name in columns.labels)
     keys: list[NDArray[np.int64]] = []
     empty = 0
     for table in tables:
@@ -76,7 +83,7 @@ def read_rows(tables: Sequence[Table], columns: Columns) -> Rows:
 
 
 def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
-    """The chunk's texts, checked in one go and searched only if something is wrong."""
+    """Return the chunk's texts, checked in one go and searched only if something is wrong."""
     cells = chunk.columns[name]
     try:
         joined = "".join(cells)
@@ -93,7 +100,7 @@ def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
                 where=f"{table.at(int(row))}, column {name!r}",
                 found=shorten(cell) if isinstance(cell, str) else repr(cell)[:60],
                 expected="a text",
-                fix="mend or remove the row, or name another column with --text",
+                fix="fix or remove the row, or name another column with --text",
             )
     return cells
 
@@ -108,32 +115,34 @@ def _problem(cell: Any) -> str | None:
     try:
         cell.encode()
     except UnicodeEncodeError:
-        return "half a surrogate pair in the text (broken \\u escape)"
+        return "an unpaired surrogate in the text (broken \\u escape)"
     return None
 
 
 def examples(texts: TextStore, pairs: TextStore | None, targets: NDArray[Any] | None) -> Examples:
-    """The columns with their fingerprint: sha256 over the texts', pairs' and targets' own digests."""
+    """Return the columns with their fingerprint: sha256 over the texts', pairs' and targets' own digests."""
     fingerprint = hashlib.sha256(texts.digest())
     fingerprint.update(pairs.digest() if pairs is not None else b"no pairs")
     if targets is None:
         fingerprint.update(b"no targets")
     else:
-        little = np.ascontiguousarray(targets, targets.dtype.newbyteorder("<"))
-        fingerprint.update(f"{little.dtype.kind}{targets.shape}".encode() + little.tobytes())
+        for array in pack(targets) if is_ragged(targets) else (targets,):
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            fingerprint.update(f"{little.dtype.kind}{array.shape}".encode() + little.tobytes())
     return Examples(texts, pairs, targets, fingerprint.hexdigest())
 
 
 def take(source: Examples, rows: NDArray[np.int64]) -> Examples:
-    """A view of some rows, with its own fingerprint."""
-    texts, pairs = source.texts, source.pairs
+    """Return a view of some rows, with its own fingerprint."""
+    texts = source.texts
+    pairs = source.pairs
     assert isinstance(texts, TextStore) and (pairs is None or isinstance(pairs, TextStore))
     chosen = None if source.targets is None else source.targets[rows]
     return examples(texts.take(rows), None if pairs is None else pairs.take(rows), chosen)
 
 
 def same_columns(columns: Columns, table: Table, labelled: bool) -> Columns:
-    """The columns as another split's file has them: labels may be missing there, texts may not.
+    """Return the columns as another split's file has them: labels may be missing there, texts may not.
 
     Raises:
         UserError: a text column is missing, or a label column where ``labelled`` asks for it.
@@ -154,5 +163,5 @@ def same_columns(columns: Columns, table: Table, labelled: bool) -> Columns:
 
 
 def combined(*parts: Examples | None) -> str:
-    """One fingerprint for several splits, hex."""
+    """Return one fingerprint for several splits, hex."""
     return hashlib.sha256("".join(part.fingerprint if part else "-" for part in parts).encode()).hexdigest()

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from imbik.data.formats.csv import FORMATS, check_file, open_table
-from imbik.data.formats.table import CHUNK, Chunk, Say, Table, check_columns
+from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.errors import UserError
+from imbik.types import Say
 
 _NAMES = {
     "train": "train",

@@ -1,4 +1,4 @@
-"""Carving dev and test out of train (seeded, stratified, no text on both sides), and finding texts that stand twice."""
+"""Splitting dev and test off train (seeded, stratified, no text on both sides), and finding texts that occur twice."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.types import TaskName
-
 # ASCII punctuation becomes space, so that "top-up" is "top up" and not "topup".
 _SPACED = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctuation))
-_QUANTILES = 10
 SHARE = 0.1
 MOST = {"dev": 2000, "test": 5000}
 
 
 @functools.cache
 def _marks() -> re.Pattern[str]:
-    """Punctuation and space beyond ASCII. Vowel signs and emoji stay: they carry meaning."""
+    """Return a pattern of punctuation and space beyond ASCII. Vowel signs and emoji stay: they carry meaning."""
     marks = [c for c in map(chr, range(0x80, sys.maxunicode + 1)) if unicodedata.category(c)[0] in "PZ"]
     return re.compile("[" + "".join(map(re.escape, marks)) + "]+")
 
 
 def keys_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.int64]:
-    """One number per row, equal for texts that differ only in case, punctuation and space, (N,) int64.
+    """Return one number per row, equal for texts that differ only in case, punctuation and space, (N,) int64.
 
     Numbers hold within one process. Rows of nothing but punctuation get 0, which :func:`shared` leaves out.
 
@@ -56,22 +53,22 @@ def _keys(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def shared(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
-    """How many rows of ``right`` also stand in ``left``."""
+    """Return how many rows of ``right`` also occur in ``left``."""
     return int((np.isin(right, left) & (right != 0)).sum())
 
 
 def _several(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows hold a text that stands more than once."""
+    """Return which rows hold a text that occurs more than once, (N,)."""
     ordered = np.sort(keys)
-    twice = np.unique(ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)])
-    if not len(twice):
+    repeated = np.unique(ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)])
+    if not len(repeated):
         return np.zeros(len(keys), bool)
-    places = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
-    return np.asarray(twice[places] == keys)
+    places = np.minimum(np.searchsorted(repeated, keys), len(repeated) - 1)
+    return np.asarray(repeated[places] == keys)
 
 
 def contradicting(keys: NDArray[np.int64], targets: NDArray[np.int64]) -> int:
-    """How many different texts stand there more than once with different labels."""
+    """Return how many different texts occur more than once with different labels."""
     several = _several(keys)
     keys, targets = keys[several], targets[several]
     order = np.lexsort((targets, keys))
@@ -80,23 +77,17 @@ def contradicting(keys: NDArray[np.int64], targets: NDArray[np.int64]) -> int:
     return len(np.unique(keys[1:][differs]))
 
 
-def strata(targets: NDArray[np.generic], task: TaskName) -> NDArray[np.int64]:
-    """The group that each row is dealt from: class, rarest of its labels, or decile, (N,) int64."""
-    if task == "classification":
-        return targets.astype(np.int64, copy=False)
-    if task == "multi-label":
-        on = targets.astype(np.float32) != 0
-        frequency = np.where(on, on.sum(0), len(on) + 1)
-        return np.asarray(np.where(on.any(1), frequency.argmin(1), on.shape[1]), np.int64)
-    edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
-    return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
+def split_off(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that stay and the rows that leave, both ascending: a tenth leaves (at most ``most``), each group in proportion.
 
-
-def carve(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that stay and rows that go, both ascending: a tenth of the rows (at most ``most``), each group in proportion.
-
-    A group keeps at least one row. Texts that stand more than once stay, so that no text is on both sides; only when
+    A group keeps at least one row. Texts that occur more than once stay, so that no text is on both sides; only when
     they are most of the rows are they dealt as well.
+
+    Args:
+        groups: the group of each row, (N,), :meth:`imbik.tasks.task.Task.strata`.
+        keys: of each row, :func:`keys_of`.
+        seed: of the draw.
+        most: rows that leave at most.
     """
     wanted = min(max(round(SHARE * len(groups)), 1), most)
     free = ~_several(keys)
@@ -109,8 +100,8 @@ def carve(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: i
     for i in np.argsort(-(exact - np.floor(exact)), kind="stable"):
         if deal.sum() < wanted and deal[i] < sizes[i] - 1:
             deal[i] += 1
-    gone = [generator.permutation(np.flatnonzero((groups == name) & free))[:count] for name, count in zip(names, deal, strict=True)]
-    going = np.sort(np.concatenate(gone)).astype(np.int64)
+    drawn = [generator.permutation(np.flatnonzero((groups == name) & free))[:count] for name, count in zip(names, deal, strict=True)]
+    leaving = np.sort(np.concatenate(drawn)).astype(np.int64)
     stays = np.ones(len(groups), bool)
-    stays[going] = False
-    return np.flatnonzero(stays), going
+    stays[leaving] = False
+    return np.flatnonzero(stays), leaving

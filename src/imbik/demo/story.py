@@ -58,6 +58,7 @@ def run_demo(
     from imbik.finetune.classifier import finetune
     from imbik.models.pretrained import load_checkpoint
     from imbik.runtime.predictor import load_artefact
+    from imbik.tasks.registry import task_of
 
     start = base if base is not None else bundled_base()
     chosen_columns = columns or ({"text": "text", "label": "intent"} if data is None else {})
@@ -73,9 +74,11 @@ def run_demo(
     choice = results.get(results.choice.id if results.choice else None)
     answers: tuple[tuple[str, str, float], ...] = ()
     artefact = None if choice is None else directory / "run" / choice.name / "artefacts" / choice.engine
-    if artefact is not None and artefact.is_dir() and splits.train.pairs is None and splits.task == "classification":
+    if artefact is not None and artefact.is_dir() and splits.train.pairs is None:
         predictor = load_artefact(artefact)
         messages = MESSAGES if data is None else tuple(splits.test.texts[:4])
-        rows = predictor.predict(messages)
-        answers = tuple((m, predictor.labels[int(row.argmax())], float(row.max())) for m, row in zip(messages, rows, strict=True))
+        outputs, task = predictor.scores(messages), task_of(splits.task)
+        if task.one_label(outputs) is not None:  # it answers with one label
+            said = task.answers(task.decode(outputs), predictor.labels, messages, None, 1)
+            answers = tuple((message, *task.lines(answer)[0]) for message, answer in zip(messages, said, strict=True))
     return Story(results, answers, teacher)

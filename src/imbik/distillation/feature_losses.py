@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imbik.errors import UserError
-from imbik.training.losses import distillation_loss
+from imbik.training.heads import softened_kl
 
 
 class Projection(nn.Module):
@@ -209,7 +209,7 @@ class FeatureMoments(nn.Module):
 
 
 class LogitsKL(nn.Module):
-    """T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) of class logits ``(B, L)``, see :func:`imbik.training.losses.distillation_loss`.
+    """T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) of class logits ``(B, L)``, see :func:`imbik.training.heads.softened_kl`.
 
     Args:
         temperature: T > 0.
@@ -227,7 +227,7 @@ class LogitsKL(nn.Module):
             raise _unmatched(self, student, teacher, "(B, L) both")
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-        return distillation_loss("classification", student.float(), teacher.float(), self.temperature)
+        return softened_kl(student.float(), teacher.float(), self.temperature)
 
 
 def _channel(x: Tensor) -> int:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.data.text_store import TextStore
 from imbik.distillation.augmentation import with_augmented
 from imbik.errors import UserError
+from imbik.models.inputs import Tensors
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
-from imbik.training.encoding import encode
+from imbik.training.encoding import encode_for
+from imbik.training.heads import head_of
 from imbik.training.loop import Evaluate, fit
-from imbik.training.losses import distillation_loss, label_loss
-from imbik.training.prediction import Batch, dev_score, model_inputs
+from imbik.training.prediction import Batch, RowTargets, dev_score, run
 from imbik.training.settings import training_of
 from imbik.training.state import State
 from imbik.training.teacher_cache import TeacherLogits
@@ -42,10 +42,10 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
     """
     check_labels(checkpoint, context.teacher)
     rows = with_augmented(learning_rows(context.splits), getattr(settings, "augment", False), context)
-    data = encode(rows, checkpoint.tokenizer)
-    dev = encode(context.splits.dev, checkpoint.tokenizer)
+    data = encode_for(checkpoint.task, rows, checkpoint.tokenizer)
+    dev = encode_for(checkpoint.task, context.splits.dev, checkpoint.tokenizer)
     teacher = context.cache.logits(rows, context.progress)
-    targets = targets_of(context.splits, len(rows.texts))
+    targets = RowTargets.of(context.splits.train, data, checkpoint.task)
     loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, settings.temperature, settings.hard)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:
@@ -64,29 +64,52 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
     )
 
 
-class SoftLabels(nn.Module):
-    """The mixed loss; the teacher's logits are looked up by row number."""
+class SoftLabels(nn.Module):  # type: ignore[misc]
+    """The mixed loss; the teacher's outputs are looked up by row number.
 
-    def __init__(self, task: TaskName, teacher: TeacherLogits, targets: Tensor | None, temperature: float, hard: float) -> None:
+    Args:
+        task: its name.
+        teacher: of the rows that are learned from.
+        targets: of the first of these rows; None: there are none.
+        temperature: T > 0.
+        hard: weight of the labels, 0 to 1.
+    """
+
+    def __init__(self, task: TaskName, teacher: TeacherLogits, targets: RowTargets | None, temperature: float, hard: float) -> None:
         super().__init__()
-        self.task, self.teacher, self.targets, self.temperature, self.hard = task, teacher, targets, temperature, hard
+        self.task = task_of(task)
+        self.head = head_of(task)
+        self.teacher = teacher
+        self.targets = targets
+        self.temperature = temperature
+        self.hard = hard
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        logits: Tensor = model(**model_inputs(batch)).logits.float()
-        soft, labels = self.terms(logits, batch["rows"])
+        """Compute the mixed loss on one batch."""
+        soft, labels = self.terms(run(model, batch, self.task), batch["rows"], batch["attention_mask"])
         return soft if labels is None else (1.0 - self.hard) * soft + self.hard * labels
 
-    def terms(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The loss against the teacher, and against the labels: None where its weight is zero or no row of the batch has one."""
-        wanted = torch.from_numpy(self.teacher.take(rows.numpy())).to(logits.device)
-        soft = distillation_loss(self.task, logits, wanted, self.temperature)
+    def terms(self, outputs: Tensors, rows: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Compute the loss against the teacher, and against the labels: None where its weight is zero or no row of the batch has one.
+
+        Args:
+            outputs: the student's, of B rows.
+            rows: their numbers, ``(B,)``.
+            mask: ``(B, T)``, 1 where a token is no padding; needed where outputs are per token.
+        """
+        device = next(iter(outputs.values())).device if isinstance(outputs, Mapping) else outputs.device
+        width = None if mask is None else mask.shape[1]
+        wanted = self.teacher.tensors(rows.numpy(), width, device)
+        soft = self.head.distillation_loss(outputs, wanted, self.temperature, mask)
         if self.hard == 0.0 or self.targets is None:
             return soft, None
         labelled = rows < len(self.targets)
         if not labelled.any():
             return soft, None
-        targets = self.targets[rows[labelled]].to(logits.device)
-        return soft, label_loss(self.task, logits[labelled.to(logits.device)], targets)
+        targets = self.targets.take(rows[labelled], width, device)
+        keep = labelled.to(device)
+        chosen = {name: one[keep] for name, one in outputs.items()} if isinstance(outputs, Mapping) else outputs[keep]
+        return soft, self.head.loss(chosen, targets)
 
 
 def without_dropout(model: nn.Module) -> None:
@@ -116,18 +139,18 @@ def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
     Raises:
         UserError: other labels, or another order of them.
     """
-    ours, theirs = student.model.config.id2label, teacher.model.config.id2label
-    if ours != theirs:
+    of_student = student.model.config.id2label
+    of_teacher = teacher.model.config.id2label
+    if of_student != of_teacher:
         raise UserError(
             "student and teacher have different labels",
             where="distill",
-            found=list(ours.values())[:8],
-            expected=list(theirs.values())[:8],
+            found=list(of_student.values())[:8],
+            expected=list(of_teacher.values())[:8],
             fix="start the student from this teacher or give it the teacher's labels",
         )
 
 
-def targets_of(splits: Splits, rows: int) -> Tensor | None:
-    """The labels of the train rows; the unlabelled rows behind them have none."""
-    targets: NDArray[Any] | None = splits.train.targets
-    return torch.from_numpy(np.asarray(targets)) if targets is not None and rows else None
+def targets_of(splits: Splits, rows: int) -> RowTargets | None:
+    """Return the labels of the train rows; the unlabelled rows behind them have none."""
+    return None if splits.train.targets is None or not rows else RowTargets(np.asarray(splits.train.targets))

@@ -122,7 +122,7 @@ def masked_words(folder: str, count: int) -> MaskedWords:
         )
     if tokenizer.mask_token_id is None:
         raise UserError("the tokenizer has no mask token", where=folder, expected="[MASK]")
-    return MaskedWords(model, tokenizer, count, fingerprint(Checkpoint(model, tokenizer, "classification")))
+    return MaskedWords(model, tokenizer, count, fingerprint(Checkpoint(model, tokenizer, "mlm")))
 
 
 def vector_words(source: str, teacher: Checkpoint, texts: Iterable[str], count: int, word: re.Pattern[str]) -> VectorWords:

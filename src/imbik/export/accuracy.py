@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imbik.jobs.progress import Progress
 from imbik.runtime.predictor import Predictor
-from imbik.tasks.metrics import LESS_IS_BETTER, score
-from imbik.tasks.task import TASKS
+from imbik.tasks.outputs import Outputs, numbers_of, take
+from imbik.tasks.registry import task_of
 from imbik.types import Examples
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ class AccuracyFloor:
 
     Attributes:
         dev: labelled rows that decide.
-        metric: name in :mod:`imbik.tasks.metrics`.
+        metric: name of one of the task's.
         min_retention: share of the reference's quality. The reference is the teacher where the float model itself keeps that share
             of the teacher, else the float model.
         teacher: the teacher's quality on ``dev``; None: the float model is the reference.
@@ -110,21 +109,24 @@ class _Judge:
         self.texts = [floor.dev.texts[row] for row in rows]
         self.pairs = None if floor.dev.pairs is None else [floor.dev.pairs[row] for row in rows]
         self.targets = np.asarray(floor.dev.targets)[rows]
+        self.task = task_of(floats.task)
+        self.metric = self.task.metric(floor.metric)
         self.floats = floats.scores(self.texts, self.pairs)
-        self.own = self._quality(floats, self.floats)
+        self.own = self._quality(self.floats)
         reached = floor.teacher is not None and self._share(self.own, floor.teacher) >= floor.min_retention
         self.reference = floor.teacher if reached and floor.teacher is not None else self.own
 
     def __call__(self, model: Predictor) -> float:
-        return self._share(self._quality(model, model.scores(self.texts, self.pairs)), self.reference)
+        return self._share(self._quality(model.scores(self.texts, self.pairs)), self.reference)
 
     def error(self, model: Predictor) -> float:
-        """Mean squared difference of logits from the float model's, on a part of the rows."""
+        """Compute the mean squared difference of outputs from the float model's, on a part of the rows."""
         pairs = None if self.pairs is None else self.pairs[:_RANKED_ROWS]
-        return float(np.mean((model.scores(self.texts[:_RANKED_ROWS], pairs) - self.floats[:_RANKED_ROWS]) ** 2))
+        floats = take(self.floats, slice(_RANKED_ROWS))
+        return float(np.mean((numbers_of(model.scores(self.texts[:_RANKED_ROWS], pairs)) - numbers_of(floats)) ** 2))
 
     def record(self, before: float, kept: float) -> dict[str, Any]:
-        value = self.reference / kept if self.floor.metric in LESS_IS_BETTER and kept else self.reference * kept
+        value = self.reference / kept if self.metric.less_is_better and kept else self.reference * kept
         return {
             "min_retention": self.floor.min_retention,
             "metric": self.floor.metric,
@@ -137,13 +139,11 @@ class _Judge:
             "shortfall": max(0.0, self.floor.min_retention - kept),
         }
 
-    def _quality(self, model: Predictor, logits: NDArray[np.float32]) -> float:
-        return float(score(self.floor.metric, TASKS[model.task].decode(logits), self.targets, model.task))
+    def _quality(self, outputs: Outputs) -> float:
+        return float(self.task.score(self.metric.name, self.task.decode(outputs), self.targets))
 
     def _share(self, own: float, reference: float) -> float:
-        if self.floor.metric in LESS_IS_BETTER:
-            own, reference = reference, own
-        return own / reference if reference > 0 else 1.0
+        return self.metric.kept(own, reference)
 
 
 def _ranked(

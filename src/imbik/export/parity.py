@@ -14,6 +14,7 @@ from imbik.models.hooks import evaluating
 from imbik.models.tokenizers import tokenizer_of
 from imbik.runtime.engines.pytorch import TorchSession
 from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.tasks.outputs import numbers_of
 from imbik.tasks.retention import agreement
 from imbik.types import Checkpoint
 
@@ -44,11 +45,11 @@ def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs:
     artefact = load_artefact(directory)
     manifest = artefact.manifest
     with evaluating(checkpoint.model):
-        session = TorchSession(checkpoint.model, manifest["inputs"])
+        session = TorchSession(checkpoint.model, manifest["inputs"], task=checkpoint.task)
         reference = Predictor(manifest, tokenizer_of(checkpoint), session).scores(texts, pairs)
     found = artefact.scores(texts, pairs)
-    worst = float(np.abs(found - reference).max())
-    relative = worst / max(float(np.abs(reference).max()), 1e-6)
+    worst = float(np.abs(numbers_of(found) - numbers_of(reference)).max())
+    relative = worst / max(float(np.abs(numbers_of(reference)).max()), 1e-6)
     same = agreement(manifest["task"], found, reference)
     quantized = bool(manifest.get("quantisation"))
     low = manifest.get("precision") == "bf16"

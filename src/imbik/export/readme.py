@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbik.export.builders.registry import builders
+from imbik.tasks.registry import task_of
 
 _CODE = """import json
 from pathlib import Path
@@ -24,18 +25,12 @@ columns = {{"input_ids": "ids", "attention_mask": "attention_mask", "token_type_
     print({answer})
 """
 
-_ANSWER = {
-    "classification": 'manifest["labels"][row.argmax()], row.max()',
-    "multi-label": '[label for label, score in zip(manifest["labels"], row) if score > 0]',
-    "regression": "float(row[0])",
-}
-
 
 def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     """Markdown: what the model is, and a page of Python that runs it with the engine, tokenizers and numpy alone."""
     texts = '[("a first text", "its second text")]' if paired else '["a text", "another text"]'
     run = builders()[str(manifest["engine"])].code
-    answer = _ANSWER[str(manifest["task"])]
+    answer = task_of(str(manifest["task"])).example
     code = _CODE.format(texts=texts, answer=answer, imports=run.imports, opened=run.opened, answered=run.answered)
     quantization = manifest.get("quantisation")
     precision = f"int{quantization['weight_bits']} ({quantization['scheme']})" if quantization else "float32"
@@ -52,11 +47,11 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
             "",
             'With imbik: `imbik predict . "a text"`, or `imbik.load_artefact(".").predict(["a text"])`.',
             "",
-            f"Without it (`pip install {run.packages}`), from this folder:",
-            "",
-            "```python",
-            code.rstrip(),
-            "```",
-            "",
+            *(_alone(run.packages, code) if answer else ()),
         ]
     )
+
+
+def _alone(packages: str, code: str) -> list[str]:
+    """Return the lines that show how the model runs without imbik."""
+    return [f"Without it (`pip install {packages}`), from this folder:", "", "```python", code.rstrip(), "```", ""]

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.finetune.cards import teacher_card
@@ -20,12 +19,11 @@ from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import Workspace
 from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.pretrained import base_name, load_base, load_checkpoint, positions_of
-from imbik.tasks.metrics import score
-from imbik.tasks.task import TASKS
-from imbik.training.encoding import Encoded, encode
+from imbik.tasks.registry import task_of
+from imbik.training.encoding import Encoded, encode_for
+from imbik.training.heads import head_of
 from imbik.training.loop import fit
-from imbik.training.losses import label_loss
-from imbik.training.prediction import Batch, dev_score, model_inputs, predict_logits
+from imbik.training.prediction import Batch, RowTargets, dev_score, predict, quality_of, run
 from imbik.training.settings import RunSettings, Training
 from imbik.types import Checkpoint, Splits, TaskName
 
@@ -63,7 +61,7 @@ def finetune(
             or another run is working in it.
     """
     checkpoint = _start(base, splits, max_length, seed)
-    data = encode(splits.train, checkpoint.tokenizer)
+    data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
     settings = replace(settings or default_settings(len(data)), **(changes or {}))
     arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
     key = key_of(arguments | {"seed": seed})
@@ -86,10 +84,12 @@ def finetune(
 def _train(
     checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, seed: int, directory: Path, progress: Progress
 ) -> Finetuned:
-    dev = encode(splits.dev, checkpoint.tokenizer)
+    dev = encode_for(splits.task, splits.dev, checkpoint.tokenizer)
+    targets = RowTargets.of(splits.train, data, splits.task)
+    assert targets is not None, "train carries targets"
     state = fit(
         checkpoint.model,
-        _Labels(splits.task, torch.from_numpy(np.asarray(splits.train.targets))),
+        LabelLoss(splits.task, targets),
         data,
         settings,
         RunSettings(seed, directory, progress),
@@ -97,31 +97,39 @@ def _train(
         evaluate=dev_score(splits, dev),
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
-    test = _quality(checkpoint.model, splits, encode(splits.test, checkpoint.tokenizer))
+    test = _quality(checkpoint.model, splits, encode_for(splits.task, splits.test, checkpoint.tokenizer))
     checkpoint = replace(checkpoint, pairs=splits.train.pairs is not None)
-    return Finetuned(checkpoint, splits.metric, state.best_score, test, state.epoch, state.best_epoch + 1, data.truncated, state.seconds)
+    return Finetuned(
+        checkpoint=checkpoint,
+        metric=splits.metric,
+        dev=quality_of(splits, state.best_score),
+        test=test,
+        epochs=state.epoch,
+        best_epoch=state.best_epoch + 1,
+        truncated=data.truncated,
+        seconds=state.seconds,
+    )
 
 
 def _finished(directory: Path) -> Finetuned:
-    """What an earlier call made in this folder."""
+    """Return what an earlier call made in this folder."""
     facts = {name: value for name, value in read_json(directory / _DONE).items() if name != "key"}
     return Finetuned(load_checkpoint(directory), **facts)
 
 
 def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) -> Checkpoint:
-    """The base with a new head for the task."""
+    """Return the base with a new head for the task."""
     torch.manual_seed(seed)
     checkpoint = load_base(base, splits.task, splits.labels)
     if max_length:
         checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model.config))
     checkpoint.model.config.imbik_base = base_name(base)
-    if splits.task == "multi-label":
-        start_from_priors(checkpoint.model, np.asarray(splits.train.targets))
+    head_of(splits.task).prepare(checkpoint.model, np.asarray(splits.train.targets))
     return checkpoint
 
 
 def default_settings(rows: int) -> Training:
-    """Settings that reached the best dev score on the data sets of docs/results: more passes over fewer rows.
+    """Return the settings that reached the best dev score on the data sets of docs/results: more passes over fewer rows.
 
     >>> default_settings(3_000).epochs > default_settings(60_000).epochs
     True
@@ -130,34 +138,22 @@ def default_settings(rows: int) -> Training:
     return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
 
 
-@torch.no_grad()
-def start_from_priors(model: nn.Module, targets: NDArray[np.float32]) -> None:
-    """Set the head's bias to the log-odds of each label, so that training does not begin by unlearning 0.5 for all of them.
-
-    The start that Lin et al. 2017 (arXiv 1708.02002, section 4.1) give to rare classes.
-
-    Args:
-        model: a classifier whose last Linear gives the ``L`` logits.
-        targets: ``(N, L)`` of 0/1.
-    """
-    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == targets.shape[1] and m.bias is not None]
-    share = torch.from_numpy(targets.mean(axis=0)).clamp(1e-4, 1 - 1e-4)
-    if heads:
-        heads[-1].bias.copy_(torch.log(share / (1 - share)))
-
-
-class _Labels(nn.Module):
+class LabelLoss(nn.Module):  # type: ignore[misc]
     """Loss against the labels of the rows in the batch."""
 
-    def __init__(self, task: TaskName, targets: Tensor) -> None:
+    def __init__(self, task: TaskName, targets: RowTargets) -> None:
         super().__init__()
-        self.task, self.targets = task, targets
+        self.task = task_of(task)
+        self.head = head_of(task)
+        self.targets = targets
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        logits = model(**model_inputs(batch)).logits.float()
-        return label_loss(self.task, logits, self.targets[batch["rows"]].to(logits.device))
+        """Compute the task's loss on one batch."""
+        outputs = run(model, batch, self.task)
+        mask = batch["attention_mask"]
+        return self.head.loss(outputs, self.targets.take(batch["rows"], mask.shape[1], mask.device))
 
 
-def _quality(model: nn.Module, splits: Splits, data: Any) -> float:
-    probabilities = TASKS[splits.task].decode(predict_logits(model, data))
-    return float(score(splits.metric, probabilities, np.asarray(splits.test.targets), splits.task))
+def _quality(model: nn.Module, splits: Splits, data: Encoded) -> float:
+    task = task_of(splits.task)
+    return float(task.score(splits.metric, task.decode(predict(model, data, task.name)), np.asarray(splits.test.targets)))

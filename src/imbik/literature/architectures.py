@@ -31,7 +31,8 @@ from imbik.measure.quantities import read
 from imbik.measure.run import measure
 from imbik.measure.values import Failure
 from imbik.models.checkpoint import set_labels
-from imbik.models.pretrained import load_tokenizer
+from imbik.models.pretrained import auto_class, load_tokenizer
+from imbik.tasks.registry import DEFAULT
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
 LABELS = ("a", "b")
@@ -58,7 +59,7 @@ class _Texts:
 
     test: Examples
     dev: None = None
-    task: TaskName = "classification"
+    task: TaskName = DEFAULT
     labels: tuple[str, ...] = LABELS
     metric: str = "accuracy"
     source: str = ""
@@ -73,10 +74,10 @@ def random_checkpoint(shape: str, tokenizer: PreTrainedTokenizerBase | None, see
     if shape not in SHAPES:
         raise UserError("no such architecture", where="--shape", found=shape, expected=", ".join(SHAPES))
     config = _configs()[shape]
-    set_labels(config, "classification", LABELS)
+    set_labels(config, DEFAULT, LABELS)
     torch.manual_seed(seed)
-    model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
-    return Checkpoint(model, tokenizer, "classification")
+    model = auto_class(DEFAULT).from_config(config).eval()
+    return Checkpoint(model, tokenizer, DEFAULT)
 
 
 def compare_architectures(

@@ -18,6 +18,7 @@ from imbik.measure.measurement import Architecture, Measurement, Quality, Throug
 from imbik.measure.results import Results
 from imbik.measure.values import Data
 from imbik.roi.cost import Cost, saving
+from imbik.tasks.registry import DEFAULT
 from imbik.types import Step
 
 _QUANTIZE: Step = {"quantize": {"scheme": "dynamic"}}
@@ -156,6 +157,7 @@ def study_results(architectures: Architectures) -> Results:
     measurements = tuple(_as_measurement(row, threads) for row in rows)
     baseline = next((m.id for m in measurements if m.name == "bert-base"), None)
     return Results(
+        task=DEFAULT,
         data=Data(quality="published"),
         environment=architectures.environment,
         baseline=baseline,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
+from imbik.tasks.outputs import Array, Outputs, count_of, from_arrays, is_ragged, ragged, to_arrays
 from imbik.tasks.retention import Evaluable
 
 
@@ -24,14 +25,14 @@ class Predictions:
         labels: names in the order of the columns.
         task: see :data:`imbik.types.TaskName`.
         fingerprints: split name -> fingerprint of the rows.
-        logits: split name (``dev``, ``test``) -> ``(N, L)`` float32.
+        logits: split name (``dev``, ``test``) -> outputs, ``(N, L)`` float32 for most tasks.
     """
 
     id: str
     labels: tuple[str, ...]
     task: str
     fingerprints: dict[str, str]
-    logits: dict[str, NDArray[np.float32]]
+    logits: dict[str, Outputs]
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
@@ -39,7 +40,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"id": predictions.id, "labels": predictions.labels, "task": predictions.task, "fingerprints": predictions.fingerprints}
     refuse_foreign_file(path, is_predictions)
-    arrays = {f"logits_{split}": values for split, values in predictions.logits.items()}
+    arrays = {name: array for split, values in predictions.logits.items() for name, array in to_arrays(values, f"logits_{split}").items()}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
@@ -65,7 +66,9 @@ def load_predictions(path: str | Path) -> Predictions:
     try:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
-            logits = {name.removeprefix("logits_"): file[name] for name in file.files if name.startswith("logits_")}
+            arrays = {name: file[name] for name in file.files if name.startswith("logits_")}
+        names = {name.split(".")[0] for name in arrays}
+        logits = {name.removeprefix("logits_"): from_arrays(arrays, name) for name in sorted(names)}
         return Predictions(about["id"], tuple(about["labels"]), about["task"], about["fingerprints"], logits)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, json.JSONDecodeError) as error:
         raise UserError(
@@ -74,6 +77,55 @@ def load_predictions(path: str | Path) -> Predictions:
             found=f"{type(error).__name__}: {error}"[:160],
             expected="predictions.npz, written by imbik compress to DIR/teacher",
         ) from None
+
+
+class OutputFile:
+    """Outputs of N texts on their way to a file, chunk by chunk; one plain array is not held in memory.
+
+    Args:
+        path: the file.
+        count: N.
+    """
+
+    def __init__(self, path: str | Path, count: int) -> None:
+        self.path = Path(path)
+        self.count = count
+        self.done = 0
+        self._plain: Array | None = None
+        self._chunks: list[dict[str, Array]] = []
+
+    def add(self, outputs: Outputs) -> None:
+        """Take in the outputs of the next texts."""
+        if isinstance(outputs, Mapping) or is_ragged(outputs):
+            self._chunks.append(dict(outputs) if isinstance(outputs, Mapping) else {"": outputs})
+        else:
+            if self._plain is None:
+                shape = (self.count, *outputs.shape[1:])
+                self._plain = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float32, shape=shape)
+            self._plain[self.done : self.done + len(outputs)] = outputs
+        self.done += count_of(outputs)
+
+    def close(self) -> int:
+        """Finish the file and return how many texts it holds."""
+        if isinstance(self._plain, np.memmap):
+            self._plain.flush()
+        if self._chunks:
+            whole: dict[str, Array] = {}
+            for name, first in self._chunks[0].items():
+                parts = [chunk[name] for chunk in self._chunks]
+                whole[name] = ragged(row for part in parts for row in part) if is_ragged(first) else np.concatenate(parts)
+            with self.path.open("wb") as file:
+                np.savez(file, **to_arrays(whole if len(whole) > 1 else next(iter(whole.values())), "outputs"))  # type: ignore[arg-type]
+        return self.done
+
+
+def load_outputs(path: str | Path) -> Outputs:
+    """Read what an :class:`OutputFile` wrote."""
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return content
+    with content:
+        return from_arrays({name: content[name] for name in content.files}, "outputs")
 
 
 def check_fits(predictions: Predictions, splits: Evaluable, path: object) -> None:

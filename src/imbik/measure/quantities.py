@@ -4,6 +4,7 @@ measured it, or only as a stand-in)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -11,7 +12,7 @@ from typing import Literal
 
 from imbik.measure.measurement import Measurement
 from imbik.runtime.engines.registry import standalone
-from imbik.tasks.metrics import LESS_IS_BETTER
+from imbik.tasks.registry import less_is_better as _is_error
 
 Kind = Literal["quality", "property", "machine", "proxy"]
 
@@ -133,15 +134,28 @@ def _derived(name: str, m: Measurement, baseline: Measurement | None, items_per_
 
 def less_is_better(m: Measurement) -> bool:
     """Return whether the task's metric is an error (rmse)."""
-    return (m.quality if m.quality else m.dev_quality).metric in LESS_IS_BETTER
+    return _is_error((m.quality if m.quality else m.dev_quality).metric)
+
+
+def dev_merit(m: Measurement) -> float:
+    """Return a number that is higher when the quality on dev is better; lowest where it was not measured."""
+    value = m.dev_quality.value
+    if value is None:
+        return -math.inf
+    return -float(value) if less_is_better(m) else float(value)
 
 
 def dev_retention(m: Measurement, baseline: Measurement) -> float | None:
     """Return quality on dev over the baseline's on dev, point estimates.
 
-    For an error such as rmse: the baseline's over its own. None where either is missing or not above 0.
+    For an error such as rmse: the baseline's over its own; an error of 0 keeps everything. None where either is missing or the
+    baseline's is not above 0.
     """
     own, base = m.dev_quality.value, baseline.dev_quality.value
+    if own is None or base is None:
+        return None
     if less_is_better(m):
+        if own == 0:
+            return 1.0
         own, base = base, own
-    return None if own is None or base is None or base <= 0 else own / base
+    return None if base <= 0 else float(own / base)

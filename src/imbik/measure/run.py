@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent, Task
 from imbik.locale.notes import read
@@ -28,14 +26,14 @@ from imbik.measure.measurement import (
     Retention,
     group,
 )
-from imbik.measure.predictions import Predictions
+from imbik.measure.predictions import Predictions, load_outputs
 from imbik.measure.process import Candidate, CandidateError, Process, start
 from imbik.measure.timing import ROUNDS, Timing, time_candidates, write_rows, write_sample
 from imbik.measure.values import Environment, Failure
 from imbik.runtime.engines.registry import engine
-from imbik.tasks.metrics import ece, per_class
-from imbik.tasks.retention import Evaluable, Logits, agreement, quality, retention
-from imbik.tasks.task import TASKS
+from imbik.tasks.outputs import Outputs
+from imbik.tasks.registry import task_of
+from imbik.tasks.retention import Evaluable, agreement, quality, retention
 from imbik.types import Note
 
 __all__ = ["Candidate", "Measured", "measure"]
@@ -50,14 +48,14 @@ class Measured:
 
     Attributes:
         measurements: in the order of the candidates, without those that failed.
-        logits: id -> split (``dev``, ``test``) -> logits ``(N, L)``.
+        logits: id -> split (``dev``, ``test``) -> outputs, logits ``(N, L)`` for most tasks.
         environment: the machine.
         failures: candidates that could not be measured: ``{"id", "name", "error"}``.
         baseline: id of the baseline among the candidates, or None.
     """
 
     measurements: tuple[Measurement, ...]
-    logits: Mapping[str, Mapping[str, Logits]]
+    logits: Mapping[str, Mapping[str, Outputs]]
     environment: Environment
     failures: tuple[Failure, ...] = ()
     baseline: str | None = None
@@ -75,7 +73,7 @@ class _Subject:
     candidate: Candidate
     process: Process
     cold: list[float]
-    logits: dict[str, Logits] = field(default_factory=dict)
+    logits: dict[str, Outputs] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
 
@@ -203,22 +201,23 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
             out = folder / f"{split}.npy"
             count = len(examples.texts)
             subject.process.ask("scores", rows=str(rows), count=count, out=str(out), budget=subject.timing.budget)
-            subject.logits[split] = np.load(out)
+            subject.logits[split] = load_outputs(out)
         bar.advance(note=f"{split} {subject.candidate.id}")
     memory = subject.process.ask("memory")
     subject.facts = subject.process.ask("facts") | memory
 
 
-def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Logits] | None, threads: int) -> Measurement:
+def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Outputs] | None, threads: int) -> Measurement:
     candidate, manifest, timing = subject.candidate, subject.facts["manifest"], subject.timing
-    probabilities = TASKS[data.task].decode(subject.logits["test"])
+    task = task_of(data.task)
+    decoded = task.decode(subject.logits["test"])
     other = None if reference is None else reference["test"]
     targets = data.test.targets
     if targets is None:
         raise UserError("no labels to measure against", expected="a labelled test or dev split")
     sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
     latency = timing.latency(subject.facts["length_multiple"])
-    classes = per_class(probabilities, targets, data.task, data.labels) or {}
+    classes = task.per_class(decoded, targets, data.labels) or {}
     return Measurement(
         id=candidate.id,
         name=candidate.name,
@@ -234,7 +233,7 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Log
         dev_quality=group(Quality, quality(data, "dev", data.dev, subject.logits)),
         retention=group(Retention, retention(data, subject.logits["test"], other)),
         agreement=agreement(data.task, subject.logits["test"], other),
-        calibration=Calibration(ece(probabilities, targets, data.task)),
+        calibration=Calibration(task.calibration(decoded, targets)),
         per_class={label: group(ClassQuality, values) for label, values in classes.items()},
         latency_ms=latency,
         throughput=timing.throughput(),

@@ -16,10 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-
 from imbik.data.batches import token_batches
 from imbik.errors import UserError
+from imbik.measure.predictions import OutputFile
 from imbik.runtime.predictor import CHUNK, Predictor, load_artefact
 
 WARM_REQUESTS = 3
@@ -59,23 +58,20 @@ class Worker:
 
     def predict(self, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
         """Answer a few texts; the first answer of a process is its cold start."""
-        return {"shape": list(self.predictor.predict(texts, pairs).shape)}
+        self.predictor.predict(texts, pairs)
+        return {"count": len(texts)}
 
     def warm_up(self) -> dict[str, Any]:
         """Let the engine prepare every length that single requests are padded to."""
         return {"shapes": self.predictor.warm_up()}
 
     def scores(self, rows: str, count: int, out: str, budget: int) -> dict[str, Any]:
-        """Logits of all rows of a file, written to ``out`` (.npy)."""
+        """Write the outputs of all rows of a file to ``out``; :func:`imbik.measure.predictions.load_outputs` reads them."""
         self.predictor.batch_tokens = budget
-        shape = (count, len(self.predictor.labels))
-        logits = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=shape)
-        done = 0
+        writer = OutputFile(out, count)
         for texts, pairs in read_rows(rows):
-            logits[done : done + len(texts)] = self.predictor.scores(texts, pairs)
-            done += len(texts)
-        logits.flush()
-        return {"count": done}
+            writer.add(self.predictor.scores(texts, pairs))
+        return {"count": writer.close()}
 
     def latency(self, rows: str, start: int, count: int) -> dict[str, Any]:
         """Milliseconds and tokens of ``count`` requests of one text each."""

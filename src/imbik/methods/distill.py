@@ -10,6 +10,7 @@ from imbik.distillation.soft_labels import distil
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.training.context import Context
+from imbik.training.prediction import quality_of
 from imbik.training.settings import Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Note
 
@@ -43,7 +44,7 @@ class Distill(TrainedOnDev, Method):
         """
         state = distil(checkpoint, context, self)
         if state.best_epoch < 0:
-            note = Note.of("kept_start", score=state.best_score)
+            note = Note.of("kept_start", score=quality_of(context.splits, state.best_score))
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 

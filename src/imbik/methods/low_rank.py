@@ -23,7 +23,7 @@ from imbik.methods.registry import Method, method
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
 from imbik.models.structure import replace_module
-from imbik.tasks.task import TASKS
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.losses import distillation_loss
@@ -218,5 +218,5 @@ def _targets(rows: Examples, context: Context) -> NDArray[Any]:
     if rows.targets is not None:
         return rows.targets
     logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))
-    task = TASKS[context.splits.task]
+    task = task_of(context.splits.task)
     return task.predicted(task.decode(logits))

@@ -22,7 +22,7 @@ from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, 
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.loop import Evaluate
-from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
+from imbik.training.prediction import Batch, dev_score, model_inputs, quality_of, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Examples, Note
 
@@ -136,7 +136,8 @@ class Quantize(TrainedOnDev, Method):
             wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )
         quantizer.to("cpu")
-        return quantizer.learned(), Note.of("qat", static=static, start=before, after=max(state.best_score, before))
+        merits = {"static": static, "start": before, "after": max(state.best_score, before)}
+        return quantizer.learned(), Note.of("qat", **{name: quality_of(context.splits, merit) for name, merit in merits.items()})
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""

@@ -20,7 +20,7 @@ from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.workspace import MODEL_FILES
 from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
-from imbik.tasks.task import TASKS
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Note, Step, TaskName
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def set_labels(config: PretrainedConfig, task: TaskName, labels: tuple[str, ...]
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    config.problem_type = TASKS[task].problem_type
+    config.problem_type = task_of(task).problem_type
 
 
 def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:

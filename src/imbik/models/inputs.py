@@ -1,15 +1,30 @@
-"""Inputs of a model: their names, a wrapper that takes them in order, the attention used."""
+"""What a model is fed and what it gives: input names, outputs, attention implementations."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, nn
 
 from imbik.models.hooks import evaluating
+from imbik.tasks.outputs import Output
+
+Tensors: TypeAlias = Tensor | Mapping[str, Tensor]
+"""What a model gives of a batch: one tensor, or several by name."""
+
+
+def read_outputs(output: Any, kinds: Sequence[Output]) -> Tensors:
+    """Return what a task asks of a transformers model output, in float32: ``(B, …)``, or ``(B, T, …)`` of one per token.
+
+    Args:
+        output: what the model returned.
+        kinds: :attr:`imbik.tasks.task.Task.outputs`; a single one is given bare.
+    """
+    tensors = {kind.name: getattr(output, kind.name).float() for kind in kinds}
+    return tensors if len(tensors) > 1 else next(iter(tensors.values()))
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,16 +47,24 @@ def attention_as(model: PreTrainedModel, name: str) -> Iterator[None]:
 
 
 class Logits(nn.Module):  # type: ignore[misc]
-    """Wrapper that makes a model a function of tensors, in the order of ``names``."""
+    """A model as a function of tensors.
 
-    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+    Args:
+        model: a transformers model.
+        names: its inputs in the order of the tensors.
+        outputs: what it gives, in order; a single one is given bare.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str], outputs: Sequence[str] = ("logits",)) -> None:
         super().__init__()
         self.model = model
         self.names = tuple(names)
+        self.outputs = tuple(outputs)
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        logits: Tensor = self.model(**dict(zip(self.names, tensors, strict=True))).logits
-        return logits
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        output = self.model(**dict(zip(self.names, tensors, strict=True)))
+        found = tuple(getattr(output, name) for name in self.outputs)
+        return found if len(found) > 1 else found[0]
 
 
 def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

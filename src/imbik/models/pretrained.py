@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+import transformers
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PretrainedConfig
 
 from imbik.errors import UserError
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.trust import TRUST, remote_code_trusted
 from imbik.models.checkpoint import _RECORD, _record, read_notes, read_steps, set_labels
 from imbik.models.structure import load_structured, structure_of
-from imbik.tasks.task import TASKS
+from imbik.tasks.registry import registered, task_of
 from imbik.types import Checkpoint, TaskName
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def _check_remote_code(path: str, error: Exception, role: str) -> None:
 
 
 def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
-    """Load a fine-tuned classifier or regressor from a folder or a hub name.
+    """Load a fine-tuned model from a folder or a hub name.
 
     Args:
-        source: a transformers folder (or hub name) with a sequence-classification head.
+        source: a transformers folder (or hub name) with the head of a registered task.
         role: what messages call it.
 
     Raises:
@@ -52,19 +53,34 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
     """
     path = _existing(source, role)
     config = _config(path, role)
-    heads = config.architectures or []
-    if not any(head.endswith("ForSequenceClassification") for head in heads):
+    record = _record(Path(path))
+    task = _task_of(config, record.get("task"))
+    if task is None:
         raise UserError(
-            f"the {role} has no classification head",
+            f"the {role} has no head that answers a task",
             where=source,
-            found=", ".join(heads) or "no architecture in config.json",
-            expected="a model …ForSequenceClassification",
+            found=", ".join(config.architectures or []) or "no architecture in config.json",
+            expected="a model " + " or ".join(sorted({f"…For{known.architecture}" for known in registered().values()})),
             fix="make one with: imbik finetune --base " + str(source) + " --data DATA --out DIR",
         )
-    model = _from_pretrained(path, config, role)
+    model = _from_pretrained(path, config, role, auto_class(task))
     tokenizer = load_tokenizer(path, config, role)
-    pairs = _record(Path(path)).get("pairs")
-    return Checkpoint(model.eval(), tokenizer, _task_of(config), read_steps(Path(path)), read_notes(Path(path)), pairs)
+    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), read_notes(Path(path)), record.get("pairs"))
+
+
+def auto_class(task: TaskName) -> Any:
+    """Return transformers' class that makes the models of a task, ``AutoModelFor…``.
+
+    >>> from imbik.tasks.registry import DEFAULT
+    >>> auto_class(DEFAULT).from_config.__name__
+    'from_config'
+    """
+    return getattr(transformers, f"AutoModelFor{task_of(task).architecture}")
+
+
+def empty_model(config: PretrainedConfig, task: TaskName) -> Any:
+    """Return a model of this config with a task's head, in float32 with eager attention; its weights are random (seed first)."""
+    return auto_class(task).from_config(config, attn_implementation="eager", dtype=torch.float32)
 
 
 def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Checkpoint:
@@ -78,7 +94,7 @@ def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Ch
     path = _existing(source, "base model")
     config = _config(path, "base model")
     set_labels(config, task, labels)
-    model = _from_pretrained(path, config, "base model", ignore_mismatched_sizes=True)
+    model = _from_pretrained(path, config, "base model", auto_class(task), ignore_mismatched_sizes=True)
     return Checkpoint(model, load_tokenizer(path, config, "base model"), task)
 
 
@@ -207,9 +223,7 @@ def _config(path: str, role: str) -> PretrainedConfig:
     return config
 
 
-def _from_pretrained(
-    path: str, config: PretrainedConfig, role: str, auto: type[_BaseAutoModelClass] = AutoModelForSequenceClassification, **options: bool
-) -> Any:
+def _from_pretrained(path: str, config: PretrainedConfig, role: str, auto: type[_BaseAutoModelClass], **options: bool) -> Any:
     """Load the weights with the class ``auto``, from safetensors only, in float32.
 
     Raises:
@@ -253,15 +267,13 @@ def _from_pretrained(
     return loaded
 
 
-def _task_of(config: PretrainedConfig) -> TaskName:
-    """Return the task that a config was fine-tuned for.
-
-    Folders of others may not say: one output is then a regression.
-    """
-    for name, task in TASKS.items():
-        if config.problem_type == task.problem_type:
-            return name
-    return "regression" if config.num_labels == 1 else "classification"
+def _task_of(config: PretrainedConfig, recorded: str | None) -> TaskName | None:
+    """Return the task whose head a model has; of several that fit, the one that imbik recorded beside it. None: no head is known."""
+    heads = config.architectures or []
+    tasks = registered()
+    fitting = [name for name, task in tasks.items() if any(head.endswith(f"For{task.architecture}") for head in heads)]
+    fitting = [name for name in fitting if tasks[name].fits(config)]
+    return recorded if recorded in fitting else next(iter(fitting), None)
 
 
 def _first_line(error: Exception) -> str:

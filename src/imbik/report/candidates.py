@@ -84,6 +84,7 @@ class Candidates:
                 y_label=data.metric_name,
                 title=data.texts("plot.svg", x=data.texts(f"plot.{key}_short"), y=data.metric_name),
                 share=data.quality_unit == "share",
+                less_is_better=data.less_is_better,
             )
             pictures.append(Picture(key, svg))
         return pictures

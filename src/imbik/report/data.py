@@ -11,8 +11,7 @@ from imbik.measure.results import Results
 from imbik.report.columns import COLUMNS
 from imbik.report.figures import Argument, Figures, Shown, TracedPhrases
 from imbik.report.source import Source
-
-_SHARES = ("accuracy", "macro-f1", "micro-f1")
+from imbik.tasks.registry import metric_named
 
 
 class ReportData:
@@ -31,7 +30,9 @@ class ReportData:
         self.baseline = self.results.get(self.results.baseline)
         metric = (self.baseline or self.results.measurements[0]).quality.metric
         self.metric_name = self.texts.maybe(f"metric.{metric or 'quality'}", str(metric))
-        self.quality_unit = "share" if metric in _SHARES else "number"
+        known = metric_named(metric)
+        self.less_is_better = known is not None and known.less_is_better
+        self.quality_unit = "share" if known is not None and known.share else "number"
 
     @property
     def error_metric(self) -> bool:

@@ -29,19 +29,22 @@ class Point:
 
 
 class _Scale:
-    """Data to pixels: x by its logarithm, y as it is."""
+    """Data to pixels: x by its logarithm, y as it is, better ones higher."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
+    def __init__(self, points: Sequence[Point], less_is_better: bool = False) -> None:
         xs = [p.x for p in points]
         ys = [v for p in points for v in (p.y, p.low, p.high) if v is not None]
         self.x0, self.x1 = math.log10(min(xs) / 1.35), math.log10(max(xs) * 1.35)
         pad = (max(ys) - min(ys)) * 0.06 or 0.01
         self.y0, self.y1 = min(ys) - pad, max(ys) + pad
+        self.less_is_better = less_is_better
 
     def x(self, value: float) -> float:
         return _LEFT + (math.log10(value) - self.x0) / (self.x1 - self.x0) * (WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
+        if self.less_is_better:
+            return _TOP + (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _TOP - _BOTTOM)
         return HEIGHT - _BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _TOP - _BOTTOM)
 
 
@@ -69,11 +72,21 @@ def ticks_linear(low: float, high: float, wanted: int = 6) -> list[float]:
     return [round(n * step, 10) for n in range(first, math.floor(round(high / step, 9)) + 1)]
 
 
-def plot(points: Sequence[Point], texts: Phrases, *, x_label: str, y_label: str, title: str, share: bool) -> Markup:
-    """An SVG of ``points`` (all with x > 0). Each is a group with ``data-id``, ``data-x`` and ``data-y``, reachable by keyboard."""
-    scale = _Scale(points)
+def plot(
+    points: Sequence[Point], texts: Phrases, *, x_label: str, y_label: str, title: str, share: bool, less_is_better: bool = False
+) -> Markup:
+    """Draw ``points`` (all with x > 0) as an SVG. Each is a group with ``data-id``, ``data-x`` and ``data-y``, reachable by keyboard.
+
+    Args:
+        points: the candidates.
+        texts: writes numbers.
+        x_label, y_label, title: as they are shown.
+        share: whether y is a share, shown in per cent.
+        less_is_better: whether y is an error: its axis is turned over, so that up is better.
+    """
+    scale = _Scale(points, less_is_better)
     parts = [_axes(scale, texts, x_label, y_label, share)]
-    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points))
+    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points, less_is_better))
     parts.append(f'<polyline class="frontline" points="{line}"/>')
     boxes = [_Box(scale.x(p.x) - 6, scale.y(p.y) - 6, scale.x(p.x) + 6, scale.y(p.y) + 6) for p in points]
     by_weight = sorted(points, key=lambda p: ("choice", "teacher", "front", "other").index(p.kind))
@@ -83,11 +96,12 @@ def plot(points: Sequence[Point], texts: Phrases, *, x_label: str, y_label: str,
     return Markup(head + "".join(parts) + "</svg>")
 
 
-def _outline(points: Sequence[Point]) -> list[Point]:
-    """From left to right those that are better than all to their left: the front in this plot's two numbers."""
+def _outline(points: Sequence[Point], less_is_better: bool = False) -> list[Point]:
+    """Return, from left to right, those that are better than all to their left: the front in this plot's two numbers."""
+    sign = -1 if less_is_better else 1
     found: list[Point] = []
-    for p in sorted(points, key=lambda p: (p.x, -p.y)):
-        if not found or p.y > found[-1].y:
+    for p in sorted(points, key=lambda p: (p.x, -sign * p.y)):
+        if not found or sign * p.y > sign * found[-1].y:
             found.append(p)
     return found
 

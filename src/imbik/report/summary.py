@@ -89,7 +89,8 @@ class Summary:
 
     def _dev_is_too_good(self, base: Measurement) -> bool:
         """Return whether the teacher is better on dev than its whole test interval by as much as that is wide."""
-        if self.data.error_metric:
-            return False
         dev, low, high = base.dev_quality.value, base.quality.low, base.quality.high
-        return dev is not None and low is not None and high is not None and dev > high + (high - low)
+        if dev is None or low is None or high is None:
+            return False
+        margin = high - low
+        return dev < low - margin if self.data.error_metric else dev > high + margin

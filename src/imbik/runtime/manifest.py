@@ -9,7 +9,7 @@ from typing import Any
 
 from imbik.errors import UserError
 from imbik.jobs.files import inside, sha256
-from imbik.tasks.task import TASKS
+from imbik.tasks.registry import registered
 from imbik.types import Artefact
 
 SCHEMA = 1
@@ -93,7 +93,7 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
     fits = {
         "engine": isinstance(manifest.get("engine"), str),
         "model": isinstance(manifest.get("model"), str),
-        "task": isinstance(manifest.get("task"), str) and manifest["task"] in TASKS,
+        "task": isinstance(manifest.get("task"), str) and manifest["task"] in registered(),
         "labels": isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels),
         "max_length": _whole(manifest.get("max_length"), 1, LONGEST),
         "padding": isinstance(padding, dict)

@@ -5,7 +5,7 @@ back in order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, read_artefact, read_manifest, verify
 from imbik.runtime.tokenizer import RuntimeTokenizer
-from imbik.tasks.task import TASKS, check_pairs
+from imbik.tasks.outputs import Array, Collector, Outputs, places_of
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import check_pairs
 
 __all__ = ["Predictor", "load_artefact", "read_artefact", "token_batches", "verify"]
 
@@ -34,7 +36,7 @@ class Predictor:
     Attributes:
         manifest: what the artefact folder says of itself.
         labels: label names in the order of the columns of :meth:`predict`.
-        task: ``classification``, ``multi-label`` or ``regression``.
+        task: name of its task, :mod:`imbik.tasks`.
         pairs: whether it answers pairs of texts; None where the artefact does not say: then both are taken.
         engine: what runs it.
         max_length: texts are cut to this many tokens.
@@ -55,7 +57,8 @@ class Predictor:
     ) -> None:
         self.manifest = manifest
         self.labels: tuple[str, ...] = tuple(manifest["labels"])
-        self.task = manifest["task"]
+        self.task: str = manifest["task"]
+        self._task = task_of(self.task)
         self.pairs: bool | None = manifest.get("pairs")
         self.engine: str = manifest["engine"]
         self.max_length = int(manifest["max_length"])
@@ -64,7 +67,7 @@ class Predictor:
         self.length_multiple, self._shortest = int(length_multiple or shapes.get("multiple", 1)), int(shapes.get("minimum", 1))
         self.threads = threads
         self.session = session
-        self._decode: Callable[[NDArray[Any]], NDArray[np.float32]] = TASKS[self.task].decode
+        self._dense = not self._task.places and not any(output.per_token for output in self._task.outputs)
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
         self._pad, self._pad_type, self._left = (
@@ -74,16 +77,17 @@ class Predictor:
         )
         self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest.get("truncation_side", "right"))
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
-        """Probabilities ``(N, L)``, rows in the order of the texts; regression: the values, ``(N, 1)``.
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
+        """Return what the task makes of the outputs, rows in the order of the texts: probabilities ``(N, L)``; regression: the
+        values, ``(N, 1)``.
 
         Raises:
             UserError: as :meth:`scores`.
         """
-        return self._decode(self.scores(texts, pairs))
+        return self._task.decode(self.scores(texts, pairs))
 
-    def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
-        """Logits ``(N, L)`` float32, rows in the order of the texts.
+    def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Outputs:
+        """Return the model's outputs, rows in the order of the texts: logits ``(N, L)`` float32, or what the task says.
 
         Args:
             texts: N texts; any length, empty ones too.
@@ -95,15 +99,17 @@ class Predictor:
         """
         texts, pairs = _checked(texts, pairs)
         check_pairs(self.pairs, pairs is not None)
-        if len(texts) == 1:
+        if len(texts) == 1 and self._dense:
             return self._one(texts[0], None if pairs is None else pairs[0])
-        out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
+        out = Collector(len(texts), self._task.outputs, len(self.labels), places=self._task.places)
         for start in range(0, len(texts), CHUNK):
             stop = min(start + CHUNK, len(texts))
-            ids, types = self._ids(texts[start:stop], None if pairs is None else pairs[start:stop], start)
+            ids, types, places = self._encoded(texts[start:stop], None if pairs is None else pairs[start:stop], start)
             for rows in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
-                out[start + rows] = self._run(*self._padded(rows, ids, types))
-        return out
+                tokens, mask, kinds = self._padded(rows, ids, types)
+                there = None if places is None else [places[row] for row in rows]
+                out.put(start + rows, self._run(tokens, mask, kinds), mask, there)
+        return out.result()
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, first: int = 0) -> list[Any]:
         """``tokenizers`` encodings, cut to :attr:`max_length`; ``first`` is the row number of the first text,
@@ -112,6 +118,17 @@ class Predictor:
         rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
         return self._tokenizer.encodings(rows, range(first, first + len(rows)))
 
+    def _encoded(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, first: int
+    ) -> tuple[list[list[int]], list[list[int]] | None, list[Array] | None]:
+        """Return token ids, types as :meth:`_ids` has them, and the places of the tokens where the task's answers lie in the texts."""
+        if not self._task.places:
+            return *self._ids(texts, pairs, first), None
+        rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)), offsets=True)
+        types = [encoding.type_ids for encoding in encodings] if self._types else None
+        return [encoding.ids for encoding in encodings], types, [places_of(one.sequence_ids, one.offsets) for one in encodings]
+
     def _ids(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> tuple[list[list[int]], list[list[int]] | None]:
         """Token ids, and the token types where they are not all zero."""
         if pairs is None:
@@ -119,7 +136,7 @@ class Predictor:
         encodings = self.encode(texts, pairs, first)
         return [encoding.ids for encoding in encodings], [encoding.type_ids for encoding in encodings] if self._types else None
 
-    def _one(self, text: str, pair: str | None) -> NDArray[np.float32]:
+    def _one(self, text: str, pair: str | None) -> Outputs:
         """A single request, without the machinery of batches."""
         rows, kinds = self._ids([text], None if pair is None else [pair], 0)
         if self._widths(len(rows[0])) != len(rows[0]):
@@ -130,18 +147,18 @@ class Predictor:
             types = np.zeros_like(ids) if kinds is None else np.array(kinds, dtype=np.int64)
         return self._run(ids, np.ones_like(ids), types)
 
-    def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> NDArray[np.float32]:
-        """The session's logits, one row a text and one column a label."""
-        logits = self.session.run(ids, mask, types)
-        if logits.shape != (len(ids), len(self.labels)):
+    def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
+        """Ask the session; where it gives one row of logits a text, check that it has a column for each label."""
+        outputs = self.session.run(ids, mask, types)
+        if self._dense and not isinstance(outputs, Mapping) and outputs.shape != (len(ids), len(self.labels)):
             raise UserError(
                 "the model does not fit the labels of the artefact",
                 where=MANIFEST_FILE,
-                found=f"answers of the shape {logits.shape[1:]}",
+                found=f"answers of the shape {outputs.shape[1:]}",
                 expected=f"one number for each of {len(self.labels)} labels",
                 fix="copy the folder again, or export the model again",
             )
-        return logits
+        return outputs
 
     def warm_up(self) -> int:
         """Run one row of every length that single requests are padded to, so that no user waits for the engine's preparations.
@@ -247,8 +264,7 @@ def load_artefact(
         raise UserError("the folder is not for this engine", where=directory, found=name, expected=" or ".join(fitting))
     threads = threads or physical_cores()
     opened = engine(name, where=where).open(directory, threads)
-    if opened.manifest["task"] not in TASKS:
-        raise UserError("unknown task", where=where, found=opened.manifest["task"], expected=", ".join(TASKS))
+    task_of(opened.manifest["task"], where=where)  # refuses one that is not registered here
     return Predictor(
         opened.manifest,
         opened.tokenizer,

@@ -77,19 +77,25 @@ class RuntimeTokenizer:
         self._remembers = False
         self.words.clear()
 
-    def encodings(self, rows: Sequence[Any], numbers: Sequence[int] | range) -> list[Any]:
-        """What the tokenizer makes of texts, or of pairs of texts, as they stand; ``numbers`` are those of the rows, for messages.
+    def encodings(self, rows: Sequence[Any], numbers: Sequence[int] | range, *, offsets: bool = False) -> list[Any]:
+        """Return what the tokenizer makes of texts, or of pairs of texts, as they stand.
+
+        Args:
+            rows: texts, or pairs of texts.
+            numbers: of the rows, for messages.
+            offsets: whether each token's place in its text is needed, which takes longer.
 
         Raises:
             UserError: a text is not a string.
         """
         if not rows:
             return []
+        encode = self.tokenizer.encode_batch if offsets else self.tokenizer.encode_batch_fast
         try:
-            return list(self.tokenizer.encode_batch_fast(rows))
+            return list(encode(rows))
         except (TypeError, UnicodeError):
             cleaned = [_cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]
-            return list(self.tokenizer.encode_batch_fast(cleaned))
+            return list(encode(cleaned))
 
     def _recall(self, text: str) -> list[int] | None:
         """The ids of a text of known words; None for another one."""

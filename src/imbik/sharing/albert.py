@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
 from imbik.models.checkpoint import labels_of, set_labels
+from imbik.models.pretrained import empty_model
 from imbik.training.encoding import encode
 from imbik.training.prediction import to_batch
 from imbik.types import Checkpoint, Examples
@@ -64,9 +65,7 @@ def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], em
     """
     bert = checkpoint.model
     hidden = int(bert.config.hidden_size)
-    albert: PreTrainedModel = AutoModelForSequenceClassification.from_config(
-        _config(checkpoint, len(layers), embedding), attn_implementation="eager", dtype=torch.float32
-    )
+    albert: PreTrainedModel = empty_model(_config(checkpoint, len(layers), embedding), checkpoint.task)
     state = {f"albert.pooler.{name}": value for name, value in bert.bert.pooler.dense.state_dict().items()}
     state |= {f"classifier.{name}": value for name, value in bert.classifier.state_dict().items()}
     for group, layer in enumerate(layers):

@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from imbik.errors import UserError
 from imbik.models.anatomy import anatomy, layer_stack
 from imbik.models.checkpoint import set_labels
+from imbik.models.pretrained import empty_model
 from imbik.models.structure import structure_of
 from imbik.models.teacher import Teacher
 from imbik.students.layer_map import uniform_layers
@@ -129,7 +129,7 @@ class CutPlan(BertPlan):
         setattr(config, self.depth_setting, self.shape.layers)
         if getattr(config, "layer_types", None):
             config.layer_types = [config.layer_types[i] for i in self.layer_map]
-        model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+        model = empty_model(config, teacher.task)
         if self.init == "teacher":
             _copy_layers(teacher, model, self.layer_map)
         return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
@@ -186,5 +186,5 @@ def _empty_bert(inherited: Inherited, shape: Shape) -> nn.Module:
         layer_norm_eps=float(getattr(old, "layer_norm_eps", 1e-12)),
     )
     set_labels(config, inherited.task, inherited.labels)
-    model: nn.Module = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model: nn.Module = empty_model(config, inherited.task)
     return model

@@ -11,12 +11,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from imbik.errors import UserError
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import set_labels
-from imbik.models.pretrained import position_offset, positions_of
+from imbik.models.pretrained import empty_model, position_offset, positions_of
 from imbik.models.teacher import Teacher
 from imbik.students.shape import check_depth
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
@@ -93,7 +93,7 @@ class DistilBert(StudentSpec):
 
 @dataclass(frozen=True)
 class DistilBertPlan(StudentPlan):
-    """A ``DistilBertForSequenceClassification`` with the teacher's width, heads, vocabulary and labels.
+    """A DistilBERT with the teacher's width, heads, vocabulary and labels.
 
     With ``init`` teacher its layers are every other one of the teacher's, the embedding of token type 0 is added to the positions
     (so that single texts are embedded exactly as the teacher embeds them), and the head starts as :func:`copy_head` says.
@@ -110,7 +110,7 @@ class DistilBertPlan(StudentPlan):
         """Make the student; the texts are not read."""
         teacher = self.teacher
         config = _config(inherited, len(self.layer_map))
-        model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+        model = empty_model(config, teacher.task)
         if self.init == "teacher":
             copy_encoder(teacher.model.base_model, model.base_model, self.layer_map)
             copy_head(teacher.model, model)

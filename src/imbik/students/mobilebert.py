@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 
 from imbik.errors import UserError
 from imbik.models.checkpoint import set_labels
-from imbik.models.pretrained import positions_of
+from imbik.models.pretrained import empty_model, positions_of
 from imbik.models.teacher import Teacher
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, refuse_unknown
 from imbik.types import Checkpoint, Examples
@@ -106,7 +106,7 @@ class MobileBert(StudentSpec):
 
 @dataclass(frozen=True)
 class MobileBertPlan(StudentPlan):
-    """A ``MobileBertForSequenceClassification`` with the teacher's vocabulary and labels, weights at random.
+    """A MobileBERT with the teacher's vocabulary and labels, weights at random.
 
     Its embeddings come from an IB-BERT: that is the first thing a ``mobilebert`` step does.
 
@@ -204,5 +204,4 @@ def _config(inherited: Inherited, shape: MobileShape, **more: str | int) -> Pret
 
 
 def _classifier(config: PretrainedConfig, inherited: Inherited) -> Checkpoint:
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
-    return Checkpoint(model.eval(), inherited.tokenizer, inherited.task)
+    return Checkpoint(empty_model(config, inherited.task).eval(), inherited.tokenizer, inherited.task)

@@ -70,7 +70,7 @@ def project(teacher: Teacher, student: Checkpoint, mapping: Sequence[int], texts
 
     Args:
         teacher: any encoder whose layers :func:`imbik.models.anatomy.layer_stack` finds.
-        student: a ``BertForSequenceClassification`` that is not wider than the teacher; changed in place.
+        student: a BERT that is not wider than the teacher; changed in place.
         mapping: the teacher layer (0-based) of each student layer.
         texts: task texts.
 

@@ -1,4 +1,4 @@
-"""What a task is, without PyTorch: metrics, intervals, retention."""
+"""What a task is, without PyTorch: one object per task, metrics, intervals, retention."""
 
 import lazy_loader
 

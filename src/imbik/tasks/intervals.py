@@ -1,32 +1,42 @@
-"""How sure a measured quality is: percentile bootstrap (Efron 1979), and the paired ratio of student to teacher."""
+"""How sure a measured quality is: percentile bootstrap (Efron 1979), and the paired ratio of student to teacher.
+
+Items are drawn, whatever an item's answer looks like: a label, a set of labels, a number, a span.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.tasks.metrics import COUNTED, LESS_IS_BETTER, VALUED, correct, metric_for, score
-from imbik.tasks.task import TASKS
-from imbik.types import TaskName
+from imbik.tasks.metrics import Draw
+from imbik.tasks.outputs import Array
+from imbik.tasks.registry import task_of
 
-Array = NDArray[Any]
 _CELLS = 4_000_000  # resamples times items held at once
 _SIDES = (2.5, 97.5)
 
 
 def bootstrap_interval(
     metric: str,
-    probabilities: Array,
+    decoded: Any,
     targets: Array,
-    task: TaskName,
+    task: str,
     *,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % interval of ``score(metric, ...)``: its percentiles over items drawn with replacement.
+    """Compute the 95 % interval of ``score(metric, ...)``: its percentiles over items drawn with replacement.
+
+    Args:
+        metric: its name.
+        decoded: what :meth:`imbik.tasks.task.Task.decode` gave of N items, probabilities (N, L) say.
+        targets: of the same items.
+        task: its name.
+        resamples: how often N items are drawn.
+        seed: of the draws.
 
     Raises:
         UserError: the task has no such metric.
@@ -35,29 +45,36 @@ def bootstrap_interval(
     >>> bootstrap_interval("accuracy", right, np.zeros(100, int), "classification")
     (1.0, 1.0)
     """
-    scorer = _scorer(metric, probabilities, targets, task)
-    drawn = np.concatenate([scorer(items) for items in _draws(len(targets), resamples, seed)])
+    draw = _draw(metric, decoded, targets, task)
+    drawn = np.concatenate([draw(items) for items in _draws(len(targets), resamples, seed)])
     low, high = np.percentile(drawn, _SIDES)
     return float(low), float(high)
 
 
 def paired_retention(
     metric: str,
-    student: Array,
-    teacher: Array,
+    student: Any,
+    teacher: Any,
     targets: Array,
-    task: TaskName,
+    task: str,
     *,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """What a student keeps of its teacher: ``score(student) / score(teacher)`` and its 95 % interval ``(value, low, high)``.
+    """Compute what a student keeps of its teacher, ``score(student) / score(teacher)``, and its 95 % interval.
 
-    Both are scored on the same drawn items, so that what is hard for both cancels out. For rmse, where less is better, the
+    Both are scored on the same drawn items, so that what is hard for both cancels out. For a metric where less is better the
     ratio is turned round. A teacher that scores 0 gives NaN.
 
     Args:
-        student, teacher: probabilities (N, L) of the same items.
+        metric: its name.
+        student, teacher: what the task decodes of the same items, probabilities (N, L) say.
+        targets: of these items.
+        task: its name.
+        resamples, seed: see :func:`bootstrap_interval`.
+
+    Returns:
+        ``(value, low, high)``.
 
     Raises:
         UserError: the task has no such metric.
@@ -66,12 +83,15 @@ def paired_retention(
     >>> paired_retention("accuracy", p, p, np.array([0, 1, 0, 0]), "classification")
     (1.0, 1.0, 1.0)
     """
-    first, second = _scorer(metric, student, targets, task), _scorer(metric, teacher, targets, task)
-    pairs = [(first(items), second(items)) for items in _draws(len(targets), resamples, seed)]
+    kind = task_of(task)
+    of_student = _draw(metric, student, targets, task)
+    of_teacher = _draw(metric, teacher, targets, task)
+    pairs = [(of_student(items), of_teacher(items)) for items in _draws(len(targets), resamples, seed)]
     above, below = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    value = (score(metric, student, targets, task), score(metric, teacher, targets, task))
-    if metric in LESS_IS_BETTER:
-        above, below, value = below, above, (value[1], value[0])
+    value = (kind.score(metric, student, targets), kind.score(metric, teacher, targets))
+    if kind.metric(metric).less_is_better:
+        above, below = below, above
+        value = (value[1], value[0])
     defined = below != 0
     if value[1] == 0 or not defined.any():
         return (float("nan"),) * 3
@@ -80,33 +100,14 @@ def paired_retention(
 
 
 def _draws(items: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Item indices, (R, N), a bounded number of resamples at a time."""
+    """Yield item indices, (R, N), a bounded number of resamples at a time."""
     generator = np.random.default_rng(seed)
     step = max(1, _CELLS // max(items, 1))
     for start in range(0, resamples, step):
         yield generator.integers(0, items, (min(step, resamples - start), items))
 
 
-def _scorer(metric: str, probabilities: Array, targets: Array, task: TaskName) -> Callable[[Array], Array]:
-    """Drawn items (R, N) -> the metric of every draw, (R,)."""
-    metric_for(task, metric)
-    predictions = TASKS[task].predicted(probabilities)
-    if metric == "accuracy":
-        right = correct(predictions, targets).astype(np.float32)
-        return lambda items: right[items].mean(1, dtype=np.float64)
-    if metric in VALUED:
-        return lambda items: VALUED[metric](predictions[items], targets[items])
-    if task == "classification":
-        names = np.arange(probabilities.shape[1])
-        predictions, targets = predictions[:, None] == names, targets[:, None] == names
-    else:
-        predictions, targets = predictions != 0, targets != 0
-    table = np.concatenate([predictions & targets, predictions, targets], axis=1).astype(np.float32)  # (N, 3L)
-
-    def counted(items: Array) -> Array:
-        draws, size = items.shape
-        times = np.bincount((items + size * np.arange(draws)[:, None]).ravel(), minlength=draws * size)
-        weights = times.reshape(draws, size).astype(np.float32)
-        return COUNTED[metric]((weights @ table).reshape(draws, 3, -1).astype(np.float64))
-
-    return counted
+def _draw(metric: str, decoded: Any, targets: Array, task: str) -> Draw:
+    """Return the metric as a function of drawn items (R, N) -> (R,)."""
+    kind = task_of(task)
+    return kind.metric(metric).draws(kind.predicted(decoded), targets, kind.width(decoded))

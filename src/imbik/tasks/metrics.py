@@ -1,207 +1,163 @@
-"""Quality of predictions, in plain NumPy. Every metric takes many resamples at once, so that the bootstrap is cheap.
+"""Metrics: what quality is stated in, which way is better, and how it is resampled.
 
-A *prediction* is what :attr:`imbik.tasks.task.Task.predicted` gives: label indices (N,), a 0/1 matrix (N, L) or values (N,).
+A :class:`Metric` knows which way is better, and nobody else does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from imbik.errors import UserError
-from imbik.tasks.task import TASKS
-from imbik.types import TaskName
+from imbik.tasks.formulas import (
+    correct,
+    counts,
+    macro_from_counts,
+    mae,
+    mcc_from_counts,
+    micro_from_counts,
+    mse,
+    pearson,
+    rmse,
+    spearman,
+)
+from imbik.tasks.outputs import Array
 
-Array = NDArray[Any]
-
-
-def _ratio(top: Array, bottom: Array) -> Array:
-    """``top / bottom`` with 0 where the bottom is 0."""
-    return np.divide(top, bottom, out=np.zeros(np.broadcast(top, bottom).shape), where=np.asarray(bottom) != 0)
-
-
-def counts(predictions: Array, targets: Array, labels: int) -> Array:
-    """True positives, predicted and actual positives of every label: (3, L) float64."""
-    if targets.ndim == 2:
-        both = (predictions != 0) & (targets != 0)
-        return np.stack([both.sum(0), (predictions != 0).sum(0), (targets != 0).sum(0)]).astype(np.float64)
-    hits = np.bincount(targets[predictions == targets], minlength=labels)
-    return np.stack([hits, np.bincount(predictions, minlength=labels), np.bincount(targets, minlength=labels)]).astype(np.float64)
+Draw = Callable[[Array], Array]
+"""Items drawn with replacement, (R, N) -> the metric of every draw, (R,)."""
 
 
-def accuracy(predictions: Array, targets: Array) -> float:
-    """Share of items that are right; multi-label: all of whose labels are right (scikit-learn's subset accuracy).
+class Metric(ABC):
+    """What quality is stated in.
 
-    >>> accuracy(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
-    0.75
+    Attributes:
+        name: as the user names it.
+        less_is_better: whether it is an error.
+        share: whether it is a share from 0 to 1, which reports show in per cent.
     """
-    return float(correct(predictions, targets).mean())
+
+    def __init__(self, name: str, *, less_is_better: bool = False, share: bool = False) -> None:
+        self.name, self.less_is_better, self.share = name, less_is_better, share
+
+    @abstractmethod
+    def score(self, predictions: Array, targets: Array, labels: int = 0) -> float:
+        """Compute the metric of N predictions; ``labels`` is L where predictions are label indices."""
+
+    @abstractmethod
+    def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
+        """Return the metric as a function of drawn items, for the bootstrap."""
+
+    def merit(self, value: float) -> float:
+        """Return a number that is higher when ``value`` is better; given a merit, the value again.
+
+        >>> Values("rmse", rmse, less_is_better=True).merit(0.5)
+        -0.5
+        """
+        return -value if self.less_is_better else value
+
+    def better(self, one: float, other: float) -> bool:
+        """Return whether ``one`` is better than ``other``."""
+        return self.merit(one) > self.merit(other)
+
+    def kept(self, value: float, reference: float) -> float:
+        """Compute the share of a reference's quality that ``value`` keeps: their ratio, for an error turned round.
+
+        Where the ratio says nothing (the reference is 0 or worse, or an error of 0 on either side), 1 for a value that is not worse
+        than the reference and 0 for one that is.
+
+        >>> Values("rmse", rmse, less_is_better=True).kept(2.0, 1.0), Values("mcc", pearson).kept(-0.1, 0.0)
+        (0.5, 0.0)
+        """
+        above, below = (reference, value) if self.less_is_better else (value, reference)
+        if below > 0 and reference > 0:
+            return above / below
+        return 0.0 if self.better(reference, value) else 1.0
 
 
-def correct(predictions: Array, targets: Array) -> Array:
-    """Which items are right, (N,) bool."""
-    same = np.asarray(predictions == targets)
-    return np.asarray(same.all(axis=1)) if same.ndim == 2 else same
+class ItemMean(Metric):
+    """The mean of a number that each item has on its own, such as being right.
 
-
-def f1_from_counts(table: Array) -> Array:
-    """``2 tp / (predicted + actual)`` from counts ``(..., 3, L)`` -> ``(..., L)``; 0 where a label never occurs."""
-    return _ratio(2 * table[..., 0, :], table[..., 1, :] + table[..., 2, :])
-
-
-def macro_from_counts(table: Array) -> Array:
-    """Mean F1 over the labels that occur in targets or predictions, ``(..., 3, L)`` -> ``(...)`` (as scikit-learn)."""
-    present = table[..., 1, :] + table[..., 2, :] > 0
-    return _ratio(f1_from_counts(table).sum(-1), present.sum(-1))
-
-
-def micro_from_counts(table: Array) -> Array:
-    """F1 over all labels pooled, ``(..., 3, L)`` -> ``(...)``."""
-    hits, predicted, actual = np.moveaxis(table.sum(-1), -1, 0)
-    return _ratio(2 * hits, predicted + actual)
-
-
-def mcc_from_counts(table: Array) -> Array:
-    """Matthews correlation of several classes (Gorodkin 2004) from counts ``(..., 3, L)`` -> ``(...)``.
-
-    ``(c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2))`` with s items, c of them right, class k predicted
-    p_k and actual t_k times; 0 where it is not defined.
+    Args:
+        name: as the user names it.
+        per_item: predictions, targets -> (N,).
     """
-    hits, predicted, actual = np.moveaxis(table, -2, 0)
-    total = actual.sum(-1)
-    top = hits.sum(-1) * total - (predicted * actual).sum(-1)
-    spread = (total**2 - (predicted**2).sum(-1)) * (total**2 - (actual**2).sum(-1))
-    return _ratio(top, np.sqrt(spread))
+
+    def __init__(self, name: str, per_item: Callable[[Array, Array], Array], *, less_is_better: bool = False, share: bool = False) -> None:
+        super().__init__(name, less_is_better=less_is_better, share=share)
+        self.per_item = per_item
+
+    def score(self, predictions: Array, targets: Array, labels: int = 0) -> float:
+        """Compute the mean over the items."""
+        return float(self.per_item(predictions, targets).mean())
+
+    def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
+        """Return the mean over drawn items; each item is scored once."""
+        values = self.per_item(predictions, targets).astype(np.float32)
+        return lambda items: np.asarray(values[items].mean(1, dtype=np.float64))
 
 
-def pearson(values: Array, targets: Array) -> Array:
-    """Pearson correlation along the last axis; 0 where one side is constant.
+class Values(Metric):
+    """A function of values and targets along the last axis, such as a correlation or an error.
 
-    >>> float(pearson(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])))
-    1.0
+    Args:
+        name: as the user names it.
+        function: values (..., N), targets (..., N) -> (...).
     """
-    left, right = np.asarray(values, np.float64), np.asarray(targets, np.float64)
-    left, right = left - left.mean(-1, keepdims=True), right - right.mean(-1, keepdims=True)
-    top = (left * right).sum(-1)
-    return _ratio(top, np.sqrt((left**2).sum(-1) * (right**2).sum(-1)))
+
+    def __init__(self, name: str, function: Callable[[Array, Array], Array], *, less_is_better: bool = False) -> None:
+        super().__init__(name, less_is_better=less_is_better)
+        self.function = function
+
+    def score(self, predictions: Array, targets: Array, labels: int = 0) -> float:
+        """Compute the function of all items."""
+        return float(self.function(predictions, targets))
+
+    def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
+        """Return the function of drawn items."""
+        return lambda items: self.function(predictions[items], targets[items])
 
 
-def ranks(values: Array) -> Array:
-    """Ranks along the last axis, ties get their mean rank: ``(..., N)`` -> ``(..., N)`` float64.
+class Counted(Metric):
+    """A function of the labels' counts (:func:`counts`), such as F1.
 
-    >>> ranks(np.array([10.0, 20.0, 20.0, 5.0])).tolist()
-    [2.0, 3.5, 3.5, 1.0]
+    Args:
+        name: as the user names it.
+        from_counts: counts (..., 3, L) -> (...).
     """
-    values = np.asarray(values)
-    order = np.argsort(values, axis=-1, kind="stable")
-    ordered = np.take_along_axis(values, order, -1)
-    place = np.arange(values.shape[-1])
-    starts = np.ones(values.shape, bool)
-    starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    ends = np.roll(starts, -1, -1)
-    ends[..., -1] = True
-    first = np.maximum.accumulate(np.where(starts, place, 0), axis=-1)
-    reverse = np.where(ends, place, values.shape[-1])[..., ::-1]
-    last = np.minimum.accumulate(reverse, axis=-1)[..., ::-1]
-    result = np.empty(values.shape, np.float64)
-    np.put_along_axis(result, order, (first + last) / 2 + 1, -1)
-    return result
+
+    def __init__(self, name: str, from_counts: Callable[[Array], Array], *, share: bool = True) -> None:
+        super().__init__(name, share=share)
+        self.from_counts = from_counts
+
+    def score(self, predictions: Array, targets: Array, labels: int = 0) -> float:
+        """Compute the metric from the counts of all items."""
+        return float(self.from_counts(counts(predictions, targets, labels)))
+
+    def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
+        """Return the metric of drawn items: an item that was drawn k times counts k times."""
+        if predictions.ndim == 1:
+            names = np.arange(labels)
+            predictions, targets = predictions[:, None] == names, targets[:, None] == names
+        else:
+            predictions, targets = predictions != 0, targets != 0
+        table = np.concatenate([predictions & targets, predictions, targets], axis=1).astype(np.float32)  # (N, 3L)
+
+        def counted(items: Array) -> Array:
+            drawn, size = items.shape
+            times = np.bincount((items + size * np.arange(drawn)[:, None]).ravel(), minlength=drawn * size)
+            weights = times.reshape(drawn, size).astype(np.float32)
+            return self.from_counts((weights @ table).reshape(drawn, 3, -1).astype(np.float64))
+
+        return counted
 
 
-def spearman(values: Array, targets: Array) -> Array:
-    """Spearman correlation along the last axis: Pearson's of the ranks."""
-    return pearson(ranks(values), ranks(targets))
-
-
-def rmse(values: Array, targets: Array) -> Array:
-    """Root mean squared error along the last axis; the one metric here where less is better."""
-    gap = np.asarray(values, np.float64) - np.asarray(targets, np.float64)
-    return np.asarray(np.sqrt((gap**2).mean(-1)))
-
-
-COUNTED: dict[str, Callable[[Array], Array]] = {
-    "macro-f1": macro_from_counts,
-    "micro-f1": micro_from_counts,
-    "mcc": mcc_from_counts,
-}
-VALUED: dict[str, Callable[[Array, Array], Array]] = {"pearson": pearson, "spearman": spearman, "rmse": rmse}
-
-METRICS: dict[TaskName, tuple[str, ...]] = {
-    "classification": ("accuracy", "macro-f1", "micro-f1", "mcc"),
-    "multi-label": ("micro-f1", "macro-f1", "accuracy"),
-    "regression": ("spearman", "pearson", "rmse"),
-}
-LESS_IS_BETTER = frozenset({"rmse"})
-
-
-def metric_for(task: TaskName, metric: str | None) -> str:
-    """The metric to use: the named one, or the task's default.
-
-    Raises:
-        UserError: the task has no such metric.
-    """
-    if metric is None:
-        return TASKS[task].metric
-    if metric not in METRICS[task]:
-        raise UserError(
-            f"no such metric for {task}",
-            where="--metric",
-            found=metric,
-            expected=" or ".join(METRICS[task]),
-        )
-    return metric
-
-
-def score(metric: str, probabilities: Array, targets: Array, task: TaskName) -> float:
-    """Quality of ``probabilities`` (N, L) against ``targets``, one number.
-
-    Raises:
-        UserError: the task has no such metric.
-
-    >>> score("accuracy", np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]), "classification")
-    0.5
-    """
-    metric_for(task, metric)
-    predictions = TASKS[task].predicted(probabilities)
-    if metric == "accuracy":
-        return accuracy(predictions, targets)
-    if metric in VALUED:
-        return float(VALUED[metric](predictions, targets))
-    return float(COUNTED[metric](counts(predictions, targets, probabilities.shape[1])))
-
-
-def ece(probabilities: Array, targets: Array, task: TaskName, bins: int = 15) -> float | None:
-    """Expected calibration error (Guo et al. 2017): mean gap between confidence and accuracy over equal-width bins.
-
-    ``sum_b n_b / n |accuracy_b - confidence_b|`` over the most probable label's probability; multi-label: over every
-    label's probability against 0/1. None for regression, which states no confidence.
-
-    >>> round(ece(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]), "classification"), 6)
-    0.3
-    """
-    if task == "regression":
-        return None
-    if task == "multi-label":
-        confidence, right = probabilities.ravel(), targets.ravel() != 0
-    else:
-        confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
-    confidence = np.asarray(confidence, np.float64)
-    where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin b covers (b/bins, (b+1)/bins]
-    gap = np.bincount(where, weights=right, minlength=bins) - np.bincount(where, weights=confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
-
-
-def per_class(probabilities: Array, targets: Array, task: TaskName, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]] | None:
-    """``precision``, ``recall``, ``f1`` and ``support`` of every label by name; None for regression."""
-    if task == "regression":
-        return None
-    table = counts(TASKS[task].predicted(probabilities), targets, len(labels))
-    hits, predicted, actual = table
-    columns = (_ratio(hits, predicted), _ratio(hits, actual), f1_from_counts(table), actual)
-    return {
-        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-        for name, p, r, f, n in zip(labels, *columns, strict=True)
-    }
+ACCURACY = ItemMean("accuracy", correct, share=True)
+MACRO_F1 = Counted("macro-f1", macro_from_counts)
+MICRO_F1 = Counted("micro-f1", micro_from_counts)
+MCC = Counted("mcc", mcc_from_counts, share=False)
+PEARSON = Values("pearson", pearson)
+SPEARMAN = Values("spearman", spearman)
+RMSE = Values("rmse", rmse, less_is_better=True)
+MSE = Values("mse", mse, less_is_better=True)
+MAE = Values("mae", mae, less_is_better=True)

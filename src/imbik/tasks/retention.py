@@ -1,4 +1,4 @@
-"""What a model's logits are worth: quality with its interval, and what it keeps of a baseline."""
+"""What a model's outputs are worth: quality with its interval, and what it keeps of a baseline."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imbik.tasks.intervals import bootstrap_interval, paired_retention
-from imbik.tasks.metrics import score
-from imbik.tasks.task import TASKS
+from imbik.tasks.outputs import Outputs
+from imbik.tasks.registry import task_of
 from imbik.types import Examples, TaskName
-
-Logits = NDArray[np.float32]
 
 
 class Evaluable(Protocol):
@@ -44,32 +41,37 @@ class Evaluable(Protocol):
         """Where the data came from."""
 
 
-def quality(data: Evaluable, split: str, examples: Examples | None, logits: Mapping[str, Logits]) -> dict[str, Any]:
-    """``{metric, value, low, high, n, split}`` with a 95 % bootstrap interval; empty when the split has no targets."""
-    if examples is None or examples.targets is None or split not in logits:
+def quality(data: Evaluable, split: str, examples: Examples | None, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
+    """Return ``{metric, value, low, high, n, split}`` with a 95 % bootstrap interval; empty when the split has no targets.
+
+    Args:
+        data: names the task and the metric.
+        split: which of ``outputs`` is meant.
+        examples: its rows.
+        outputs: split -> what the model gave of them, logits (N, L) say.
+    """
+    if examples is None or examples.targets is None or split not in outputs:
         return {}
-    probabilities = TASKS[data.task].decode(logits[split])
-    low, high = bootstrap_interval(data.metric, probabilities, examples.targets, data.task)
-    value = score(data.metric, probabilities, examples.targets, data.task)
+    task = task_of(data.task)
+    decoded = task.decode(outputs[split])
+    low, high = bootstrap_interval(data.metric, decoded, examples.targets, data.task)
+    value = task.score(data.metric, decoded, examples.targets)
     return {"metric": data.metric, "value": value, "low": low, "high": high, "n": len(examples.texts), "split": split}
 
 
-def retention(data: Evaluable, logits: Logits, reference: Logits | None) -> dict[str, Any] | None:
-    """``{value, low, high}``: test quality over the baseline's, on the same resampled items; None without a baseline."""
+def retention(data: Evaluable, outputs: Outputs, reference: Outputs | None) -> dict[str, Any] | None:
+    """Return ``{value, low, high}``: test quality over the baseline's, on the same resampled items; None without a baseline."""
     if reference is None or data.test.targets is None:
         return None
-    decode = TASKS[data.task].decode
-    value, low, high = paired_retention(data.metric, decode(logits), decode(reference), data.test.targets, data.task)
+    decode = task_of(data.task).decode
+    value, low, high = paired_retention(data.metric, decode(outputs), decode(reference), data.test.targets, data.task)
     return None if np.isnan(value) else {"value": value, "low": low, "high": high}
 
 
-def agreement(task: TaskName, one: Logits, other: Logits | None) -> float | None:
-    """Share of equal predictions of two sets of logits ``(N, L)``: labels, or label by label for multi-label; None for regression.
+def agreement(task: str, one: Outputs, other: Outputs | None) -> float | None:
+    """Compute the share of equal predictions of two models; None without the other, and where equality means nothing (regression).
 
     >>> agreement("classification", np.float32([[0, 1], [3, 2]]), np.float32([[0, 5], [1, 2]]))
     0.5
     """
-    if task == "regression" or other is None:
-        return None
-    known = TASKS[task]
-    return float(np.mean(known.predicted(known.decode(one)) == known.predicted(known.decode(other))))
+    return None if other is None else task_of(task).agreement(one, other)

@@ -1,82 +1,193 @@
-"""What a task is: how logits become probabilities, probabilities become predictions, and which metric states its quality."""
+"""What a task is: one object that answers every question which depends on it, without PyTorch.
+
+Its face towards PyTorch, the losses, is a head of :mod:`imbik.training.heads`; how to add a task: ``docs/tasks.md``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
-from imbik.types import TaskName
+from imbik.tasks.label_cells import LabelCells, LabelledRows
+from imbik.tasks.metrics import Metric
+from imbik.tasks.outputs import Array, Output, Outputs
+from imbik.types import TakeNote
 
-Floats = NDArray[np.float32]
+Answer = dict[str, Any]
+"""What is said of one text, as JSON's own types: ``{"value": 0.3}``, ``{"labels": [{"label": …, "probability": …}]}``."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """A task without its data.
+class ModelConfig(Protocol):
+    """What a task looks at in a transformers config to know whether a model was made for it."""
+
+    problem_type: str | None
+    num_labels: int
+
+
+class TokenPlaces(Protocol):
+    """Encoded texts, as far as a task looks at them to find its targets among the tokens."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def places(self, row: int) -> NDArray[np.int32]:
+        """Where the tokens of a row stand, see :func:`imbik.tasks.outputs.places_of`."""
+
+
+class Task(ABC):
+    """A task without its data. Subclass it, name what differs from one row of logits per text, and register it.
 
     Attributes:
-        name: see :data:`imbik.types.TaskName`.
-        problem_type: the name that transformers' ``config.problem_type`` has for it.
-        metric: what quality is stated in unless the user names another.
-        decode: logits (N, L) -> probabilities (N, L), float32. Regression: the values themselves, (N, 1).
-        predicted: probabilities (N, L) -> label indices (N,) int64, a 0/1 matrix (N, L) float32, or values (N,) float32.
+        name: as ``--task`` and ``results.json`` have it.
+        architecture: transformers' name of the head: ``AutoModelFor<architecture>`` makes its models.
+        problem_type: transformers' ``config.problem_type`` for it, if any.
+        outputs: the arrays that its models give.
+        places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
+        metrics: what its quality may be stated in; the first is the default.
+        pairs: whether each row needs two texts.
+        label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
+        few_values: whether label cells repeat a set of values (classes); False: every row may have its own, however many rows.
+        example: one line of Python that shows the answer ``row`` of a model (``manifest`` beside it), for an artefact's README;
+            empty: the README has no code without imbik.
     """
 
-    name: TaskName
-    problem_type: str
-    metric: str
-    decode: Callable[[NDArray[Any]], Floats]
-    predicted: Callable[[NDArray[Any]], NDArray[Any]]
+    name: ClassVar[str]
+    architecture: ClassVar[str]
+    problem_type: ClassVar[str | None] = None
+    outputs: ClassVar[tuple[Output, ...]] = (Output(),)
+    places: ClassVar[bool] = False
+    metrics: ClassVar[tuple[Metric, ...]]
+    pairs: ClassVar[bool] = False
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    few_values: ClassVar[bool] = True
+    example: ClassVar[str] = ""
 
+    # --- from data to targets
 
-def softmax(logits: NDArray[Any]) -> Floats:
-    """Rows of probabilities, ``exp(z - max z) / sum exp(z - max z)``: (N, L) -> (N, L) float32.
+    def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
+        """Return how clearly label columns speak for this task, 0 to 1; the task with the most is guessed. 0: it must be named.
 
-    >>> softmax(np.array([[1000.0, 1000.0]])).tolist()
-    [[0.5, 0.5]]
-    """
-    shifted = np.asarray(logits, np.float64)
-    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
+        Args:
+            columns: the label columns of train.
+            labels: the names that a teacher knows, if any.
+        """
+        return 0.0
 
+    @abstractmethod
+    def read_targets(
+        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
+    ) -> tuple[dict[str, Array], tuple[str, ...]]:
+        """Return the targets of every split, and the label names in the order of their indices.
 
-def sigmoid(logits: NDArray[Any]) -> Floats:
-    """``1 / (1 + exp(-z))`` element by element, without overflow at either end: (N, L) -> (N, L) float32.
+        Args:
+            splits: the labelled splits; train, or what stands for it, first.
+            labels: the names to use, in order (a teacher's); None: those of the first split.
+            say: takes a note for the user.
+            exact: whether the data must have every one of ``labels``.
 
-    >>> sigmoid(np.array([[-1000.0, 0.0, 1000.0]])).tolist()
-    [[0.0, 0.5, 1.0]]
-    """
-    small = np.exp(-np.abs(np.asarray(logits, np.float64)))
-    return np.where(np.asarray(logits) >= 0, 1.0 / (1.0 + small), small / (1.0 + small)).astype(np.float32)
+        Returns:
+            Arrays whose first axis is the split's rows (possibly ragged), and at least one name.
 
+        Raises:
+            UserError: a label that cannot be read, or that is not one of ``labels``; with file, row and column.
+        """
 
-def identity(logits: NDArray[Any]) -> Floats:
-    """Regression: the model's output is the value, (N, 1) -> (N, 1) float32."""
-    return np.asarray(logits, np.float32)
+    def codes(self, targets: Array) -> NDArray[np.int64] | None:
+        """Return a number per row, (N,), equal where targets are equal, to find one text with two labels; None: they may differ."""
+        return None
 
+    def strata(self, targets: Array) -> NDArray[np.int64]:
+        """Return the group that each row is dealt from when a split is made, (N,)."""
+        return np.zeros(len(targets), np.int64)
 
-def _most_probable(probabilities: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.argmax(probabilities, axis=-1), np.int64)
+    def token_targets(self, targets: Array, encoded: TokenPlaces) -> Array:
+        """Return what the head's loss is given of each row: the targets, or their places among the tokens (-100: not to be learned)."""
+        return targets
 
+    # --- from outputs to answers
 
-def _above_half(probabilities: NDArray[Any]) -> NDArray[Any]:
-    return (np.asarray(probabilities) >= 0.5).astype(np.float32)
+    @abstractmethod
+    def decode(self, outputs: Outputs) -> Any:
+        """Return what the outputs of N texts mean, such as probabilities (N, L): what a predictor's user is given."""
 
+    @abstractmethod
+    def predicted(self, decoded: Any) -> Array:
+        """Return the predictions in what :meth:`decode` gave, in the form of the targets: (N, …)."""
 
-def _values(probabilities: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(probabilities, np.float32).reshape(len(probabilities))
+    def width(self, decoded: Any) -> int:
+        """Return L for metrics that count label indices; 0 where none does."""
+        return 0
 
+    def metric(self, name: str | None = None) -> Metric:
+        """Return a metric by name; None: the default.
 
-TASKS: dict[TaskName, Task] = {
-    "classification": Task("classification", "single_label_classification", "accuracy", softmax, _most_probable),
-    "multi-label": Task("multi-label", "multi_label_classification", "micro-f1", sigmoid, _above_half),
-    "regression": Task("regression", "regression", "spearman", identity, _values),
-}
+        Raises:
+            UserError: the task has no such metric.
+        """
+        known = {metric.name: metric for metric in self.metrics}
+        if name is None:
+            return self.metrics[0]
+        if name not in known:
+            raise UserError(f"no such metric for {self.name}", where="--metric", found=name, expected=" or ".join(known))
+        return known[name]
+
+    def score(self, metric: str | None, decoded: Any, targets: Array) -> float:
+        """Compute the quality of answers against targets, one number.
+
+        Args:
+            metric: its name; None: the default.
+            decoded: of :meth:`decode`.
+            targets: as :class:`imbik.types.Examples` has them.
+
+        Raises:
+            UserError: the task has no such metric.
+        """
+        return self.metric(metric).score(self.predicted(decoded), targets, self.width(decoded))
+
+    def agreement(self, one: Outputs, other: Outputs) -> float | None:
+        """Compute the share of equal predictions of two models, None where equality means nothing.
+
+        Predictions with several numbers a row are compared number by number.
+        """
+        return float(np.mean(self.predicted(self.decode(one)) == self.predicted(self.decode(other))))
+
+    def calibration(self, decoded: Any, targets: Array) -> float | None:
+        """Compute the expected calibration error; None where no probabilities are stated."""
+        return None
+
+    def per_class(self, decoded: Any, targets: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]] | None:
+        """Compute ``precision``, ``recall``, ``f1`` and ``support`` of every label by name; None where there are no classes."""
+        return None
+
+    def one_label(self, outputs: Outputs) -> NDArray[np.int64] | None:
+        """Return the index of the one label that each text is answered with, (N,); None where an answer is not one label."""
+        return None
+
+    # --- what a user sees
+
+    @abstractmethod
+    def answers(self, decoded: Any, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
+        """Return what is said of each text, in JSON's own types.
+
+        Args:
+            decoded: of :meth:`decode`.
+            labels: the label names.
+            texts: the N texts, and their second texts in ``pairs``.
+            top: at most so many labels of each.
+        """
+
+    @abstractmethod
+    def lines(self, answer: Answer) -> list[tuple[str, float]]:
+        """Return an answer as lines of a table: what is said, and how sure it is (or the value)."""
+
+    def fits(self, config: ModelConfig) -> bool:
+        """Return whether a model with this task's head was made for it."""
+        return self.problem_type is None or config.problem_type == self.problem_type
 
 
 def check_pairs(trained: bool | None, given: bool, who: str = "model") -> None:

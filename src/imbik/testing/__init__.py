@@ -1,4 +1,4 @@
-"""The conformance suite of methods, for this repository and for others."""
+"""The conformance suites of methods and tasks, for this repository and for others."""
 
 import lazy_loader
 

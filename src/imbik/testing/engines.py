@@ -98,18 +98,25 @@ def _check_answers(folder: Path, name: str, checkpoint: Checkpoint) -> None:
         gap = float(np.abs(scores - other).max())
         assert np.isfinite(gap) and gap <= tolerance, f"{clause}: logits differ by {gap:.2e}"
 
-    scores = one.scores(TEXTS)
+    scores = scores_of(one, TEXTS)
     kept = scores.copy()
     check(scores, expected, "not what transformers computes")
-    check(np.concatenate([one.scores([text]) for text in TEXTS]), scores, "alone and beside others")
-    check(one.scores(TEXTS[::-1])[::-1], scores, "in another order")
-    check(load_artefact(folder, threads=2, engine_name=name).scores(TEXTS), scores, "with two threads")
-    assert one.scores([]).shape == (0, scores.shape[1]), "no texts, no rows"
+    check(np.concatenate([scores_of(one, [text]) for text in TEXTS]), scores, "alone and beside others")
+    check(scores_of(one, TEXTS[::-1])[::-1], scores, "in another order")
+    check(scores_of(load_artefact(folder, threads=2, engine_name=name), TEXTS), scores, "with two threads")
+    assert scores_of(one, []).shape == (0, scores.shape[1]), "no texts, no rows"
     with ThreadPoolExecutor(4) as pool:
-        for row, answer in enumerate(pool.map(lambda row: one.scores([TEXTS[row % len(TEXTS)]]), range(40))):
+        for row, answer in enumerate(pool.map(lambda row: scores_of(one, [TEXTS[row % len(TEXTS)]]), range(40))):
             check(answer, scores[[row % len(TEXTS)]], "asked by several threads at once")
     assert np.array_equal(scores, kept), "an answer was overwritten by a later one"
     assert one.warm_up() >= 1, "warm_up runs at least one shape"
+
+
+def scores_of(model: Predictor, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return logits ``(N, L)`` of a model that gives one row a text."""
+    outputs = model.scores(texts)
+    assert isinstance(outputs, np.ndarray), "one row of logits a text"
+    return outputs
 
 
 def reference_logits(checkpoint: Checkpoint, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import set_labels
+from imbik.models.pretrained import empty_model
 from imbik.models.teacher import Teacher
+from imbik.tasks.registry import DEFAULT, task_of
+from imbik.testing.task_examples import TASK_EXAMPLES, TaskExample
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.prediction import predict_logits
@@ -91,7 +93,7 @@ def tiny_tokenizer(max_length: int = 32) -> PreTrainedTokenizerFast:
 
 def tiny_bert(
     labels: tuple[str, ...] = ("bad", "good", "other"),
-    task: TaskName = "classification",
+    task: TaskName = DEFAULT,
     *,
     family: str = "bert",
     layers: int = 4,
@@ -99,7 +101,7 @@ def tiny_bert(
     heads: int = 2,
     seed: int = 0,
 ) -> Checkpoint:
-    """A random classifier that answers in milliseconds.
+    """Return a random model of a task that answers in milliseconds.
 
     Args:
         labels: its labels; one name for regression.
@@ -123,35 +125,36 @@ def tiny_bert(
         **narrow,
     )
     set_labels(config, task, labels)
-    model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model = empty_model(config, task)
     for parameter in model.parameters():  # larger weights than BERT's 0.02, so that the logits of a random model differ by text
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.15)
     return Checkpoint(model.eval(), tokenizer, task)
 
 
-def tiny_splits(task: TaskName = "classification", rows: int = 60, pairs: bool = False, seed: int = 0) -> Splits:
-    """Random word sequences; the label follows from the words, so that something can be learned."""
+def tiny_splits(
+    task: TaskName = DEFAULT, rows: int = 60, pairs: bool = False, seed: int = 0, *, example: TaskExample | None = None
+) -> Splits:
+    """Return random word sequences; the target follows from the words, so that something can be learned.
+
+    Args:
+        task: its name.
+        rows: of train; dev and test have half as many.
+        pairs: whether rows have two texts.
+        seed: of the words.
+        example: the task's labels and targets; default: its entry in :data:`imbik.testing.task_examples.TASK_EXAMPLES`.
+    """
     generator = random.Random(seed)
-    labels = ("score",) if task == "regression" else ("bad", "good", "other")
+    example = example or TASK_EXAMPLES[task]
 
     def part(name: str, count: int) -> Examples:
         texts = [" ".join(generator.choices(WORDS, k=generator.randint(1, 9))) for _ in range(count)]
         seconds = [" ".join(generator.choices(WORDS, k=generator.randint(1, 5))) for _ in range(count)] if pairs else None
-        return Examples(texts, seconds, _targets(texts, task), f"tiny-{name}-{task}-{count}-{seed}")
+        return Examples(texts, seconds, example.targets(texts, seconds), f"tiny-{name}-{task}-{count}-{seed}")
 
     train, dev, test = part("train", rows), part("dev", rows // 2), part("test", rows // 2)
-    metric = {"classification": "accuracy", "multi-label": "micro-f1", "regression": "spearman"}[task]
-    return Splits(train, dev, test, task, labels, metric, "tiny", f"tiny-{task}-{rows}-{pairs}-{seed}")
-
-
-def _targets(texts: list[str], task: TaskName) -> NDArray[Any]:
-    flags = np.array([["bad" in t or "late" in t, "good" in t or "new" in t, len(t) % 3 == 0] for t in texts], dtype=np.float32)
-    if task == "multi-label":
-        return flags
-    if task == "regression":
-        return np.array([len(t.split()) / 3 for t in texts], dtype=np.float32)
-    return np.array([int(row.argmax()) if row.any() else 2 for row in flags], dtype=np.int64)
+    metric = task_of(task).metric().name
+    return Splits(train, dev, test, task, example.labels, metric, "tiny", f"tiny-{task}-{rows}-{pairs}-{seed}")
 
 
 def tiny_context(teacher: Checkpoint, splits: Splits, directory: Path, seed: int = 0) -> Context:
@@ -162,6 +165,5 @@ def tiny_context(teacher: Checkpoint, splits: Splits, directory: Path, seed: int
 
 
 def logits_of(checkpoint: Checkpoint, examples: Examples) -> NDArray[np.float32]:
-    """Logits ``(N, L)`` of every row."""
-    logits: NDArray[np.float32] = predict_logits(checkpoint.model, encode(examples, checkpoint.tokenizer))
-    return logits
+    """Return logits ``(N, L)`` of every row, of a checkpoint that gives one row of logits a text."""
+    return predict_logits(checkpoint.model, encode(examples, checkpoint.tokenizer))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,50 +11,139 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.data.batches import sorted_batches
-from imbik.jobs.progress import Task
-from imbik.tasks.metrics import score
-from imbik.tasks.task import TASKS
+from imbik.jobs.progress import Task as Bar
+from imbik.models.inputs import Tensors, read_outputs
+from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import Task
 from imbik.training.encoding import Encoded, Rows
+from imbik.training.heads import IGNORED
 from imbik.training.precision import precision
-from imbik.types import Splits
+from imbik.types import Examples, Splits
 
 Batch = dict[str, Tensor]
 """``input_ids``, ``attention_mask`` (``token_type_ids``), each ``(B, T)`` int64, and ``rows`` ``(B,)``: row numbers in the data."""
 
 
 def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
-    """Padded tensors of some rows, with their row numbers."""
+    """Return padded tensors of some rows, with their row numbers."""
     batch = {name: torch.from_numpy(array).to(device) for name, array in data.batch(rows).items()}
     batch["rows"] = torch.from_numpy(rows)
     return batch
 
 
 def model_inputs(batch: Batch) -> Batch:
-    """What a transformers model takes of a batch."""
+    """Return what a transformers model takes of a batch."""
     return {name: value for name, value in batch.items() if name != "rows"}
 
 
+def run(model: nn.Module, batch: Batch, task: Task) -> Tensors:
+    """Run a model on a batch: what its task asks of it, in float32."""
+    return read_outputs(model(**model_inputs(batch)), task.outputs)
+
+
+def predict(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar: Bar | None = None) -> Outputs:
+    """Return a model's outputs of every row, in the order of the rows, in the precision that training uses.
+
+    Args:
+        model: of the task.
+        data: N encoded rows.
+        task: its name.
+        budget: padded tokens of a batch.
+        bar: shows progress.
+    """
+    kind = task_of(task)
+    outputs: Outputs = _predict(model, data, kind.outputs, budget, bar, places=kind.places)
+    return outputs
+
+
+def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Bar | None = None) -> NDArray[np.float32]:
+    """Return logits ``(N, L)`` float32 of every row, of a model that gives one row of logits a text; see :func:`predict`."""
+    logits: Outputs = _predict(model, data, (Output(),), budget, task, places=False)
+    assert not isinstance(logits, Mapping)
+    return logits
+
+
 @torch.inference_mode()
-def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Task | None = None) -> NDArray[np.float32]:
-    """Logits ``(N, L)`` float32 of every row, in the order of the rows, in the precision that training uses."""
+def _predict(model: nn.Module, data: Encoded, kinds: tuple[Output, ...], budget: int, bar: Bar | None, *, places: bool) -> Outputs:
     model.eval()
     device = next(model.parameters()).device
-    out: NDArray[np.float32] | None = None
+    collector = Collector(len(data), kinds, 0, places=places)
     with precision(device):
         for rows in sorted_batches(data.lengths, budget):
-            logits = model(**model_inputs(to_batch(data, rows, device))).logits.float().cpu().numpy()
-            out = np.zeros((len(data), logits.shape[1]), dtype=np.float32) if out is None else out
-            out[rows] = logits
-            if task is not None:
-                task.advance(len(rows))
-    return out if out is not None else np.zeros((0, 0), dtype=np.float32)
+            batch = to_batch(data, rows, device)
+            outputs = _to_numpy(read_outputs(model(**model_inputs(batch)), kinds))
+            where = [data.places(int(row)) for row in rows] if places else None
+            collector.put(rows, outputs, batch["attention_mask"].cpu().numpy(), where)
+            if bar is not None:
+                bar.advance(len(rows))
+    return collector.result()
+
+
+def _to_numpy(outputs: Tensors) -> Outputs:
+    if isinstance(outputs, Mapping):
+        return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
+    array: Array = outputs.cpu().numpy()
+    return array
+
+
+@dataclass(frozen=True)
+class RowTargets:
+    """Targets of the first rows of some data, in the form that a head's loss takes.
+
+    Attributes:
+        values: an array whose first axis is the rows, possibly ragged (a number per token).
+    """
+
+    values: Array
+
+    @classmethod
+    def of(cls, examples: Examples, data: Encoded, task: str) -> RowTargets | None:
+        """Return the targets of encoded examples; None where they have none."""
+        return None if examples.targets is None else cls(task_of(task).token_targets(np.asarray(examples.targets), data))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Tensor, width: int | None, device: torch.device) -> Tensor:
+        """Return the targets of some rows, ``(B, …)``; ragged ones padded to ``(B, width)`` with ``IGNORED``."""
+        chosen = self.values[rows.cpu().numpy()]
+        if not is_ragged(chosen):
+            return torch.from_numpy(chosen).to(device)
+        assert width is not None, "ragged targets need the width of their batch"
+        return pad(chosen, width, IGNORED).to(device)
+
+
+def pad(rows: Array, width: int, fill: float) -> Tensor:
+    """Return a ragged array ``(B,)`` of ``(tokens, …)`` as a tensor ``(B, width, …)``, filled up on the right."""
+    first = np.asarray(rows[0])
+    padded = np.full((len(rows), width, *first.shape[1:]), fill, dtype=first.dtype)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return torch.from_numpy(padded)
+
+
+def dev_quality(splits: Splits, dev: Encoded) -> Callable[[nn.Module], float]:
+    """Return a function of a model: the data's metric on dev."""
+    task = task_of(splits.task)
+    targets = np.asarray(splits.dev.targets)
+
+    def evaluate(model: nn.Module) -> float:
+        return float(task.score(splits.metric, task.decode(predict(model, dev, task.name)), targets))
+
+    return evaluate
 
 
 def dev_score(splits: Splits, dev: Encoded) -> Callable[[nn.Module], float]:
-    """``evaluate`` for :func:`imbik.training.loop.fit`: the task's metric on dev."""
-    task, targets = TASKS[splits.task], np.asarray(splits.dev.targets)
+    """Return ``evaluate`` for :func:`imbik.training.loop.fit`: the metric's merit on dev, which is higher when it is better.
 
-    def evaluate(model: nn.Module) -> float:
-        return float(score(splits.metric, task.decode(predict_logits(model, dev)), targets, splits.task))
+    An error (rmse) comes negated; :func:`quality_of` gives the metric back.
+    """
+    evaluate = dev_quality(splits, dev)
+    metric = task_of(splits.task).metric(splits.metric)
+    return lambda model: metric.merit(evaluate(model))
 
-    return evaluate
+
+def quality_of(splits: Splits, merit: float) -> float:
+    """Return the metric's value of a score that :func:`dev_score` gave."""
+    return task_of(splits.task).metric(splits.metric).merit(merit)

@@ -1,23 +1,30 @@
-"""Cache of the teacher's logits, by text, on disk: the teacher runs once per text, for every epoch and every recipe.
+"""Cache of a teacher's outputs, by text, on disk: the teacher runs once per text, for every epoch and every recipe.
 
-A store is two append-only files per (teacher, maximum length): 16-byte digests of the texts, and their logits in float32. A
-program that is killed while it appends leaves at most one torn record, which the next opening drops.
+A store is append-only files per (teacher, maximum length): 16-byte digests of the texts, and their outputs in float32, one text
+after the other. Where texts have outputs per token, a third file holds how many numbers each text has. A program that is killed
+while it appends leaves at most one torn record, which the next opening drops.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from imbik.jobs.progress import Progress
+from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
+from imbik.tasks.outputs import PLACES, Array, Output, Outputs, is_ragged, ragged
+from imbik.tasks.registry import task_of
 from imbik.training.encoding import encode
-from imbik.training.prediction import predict_logits
+from imbik.training.prediction import pad, predict
 from imbik.types import Examples
 
 _BLOCK = 8192
@@ -25,24 +32,101 @@ _KEY = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
 @dataclass(frozen=True)
-class TeacherLogits:
-    """Logits of N rows, read from the store's file when they are asked for.
+class Layout:
+    """How the outputs of one text lie in a row of numbers.
 
     Attributes:
-        values: ``(M, L)`` float32, memory-mapped: the whole store.
+        outputs: what the teacher gives.
+        labels: L.
+    """
+
+    outputs: tuple[Output, ...]
+    labels: int
+
+    def shape(self, output: Output) -> tuple[int, ...]:
+        """Return the shape of one text's (or token's) part of an output."""
+        return (self.labels,) if output.labels else ()
+
+    @property
+    def fixed(self) -> int | None:
+        """Numbers of every text; None where it depends on its tokens."""
+        return None if any(output.per_token for output in self.outputs) else self._width(per_token=False)
+
+    def _width(self, *, per_token: bool) -> int:
+        return sum(math.prod(self.shape(output)) for output in self.outputs if output.per_token == per_token)
+
+    def flat(self, outputs: Outputs, count: int) -> list[NDArray[np.float32]]:
+        """Return every text's outputs as one row of numbers."""
+        arrays = outputs if isinstance(outputs, Mapping) else {self.outputs[0].name: outputs}
+        kept = [array for name, array in arrays.items() if name != PLACES]
+        return [np.concatenate([np.asarray(array[row], np.float32).ravel() for array in kept]) for row in range(count)]
+
+    def parts(self, row: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return one text's outputs by name from its row of numbers."""
+        tokens = (len(row) - self._width(per_token=False)) // max(self._width(per_token=True), 1)
+        parts: dict[str, NDArray[np.float32]] = {}
+        start = 0
+        for output in self.outputs:
+            shape = ((tokens,) if output.per_token else ()) + self.shape(output)
+            stop = start + math.prod(shape)
+            parts[output.name] = row[start:stop].reshape(shape)
+            start = stop
+        return parts
+
+
+@dataclass(frozen=True)
+class TeacherLogits:
+    """A teacher's outputs of N rows, read from the store's file when they are asked for.
+
+    Attributes:
+        values: the whole store, memory-mapped: ``(M, L)`` float32, or all numbers in one row where texts have different ones.
         index: ``(N,)`` position in the store of each row.
+        offsets: ``(M + 1,)`` where each text's numbers begin in ``values``; None where all have the same.
+        layout: of one text's numbers.
     """
 
     values: NDArray[np.float32]
     index: NDArray[np.int32]
+    offsets: NDArray[np.int64] | None = None
+    layout: Layout | None = None
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return logits ``(B, L)`` of some rows."""
+        """Return logits ``(B, L)`` of some rows, of a teacher that gives one row of logits a text."""
         return np.asarray(self.values[self.index[rows]])
+
+    def outputs(self, rows: NDArray[np.int64]) -> Outputs:
+        """Return the outputs of some rows: logits ``(B, L)``, or what the task says; those per token are ragged."""
+        if self.layout is None or (len(self.layout.outputs) == 1 and self.layout.fixed is not None):
+            return self.take(rows)
+        parts = [self.layout.parts(self._numbers(int(place))) for place in self.index[rows]]
+        arrays: dict[str, Array] = {}
+        for output in self.layout.outputs:
+            column = [part[output.name] for part in parts]
+            arrays[output.name] = ragged(column) if output.per_token else np.stack(column)
+        return arrays if len(arrays) > 1 else next(iter(arrays.values()))
+
+    def tensors(self, rows: NDArray[np.int64], width: int | None, device: torch.device) -> Tensors:
+        """Return the outputs of some rows as a head takes them, padded to ``width`` tokens where they are per token."""
+        outputs = self.outputs(rows)
+        if isinstance(outputs, Mapping):
+            return {name: _tensor(array, width, device) for name, array in outputs.items()}
+        return _tensor(outputs, width, device)
+
+    def _numbers(self, place: int) -> NDArray[np.float32]:
+        if self.offsets is None:
+            return np.asarray(self.values[place])
+        return np.asarray(self.values[self.offsets[place] : self.offsets[place + 1]])
+
+
+def _tensor(array: Array, width: int | None, device: torch.device) -> torch.Tensor:
+    if not is_ragged(array):
+        return torch.from_numpy(array).to(device)
+    assert width is not None, "outputs per token need the width of their batch"
+    return pad(array, width, 0.0).to(device)
 
 
 class TeacherCache:
-    """Logits of one teacher, by text.
+    """Outputs of one teacher, by text.
 
     Args:
         directory: holds the stores of all teachers.
@@ -51,21 +135,21 @@ class TeacherCache:
 
     def __init__(self, directory: Path, teacher: Teacher) -> None:
         self.teacher = teacher
-        self.width = int(teacher.model.config.num_labels)
+        self.layout = Layout(task_of(teacher.task).outputs, int(teacher.model.config.num_labels))
         self.directory = directory / f"{teacher.fingerprint[:24]}-{teacher.tokenizer.model_max_length}"
         self.runs = 0
         """Texts that the teacher itself was run on through this object."""
 
     def logits(self, examples: Examples, progress: Progress) -> TeacherLogits:
-        """Return the teacher's logits of every row; texts that the store lacks are computed and added first."""
+        """Return the teacher's outputs of every row; texts that the store lacks are computed and added first."""
         keys = _keys(examples)
         self._compute(examples, keys, progress)
-        known, values = self._open()
+        known, values, offsets = self._open()
         order = np.argsort(known, order=("high", "low"))
-        return TeacherLogits(values, order[np.searchsorted(known[order], keys)].astype(np.int32))
+        return TeacherLogits(values, order[np.searchsorted(known[order], keys)].astype(np.int32), offsets, self.layout)
 
     def _compute(self, examples: Examples, keys: NDArray[np.void], progress: Progress) -> None:
-        known, _ = self._open()
+        known = self._open()[0]
         unique, first = np.unique(keys, return_index=True)
         missing = np.sort(first[~np.isin(unique, known)])
         if not len(missing):
@@ -75,30 +159,50 @@ class TeacherCache:
                 rows = missing[start : start + _BLOCK]
                 pairs = None if examples.pairs is None else [examples.pairs[i] for i in rows]
                 part = Examples([examples.texts[i] for i in rows], pairs, None, "")
-                values = predict_logits(self.teacher.model, encode(part, self.teacher.tokenizer), task=bar)
-                self._append(keys[rows], values)
+                task = task_of(self.teacher.task)
+                encoded = encode(part, self.teacher.tokenizer, places=task.places)
+                self._append(keys[rows], predict(self.teacher.model, encoded, task.name, bar=bar))
                 self.runs += len(rows)
 
-    def _append(self, keys: NDArray[np.void], values: NDArray[np.float32]) -> None:
+    def _append(self, keys: NDArray[np.void], outputs: Outputs) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        count = len(self._open()[0])
-        for name, record, data in (("logits.bin", 4 * self.width, values), ("keys.bin", _KEY.itemsize, keys)):
+        known, values, _ = self._open()
+        added = self.layout.flat(outputs, len(keys))
+        files = [("logits.bin", 4 * values.size, np.concatenate(added)), ("keys.bin", _KEY.itemsize * len(known), keys)]
+        if self.layout.fixed is None:
+            files.insert(1, ("sizes.bin", 8 * len(known), np.array([len(row) for row in added], dtype="<i8")))
+        for name, size, data in files:
             with open(self.directory / name, "ab") as file:
-                file.truncate(count * record)  # a torn record of an earlier kill
+                file.truncate(size)  # a torn record of an earlier kill
                 file.write(np.ascontiguousarray(data).tobytes())
                 file.flush()
                 os.fsync(file.fileno())
 
-    def _open(self) -> tuple[NDArray[np.void], NDArray[np.float32]]:
-        keys_file, logits_file = self.directory / "keys.bin", self.directory / "logits.bin"
-        if not keys_file.is_file() or not logits_file.is_file():
-            return np.zeros(0, dtype=_KEY), np.zeros((0, self.width), dtype=np.float32)
-        count = min(keys_file.stat().st_size // _KEY.itemsize, logits_file.stat().st_size // (4 * self.width))
+    def _open(self) -> tuple[NDArray[np.void], NDArray[np.float32], NDArray[np.int64] | None]:
+        """Return keys, values and offsets of all whole records."""
+        if self.layout.fixed is None:
+            return self._open_ragged()
+        width = self.layout.fixed
+        count = min(self._size("keys.bin") // _KEY.itemsize, self._size("logits.bin") // (4 * width))
         if count == 0:
-            return np.zeros(0, dtype=_KEY), np.zeros((0, self.width), dtype=np.float32)
-        keys = np.fromfile(keys_file, dtype=_KEY, count=count)
-        values = np.memmap(logits_file, dtype=np.float32, mode="r", shape=(count, self.width))
-        return keys, values
+            return np.zeros(0, dtype=_KEY), np.zeros((0, width), dtype=np.float32), None
+        keys = np.fromfile(self.directory / "keys.bin", dtype=_KEY, count=count)
+        return keys, np.memmap(self.directory / "logits.bin", dtype=np.float32, mode="r", shape=(count, width)), None
+
+    def _open_ragged(self) -> tuple[NDArray[np.void], NDArray[np.float32], NDArray[np.int64]]:
+        count = min(self._size("keys.bin") // _KEY.itemsize, self._size("sizes.bin") // 8)
+        sizes = np.fromfile(self.directory / "sizes.bin", dtype="<i8", count=count) if count else np.zeros(0, np.int64)
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        count = int(np.searchsorted(offsets, self._size("logits.bin") // 4, side="right")) - 1
+        if count <= 0:
+            return np.zeros(0, dtype=_KEY), np.zeros(0, dtype=np.float32), np.zeros(1, dtype=np.int64)
+        offsets = offsets[: count + 1]
+        keys = np.fromfile(self.directory / "keys.bin", dtype=_KEY, count=count)
+        return keys, np.memmap(self.directory / "logits.bin", dtype=np.float32, mode="r", shape=(int(offsets[-1]),)), offsets
+
+    def _size(self, name: str) -> int:
+        path = self.directory / name
+        return path.stat().st_size if path.is_file() else 0
 
 
 def _keys(examples: Examples) -> NDArray[np.void]:

@@ -17,13 +17,13 @@ from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 
 if TYPE_CHECKING:
-    from imbik.data.formats.table import Say
     from imbik.measure.measurement import Measurement, Quality, Retention
     from imbik.measure.predictions import Predictions
     from imbik.measure.process import Candidate
     from imbik.measure.results import Results
     from imbik.measure.run import Measured
     from imbik.tasks.retention import Evaluable
+    from imbik.types import Say
 
 
 def register(app: typer.Typer) -> None:

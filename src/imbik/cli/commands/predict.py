@@ -21,6 +21,7 @@ from imbik.jobs.files import replacing
 
 if TYPE_CHECKING:
     from imbik.runtime.predictor import Predictor
+    from imbik.tasks.task import Task
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +53,7 @@ def predict(
         raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
     check_file("--out", out, is_answers)
     from imbik.runtime.predictor import load_artefact
+    from imbik.tasks.registry import task_of
     from imbik.tasks.task import check_pairs
 
     predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple, engine_name=engine)
@@ -69,24 +71,21 @@ def predict(
     elif out is not None or file is not None:
         _write_csv(answers, out)
     else:
-        _show(answers)
+        _show(answers, task_of(predictor.task))
 
 
 def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> Iterator[dict[str, Any]]:
-    """``{"text", ("pair",) "labels": [{"label", "probability"}, ...]}``, or ``"value"`` for regression; a chunk in memory at a time."""
+    """Yield ``{"text", ("pair",) …}`` and what the task answers: ``"labels": [{"label", "probability"}, …]``, or ``"value"`` for
+    regression; a chunk in memory at a time."""
     from imbik.runtime.predictor import CHUNK
+    from imbik.tasks.registry import task_of
 
+    task = task_of(predictor.task)
     for start in range(0, len(texts), CHUNK):
         some = list(texts[start : start + CHUNK])
         others = None if pairs is None else list(pairs[start : start + CHUNK])
-        probabilities = predictor.predict(some, others)
-        order = (-probabilities).argsort(axis=1, kind="stable")[:, :top]
-        for row, values in enumerate(probabilities):
-            answer: dict[str, Any] = {"text": some[row]} | ({} if others is None else {"pair": others[row]})
-            if predictor.task == "regression":
-                yield answer | {"value": float(values[0])}
-            else:
-                yield answer | {"labels": [{"label": predictor.labels[i], "probability": float(values[i])} for i in order[row]]}
+        for row, answer in enumerate(task.answers(predictor.predict(some, others), predictor.labels, some, others, top)):
+            yield {"text": some[row]} | ({} if others is None else {"pair": others[row]}) | answer
 
 
 def _write_csv(answers: Iterator[dict[str, Any]], out: Path | None) -> None:
@@ -101,17 +100,14 @@ def _write_csv(answers: Iterator[dict[str, Any]], out: Path | None) -> None:
 def _rows(answers: Iterator[dict[str, Any]], file: TextIO) -> None:
     writers: dict[bool, csv.DictWriter[str]] = {}
     for answer in answers:
-        labels = answer.pop("labels", [])
-        for number, found in enumerate(labels, 1):
-            end = "" if number == 1 else f"_{number}"
-            answer |= {f"label{end}": found["label"], f"probability{end}": f"{found['probability']:.6f}"}
+        row = _flat(answer)
         if not writers:
-            names = list(answer)
+            names = list(row)
             writers[False] = csv.DictWriter(file, names, lineterminator="\n")
             writers[True] = csv.DictWriter(file, names, lineterminator="\n", quoting=csv.QUOTE_ALL)
             writers[False].writeheader()
         # A carriage return ends a row for many readers, and is not quoted where lines end otherwise.
-        writers[any("\r" in value for value in answer.values() if isinstance(value, str))].writerow(answer)
+        writers[any("\r" in value for value in row.values() if isinstance(value, str))].writerow(row)
 
 
 def is_answers(path: Path) -> bool:
@@ -121,16 +117,26 @@ def is_answers(path: Path) -> bool:
     return head[:1] == ["text"] and ("value" in head or {"label", "probability"} <= set(head))
 
 
-def _show(answers: Iterator[dict[str, Any]]) -> None:
+def _flat(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer as cells; of a list of objects each one's fields, numbered from the second on."""
+    row: dict[str, Any] = {}
+    for name, value in answer.items():
+        if not isinstance(value, list):
+            row[name] = value
+            continue
+        for number, one in enumerate(value, 1):
+            end = "" if number == 1 else f"_{number}"
+            row |= {f"{key}{end}": f"{cell:.6f}" if isinstance(cell, float) else cell for key, cell in one.items()}
+    return row
+
+
+def _show(answers: Iterator[dict[str, Any]], task: Task) -> None:
     console = Console(highlight=False)
     table = Table("text", "label", "probability")
     for answer in answers:
         shown = Text(_short(answer["text"] if "pair" not in answer else f"{answer['text']} / {answer['pair']}"))
-        if "value" in answer:
-            table.add_row(shown, "value", f"{answer['value']:.4f}")
-            continue
-        for number, found in enumerate(answer["labels"]):
-            table.add_row(shown if number == 0 else "", Text(found["label"]), f"{found['probability']:.4f}")
+        for number, (what, how_sure) in enumerate(task.lines(answer)):
+            table.add_row(shown if number == 0 else "", Text(what), f"{how_sure:.4f}")
     console.print(table)
 
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from imbik.data.formats.json import open_json
 from imbik.data.formats.parquet import open_parquet
-from imbik.data.formats.table import CHUNK, Chunk, Say, Table, check_columns, shorten
+from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.text import decoding_error, encoding_of, open_text
-from imbik.errors import UserError
+from imbik.errors import UserError, shorten
+from imbik.types import Say
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _LONGEST = 10_000_000  # characters of one CSV field; a quote that is never closed stops here

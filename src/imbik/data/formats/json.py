@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns, shorten
+from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.text import decoding_error, open_text
-from imbik.errors import UserError
+from imbik.errors import UserError, shorten
 
 
 def open_json(path: Path, encoding: str) -> Table:

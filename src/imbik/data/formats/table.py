@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 
 CHUNK = 4096
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,3 @@ def check_columns(where: str, columns: Sequence[str]) -> tuple[str, ...]:
     if twice:
         raise UserError("two columns have the same name", where=f"{where}, row 1", found=f"{twice[0]!r} twice", fix="rename one")
     return tuple(columns)
-
-
-def shorten(value: object, width: int = 40) -> str:
-    """The value as it is shown in a message: quoted, on one line, at most ``width`` characters.
-
-    >>> shorten("a  b\\nc")
-    "'a b c'"
-    """
-    shown = " ".join(str(value).split())
-    return repr(shown if len(shown) <= width else shown[: width - 1] + "…")

@@ -30,6 +30,7 @@ from imbik.models.inputs import input_names
 from imbik.quantization.ranges import ranges_of, trace_products
 from imbik.runtime.engines.engine import Ids
 from imbik.runtime.engines.onnx import MODEL, OnnxSession
+from imbik.tasks.outputs import Outputs, numbers_of
 from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[Ids, Ids, Ids | None], NDArray[np.float32]]
+Run = Callable[[Ids, Ids, Ids | None], Outputs]
 """Logits of ``input_ids, attention_mask, token_type_ids``: :meth:`imbik.runtime.engines.Session.run`."""
 
 TOLERANCE = 1e-3
@@ -174,7 +175,7 @@ def difference(
         output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
         with torch.inference_mode():
             reference = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
-        worst, largest = max(worst, float(np.abs(output - reference).max())), max(largest, float(np.abs(reference).max()))
+        worst, largest = max(worst, float(np.abs(numbers_of(output) - reference).max())), max(largest, float(np.abs(reference).max()))
     return worst / largest
 
 

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from imbik.errors import EXTRAS, MissingExtra, UserError
 from imbik.runtime.manifest import read_manifest
+from imbik.tasks.outputs import Outputs
 from imbik.types import Note
 
 Ids = NDArray[np.int64]
@@ -31,14 +32,17 @@ class Session(ABC):
 
     names: tuple[str, ...]
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> NDArray[np.float32]:
-        """Return logits ``(B, L)`` of token ids ``(B, T)``; ``token_type_ids`` may be None for a model that does not take them."""
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
+        """Return the outputs of token ids ``(B, T)``: logits ``(B, L)``, or what the task says, several by name.
+
+        ``token_type_ids`` may be None for a model that does not take them.
+        """
         columns = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         return self.compute({name: columns[name] for name in self.names})  # type: ignore[misc]  # None only where it is not named
 
     @abstractmethod
-    def compute(self, feed: Mapping[str, Ids]) -> NDArray[np.float32]:
-        """Return logits ``(B, L)`` in memory of their own.
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return logits ``(B, L)``, or several outputs by name, in memory of their own.
 
         Args:
             feed: exactly the inputs of :attr:`names`, each ``(B, T)``, right where ``attention_mask`` is 0 nothing may count.

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
 from imbik.runtime.engines.registry import register_engine
+from imbik.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -24,11 +22,12 @@ class OnnxSession(Session):
     def __init__(self, session: InferenceSession) -> None:
         self.session = session
         self.names = tuple(value.name for value in session.get_inputs())
+        self.outputs = tuple(value.name for value in session.get_outputs())
 
-    def compute(self, feed: Mapping[str, Ids]) -> NDArray[np.float32]:
-        """Return logits ``(B, L)``."""
-        logits: NDArray[np.float32] = self.session.run(None, feed)[0]
-        return logits
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return logits ``(B, L)``, or several outputs by name."""
+        arrays = self.session.run(None, feed)
+        return arrays[0] if len(arrays) == 1 else dict(zip(self.outputs, arrays, strict=True))
 
 
 @register_engine

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
 from imbik.runtime.engines.registry import register_engine
+from imbik.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Model
@@ -26,16 +26,18 @@ class OpenVinoSession(Session):
 
     def __init__(self, compiled: CompiledModel) -> None:
         self.names = tuple(value.get_any_name() for value in compiled.inputs)
+        self.outputs = tuple(next(iter(value.get_names()), "logits") for value in compiled.outputs)
         self.compiled = compiled
         self._requests = threading.local()
 
-    def compute(self, feed: Mapping[str, Ids]) -> NDArray[np.float32]:
-        """Return logits ``(B, L)``."""
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return logits ``(B, L)``, or several outputs by name."""
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self.compiled.create_infer_request()
         results = request.infer(feed, share_inputs=True, share_outputs=True)
-        return np.array(results[0], dtype=np.float32)  # the request's own memory is overwritten by the next one
+        arrays = [np.array(results[index], dtype=np.float32) for index in range(len(self.outputs))]  # the next request overwrites its own
+        return arrays[0] if len(arrays) == 1 else dict(zip(self.outputs, arrays, strict=True))
 
 
 @register_engine

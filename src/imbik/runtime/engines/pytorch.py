@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imbik.errors import UserError
 from imbik.runtime.engines.engine import CheckpointEngine, Ids, Opened, Session
 from imbik.runtime.engines.registry import BASELINE, register_engine
+from imbik.tasks.outputs import Array, Outputs
+from imbik.tasks.registry import DEFAULT, task_of
 from imbik.types import Note
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ class TorchSession(Session):
 
     Args:
         model: a transformers model; moved and cast in place, once, where a device or a dtype is given.
+        task: its task, which says what it gives.
+        task: its task, which says what it gives.
         names: its inputs.
         device: where it runs; None: where it is.
         dtype: what it computes in; None: as it is.
@@ -51,21 +52,29 @@ class TorchSession(Session):
         names: Sequence[str],
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        task: str = DEFAULT,
     ) -> None:
         import torch
 
         self.model = model if device is None and dtype is None else model.to(device=device, dtype=dtype)
         self.names = tuple(names)
+        self.outputs = task_of(task).outputs
         self.device = torch.device(device or "cpu")
 
-    def compute(self, feed: Mapping[str, Ids]) -> NDArray[np.float32]:
-        """Return logits ``(B, L)``, float32; they are back in main memory when this returns, so a GPU has finished."""
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return the outputs, float32; they are back in main memory when this returns, so a GPU has finished."""
         import torch
+
+        from imbik.models.inputs import read_outputs
 
         tensors = {name: torch.from_numpy(feed[name]).to(self.device) for name in self.names}
         with torch.inference_mode():
-            logits: NDArray[np.float32] = self.model(**tensors).logits.float().cpu().numpy()
-        return logits
+            outputs = read_outputs(self.model(**tensors), self.outputs)
+        if isinstance(outputs, Mapping):
+            return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
+        array: Array = outputs.cpu().numpy()
+        return array
 
     def facts(self) -> dict[str, Any]:
         """Return ``params``, ``architecture`` and ``flops`` of the model."""
@@ -108,7 +117,7 @@ class PyTorch(CheckpointEngine):
             "files": files,
             "model": next(name for name in files if name.endswith(".safetensors")),
         }
-        session = TorchSession(checkpoint.model, manifest["inputs"], where, dtype)
+        session = TorchSession(checkpoint.model, manifest["inputs"], where, dtype, task=checkpoint.task)
         return Opened(manifest | recorded, tokenizer_of(checkpoint), session)
 
     def notes(self, manifest: Mapping[str, Any]) -> tuple[Note, ...]:

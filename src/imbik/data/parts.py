@@ -1,0 +1,112 @@
+"""Splits on their way: notes on them, dev and test split off where the data has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.data.rows import Rows, take
+from imbik.data.splitting import MOST, contradicting, shared, split_off
+from imbik.errors import UserError
+from imbik.locale.notes import sentence
+from imbik.tasks.task import Task
+from imbik.types import Examples, Note, Say
+
+_FEWEST = 4  # rows: one each for dev and test, and two classes to learn from
+
+
+@dataclass
+class Reading:
+    """One reading of a data source.
+
+    Attributes:
+        say: takes one line for the user.
+        notes: what a reader of results must know, in the order found.
+    """
+
+    say: Say
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, note: Note) -> None:
+        """Keep a note; the user is told when the reading is done."""
+        self.notes.append(note)
+
+    def finish(self) -> tuple[Note, ...]:
+        """Tell the user every note, and return them."""
+        for note in self.notes:
+            self.say(sentence(note))
+        return tuple(self.notes)
+
+
+@dataclass
+class Part:
+    """A split with the keys of its rows (:func:`imbik.data.splitting.keys_of`)."""
+
+    examples: Examples
+    keys: NDArray[np.int64]
+
+    def split(self, task: Task, seed: int, name: str) -> tuple[Part, Part]:
+        """Return what stays, and the new split ``name``."""
+        assert self.examples.targets is not None
+        rows = split_off(task.strata(self.examples.targets), self.keys, seed, MOST[name])
+        staying, leaving = (Part(take(self.examples, chosen), self.keys[chosen]) for chosen in rows)
+        return staying, leaving
+
+
+def leave_out_unlabelled(rows: dict[str, Rows], main: str, reading: Reading) -> None:
+    """Drop the splits beside ``main`` that carry no labels."""
+    for name in [name for name, split in rows.items() if name != main and split.unlabelled()]:
+        del rows[name]
+        reading.note(Note.of("no_labels", split=name))
+
+
+def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, reading: Reading) -> None:
+    """Note texts that occur twice in the data as given, compared without case and punctuation, and texts that are empty."""
+    for name in ("test", "dev"):
+        both = shared(parts["train"].keys, parts[name].keys) if name in parts else 0
+        if both:
+            reading.note(Note.of("in_train", count=both, total=len(parts[name].keys), split=name))
+    for name, part in parts.items():
+        targets = part.examples.targets
+        codes = None if targets is None else task.codes(targets)
+        several = 0 if codes is None else contradicting(part.keys, codes)
+        if several:
+            reading.note(Note.of("contradicting", count=several, split=name))
+    for split in rows.values():
+        if split.empty:
+            reading.note(Note.of("empty", count=split.empty, file=str(split.where)))
+
+
+def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading: Reading, *, single_file: bool) -> None:
+    """Fill in ``dev`` and ``test`` by the rules that :func:`imbik.data.load.load_data` states.
+
+    Args:
+        parts: ``train``, and ``dev`` and ``test`` where the data has them; changed in place.
+        task: knows the strata.
+        seed: of the rows that are split off.
+        where: the data, for messages.
+        reading: takes the notes.
+        single_file: whether the data is one file, for the notes.
+
+    Raises:
+        UserError: too few rows.
+    """
+    total = len(parts["train"].keys)
+    if ("dev" not in parts or "test" not in parts) and total < _FEWEST:
+        raise UserError(
+            "too few rows to carve dev and test from",
+            where=where,
+            found=f"{total} rows",
+            expected=f"{_FEWEST} or more",
+            fix="give more rows, or a folder with train, dev and test files",
+        )
+    if "test" not in parts and "dev" in parts:
+        parts["test"] = parts.pop("dev")
+        reading.note(Note.of("dev_reported", count=len(parts["test"].keys)))
+    kind = "carved_file" if single_file else "carved_train"
+    for name in ("test", "dev"):
+        if name not in parts:
+            parts["train"], parts[name] = parts["train"].split(task, seed, name)
+            reading.note(Note.of(kind, split=name, count=len(parts[name].keys), seed=seed))

@@ -1,0 +1,96 @@
+"""Regression: each text has a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.errors import UserError
+from imbik.tasks.label_cells import LabelCells, LabelledRows, numbers_of, one_column
+from imbik.tasks.label_names import listed
+from imbik.tasks.metrics import MAE, MSE, PEARSON, RMSE, SPEARMAN, Metric
+from imbik.tasks.outputs import Array, Outputs
+from imbik.tasks.registry import register
+from imbik.tasks.sequence import Floats, SequenceTask, logits_of
+from imbik.tasks.task import Answer, ModelConfig
+from imbik.types import TakeNote
+
+REGRESSION = "regression"
+_CLASSES = 20
+"""Different whole numbers in a column, at most, that may be classes."""
+
+_QUANTILES = 10
+
+
+@register
+class Regression(SequenceTask):
+    """A number a text. Targets and predictions: values (N,) float32; decoded: the values as the model gives them, (N, 1)."""
+
+    name: ClassVar[str] = REGRESSION
+    problem_type: ClassVar[str | None] = "regression"
+    metrics: ClassVar[tuple[Metric, ...]] = (SPEARMAN, PEARSON, RMSE, MSE, MAE)
+    example: ClassVar[str] = "float(row[0])"
+
+    def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
+        """Return 0.9 for numbers with decimals, or more than 20 different ones, where the teacher does not know classes."""
+        return 0.9 if len(columns) == 1 and _are_values(columns[0], labels) else 0.0
+
+    def read_targets(
+        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
+    ) -> tuple[dict[str, Array], tuple[str, ...]]:
+        """Return the values of every split, and one name: the column's."""
+        first = next(iter(splits.values()))
+        column = one_column(first, self.name)
+        if labels is not None and len(labels) != 1:
+            raise UserError(
+                "the labels are numbers, the model has classes",
+                where=first.where,
+                found=f"column {column.name!r}",
+                expected=f"labels {listed(labels)}",
+                fix="name the label column with --label, or give --task classification",
+            )
+        names = tuple(labels) if labels else (column.name,)
+        return {split: numbers_of(rows.labels[0]) for split, rows in splits.items()}, names
+
+    def strata(self, targets: Array) -> NDArray[np.int64]:
+        """Return each row's decile."""
+        edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
+        return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
+
+    def decode(self, outputs: Outputs) -> Floats:
+        """Return the outputs: they are the values, (N, 1) float32."""
+        return np.asarray(logits_of(outputs), np.float32)
+
+    def predicted(self, decoded: Array) -> Floats:
+        """Return the values, (N,)."""
+        return np.asarray(decoded, np.float32).reshape(len(decoded))
+
+    def agreement(self, one: Outputs, other: Outputs) -> None:
+        """Return None: two numbers are never quite equal."""
+
+    def answers(self, decoded: Array, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
+        """Return ``{"value": number}`` of each text."""
+        return [{"value": float(row[0])} for row in decoded]
+
+    def lines(self, answer: Answer) -> list[tuple[str, float]]:
+        """Return the value as one line."""
+        return [("value", answer["value"])]
+
+    def fits(self, config: ModelConfig) -> bool:
+        """Return whether a model says so, or says nothing and has one label."""
+        return config.problem_type == self.problem_type or (config.problem_type is None and config.num_labels == 1)
+
+
+def _are_values(column: LabelCells, labels: Sequence[str] | None) -> bool:
+    if column.numbers is not None:
+        return True
+    if labels is not None:
+        return len(labels) == 1
+    numbers = column.number_values()
+    if numbers is None:
+        return False
+    finite = numbers[np.isfinite(numbers)]
+    return bool((finite != np.round(finite)).any()) or len(np.unique(finite)) > _CLASSES

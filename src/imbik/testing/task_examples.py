@@ -1,0 +1,57 @@
+"""One small example of every task: labels, targets that follow from the words of a text, cells as a file would hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.tasks.classification import CLASSIFICATION
+from imbik.tasks.multi_label import MULTI_LABEL
+from imbik.tasks.regression import REGRESSION
+
+
+@dataclass(frozen=True)
+class TaskExample:
+    """What tests train and read of a task.
+
+    Attributes:
+        labels: label names in order.
+        targets: N texts, N second texts or None -> targets of the task, so that something can be learned from the words.
+        cell: a text, its second text, its target -> the label cell that a file would hold of it.
+        pairs: whether rows have two texts.
+    """
+
+    labels: tuple[str, ...]
+    targets: Callable[[Sequence[str], Sequence[str] | None], NDArray[Any]]
+    cell: Callable[[str, str | None, Any], Any]
+    pairs: bool = False
+
+
+_CLASSES = ("bad", "good", "other")
+
+
+def _flags(texts: Sequence[str], _pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
+    return np.array([["bad" in t or "late" in t, "good" in t or "new" in t, len(t) % 3 == 0] for t in texts], dtype=np.float32)
+
+
+def _class_of(texts: Sequence[str], _pairs: Sequence[str] | None = None) -> NDArray[np.int64]:
+    return np.array([int(row.argmax()) if row.any() else 2 for row in _flags(texts)], dtype=np.int64)
+
+
+def _length_of(texts: Sequence[str], _pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
+    return np.array([len(t.split()) / 3 for t in texts], dtype=np.float32)
+
+
+TASK_EXAMPLES: dict[str, TaskExample] = {
+    CLASSIFICATION: TaskExample(_CLASSES, _class_of, lambda _text, _pair, target: _CLASSES[int(target)]),
+    MULTI_LABEL: TaskExample(
+        _CLASSES, _flags, lambda _text, _pair, target: json.dumps([name for name, on in zip(_CLASSES, target, strict=True) if on])
+    ),
+    REGRESSION: TaskExample(("score",), _length_of, lambda _text, _pair, target: float(target)),
+}
+"""Of every registered task: what :func:`imbik.testing.tiny.tiny_splits` and :func:`imbik.testing.task_contract.check_task` use."""

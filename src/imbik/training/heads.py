@@ -1,0 +1,174 @@
+"""The torch face of each task: its losses against labels and against a teacher.
+
+A head is registered beside its task of :mod:`imbik.tasks`, which says what its models give and how they are loaded. A package of
+one's own announces its heads by the entry point group ``imbik.heads``, whose value is the module that registers them.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imbik.errors import UserError
+from imbik.models.inputs import Tensors
+from imbik.tasks.classification import CLASSIFICATION
+from imbik.tasks.multi_label import MULTI_LABEL
+from imbik.tasks.regression import REGRESSION
+
+IGNORED = -100
+"""A target that is not to be learned, as transformers has it."""
+
+
+class Head(ABC):
+    """Losses of one task. Outputs are what :func:`imbik.models.inputs.read_outputs` gives: a tensor, or several by name."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the loss against labels, a scalar.
+
+        Args:
+            outputs: ``(B, …)``, or ``(B, T, …)`` per token.
+            targets: ``(B, …)`` as the task's ``token_targets`` gave them; ragged ones are padded to ``(B, T)`` with :data:`IGNORED`.
+        """
+
+    @abstractmethod
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute the loss of the student's outputs against the teacher's, a scalar that is zero when they agree.
+
+        Args:
+            student, teacher: outputs of the same rows, padded alike.
+            temperature: T > 0.
+            mask: ``(B, T)``, 1 where a token is no padding; given where outputs are per token.
+        """
+
+    def prepare(self, model: nn.Module, targets: NDArray[np.generic]) -> None:  # noqa: B027  most heads have nothing to prepare
+        """Change a new head before it is trained, knowing the targets of train; nothing unless a task overrides it."""
+
+
+_HEADS: dict[str, Head] = {}
+_Class = TypeVar("_Class", bound=type[Head])
+
+
+def register_head(task: str) -> Callable[[_Class], _Class]:
+    """Register a class of heads for the task of this name (a decorator)."""
+
+    def register(cls: _Class) -> _Class:
+        _HEADS[task] = cls()
+        return cls
+
+    return register
+
+
+@functools.cache
+def _import_announced() -> None:
+    for point in entry_points(group="imbik.heads"):
+        point.load()
+
+
+def head_of(task: str) -> Head:
+    """Return the head of a task.
+
+    Raises:
+        UserError: none is registered: the task can be measured, not trained.
+    """
+    _import_announced()
+    if task not in _HEADS:
+        raise UserError("no head is registered for this task", where="imbik.training.heads", found=task, expected=" or ".join(_HEADS))
+    return _HEADS[task]
+
+
+def only(outputs: Tensors) -> Tensor:
+    """Return the one tensor that a model gives."""
+    assert not isinstance(outputs, Mapping)
+    return outputs
+
+
+@register_head(CLASSIFICATION)
+class ClassificationHead(Head):
+    """Cross-entropy, and the softened cross-entropy of Hinton et al. 2015."""
+
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the cross-entropy of logits ``(B, L)`` against label indices ``(B,)``."""
+        return F.cross_entropy(only(outputs), targets)
+
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute :func:`softened_kl` of logits ``(B, L)``."""
+        return softened_kl(only(student), only(teacher), temperature)
+
+
+@register_head(MULTI_LABEL)
+class MultiLabelHead(Head):
+    """The same with a sigmoid per label."""
+
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the binary cross-entropy of logits ``(B, L)`` against 0/1 ``(B, L)``."""
+        return F.binary_cross_entropy_with_logits(only(outputs), targets)
+
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute T² · KL of Bernoullis, summed over labels, mean over the batch."""
+        ours = only(student)
+        theirs = only(teacher)
+        soft = torch.sigmoid(theirs / temperature)
+        entropy = F.binary_cross_entropy_with_logits(theirs / temperature, soft, reduction="sum")
+        crossed = F.binary_cross_entropy_with_logits(ours / temperature, soft, reduction="sum")
+        return (crossed - entropy) / len(ours) * temperature**2
+
+    def prepare(self, model: nn.Module, targets: NDArray[np.generic]) -> None:
+        """Start from the labels' frequencies."""
+        start_from_priors(model, targets)
+
+
+@register_head(REGRESSION)
+class RegressionHead(Head):
+    """Squared errors; a temperature has no meaning and is not used."""
+
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the mean squared error of ``(B, 1)`` against values ``(B,)``."""
+        return F.mse_loss(only(outputs).squeeze(-1), targets)
+
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute the mean squared difference of ``(B, 1)``."""
+        return F.mse_loss(only(student), only(teacher))
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Compute T² · KL(softmax(teacher / T) ‖ softmax(student / T)), mean over the batch (Hinton et al. 2015, arXiv 1503.02531).
+
+    The factor T² keeps the gradient's size independent of T. It differs from the soft cross-entropy by the teacher's entropy, a
+    constant.
+
+    Args:
+        student, teacher: logits ``(B, L)``.
+        temperature: T > 0.
+
+    >>> float(softened_kl(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 3.0]]), 2.0))
+    0.0
+    """
+    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
+    log_student = F.log_softmax(student / temperature, dim=-1)
+    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+@torch.no_grad()
+def start_from_priors(model: nn.Module, targets: NDArray[np.generic]) -> None:
+    """Set the head's bias to the log-odds of each label, so that training does not begin by unlearning 0.5 for all of them.
+
+    The start that Lin et al. 2017 (arXiv 1708.02002, section 4.1) give to rare classes.
+
+    Args:
+        model: a classifier whose last Linear gives the ``L`` logits.
+        targets: ``(N, L)`` of 0/1.
+    """
+    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == targets.shape[1] and m.bias is not None]
+    share = torch.from_numpy(targets.mean(axis=0)).clamp(1e-4, 1 - 1e-4)
+    if heads:
+        heads[-1].bias.copy_(torch.log(share / (1 - share)))
