@@ -69,7 +69,7 @@ def load_predictions(path: str | Path) -> Predictions:
 
 
 def check_fits(predictions: Predictions, splits: Evaluable, path: object) -> None:
-    """Stored predictions must be of the same rows and labels.
+    """Check that stored predictions are of the same rows and labels.
 
     Raises:
         UserError: they are not.

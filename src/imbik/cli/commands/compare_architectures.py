@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _grid(title: str, heads: Sequence[str], texts: Phrases) -> Table:
-    """A table with names to the left and right-aligned columns."""
+    """Return a table with names to the left and right-aligned columns."""
     table = Table(title=texts(title))
     table.add_column(texts("published.model"), no_wrap=True)
     for head in heads:
