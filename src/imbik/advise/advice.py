@@ -24,7 +24,7 @@ from imbik.measure.results import Results
 
 
 def reading_of(name: str, m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results]) -> Reading:
-    """The quantity where it counts: on the target device if the scenario has one and the quantity depends on the machine (empty
+    """Return the quantity where it counts: on the target device if the scenario has one and the quantity depends on the machine (empty
     without a profile of it), else as this run measured it. A ratio to the teacher needs the teacher in the same profile: times of two
     machines are never divided by each other."""
     if not (scenario.target and QUANTITIES[name].kind == "machine"):
@@ -37,7 +37,7 @@ def reading_of(name: str, m: Measurement, results: Results, scenario: Scenario, 
 
 
 def verdicts_of(m: Measurement, results: Results, scenario: Scenario, devices: Sequence[Results] = ()) -> tuple[Verdict, ...]:
-    """Every requirement of ``scenario`` judged for ``m``; where the scenario names a target device, what
+    """Return every requirement of ``scenario`` judged for ``m``; where the scenario names a target device, what
     depends on the machine is taken from ``devices`` (matched by id) and is *not measured* without them."""
     target = scenario.target
     found = []

@@ -17,12 +17,12 @@ _TIE = 1.10  # single-request medians closer than this are one speed: they move 
 
 
 def without_shown(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The measurements without those of engines that are only shown, never chosen."""
+    """Return the measurements without those of engines that are only shown, never chosen."""
     return [m for m in measurements if not shown_only(m.engine)]
 
 
 def pareto(measurements: Sequence[Measurement]) -> tuple[str, ...]:
-    """Ids of the candidates that no other beats on all of reported quality, single-request p50 and shipped
+    """Return the ids of the candidates that no other beats on all of reported quality, single-request p50 and shipped
     bytes at once.
 
     a dominates b when a is nowhere worse and somewhere better. A candidate that lacks one of the three
@@ -59,7 +59,7 @@ def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measure
 
 
 def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measurement | None:
-    """The float parent of ``m`` when quantizing made it slower for single requests on this machine, else
+    """Return the float parent of ``m`` when quantizing made it slower for single requests on this machine, else
     None."""
     parent = float_parent(m, measurements)
     own, before = m.latency_ms.p50, parent.latency_ms.p50 if parent else None
@@ -67,7 +67,7 @@ def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> M
 
 
 def slowed_down(m: Measurement, measurements: Sequence[Measurement]) -> bool:
-    """Whether quantizing made ``m`` slower for single requests on this machine: than its float parent among the
+    """Return whether quantizing made ``m`` slower for single requests on this machine: than its float parent among the
     measurements, or, where that was not measured, than the one it was timed beside when it was made."""
     if float_parent(m, measurements) is not None:
         return slower_than_parent(m, measurements) is not None
@@ -75,7 +75,7 @@ def slowed_down(m: Measurement, measurements: Sequence[Measurement]) -> bool:
 
 
 def without_slowed(pool: Sequence[Measurement], measurements: Sequence[Measurement]) -> list[Measurement]:
-    """``pool`` without quantized candidates that speed speaks against: slower than their float parent, where that is in the pool
+    """Return ``pool`` without quantized candidates that speed speaks against: slower than their float parent, where that is in the pool
     too or was not measured. All of it when nothing would be left."""
 
     def stays(m: Measurement) -> bool:

@@ -79,7 +79,7 @@ def questions() -> Mapping[str, tuple[str, ...]]:
 
 
 def leaves(results: Results, devices: Sequence[Results] = (), lang: str = "en", texts: Phrases | None = None) -> tuple[Leaf, ...]:
-    """Every path of answers with the candidate that the measurements lead to.
+    """Return every path of answers with the candidate that the measurements lead to.
 
     Raises:
         UserError: no candidate was measured.
@@ -94,7 +94,7 @@ def leaves(results: Results, devices: Sequence[Results] = (), lang: str = "en", 
 
 
 def next_question(answers: Mapping[str, str | None]) -> str | None:
-    """The first question along the path that has no answer yet; None at a leaf.
+    """Return the first question along the path that has no answer yet; None at a leaf.
 
     Raises:
         UserError: an answer that the question does not offer, or an answer to a question that this path never
@@ -126,7 +126,7 @@ def next_question(answers: Mapping[str, str | None]) -> str | None:
 
 
 def leaf_at(all_leaves: Sequence[Leaf], answers: Mapping[str, str | None]) -> Leaf:
-    """The leaf that these answers lead to (see :func:`next_question`)."""
+    """Return the leaf that these answers lead to (see :func:`next_question`)."""
     given = {q: a for q, a in answers.items() if a is not None}
     return next(leaf for leaf in all_leaves if dict(leaf.answers) == given)
 

@@ -11,7 +11,7 @@ from imbik.measure.results import Results
 
 
 def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[list[Results], list[Results]]:
-    """Runs to judge, and device profiles: ``devices``, and results without a baseline that stand beside a run that has one.
+    """Tell runs to judge from device profiles, which are ``devices``, and results without a baseline that stand beside a run that has one.
 
     A profile is matched with the runs by the ids of its candidates. An artefact that was copied under another folder's name is
     recognized by what it is: same engine, steps, architecture, parameters and bytes.
@@ -25,13 +25,13 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
 
 
 def same_task(profile: Results, run: Results) -> bool:
-    """Whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
+    """Return whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
     known, asked = profile.data.labels, run.data.labels
     return known is None or asked is None or known == asked
 
 
 def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
-    """The profile with its candidates under the ids that the runs know them by."""
+    """Return the profile with its candidates under the ids that the runs know them by."""
     known = {m.id for m in measured}
     rows = tuple(m if m.id in known else replace(m, id=_same(m, measured) or m.id) for m in profile.measurements)
     found = [m.id for m in rows]
@@ -47,7 +47,7 @@ def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
 
 
 def _same(m: Measurement, measured: Sequence[Measurement]) -> str | None:
-    """The id of the one candidate that is the same artefact."""
+    """Return the id of the one candidate that is the same artefact."""
     ids = {other.id for other in measured if m.bytes and _nature(other) == _nature(m)}
     return ids.pop() if len(ids) == 1 else None
 

@@ -113,7 +113,7 @@ _WORDING = Wording(wrong="scenario not valid", fix="copy a shipped scenario and 
 
 
 def shipped_scenarios() -> tuple[str, ...]:
-    """Names of the scenarios that come with imbik, cases last.
+    """Return the names of the scenarios that come with imbik, cases last.
 
     >>> "bank-support" in shipped_scenarios()
     True
@@ -124,7 +124,7 @@ def shipped_scenarios() -> tuple[str, ...]:
 
 
 def load_scenario(name: str) -> Scenario:
-    """A shipped scenario by name, or one from a YAML file.
+    """Load a shipped scenario by name, or one from a YAML file.
 
     Raises:
         UserError: no such scenario or file, broken YAML, an unknown field or quantity, a requirement without
@@ -149,7 +149,7 @@ def load_scenario(name: str) -> Scenario:
 
 
 def parse_scenario(document: object, where: str) -> Scenario:
-    """A scenario from a parsed YAML mapping; ``where`` names it in messages.
+    """Read a scenario from a parsed YAML mapping; ``where`` names it in messages.
 
     Raises:
         UserError: as :func:`load_scenario`.
@@ -184,7 +184,7 @@ def _of_study(requirement: object) -> object:
 
 
 def shipped_text(name: str) -> str:
-    """The YAML of a shipped scenario, comments and all, to copy and edit.
+    """Return the YAML of a shipped scenario, comments and all, to copy and edit.
 
     Raises:
         UserError: no such scenario.

@@ -13,7 +13,7 @@ from imbik.measure.results import Results
 
 
 def requirement_text(v: Verdict, texts: Phrases) -> str:
-    """The requirement alone: ``retention at least 95.0%``."""
+    """Return the requirement alone: ``retention at least 95.0%``."""
     if v.unit == "flag":
         return texts(f"quantity.{v.quantity}")
     return texts(
@@ -24,7 +24,7 @@ def requirement_text(v: Verdict, texts: Phrases) -> str:
 
 
 def verdict_text(v: Verdict, texts: Phrases, target: str | None) -> str:
-    """One requirement with its figure, verdict and origin, as a sentence."""
+    """Return one requirement with its figure, verdict and origin, as a sentence."""
     asked = texts.capital(requirement_text(v, texts))
     if v.value is None:
         place = texts(f"target.{target}") if target else texts("target.here")
@@ -51,7 +51,7 @@ def verdict_text(v: Verdict, texts: Phrases, target: str | None) -> str:
 
 
 def needs(verdicts: Sequence[Verdict], texts: Phrases, scenario: Scenario) -> tuple[str, ...]:
-    """What would have to change for a candidate to fit, one sentence per requirement that it fails or that is
+    """Return what would have to change for a candidate to fit, one sentence per requirement that it fails or that is
     open."""
     target = scenario.target
     found = []
@@ -80,7 +80,7 @@ def needs(verdicts: Sequence[Verdict], texts: Phrases, scenario: Scenario) -> tu
 
 
 def way(v: Verdict) -> float:
-    """How far a measured value has to go to its limit, as a share of the value (of the limit where the value is 0)."""
+    """Return how far a measured value has to go to its limit, as a share of the value (of the limit where the value is 0)."""
     value = v.value or 0.0
     return abs(v.limit - value) / (abs(value) or abs(v.limit) or 1.0)
 

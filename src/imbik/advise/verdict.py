@@ -81,7 +81,7 @@ class Advice:
 
 
 def judge(requirement: Requirement, reading: Reading, origin: str, here: float | None = None) -> Verdict:
-    """The verdict on one requirement.
+    """Judge one requirement.
 
     With a 95 % interval: ``borderline`` when the limit lies inside it or the judged and the reported split
     disagree; ``margin`` when the whole interval keeps the limit by at least half its width. Without one:
@@ -129,7 +129,7 @@ def _status(meets: bool, headroom: float, sign: float, limit: float, reading: Re
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:
-    """``fit`` (all met), ``caution`` (all met, one or more borderline), ``open`` (none failed, some not
+    """Return ``fit`` (all met), ``caution`` (all met, one or more borderline), ``open`` (none failed, some not
     measured) or ``unfit``; requirements of weight 0 are wishes and decide nothing."""
     deciding = [v for v in verdicts if v.weight > 0]
     if any(v.meets is False for v in deciding):
@@ -140,6 +140,6 @@ def overall(verdicts: Sequence[Verdict]) -> str:
 
 
 def score(verdicts: Sequence[Verdict]) -> float:
-    """The weight of the requirements that are met over the weight of all, 0 to 1."""
+    """Return the weight of the requirements that are met over the weight of all, 0 to 1."""
     total = sum(v.weight for v in verdicts)
     return sum(v.weight for v in verdicts if v.meets) / total if total else 1.0

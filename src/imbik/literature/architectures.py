@@ -40,7 +40,7 @@ ROWS = 256  # texts that are measured; the speeds settle long before
 
 
 def _configs() -> Mapping[str, Any]:
-    """Shape name -> configuration as published."""
+    """Return the configurations as published, by shape."""
     small = {"hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12, "intermediate_size": 1200}
     return {
         "bert-base": transformers.BertConfig(),
@@ -66,7 +66,7 @@ class _Texts:
 
 
 def random_checkpoint(shape: str, tokenizer: PreTrainedTokenizerBase | None, seed: int = 0) -> Checkpoint:
-    """A classifier of the published shape with random weights.
+    """Return a classifier of the published shape with random weights.
 
     Raises:
         UserError: no such shape.
@@ -130,7 +130,7 @@ def _sample(splits: Splits) -> _Texts:
 def _export_all(
     shapes: Sequence[str], engine: str, tokenizer: PreTrainedTokenizerBase | None, texts: _Texts, folder: Path, progress: Progress
 ) -> tuple[list[Candidate], list[Failure]]:
-    """Artefacts of every shape, fp32 and int8; what an engine refuses is recorded and the others go on."""
+    """Export every shape in fp32 and int8; what an engine refuses is recorded and the others go on."""
     candidates: list[Candidate] = []
     failures: list[Failure] = []
     for shape in shapes:

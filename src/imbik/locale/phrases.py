@@ -31,7 +31,7 @@ class Phrases:
         self.texts = texts(lang)
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text at the dotted ``key`` with ``values`` put in.
+        """Return the text at the dotted ``key`` with ``values`` put in.
 
         Raises:
             KeyError: no such text (a defect of ours: a test compares the languages).
@@ -39,7 +39,7 @@ class Phrases:
         return self.texts[key].format(**values) if values else self.texts[key]
 
     def maybe(self, key: str, otherwise: str) -> str:
-        """The text at ``key``, or ``otherwise`` where there is none (a task or metric that came later)."""
+        """Return the text at ``key``, or ``otherwise`` where there is none (a task or metric that came later)."""
         return self.texts.get(key, otherwise)
 
     def note(self, note: Note | str) -> str:
@@ -51,20 +51,20 @@ class Phrases:
         return sentence(read(note) if isinstance(note, str) else note, self.lang)
 
     def number(self, value: float, digits: int = 0) -> str:
-        """``value`` with ``digits`` decimals, thousands grouped."""
+        """Return ``value`` with ``digits`` decimals, thousands grouped."""
         text = f"{value:,.{digits}f}"
         text = text.replace("-", "\N{MINUS SIGN}")
         return with_marks(text, self.lang)
 
     def percent(self, value: float, digits: int = 1) -> str:
-        """A share as a percentage; Turkish puts the sign first."""
+        """Return a share as a percentage; Turkish puts the sign first."""
         text = self.number(value * 100, digits)
         if self.lang != "tr":
             return f"{text}%"
         return f"\N{MINUS SIGN}%{text[1:]}" if text.startswith("\N{MINUS SIGN}") else f"%{text}"
 
     def unit(self, value: float, unit: str) -> str:
-        """``value`` with its unit and as many decimals as its size deserves."""
+        """Return ``value`` with its unit and as many decimals as its size deserves."""
         if unit == "share":
             return self.percent(value)
         if unit == "flag":
@@ -85,7 +85,7 @@ class Phrases:
         return self(f"unit.{unit}", value=self.number(value))
 
     def capital(self, text: str) -> str:
-        """``text`` with its first letter as a capital, as the language writes it.
+        """Return ``text`` with its first letter as a capital, as the language writes it.
 
         >>> Phrases("tr").capital("istek"), Phrases("en").capital("istek")
         ('İstek', 'Istek')
@@ -94,26 +94,26 @@ class Phrases:
         return first + text[1:]
 
     def quality(self, metric: str | None, value: float) -> str:
-        """A quality: a percentage for accuracy and F1, a plain number for correlations."""
+        """Return a quality: a percentage for accuracy and F1, a plain number for correlations."""
         return self.percent(value) if metric in _SHARES else self.number(value, 3)
 
     def money(self, value: float, currency: str) -> str:
-        """An amount; cents only below 100, more decimals below a cent's tenth."""
+        """Return an amount; cents only below 100, more decimals below a cent's tenth."""
         digits = 0 if abs(value) >= 100 else 4 if 0 < abs(value) < 0.1 else 2
         return self("unit.money", value=self.number(value, digits), currency=currency)
 
     def source(self, path: str | None) -> str:
-        """A price list's file, or that it is the shipped example."""
+        """Return a price list's file, or that it is the shipped example."""
         return path or self("roi.shipped")
 
     def among(self, texts: Mapping[str, str], otherwise: str) -> str:
-        """The text of this language out of a mapping by language; English, then ``otherwise``, where there is
+        """Return the text of this language out of a mapping by language; English, then ``otherwise``, where there is
         none."""
         return texts.get(self.lang) or texts.get("en") or otherwise
 
 
 def decimals(value: float) -> int:
-    """Decimals that leave about three figures: 2 below 10, 1 below 100, else 0; more for what is very small.
+    """Return decimals that leave about three figures: 2 below 10, 1 below 100, else 0; more for what is very small.
 
     >>> [decimals(v) for v in (0.004, 0.71, 12.3, 410.0)]
     [4, 2, 1, 0]

@@ -129,7 +129,7 @@ def load_outputs(path: str | Path) -> Outputs:
 
 
 def check_fits(predictions: Predictions, splits: Evaluable, path: object) -> None:
-    """Stored predictions must be of the same rows and labels.
+    """Check that stored predictions are of the same rows and labels.
 
     Raises:
         UserError: they are not.

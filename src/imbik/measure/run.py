@@ -61,7 +61,7 @@ class Measured:
     baseline: str | None = None
 
     def predictions(self, identifier: str, data: Evaluable) -> Predictions:
-        """The logits of one candidate in the form that :func:`imbik.measure.predictions.save_predictions` stores."""
+        """Return the logits of one candidate in the form that :func:`imbik.measure.predictions.save_predictions` stores."""
         prints = {"test": data.test.fingerprint} | ({"dev": data.dev.fingerprint} if data.dev is not None else {})
         return Predictions(identifier, tuple(data.labels), data.task, prints, dict(self.logits[identifier]))
 
@@ -192,7 +192,7 @@ def _run(
 
 
 def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> None:
-    """All rows of dev and test, and the process's facts and memory."""
+    """Predict all rows of dev and test, and ask for the process's facts and memory."""
     for split, examples in (("dev", data.dev), ("test", data.test)):
         if examples is not None:
             rows = folder / f"{split}.jsonl"

@@ -70,7 +70,7 @@ class Timing:
 
 
 def write_rows(path: Path, texts: Sequence[str], pairs: Sequence[str] | None) -> int:
-    """Texts for the workers, one JSON list a line; returns how many."""
+    """Write texts for the workers, one JSON list a line; return how many."""
     with path.open("w", encoding="utf-8") as file:
         for index in range(len(texts)):
             row = [texts[index]] if pairs is None else [texts[index], pairs[index]]
@@ -79,7 +79,7 @@ def write_rows(path: Path, texts: Sequence[str], pairs: Sequence[str] | None) ->
 
 
 def write_sample(path: Path, examples: Examples, most: int = 1024, seed: int = 0) -> int:
-    """A random sample of the rows, the same for every candidate; returns how many."""
+    """Write a random sample of the rows, the same for every candidate; return how many."""
     rows = np.random.default_rng(seed).permutation(len(examples.texts))[:most]
     texts = [examples.texts[int(row)] for row in rows]
     return write_rows(path, texts, None if examples.pairs is None else [examples.pairs[int(row)] for row in rows])
@@ -88,7 +88,7 @@ def write_sample(path: Path, examples: Examples, most: int = 1024, seed: int = 0
 def time_candidates(
     processes: Sequence[Process], rows: Path, count: int, bar: Task, *, rounds: int = ROUNDS, deadline: float | None = None
 ) -> list[Timing]:
-    """Latency and throughput of each process, in its order.
+    """Measure latency and throughput of each process, in its order.
 
     Args:
         processes: started candidates.
@@ -126,7 +126,7 @@ def _turn(process: Process, timing: Timing, rows: Path, number: int, count: int)
 
 
 def _sample_size(processes: Sequence[Process], rows: Path, count: int) -> int:
-    """As many texts as the slowest candidate predicts in two seconds, but at least 256."""
+    """Return as many texts as the slowest candidate predicts in two seconds, but at least 256."""
     few = min(128, count)
     slowest = 0.0
     for process in processes:
@@ -137,7 +137,7 @@ def _sample_size(processes: Sequence[Process], rows: Path, count: int) -> int:
 
 
 def _best_budget(process: Process, rows: Path, count: int) -> int:
-    """The token budget with the highest throughput; a larger one must be 3 % better than a smaller one."""
+    """Return the token budget with the highest throughput; a larger one must be 3 % better than a smaller one."""
     best, fastest = BUDGETS[0], 0.0
     for budget in BUDGETS:
         run = process.ask("throughput", rows=str(rows), count=count, budget=budget, seconds=_TURN / 2)

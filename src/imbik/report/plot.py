@@ -49,7 +49,7 @@ class _Scale:
 
 
 def ticks_log(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between ``low`` and ``high``; all of them where fewer than three would be left.
+    """Return 1, 2 and 5 times powers of ten between ``low`` and ``high``; all of them where fewer than three would be left.
 
     >>> ticks_log(0.3, 40)
     [0.5, 1.0, 2.0, 5.0, 10.0, 20.0]
@@ -60,7 +60,7 @@ def ticks_log(low: float, high: float) -> list[float]:
 
 
 def ticks_linear(low: float, high: float, wanted: int = 6) -> list[float]:
-    """Round numbers between ``low`` and ``high``.
+    """Return round numbers between ``low`` and ``high``.
 
     >>> ticks_linear(0.86, 0.945)
     [0.86, 0.88, 0.9, 0.92, 0.94]
@@ -152,7 +152,7 @@ def _point(p: Point, scale: _Scale, label: str) -> str:
 
 
 def _label(p: Point, x: float, y: float, boxes: list[_Box]) -> str:
-    """The name beside the point where it is free; nothing where it would cover another (hovering shows it)."""
+    """Return the name beside the point where it is free; nothing where it would cover another (hovering shows it)."""
     width = len(p.label) * _CHAR
     places = [(x + 11, y + 4, "start"), (x - 11, y + 4, "end"), (x, y - 13, "middle"), (x, y + 22, "middle")]
     places += [(x + 9, y - 11, "start"), (x + 9, y + 18, "start"), (x - 9, y - 11, "end"), (x - 9, y + 18, "end")]

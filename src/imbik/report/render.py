@@ -91,7 +91,7 @@ def report_source(
     loads: Mapping[str, Load] | None = None,
     devices: Sequence[Results] = (),
 ) -> Source:
-    """All that a report's figures are computed from; with it each figure can be recomputed.
+    """Return all that a report's figures are computed from; with it each figure can be recomputed.
 
     Raises:
         UserError: as :func:`write_report`.
@@ -106,7 +106,7 @@ def report_source(
 
 
 def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Architectures | None = None) -> str:
-    """The report as a string."""
+    """Return the report as a string."""
     texts = Phrases(lang)
     figures = Figures(source, texts)
     views = [View(figures, i, not markdown) for i in range(len(runs))]
@@ -141,7 +141,7 @@ def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source
 
 
 def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
-    """The folder of the templates, and the environment that renders them."""
+    """Return the folder of the templates, and the environment that renders them."""
     folder = files("imbik.report").joinpath("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
@@ -155,13 +155,13 @@ def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
 
 
 def _short(source: object) -> str:
-    """The last part of a path, for the title; a hub name stays whole."""
+    """Return the last part of a path, for the title; a hub name stays whole."""
     text = str(source or "")
     return Path(text).name if Path(text).is_absolute() or Path(text).exists() else text
 
 
 def _soft(identifier: str) -> Markup:
-    """An id that may break behind a slash or a plus, for narrow columns."""
+    """Return an id that may break behind a slash or a plus, for narrow columns."""
     return Markup(str(escape(identifier)).replace("/", "/<wbr>").replace("+", "+<wbr>"))
 
 
@@ -186,6 +186,6 @@ def _study_decisions(source: Source, architectures: Architectures | None, texts:
 
 
 def _shared(runs: Sequence[Results]) -> list[str]:
-    """Ids that at least two runs measured, in the order of the first that has them."""
+    """Return the ids that at least two runs measured, in the order of the first that has them."""
     ids = [m.id for run in runs for m in run.measurements]
     return [i for i in dict.fromkeys(ids) if ids.count(i) > 1]

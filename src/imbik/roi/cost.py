@@ -108,7 +108,7 @@ class Cost:
 
 
 def workers_on(m: Measurement, instance: Instance, environment: Environment) -> int:
-    """Workers that fit on an instance: by processors (the threads that were measured, as logical processors)
+    """Return the workers that fit on an instance: by processors (the threads that were measured, as logical processors)
     and by 80 % of memory."""
     cores, logical = environment.cores, environment.logical_cores
     per_core = logical / cores if cores and logical else 1.0
@@ -119,7 +119,7 @@ def workers_on(m: Measurement, instance: Instance, environment: Environment) -> 
 
 
 def instances_needed(rates: tuple[float, ...], rate: float, least: int = 1) -> int | None:
-    """The fewest instances whose highest rate carries ``rate``; beyond the table in proportion to its last
+    """Return the fewest instances whose highest rate carries ``rate``; beyond the table in proportion to its last
     entry; None when no number of instances keeps the limit. The page's sliders compute the same.
 
     >>> instances_needed((1.0, 2.5), 2.0), instances_needed((1.0, 2.5), 6.0), instances_needed((0.0,), 1.0)
@@ -195,7 +195,7 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
 
 
 def options(m: Measurement, prices: Prices, load: Load, environment: Environment) -> tuple[list[tuple[Instance, Cost]], list[str]]:
-    """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
+    """Return every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
     GPU instances are only considered for measurements made on a GPU. What runs on an engine that is only shown has no
     price: how many workers share a GPU was not measured.
@@ -221,7 +221,7 @@ def options(m: Measurement, prices: Prices, load: Load, environment: Environment
 
 
 def cost_of(m: Measurement, prices: Prices, load: Load, environment: Environment) -> Cost:
-    """The cheapest of :func:`options`; equal costs: the fewest instances, then the lowest marginal cost.
+    """Return the cheapest of :func:`options`; equal costs: the fewest instances, then the lowest marginal cost.
 
     Always-on: the fewest instances whose p95 response time at the peak rate keeps the limit (:mod:`imbik.roi.queueing`), all year. Batch:
     items / (items/s x workers) on as few instances as keep the window at the planned utilisation, billed in whole units, 365 nights.
@@ -233,7 +233,7 @@ def cost_of(m: Measurement, prices: Prices, load: Load, environment: Environment
 
 
 def roi(results: Results, prices: Prices, load: Load) -> tuple[Cost, ...]:
-    """One :class:`Cost` per measurement, in the order of the results.
+    """Compute one :class:`Cost` per measurement, in the order of the results.
 
     Raises:
         UserError: nothing was measured.

@@ -71,7 +71,7 @@ class _File(BaseModel):
 
 
 def load_prices(path: str | Path | None = None) -> Prices:
-    """The price list at ``path``; the shipped example without one.
+    """Load the price list at ``path``; the shipped example without one.
 
     Raises:
         UserError: no such file, broken YAML, no currency, a negative price, an unknown field, a duplicate name.
@@ -96,7 +96,7 @@ def load_prices(path: str | Path | None = None) -> Prices:
 
 
 def shipped_prices() -> str:
-    """The YAML of the shipped price list, comments and all."""
+    """Return the YAML of the shipped price list, comments and all."""
     return files("imbik.roi").joinpath("prices.yaml").read_text("utf-8")
 
 

@@ -54,7 +54,7 @@ def service_times(latency: Latency, scale: float = 1.0) -> Array | None:
 
 
 def erlang_c(workers: int, load: float) -> float:
-    """The probability that a request has to wait: ``workers`` servers, offered ``load`` = arrival rate x mean
+    """Return the probability that a request has to wait: ``workers`` servers, offered ``load`` = arrival rate x mean
     service time.
 
     ``C = B / (1 - rho (1 - B))`` with Erlang's blocking recursion ``B(k) = a B(k-1) / (k + a B(k-1))``; 1
@@ -73,7 +73,7 @@ def erlang_c(workers: int, load: float) -> float:
 
 
 def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) -> float:
-    """The ``q`` quantile of response time (wait + service, seconds) at ``rate`` requests a second; infinite
+    """Return the ``q`` quantile of response time (wait + service, seconds) at ``rate`` requests a second; infinite
     when the workers would be busier than 98 %.
 
     Args:
@@ -101,18 +101,18 @@ def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) 
 
 
 def _step(times: Array, workers: int, rho: float) -> float:
-    """Width of a bin: the grid reaches 15 mean waits and the longest service."""
+    """Return the width of a bin: the grid reaches 15 mean waits and the longest service."""
     wait = float((times**2).mean() / (2 * times.mean() * workers)) / (1.0 - rho)
     return (15 * wait + 1.05 * float(times.max())) / _BINS
 
 
 def _histogram(times: Array, step: float) -> Array:
-    """``(4096,)`` probabilities of the bins."""
+    """Return the ``(4096,)`` probabilities of the bins."""
     return np.bincount(np.minimum(np.rint(times / step).astype(int), _BINS - 1), minlength=_BINS) / len(times)
 
 
 def _delay(times: Array, rho: float, step: float) -> Array:
-    """``(4096,)`` distribution of a wait that is not zero: a sum of N residual service times, N geometric
+    """Return the ``(4096,)`` distribution of a wait that is not zero: a sum of N residual service times, N geometric
     with ``rho``."""
     edges = np.arange(_BINS) * step  # mass at the bin's middle: half a bin at 0, or sums would come out short
     survive = 1.0 - np.searchsorted(np.sort(times), edges) / len(times)
@@ -126,7 +126,7 @@ def _delay(times: Array, rho: float, step: float) -> Array:
 
 
 def highest_rate(times: Array, workers: int, limit_s: float, utilisation: float, q: float = 0.95) -> float:
-    """Requests a second that ``workers`` can take with the ``q`` quantile of response time at most
+    """Return the requests a second that ``workers`` can take with the ``q`` quantile of response time at most
     ``limit_s`` and no worker busier than ``utilisation``; 0 when the service alone is too slow."""
     cap = utilisation * workers / float(times.mean())
     if float(np.quantile(times, q)) > limit_s:

@@ -113,7 +113,7 @@ def advice_json(advice: Advice) -> dict[str, Any]:
 
 
 def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
-    """Candidates by requirements; the choice marked. Several requirements stand under letters, with their words below."""
+    """Return candidates by requirements; the choice marked. Several requirements stand under letters, with their words below."""
     verdicts = [r for verdict in advice.verdicts.values() for r in verdict.requirements]
     asked = [requirement_text(r, texts) for r in next(iter(advice.verdicts.values())).requirements]
     heads = asked if len(asked) <= _IN_FULL else list(string.ascii_lowercase[: len(asked)])
@@ -135,7 +135,7 @@ def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
 
 
 def _legend(verdicts: Sequence[Verdict], asked: Sequence[str], texts: Phrases) -> str:
-    """What the letters and signs of a matrix mean."""
+    """Return what the letters and signs of a matrix mean."""
     signs = [f"{GLYPHS[s]} {texts(f'status.{s}')}" for s in dict.fromkeys(v.status for v in verdicts)]
     if any(v.origin == "proxy" for v in verdicts):
         signs.append(f"* {texts('origin.proxy')}")
@@ -152,7 +152,7 @@ def _path_output(run: Results, found: Sequence[Leaf], leaf: Leaf, texts: Phrases
 
 
 def _tree(found: Sequence[Leaf], taken: Leaf, texts: Phrases) -> Tree:
-    """The questions as a tree; the path that was taken in bold."""
+    """Return the questions as a tree; the path that was taken in bold."""
     root = Tree(f"[bold]{texts('decision.title')}[/]")
     nodes: dict[tuple[tuple[str, str], ...], Tree] = {(): root}
     for leaf in found:

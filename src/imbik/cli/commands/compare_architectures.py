@@ -63,7 +63,7 @@ def _is_comparison(path: Path) -> bool:
 
 
 def _grid(title: str, heads: Sequence[str], texts: Phrases) -> Table:
-    """A table with names to the left and right-aligned columns."""
+    """Return a table with names to the left and right-aligned columns."""
     table = Table(title=texts(title))
     table.add_column(texts("published.model"), no_wrap=True)
     for head in heads:

@@ -113,7 +113,7 @@ def _parent(folder: Path, manifests: Mapping[Path, Mapping[str, Any]]) -> str | 
 def _data(
     source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Say
 ) -> Evaluable:
-    """The rows to measure on; with stored predictions, the rows that these were made on."""
+    """Return the rows to measure on; with stored predictions, the rows that these were made on."""
     from imbik.data.evaluation import load_evaluation
     from imbik.data.load import load_data
     from imbik.measure.predictions import check_fits
@@ -132,7 +132,7 @@ def _data(
 
 
 def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | None) -> None:
-    """Tables on the terminal, the document of ``results.json`` in a file, or that document alone on standard output."""
+    """Show tables on the terminal, the document of ``results.json`` in a file, or that document alone on standard output."""
     from imbik.measure.results import results_document, write_results
 
     results = _results(measured, rows, source)

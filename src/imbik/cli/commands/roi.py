@@ -94,7 +94,7 @@ def _table(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load:
 
 
 def cost_cells(cost: Cost, baseline: Cost | None, currency: str, load: Load, texts: Phrases) -> list[str]:
-    """Instances, p95 or share of the window, yearly cost, saving, cost of a million."""
+    """Return instances, p95 or share of the window, yearly cost, saving, cost of a million."""
     if cost.instance is None or cost.yearly is None:
         return [texts(f"roi.why_{cost.why_not}"), "–", "–", "–", "–"]
     saved = saving(cost, baseline)
