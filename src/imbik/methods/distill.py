@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from imbik.distillation.augmentation import Augment, files_of
-from imbik.distillation.soft_labels import distil
+from imbik.distillation.soft_labels import train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.training.context import Context
@@ -41,7 +41,7 @@ class Distill(TrainedOnDev, Method):
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        state = distil(checkpoint, context, self)
+        state = train_on_soft_labels(checkpoint, context, self, temperature=self.temperature, hard=self.hard, augment=self.augment)
         if state.best_epoch < 0:
             note = f"distill: no epoch was better on dev than the start ({state.best_score:.4f}), which was kept"
             return replace(checkpoint, notes=(*checkpoint.notes, note))
