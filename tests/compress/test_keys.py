@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from imbik.compress.keys import recipe_keys
+from imbik.compress.keys import recipe_keys, teacher_key
 from imbik.data.documents import open_documents
 from imbik.jobs import fingerprints as room
 from imbik.jobs.fingerprints import content
-from imbik.methods.registry import make_methods
+from imbik.methods.registry import make_method, make_methods
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
@@ -116,3 +116,33 @@ def test_of_a_large_file_pieces_are_read_from_start_to_end(tmp_path: Path, monke
         (tmp_path / f"{position}").write_bytes(data)
         found.add(content(tmp_path / f"{position}"))
     assert len(found) == 4
+
+
+OLD_KEYS = {
+    "4bcf5f4045f97a5518591c89": (None, [{"distill": {}}], 0),
+    "eb4ead0b64c72e82ce642869": (
+        "layers-1",
+        [{"distill": {"hard": 0, "augment": {"masked_model": "none", "copies": 8}}}, {"quantize": {"scheme": "static"}}],
+        3,
+    ),
+    "3797078a62c58987ac05d5f7": (
+        {"layers": 2, "hidden": 48},
+        [{"tinybert": {"layers": [1, 4], "epochs": 2}}, {"low_rank": {"budget": 0.5}}, {"mobilebert": {}}],
+        0,
+    ),
+}
+"""Keys of imbik 0.1 (commit 401e489), for a teacher whose fingerprint is 64 times "f" and the tiny splits."""
+
+
+@pytest.mark.parametrize("old", OLD_KEYS)
+def test_work_that_an_earlier_version_finished_is_found_again(old: str) -> None:
+    student, steps, seed = OLD_KEYS[old]
+    if old == "3797078a62c58987ac05d5f7":  # this order was never made, but its key was computed
+        methods = tuple(make_method(step, "old") for step in steps)
+    else:
+        methods = make_methods(steps, "old")
+    recipe = Recipe("old", methods, parse_student(student), seed)
+    teacher = Teacher.of(tiny_bert(layers=1))
+    teacher.__dict__["fingerprint"] = "f" * 64
+    assert recipe_keys(recipe, recipe.reads(teacher), teacher, tiny_splits())[-1] == old
+    assert teacher_key(teacher, tiny_splits()) == "9f8a0dbf6161d9d909f68b99"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbik.compress.options import Limits
+from imbik.compress.options import Limits, Options
 from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
@@ -93,6 +93,17 @@ def test_a_second_run_redoes_nothing_and_judges_under_new_limits(done):
     assert {p: p.stat().st_mtime_ns for p in files} == files
     assert [m.throughput for m in second.measurements] == [m.throughput for m in first.measurements]
     assert second.choice.meets is False and "megabytes" in second.choice.shortfall
+
+
+def test_options_are_one_value_or_keywords(done):
+    place, first = done
+    said: list[str] = []
+    options = Options(source=str(place / "teacher"), recipes=RECIPES)
+    common = {"progress": Silent(), "say": said.append}
+    again = compress(load_checkpoint(place / "teacher"), tiny_splits(), place / "out", options, limits=Limits(0.5), **common)
+    assert not any("measuring" in line for line in said) and again.measurements == first.measurements
+    with pytest.raises(TypeError, match="recipies"):
+        compress(load_checkpoint(place / "teacher"), tiny_splits(), place / "out", recipies=RECIPES, **common)
 
 
 def test_recipes_that_begin_alike_share_their_beginning(done, tmp_path):

@@ -19,7 +19,7 @@ from imbik.training.encoding import encode_for
 from imbik.training.heads import head_of
 from imbik.training.loop import Evaluate, fit
 from imbik.training.prediction import Batch, RowTargets, dev_score, run
-from imbik.training.settings import training_of
+from imbik.training.settings import TrainedOnDev, training_of
 from imbik.training.state import State
 from imbik.training.teacher_cache import TeacherLogits
 from imbik.types import Checkpoint, Examples, Splits, TaskName
@@ -27,13 +27,26 @@ from imbik.types import Checkpoint, Examples, Splits, TaskName
 Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
 
 
-def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str = "distilling", wrap: Wrap | None = None) -> State:
+def train_on_soft_labels(
+    checkpoint: Checkpoint,
+    context: Context,
+    settings: TrainedOnDev,
+    *,
+    temperature: float,
+    hard: float,
+    augment: bool | dict[str, Any] = False,
+    what: str = "distilling",
+    wrap: Wrap | None = None,
+) -> State:
     """Train ``checkpoint.model`` in place on the teacher's logits.
 
     Args:
         checkpoint: the student.
         context: teacher, data, cache.
-        settings: a method with :class:`Distill`'s fields.
+        settings: how training goes.
+        temperature: T of the loss.
+        hard: weight of the labels, 0 to 1.
+        augment: a field of the kind :data:`imbik.distillation.augmentation.Augment`.
         what: what progress calls it.
         wrap: gives the loss and the dev score that are used in the place of those it is given; the loss's own parameters train too.
 
@@ -41,12 +54,12 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         UserError: the student has another number of labels than the teacher.
     """
     check_labels(checkpoint, context.teacher)
-    rows = with_augmented(learning_rows(context.splits), getattr(settings, "augment", False), context)
+    rows = with_augmented(learning_rows(context.splits), augment, context)
     data = encode_for(checkpoint.task, rows, checkpoint.tokenizer)
     dev = encode_for(checkpoint.task, context.splits.dev, checkpoint.tokenizer)
     teacher = context.cache.logits(rows, context.progress)
     targets = RowTargets.of(context.splits.train, data, checkpoint.task)
-    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, settings.temperature, settings.hard)
+    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:
         loss, evaluate = wrap(loss, evaluate)

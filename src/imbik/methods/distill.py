@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from imbik.distillation.augmentation import Augment, files_of
-from imbik.distillation.soft_labels import distil
+from imbik.distillation.soft_labels import train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.training.context import Context
@@ -42,7 +42,7 @@ class Distill(TrainedOnDev, Method):
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        state = distil(checkpoint, context, self)
+        state = train_on_soft_labels(checkpoint, context, self, temperature=self.temperature, hard=self.hard, augment=self.augment)
         if state.best_epoch < 0:
             note = Note.of("kept_start", score=quality_of(context.splits, state.best_score))
             return replace(checkpoint, notes=(*checkpoint.notes, note))

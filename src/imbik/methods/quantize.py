@@ -12,7 +12,7 @@ from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from imbik.distillation.soft_labels import check_labels, distil
+from imbik.distillation.soft_labels import check_labels, train_on_soft_labels
 from imbik.jobs.progress import Progress
 from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
@@ -128,10 +128,12 @@ class Quantize(TrainedOnDev, Method):
         score = _imitated(quantizer, dev_score(context.splits, dev))
         static = score(model)
         before = self._narrow(checkpoint, context, quantizer, score, static) if self.learn_ranges else static
-        state = distil(
+        state = train_on_soft_labels(
             checkpoint,
             context,
             self,
+            temperature=self.temperature,
+            hard=self.hard,
             what="training for int8",
             wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from imbik.errors import UserError
-from imbik.jobs.validated import Wording, field_names, validated
+from imbik.jobs.validated import Wording, dotted, field_names, validated
 from imbik.types import Checkpoint, Step
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Method:
         given: object = {} if settings is None else settings
         if not isinstance(given, dict):
             raise UserError("the settings of a step must be a mapping", where=f"{where}, {cls.name}", found=given)
-        made = validated(cls, given, f"{where}, {cls.name}", _WORDING)
+        wording = replace(_WORDING, place=lambda location: dotted((cls.name, *location)))
+        made = validated(cls, given, where, wording)
         object.__setattr__(made, "_given", dict(given))
         return made
 
