@@ -151,7 +151,7 @@ class BlockwiseTransfer(ABC):
     def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
         """Train the student to predict, for ``steps`` steps beside those that prediction has of its own; ``joined`` adds to the loss."""
 
-    def predict_afterwards(self) -> None:
+    def predict_afterwards(self) -> None:  # noqa: B027  a stage without it has nothing to do here
         """Train the student to predict when its blocks are taught; nothing where that is a step of its own."""
 
     def make_ib_bert(self, ib: PreTrainedModel, encoder: PreTrainedModel, classic: PreTrainedModel, reader: Anatomy) -> PreTrainedModel:
@@ -174,7 +174,7 @@ class BlockwiseTransfer(ABC):
         self.stage.fit(ib, self.bridge_loss(transfer), self.settings.bridge, "making the IB-BERT")
         return ib
 
-    def start_head(self, ib: PreTrainedModel, batch: Batch) -> None:
+    def start_head(self, ib: PreTrainedModel, batch: Batch) -> None:  # noqa: B027  a stage without it has nothing to do here
         """Start the IB-BERT's head; nothing where prediction has a head of its own."""
 
     def prediction_pairs(self) -> Sequence[Pair]:
