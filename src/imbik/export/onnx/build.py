@@ -175,7 +175,8 @@ def difference(
         output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
         with torch.inference_mode():
             reference = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
-        worst, largest = max(worst, float(np.abs(numbers_of(output) - numbers_of(reference)).max())), max(largest, float(np.abs(reference).max()))
+        worst = max(worst, float(np.abs(numbers_of(output) - numbers_of(reference)).max()))
+        largest = max(largest, float(np.abs(reference).max()))
     return worst / largest
 
 
