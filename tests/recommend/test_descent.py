@@ -119,7 +119,7 @@ def test_a_logistic_step_is_newtons_step_of_row_and_bias(length: float) -> None:
     ridges = (1.5, 0.7)
     failed = logistic_rows(
         chunks(indptr, 16), (indptr, indices, weights), (padded(design), offset), (pool, per_event, per_row, np.float32(0.9), 11),
-        (np.float32(ridges[0]), np.float32(ridges[1])), np.float32(length), rows, biases,
+        (np.float32(ridges[0]), np.float32(ridges[1]), np.float32(length)), rows, biases,
     )  # fmt: skip
     assert failed == 0
     for row, count in enumerate(counts):
@@ -140,9 +140,7 @@ def test_a_logistic_step_without_biases_moves_the_factors_alone() -> None:
     before = rows[0].astype(np.float64)
     side = (indptr, indices, np.ones(4, np.float32))
     sampling = (np.array([5], np.int32), 0, 2, np.float32(1.0), 3)
-    logistic_rows(
-        chunks(indptr, 16), side, (padded(design), offset), sampling, (np.float32(1.0), np.float32(1.0)), np.float32(1), rows, NO_WEIGHTS
-    )
+    logistic_rows(chunks(indptr, 16), side, (padded(design), offset), sampling, (np.float32(1.0),) * 3, rows, NO_WEIGHTS)
     z = design[[0, 1, 2, 3, 5, 5]].astype(np.float64)
     happened = np.array([1, 1, 1, 1, 0, 0])
     chance = 1 / (1 + np.exp(-z @ before))
@@ -157,10 +155,8 @@ def drawn_by(rows: int, pool: int, per_row: int, seed: int) -> Array:
     factors = np.zeros((rows, pool), np.float32)
     side = (indptr, np.zeros(0, np.int32), np.zeros(0, np.float32))
     sampling = (np.arange(pool, dtype=np.int32), 0, per_row, np.float32(1.0), seed)
-    ridges = (np.float32(1.0), np.float32(1.0))
-    logistic_rows(
-        chunks(indptr, 16), side, (padded(design), np.zeros(pool, np.float32)), sampling, ridges, np.float32(1.0), factors, NO_WEIGHTS
-    )
+    rates = (np.float32(1.0),) * 3
+    logistic_rows(chunks(indptr, 16), side, (padded(design), np.zeros(pool, np.float32)), sampling, rates, factors, NO_WEIGHTS)
     # The step of a coordinate that was drawn n times from chance 1/2 is -(n / 2) / (n / 4 + 1).
     step = -factors.astype(np.float64)
     return np.round(step / (0.5 - 0.25 * step))

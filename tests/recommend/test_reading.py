@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from imbik.errors import UserError
-from imbik.recommend.data.ids import encode, id_text
-from imbik.recommend.data.ratings import Place, Ratings
+from imbik.recommend.data.ids import Place, encode, id_text
+from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.data.reading import read_ratings
 
 pa = pytest.importorskip("pyarrow")

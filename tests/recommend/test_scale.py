@@ -86,19 +86,19 @@ def test_a_model_is_continued_on_the_scale_it_had(name: str, ratings: Ratings) -
     assert losses["warm"][0] < 0.95 * losses["cold"][0]
 
 
-def jokes(seed: int = 0, users: int = 150, items: int = 60) -> Ratings:
-    """Continuous ratings from -10 to 10 with two tastes, a third of the cells: what Jester's are like."""
+def jokes(seed: int = 0, users: int = 200, items: int = 60) -> Ratings:
+    """Continuous ratings from -10 to 10 with two tastes, three cells of five: what Jester's are like."""
     rng = np.random.default_rng(seed)
     full = 0.7 + 2.5 * rng.standard_normal((users, 1)) + 1.2 * rng.standard_normal(items)
     full = full + 2.2 * rng.standard_normal((users, 2)) @ rng.standard_normal((2, items)) + 2.5 * rng.standard_normal((users, items))
-    user, item = np.nonzero(rng.random((users, items)) < 0.35)
+    user, item = np.nonzero(rng.random((users, items)) < 0.6)
     return Ratings.of([f"u{u}" for u in user], [f"j{i}" for i in item], np.clip(full[user, item], -10, 10).round(2))
 
 
 def test_factors_beat_biases_on_jokes() -> None:
     train, test = random_split(jokes(), 0.1, 0)
     errors = {name: evaluate(build(name).fit(train), test)["rmse"] for name in ("biases", "svd", "pmf")}
-    assert errors["svd"] < 0.97 * errors["biases"] and errors["pmf"] < 0.95 * errors["biases"]
+    assert errors["svd"] < 0.9 * errors["biases"] and errors["pmf"] < 0.8 * errors["biases"]
     covered = evaluate(BayesianPMF(rank=2, burn_in=50, samples=100).fit(train), test)["coverage"]
     assert abs(covered - 0.9) < 0.05
 

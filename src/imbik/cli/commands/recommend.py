@@ -19,6 +19,7 @@ from imbik.errors import UserError
 
 if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
+    from imbik.recommend.evaluation.result import Comparison
     from imbik.recommend.models.model import Model
 
 Prediction = dict[str, str | float]
@@ -185,23 +186,24 @@ def compare(
     def make(name: str) -> Model:
         return build(name, **_settings(name, rank=rank, seed=seed, threads=threads, strict=False))
 
+    def tell(text: str) -> None:
+        console.print(f"  {escape(text)}")
+
     chosen, left_out = ([make(name) for name in model], []) if model else room.choose_models(data, make, rank is not None)
-    result = room.compare(
-        data,
-        chosen,
-        splits=splits,
-        test=test,
-        seed=seed,
-        k=k,
-        progress=lambda text: console.print(f"  {escape(text)}"),
-        left_out=left_out,
-    )
+    result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=tell, left_out=left_out)
     if out:
         for path in room.write(result, out):
             console.print(f"wrote {escape(str(path))}")
     if as_json:
         typer.echo(json.dumps(result))
-        return
+    else:
+        _print(result)
+
+
+def _print(result: Comparison) -> None:
+    """Print the table of a comparison, and what is not in it."""
+    from imbik.recommend.evaluation import comparison as room
+
     head = room.columns(result)
     table = Table("model", *(title for title, _ in head))
     for entry in result["models"]:

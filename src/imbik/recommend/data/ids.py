@@ -7,22 +7,33 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from imbik.recommend.data.ratings import Array, Place
-
 _MISSING = ("NAType", "NaTType")  # pandas' markers, by name: pandas need not be installed
+
+
+class Place(NamedTuple):
+    """Where rows come from, for messages."""
+
+    file: str | None
+    first_row: int
+
+    def row(self, index: int) -> str:
+        """Return the place of the row with this index, counted from 0."""
+        number = f"row {index + self.first_row}"
+        return f"{self.file}, {number}" if self.file else number
 
 
 class Encoded(NamedTuple):
     """A column of ids: int32 codes (N,), the table that they index, and what was changed on the way."""
 
-    codes: Array
-    table: Array
+    codes: NDArray[np.int32]
+    table: NDArray[np.object_]
     notes: tuple[str, ...]
 
 
@@ -47,7 +58,7 @@ def id_text(value: object) -> str:
     return str(value).strip()
 
 
-def id_table(names: Iterable[str]) -> Array:
+def id_table(names: Iterable[str]) -> NDArray[np.object_]:
     """Return ids as an array (n,) of Python strings.
 
     NumPy's own text has one width for all, so that one long id would cost its length times all others, and it drops a
@@ -59,7 +70,7 @@ def id_table(names: Iterable[str]) -> Array:
     return table
 
 
-def encode(ids: Sequence[object] | Array | pa.ChunkedArray, kind: str, place: Place) -> Encoded:
+def encode(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: str, place: Place) -> Encoded:
     """Turn a column of ids into codes in order of first appearance.
 
     Args:
@@ -97,7 +108,7 @@ def encode(ids: Sequence[object] | Array | pa.ChunkedArray, kind: str, place: Pl
     return Encoded(mapping[codes], id_table(positions), (note,))
 
 
-def _texts(ids: Sequence[object] | Array | pa.ChunkedArray, kind: str, place: Place) -> pa.ChunkedArray:
+def _texts(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: str, place: Place) -> pa.ChunkedArray:
     """Return the ids as a chunked column of text, null where one is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.data.ids import encode
+from imbik.recommend.data.ids import Place, encode
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Duplicates = Literal["last", "mean", "sum", "error"]
@@ -23,18 +23,6 @@ LARGEST = 1e15
 """The largest rating in size: far from the end of float32, whose squares must be finite too."""
 
 _COARSE = 1e-3  # of the standard deviation: a rounding to float32 above this is told
-
-
-class Place(NamedTuple):
-    """Where rows come from, for messages."""
-
-    file: str | None
-    first_row: int
-
-    def row(self, index: int) -> str:
-        """Return the place of the row with this index, counted from 0."""
-        number = f"row {index + self.first_row}"
-        return f"{self.file}, {number}" if self.file else number
 
 
 class Compressed(NamedTuple):

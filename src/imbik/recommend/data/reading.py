@@ -13,7 +13,7 @@ from imbik.data.formats.text import decoding_error, encoding_of_head
 from imbik.errors import UserError
 from imbik.recommend.data.cells import numbers, plain, times_of
 from imbik.recommend.data.ids import id_text
-from imbik.recommend.data.ratings import Duplicates, Ratings, check_implicit, check_rule
+from imbik.recommend.data.ratings import Array, Duplicates, Ratings, check_implicit, check_rule
 from imbik.recommend.data.roles import find_header, find_places
 from imbik.recommend.data.separators import cut, guess_separator, sample_lines, separator_named, split_line
 
@@ -90,15 +90,8 @@ def read_ratings(
         return plain(columns.table.column(places[role]))
 
     values = None if places["rating"] is None else numbers(column("rating"), "rating", path, header)
-    if implicit and values is not None and (values <= 0).any():
-        row = int(np.flatnonzero(values <= 0)[0])
-        raise UserError(
-            "an implicit count is not positive",
-            where=f"{path}, row {row + 1 + header}",
-            found=f"{values[row]:g}",
-            expected="a count above 0",
-            fix="remove rows that are not events, or read the file as ratings",
-        )
+    if implicit and values is not None:
+        _check_counts(values, path, header)
     ratings = Ratings.of(
         column("user"),
         column("item"),
@@ -111,6 +104,18 @@ def read_ratings(
     )
     events = () if values is not None else (_events_note(columns, [place for place in places.values() if place is not None]),)
     return dataclasses.replace(ratings, notes=(*columns.notes, *guesses, *events, *ratings.notes))
+
+
+def _check_counts(values: Array, path: Path, header: int) -> None:
+    if (values <= 0).any():
+        row = int(np.flatnonzero(values <= 0)[0])
+        raise UserError(
+            "an implicit count is not positive",
+            where=f"{path}, row {row + 1 + header}",
+            found=f"{values[row]:g}",
+            expected="a count above 0",
+            fix="remove rows that are not events, or read the file as ratings",
+        )
 
 
 def _events_note(columns: _Columns, used: list[int]) -> str:

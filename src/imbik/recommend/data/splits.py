@@ -27,9 +27,9 @@ def random_split(ratings: Ratings, test: float = 0.1, seed: int = 0) -> Split:
     """
     count = round(len(ratings) * _share(test))
     _check_sizes(len(ratings), count)
-    held = np.zeros(len(ratings), bool)
-    held[np.random.default_rng(seed).permutation(len(ratings))[:count]] = True
-    return Split(ratings.take(~held), ratings.take(held))
+    held_out = np.zeros(len(ratings), bool)
+    held_out[np.random.default_rng(seed).permutation(len(ratings))[:count]] = True
+    return Split(ratings.take(~held_out), ratings.take(held_out))
 
 
 def time_split(ratings: Ratings, test: float = 0.1) -> Split:
@@ -37,9 +37,9 @@ def time_split(ratings: Ratings, test: float = 0.1) -> Split:
     order = np.argsort(_times(ratings), kind="stable")
     count = round(len(ratings) * _share(test))
     _check_sizes(len(ratings), count)
-    held = np.zeros(len(ratings), bool)
-    held[order[-count:]] = True
-    return Split(ratings.take(~held), ratings.take(held))
+    held_out = np.zeros(len(ratings), bool)
+    held_out[order[-count:]] = True
+    return Split(ratings.take(~held_out), ratings.take(held_out))
 
 
 def leave_last_out(ratings: Ratings, count: int = 1) -> Split:
@@ -49,11 +49,11 @@ def leave_last_out(ratings: Ratings, count: int = 1) -> Split:
     users = ratings.users[order]
     ends = np.searchsorted(users, users, side="right")  # for each row, where its user's rows end
     sizes = ends - np.searchsorted(users, users, side="left")
-    held = np.zeros(len(ratings), bool)
+    held_out = np.zeros(len(ratings), bool)
     # Who has no more ratings than are to be held out keeps all: a model cannot know a user without any.
-    held[order[(np.arange(len(users)) >= ends - count) & (sizes > count)]] = True
-    _check_sizes(len(ratings), int(held.sum()))
-    return Split(ratings.take(~held), ratings.take(held))
+    held_out[order[(np.arange(len(users)) >= ends - count) & (sizes > count)]] = True
+    _check_sizes(len(ratings), int(held_out.sum()))
+    return Split(ratings.take(~held_out), ratings.take(held_out))
 
 
 def k_folds(ratings: Ratings, folds: int = 5, seed: int = 0) -> Iterator[Split]:
@@ -71,9 +71,9 @@ def _share(test: float) -> float:
     return test
 
 
-def _check_sizes(rows: int, held: int) -> None:
-    if held == 0 or held == rows:
-        raise UserError("too few ratings to split", found=f"{rows} rows, {held} for the test part", fix="give more rows")
+def _check_sizes(rows: int, held_out: int) -> None:
+    if held_out == 0 or held_out == rows:
+        raise UserError("too few ratings to split", found=f"{rows} rows, {held_out} for the test part", fix="give more rows")
 
 
 def _times(ratings: Ratings) -> Array:

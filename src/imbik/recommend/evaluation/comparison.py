@@ -162,12 +162,12 @@ def _warm_up(models: Sequence[Model], ratings: Ratings) -> None:
             continue  # the same complaint comes again, about the real data, where it belongs
 
 
-def _measure(model: Model, train: Ratings, held: Ratings, k: int) -> Measured:
+def _measure(model: Model, train: Ratings, test: Ratings, k: int) -> Measured:
     with PeakMemory() as memory:
         start = time.perf_counter()
         model.fit(train)
         fitted = time.perf_counter()
-        model.predict_for(held)
+        model.predict_for(test)
         predicted = time.perf_counter()
     costs = {
         "train_seconds": fitted - start,
@@ -175,7 +175,7 @@ def _measure(model: Model, train: Ratings, held: Ratings, k: int) -> Measured:
         "peak_mb": memory.extra / 1e6,
         "bytes": float(model.bytes),
     }
-    return {**evaluate(model, held, k=k), **costs}
+    return {**evaluate(model, test, k=k), **costs}
 
 
 def _table(measured: Sequence[tuple[Model, list[Measured]]], metric: str, test: float) -> list[Entry]:
@@ -233,10 +233,10 @@ def check_replaceable(folder: Path) -> None:
         return
     try:
         document = json.loads((folder / RESULT_FILES[0]).read_text(encoding="utf-8"))
-        ours = {"schema", "metric", "models", "environment"} <= set(document)
+        is_comparison = {"schema", "metric", "models", "environment"} <= set(document)
     except (OSError, ValueError, TypeError, RecursionError):
-        ours = False
-    if not ours:
+        is_comparison = False
+    if not is_comparison:
         raise UserError(
             "the folder holds a file of this name that no comparison wrote",
             where=folder / present[0],

@@ -99,25 +99,25 @@ def rank_held_out(model: Model, test: Ratings, batch: int = 512) -> Ranking:
     users, items = users[known], items[known]
     if len(users) == 0:
         raise UserError("no held-out user and item is known to the model", found=f"{len(test)} rows, all cold")
-    held = compress(users, items, np.ones(len(users), np.float32), len(model.user_ids_))
-    asked = np.flatnonzero(np.diff(held.indptr) > 0)
+    held_out = compress(users, items, np.ones(len(users), np.float32), len(model.user_ids_))
+    asked = np.flatnonzero(np.diff(held_out.indptr) > 0)
     pieces = []
     for start in range(0, len(asked), batch):  # scores of a batch are dense: (512, items)
         rows = asked[start : start + batch]
         scores = model.scores(rows)
-        _hide_seen(scores, rows, model, held)
-        own = [held.indices[held.indptr[u] : held.indptr[u + 1]] for u in rows]
+        _hide_seen(scores, rows, model, held_out)
+        own = [held_out.indices[held_out.indptr[u] : held_out.indptr[u + 1]] for u in rows]
         sizes = np.array([len(items) for items in own])
         place = ranks(scores, np.append(0, np.cumsum(sizes)), np.concatenate(own))
         pieces.append((np.repeat(rows, sizes), place[:, 0], place[:, 1]))
     return Ranking(*(np.concatenate([piece[j] for piece in pieces]) for j in range(3)))
 
 
-def _hide_seen(scores: Array, rows: Array, model: Model, held: Compressed) -> None:
+def _hide_seen(scores: Array, rows: Array, model: Model, held_out: Compressed) -> None:
     """Take the items of the training data out of the candidates, unless the same cell is held out too."""
     indptr, indices, _ = model.seen_
     for position, user in enumerate(rows):
-        own = held.indices[held.indptr[user] : held.indptr[user + 1]]
+        own = held_out.indices[held_out.indptr[user] : held_out.indptr[user + 1]]
         seen = indices[indptr[user] : indptr[user + 1]]
         scores[position, np.setdiff1d(seen, own)] = -np.inf
 

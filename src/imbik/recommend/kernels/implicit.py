@@ -16,6 +16,8 @@ Design = tuple[Array, Array]
 """design (m, padded), offset (m,): the other side."""
 Sampling = tuple[Array, int, int, np.float32, int]
 """Pool of column codes to draw non-events from, draws for an event, draws for a row, weight of a draw, seed."""
+Rates = tuple[np.float32, np.float32, np.float32]
+"""Ridge of the factors, ridge of the bias, length of the step: 1 for Newton's."""
 Work = tuple[Array, Array, Array, Array]
 """Gathered rows (BLOCK, padded), and for each its logit or chance, whether it happened, its weight (BLOCK,)."""
 
@@ -49,6 +51,17 @@ def _chances(logits: Array, count: int, powers: Array, bits: Array) -> None:
         logits[q] = series
     for q in range(count):
         logits[q] = np.float32(1.0) / (np.float32(1.0) + powers[q] * logits[q])
+
+
+@njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+def _begin(row: Array, ridge: float, x: Array, matrix: Array, slopes: Array, border: Array) -> None:
+    """Copy a row to x (padded), and set Hessian and slopes to what its prior says; events and draws are added to it."""
+    matrix[:] = 0.0
+    border[:] = 0.0
+    for d in range(len(row)):
+        x[d] = row[d]
+        slopes[d] = -ridge * row[d]
+        matrix[d, d] = ridge
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
@@ -125,8 +138,7 @@ def logistic_rows(
     side: Side,
     other: Design,
     sampling: Sampling,
-    ridges: tuple[np.float32, np.float32],
-    step: np.float32,
+    rates: Rates,
     rows: Array,
     biases: Array,
 ) -> int:
@@ -137,42 +149,34 @@ def logistic_rows(
         side: the rows and their events.
         other: the other side.
         sampling: how non-events are drawn.
-        ridges: of the factors, of the bias.
-        step: length of the step, 1 for Newton's.
+        rates: ridges and length of the step.
         rows: factors, (n, rank).
         biases: (n,), or empty.
     """
     indptr, dims, width = side[0], rows.shape[1], other[0].shape[1]
+    ridge, bias_ridge, step = rates
     failed = 0
     for chunk in prange(len(borders) - 1):
         block, matrix, slopes, _, _ = workspace(dims, width)  # float32 will do for a step that the next one corrects
         x, border = np.zeros(width, np.float32), np.zeros(width, np.float32)
         columns = np.zeros((4, BLOCK), np.float32)
-        logits, powers = columns[0], columns[3]
-        work, bits = (block, logits, columns[1], columns[2]), powers.view(np.int32)
+        work, bits = (block, columns[0], columns[1], columns[2]), columns[3].view(np.int32)
         bad = 0
         for row in range(borders[chunk], borders[chunk + 1]):
-            events = indptr[row + 1] - indptr[row]
-            total = events + events * sampling[1] + sampling[2]
+            total = (indptr[row + 1] - indptr[row]) * (1 + sampling[1]) + sampling[2]  # events and draws
             own = biases[row] if len(biases) else np.float32(0.0)
-            matrix[:] = 0.0
-            border[:] = 0.0
-            x[:dims] = rows[row]
-            for d in range(dims):
-                slopes[d] = -ridges[0] * x[d]
-                matrix[d, d] = ridges[0]
-            slope, curvature = -ridges[1] * own, ridges[1]
+            _begin(rows[row], ridge, x, matrix, slopes, border)
+            slope, curvature = -bias_ridge * own, bias_ridge
             for first in range(0, total, BLOCK):
                 count = min(BLOCK, total - first)
                 _collect(row, first, count, side, other, sampling, x, own, work)
-                _chances(logits, count, powers, bits)
+                _chances(columns[0], count, columns[3], bits)
                 more = _scale(count, work, slopes, border)
                 slope, curvature = slope + more[0], curvature + more[1]
                 outer_products(block, count, matrix)
             if not cholesky(matrix, dims):
                 bad += 1
                 continue
-            # Slope and curvature of the bias begin with its own prior, as those of the factors do with theirs.
             bias = _newton(matrix, slopes, border, slope, curvature, dims, len(biases) > 0)
             for d in range(dims):
                 rows[row, d] += step * slopes[d]

@@ -83,10 +83,10 @@ class LogisticPMF(TrainedFactors):
         factors = np.ascontiguousarray(rows[:, first:])
         biases = rows[:, 0].copy() if first else NO_WEIGHTS
         offset = other[:, 0].copy() if first else np.zeros(len(other), np.float32)
-        ridges = np.float32(self.ridge), np.float32(self.bias_ridge)
+        rates = np.float32(self.ridge), np.float32(self.bias_ridge), np.float32(step)
         # The bias of the other side is known here: an offset of the logit.
         design = (padded(other[:, first:]), offset)
-        failed = logistic_rows(borders, side, design, sampling, ridges, np.float32(step), factors, biases)
+        failed = logistic_rows(borders, side, design, sampling, rates, factors, biases)
         if failed:
             self._diverged(f"{failed} rows whose equations have no one solution")
         rows[:, first:] = factors

@@ -112,10 +112,13 @@ class Model(Protocol):
 
         try:
             self._fit(scale.standardize(ratings), begin, tell)
-        except np.linalg.LinAlgError as error:
-            self._diverged(str(error))
-        if not all(np.isfinite(array).all() for array in self.arrays_.values()):
-            self._diverged("numbers that are not finite")
+            if not all(np.isfinite(array).all() for array in self.arrays_.values()):
+                self._diverged("numbers that are not finite")
+        except BaseException as error:
+            del self.arrays_  # a fit that ended early is no model
+            if isinstance(error, np.linalg.LinAlgError):
+                self._diverged(str(error))
+            raise
         self._restore(scale)
         return self
 
@@ -129,15 +132,14 @@ class Model(Protocol):
         start._check_fitted()
 
     def _diverged(self, found: str) -> NoReturn:
-        """Forget what was learnt, since a model that predicts NaN is no model, and say what may help."""
-        del self.arrays_
+        """Say what may help against a fit that diverges."""
         raise UserError(f"the fit of {self.name} diverged", found=found, fix=self._remedy())
 
     def _remedy(self) -> str:
         """Return what helps against a fit that diverges, in settings that this model has."""
         advice = {"learning_rate": "lower learning_rate", "ridge": "raise ridge", "rank": "lower rank"}
-        known = [text for name, text in advice.items() if name in self.settings]
-        return " or ".join(known) or "look for ratings far away from all others"
+        possible = [text for name, text in advice.items() if name in self.settings]
+        return " or ".join(possible) or "look for ratings far away from all others"
 
     def _rescaled(self, factor: float) -> Model:
         """Return a fitted model whose ratings are counted in units of 1 / ``factor``; itself where it has no unit."""
