@@ -72,7 +72,7 @@ def _notes_written() -> list[str]:
     found = []
     for path in (p for p in ROOT.rglob("*.py") if "recommend" not in p.parts):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "notes.append":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("notes.append", "reading.note"):
                 found.append(node.args[0])
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "note":
                 found.append(node.value)
@@ -87,7 +87,7 @@ def _example(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp):
         return _example(node.left) + _example(node.right)
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-    return "".join(str(p.value) if isinstance(p, ast.Constant) else "train" if "whence" in ast.unparse(p) else "7" for p in parts)
+    return "".join(str(p.value) if isinstance(p, ast.Constant) else "train" if "origin" in ast.unparse(p) else "7" for p in parts)
 
 
 def test_every_note_of_ours_can_be_said_in_turkish() -> None:
