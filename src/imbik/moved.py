@@ -17,6 +17,7 @@ MOVED = {
     "context": ("training.context",),
     "corpus": ("pretraining.corpus",),
     "documents": ("data.documents",),
+    "encoding": ("training.encoding",),
     "engines": ("runtime.engines", "export.builders"),
     "fakequant": ("quantization.fake_quant",),
     "feature_losses": ("distillation.feature_losses",),

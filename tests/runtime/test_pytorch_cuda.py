@@ -116,8 +116,10 @@ def test_a_folder_is_run_by_its_own_engine(name: str, teacher: Path, tmp_path: P
 class _OnTheProcessor(TorchSession):
     """Takes the processor for the device that it is told."""
 
-    def __init__(self, model: object, names: tuple[str, ...], device: str | None = None, dtype: torch.dtype | None = None) -> None:
-        super().__init__(model, names, "cpu" if device == "cuda" else device, dtype)
+    def __init__(
+        self, model: object, names: tuple[str, ...], device: str | None = None, dtype: torch.dtype | None = None, **more: str
+    ) -> None:
+        super().__init__(model, names, "cpu" if device == "cuda" else device, dtype, **more)
 
 
 def test_what_is_recorded_of_a_gpu(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from imbik.data.rows import Rows, combined, examples, read_rows, same_columns
 from imbik.data.sources import ALL, tables_of
 from imbik.data.splitting import shared
 from imbik.errors import UserError
+from imbik.tasks.outputs import Array
 from imbik.tasks.registry import guess_task, task_of
 from imbik.tasks.task import Task
 from imbik.types import Examples, Note, Say, Splits
@@ -71,8 +72,7 @@ def load_data(
     kind = kind or _guess(rows[main], labels, say)
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
-    parts = {name: Part(examples(split.texts, split.pairs, targets[name]), split.keys) for name, split in rows.items()}
-    parts["train"] = parts.pop(main)
+    parts = {"train" if name == main else name: _part(split, targets[name]) for name, split in rows.items()}
     note_oddities(parts, rows, kind, reading)
     complete(parts, kind, seed, head.where, reading, single_file=main == ALL)
     extra = None if unlabelled is None else _read_unlabelled(unlabelled, chosen, columns.encoding, parts["test"], reading)
@@ -131,6 +131,10 @@ def _read_splits(tables: dict[str, list[Table]], main: str, columns: Columns, *,
             fix="name the label column with --label",
         )
     return splits
+
+
+def _part(rows: Rows, targets: Array) -> Part:
+    return Part(examples(rows.texts, rows.pairs, targets), rows.keys)
 
 
 def _guess(rows: Rows, labels: Sequence[str] | None, say: Say) -> Task:

@@ -68,10 +68,10 @@ def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, rea
         both = shared(parts["train"].keys, parts[name].keys) if name in parts else 0
         if both:
             reading.note(Note.of("in_train", count=both, total=len(parts[name].keys), split=name))
-    for name, part in parts.items():
-        targets = part.examples.targets
+    for name in [name for name in ("dev", "test", "train") if name in parts]:
+        targets = parts[name].examples.targets
         codes = None if targets is None else task.codes(targets)
-        several = 0 if codes is None else contradicting(part.keys, codes)
+        several = 0 if codes is None else contradicting(parts[name].keys, codes)
         if several:
             reading.note(Note.of("contradicting", count=several, split=name))
     for split in rows.values():
