@@ -12,8 +12,8 @@ from imbik.errors import UserError
 from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.data.splits import random_split
 from imbik.recommend.evaluation.measures import evaluate
-from imbik.recommend.models.model import MODELS, Model, load
-from imbik.recommend.models.registry import build
+from imbik.recommend.models.model import MODELS, Model
+from imbik.recommend.models.registry import build, load
 
 SMALL = {
     "bpmf": {"rank": 2, "samples": 40, "burn_in": 20}, "pmf": {"rank": 2}, "nmf": {"rank": 3, "ridge": 1.0},
