@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,3 +192,11 @@ def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
     run("fit", tmp_path / "r.csv", "--model", "biases", "--out", tmp_path / "m")
     said = run("top", tmp_path / "m", "--user", "b")
     assert "[bold]x[/bold]" in said and "y\\ " in said
+
+
+def test_a_model_is_loaded_by_a_process_that_has_fitted_none(csv: Path, tmp_path: Path) -> None:
+    run("fit", csv, "--model", "biases", "--out", tmp_path / "m")
+    command = [sys.executable, "-m", "imbik", "recommend", "predict", str(tmp_path / "m"), "--user", "u1", "--item", "i2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(run("predict", tmp_path / "m", "--user", "u1", "--item", "i2", "--json"))

@@ -12,8 +12,8 @@ import pytest
 from imbik.errors import UserError
 from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.models.knn import ItemKNN
-from imbik.recommend.models.model import MODELS, load
-from imbik.recommend.models.registry import build
+from imbik.recommend.models.model import MODELS
+from imbik.recommend.models.registry import build, load
 
 STRANGERS = {
     "model.json": '{"format": "layers-model", "generatedBy": "keras", "modelTopology": {}}',

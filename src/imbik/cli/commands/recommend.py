@@ -84,7 +84,7 @@ def evaluate(
     """Measure a fitted model on ratings that it has not seen."""
     from imbik.recommend.evaluation.measures import evaluate as measure
     from imbik.recommend.evaluation.measures import seen_in_training
-    from imbik.recommend.models.model import load
+    from imbik.recommend.models.registry import load
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     model = load(folder)
@@ -119,7 +119,7 @@ def predict(
     columns: Columns = PLAIN_COLUMNS,
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
-    from imbik.recommend.models.model import load
+    from imbik.recommend.models.registry import load
 
     model = load(folder)
     users, items = _asked(model, user, item, file, columns, cold)
@@ -144,7 +144,7 @@ def top(
     as_json: JsonOption = False,
 ) -> None:
     """Rank the best items for one user."""
-    from imbik.recommend.models.model import load
+    from imbik.recommend.models.registry import load
 
     best = load(folder).recommend(user, k, seen=seen)
     if not best:

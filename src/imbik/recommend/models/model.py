@@ -16,11 +16,11 @@ from typing import ClassVar, NoReturn, Protocol, Self
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.data.ids import id_table, id_text
+from imbik.recommend.data.ids import id_text
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
 from imbik.recommend.data.scale import Invariance, Scale, scale_of
-from imbik.recommend.models.settings import Setting, check_limits, check_settings, make_model
-from imbik.recommend.models.storage import Document, check_compressed, damage_told, read_folder, write_folder
+from imbik.recommend.models.settings import Setting, check_settings, make_model
+from imbik.recommend.models.storage import Document, write_folder
 
 Report = Callable[[int, int, float], None]
 """Called after each pass with (passes done, passes in all, RMSE or loss on the training ratings)."""
@@ -29,7 +29,7 @@ MODELS: dict[str, type[Model]] = {}
 
 
 def register(cls: type[Model]) -> type[Model]:
-    """Class decorator: make the model known by its ``name`` to ``load``, the command line and ``compare``."""
+    """Class decorator: make the model known by its ``name`` to :mod:`imbik.recommend.models.registry`, the command line and ``compare``."""
     MODELS[cls.name] = cls
     return cls
 
@@ -276,22 +276,3 @@ class Model(Protocol):
         for name, value in make_model(type(self), self.settings).settings.items():
             setattr(self, name, value)
         check_settings(self, ratings)
-
-
-def load(folder: str | Path) -> Model:
-    """Return the model that ``save`` wrote to a folder; it predicts exactly as it did.
-
-    Raises:
-        UserError: a folder that holds no model, one of another format, or a damaged one.
-    """
-    with damage_told(Path(folder)):
-        document, arrays = read_folder(Path(folder))
-        model = make_model(MODELS[document["model"]], document["settings"])
-        check_limits(model)
-        model.user_ids_, model.item_ids_ = id_table(document["users"]), id_table(document["items"])
-        model.seen_ = Compressed(arrays.pop("seen.indptr"), arrays.pop("seen.indices"), np.zeros(0, np.float32))
-        check_compressed(model.seen_, len(model.user_ids_), len(model.item_ids_))
-        model.arrays_, model.facts_, model.range_ = arrays, document["facts"], document["range"]
-        model._codes_ = {}
-        model._check_learnt()
-    return model

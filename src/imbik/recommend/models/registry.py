@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from imbik.errors import UserError
+from imbik.recommend.data.ids import id_table
+from imbik.recommend.data.ratings import Compressed
 from imbik.recommend.models import baselines, bayesian, knn, logistic, nmf, pmf, svd, weighted
-from imbik.recommend.models.model import MODELS, Model, load
-from imbik.recommend.models.settings import make_model
+from imbik.recommend.models.model import MODELS, Model
+from imbik.recommend.models.settings import check_limits, make_model
+from imbik.recommend.models.storage import check_compressed, damage_told, read_folder
 
 __all__ = ["HOMES", "MODELS", "build", "load"]
 HOMES = (baselines, knn, svd, nmf, pmf, bayesian, logistic, weighted)
@@ -23,3 +30,22 @@ def build(name: str, **settings: object) -> Model:
     if name not in MODELS:
         raise UserError("unknown model", found=name, expected=", ".join(MODELS))
     return make_model(MODELS[name], settings)
+
+
+def load(folder: str | Path) -> Model:
+    """Return the model that ``save`` wrote to a folder; it predicts exactly as it did.
+
+    Raises:
+        UserError: a folder that holds no model, one of another format, or a damaged one.
+    """
+    with damage_told(Path(folder)):
+        document, arrays = read_folder(Path(folder))
+        model = build(document["model"], **document["settings"])
+        check_limits(model)
+        model.user_ids_, model.item_ids_ = id_table(document["users"]), id_table(document["items"])
+        model.seen_ = Compressed(arrays.pop("seen.indptr"), arrays.pop("seen.indices"), np.zeros(0, np.float32))
+        check_compressed(model.seen_, len(model.user_ids_), len(model.item_ids_))
+        model.arrays_, model.facts_, model.range_ = arrays, document["facts"], document["range"]
+        model._codes_ = {}
+        model._check_learnt()
+    return model
