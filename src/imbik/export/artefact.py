@@ -28,6 +28,7 @@ from imbik.runtime.engines.pytorch import facts, manifest_of
 from imbik.runtime.manifest import BATCH_TOKENS, NAME, read_artefact
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.runtime.processors import int8_preset
+from imbik.tasks.registry import task_of
 from imbik.types import Artefact, Checkpoint, Examples, Step
 
 __all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "quantized", "settled"]
@@ -73,6 +74,8 @@ def export(
     reason = refusal(engine_name, checkpoint.steps)
     if reason:
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
+    if not task_of(checkpoint.task).one_row:
+        raise UserError("no engine has models of this task yet", where="export", found=checkpoint.task, fix="use the model in PyTorch")
     module = builder(engine_name)
     refuse_foreign(directory)
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")

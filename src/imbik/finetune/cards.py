@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imbik import __version__
+from imbik.models.cards import _HEAD, _labels
 from imbik.types import Splits
 
 if TYPE_CHECKING:
     from imbik.finetune.results import Finetuned, FittedMlm
-from imbik.models.cards import _HEAD, _labels
 
 
 def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
-    """README.md of a fine-tuned teacher."""
+    """Return README.md of a fine-tuned teacher."""
     notes = "".join(f"* {note}\n" for note in splits.notes)
     return (
         _HEAD.format(tags="")
@@ -28,7 +28,7 @@ def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
 
 
 def mlm_card(result: FittedMlm, corpus: str, base: str) -> str:
-    """README.md of a masked language model."""
+    """Return README.md of a masked language model."""
     rows = "".join(
         f"| {name} | {quality.loss:.3f} | {quality.perplexity:.1f} | {quality.accuracy:.4f} |\n"
         for name, quality in (("before", result.before), ("after", result.after))
