@@ -55,7 +55,7 @@ def test_every_form_gives_the_same_documents(tmp_path):
         (lambda p: _written(p / "empty.txt", ""), "empty"),
         (lambda p: _written(p / "pictures" / "a.png", "x").parent, "no text in the folder"),
         (lambda p: _written(p / "two.csv", "left,right\na,b\n"), "which column is the text"),
-        (lambda p: _written(p / "zip.txt", "PK\x03\x04rest"), "no text file"),
+        (lambda p: _written(p / "zip.txt", "PK\x03\x04rest"), "not a text file"),
     ],
 )
 def test_what_is_no_text_is_refused(make, message, tmp_path):

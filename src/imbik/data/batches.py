@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def token_batches(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers in batches of like length whose padded size is at most ``budget`` tokens (one row may
+    """Yield row numbers in batches of like length whose padded size is at most ``budget`` tokens (one row may
     exceed it), longest first.
 
     The longest batch comes first so that an engine allocates its largest buffers once.
@@ -28,12 +28,12 @@ def token_batches(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> It
 
 
 def sorted_batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
-    """Every row once, longest first, in batches of at most ``budget`` padded tokens: for prediction."""
+    """Return every row once, longest first, in batches of at most ``budget`` padded tokens: for prediction."""
     return list(token_batches(lengths, budget))
 
 
 def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: int = 64) -> list[NDArray[np.int64]]:
-    """Every row once in random order, similar lengths together: for training.
+    """Return every row once in random order, similar lengths together: for training.
 
     Rows are shuffled, cut into pools of about ``pool`` batches, sorted by length inside a pool, batched, and the batches shuffled.
     """

@@ -10,7 +10,7 @@ from imbik.errors import MissingExtra
 
 
 def bundled_base() -> Path:
-    """Folder of the pretrained encoder (all-MiniLM-L6-v2) that ``imbik[demo]`` installs.
+    """Return the folder of the pretrained encoder (all-MiniLM-L6-v2) that ``imbik[demo]`` installs.
 
     Raises:
         MissingExtra: it is not installed.
@@ -22,5 +22,5 @@ def bundled_base() -> Path:
 
 
 def bundled_data() -> Path:
-    """Folder of the bank messages: train, dev and test CSV with the columns ``text``, ``text_tr``, ``intent``."""
+    """Return the folder of the bank messages: train, dev and test CSV with the columns ``text``, ``text_tr``, ``intent``."""
     return Path(str(resources.files("imbik.data") / "bank_messages"))

@@ -39,7 +39,7 @@ class Documents:
 
 
 def open_documents(source: str | Path, *, text: str | None = None, encoding: str | None = None, say: Say = lambda _: None) -> Documents:
-    """The documents of a text file, a table file, a folder of either (at any depth), or a hub data set's train split.
+    """Open the documents of a text file, a table file, a folder of either (at any depth), or a hub data set's train split.
 
     In plain text an empty line ends a document, and the lines between are joined; in a file without empty lines every line is one.
     In a table every row is one.
@@ -112,7 +112,7 @@ def _rows(table: Table, text: str | None, say: Say) -> Callable[[], Iterator[str
 
 
 def _has_empty_lines(table: Table) -> bool:
-    """Whether empty lines part the documents, judged by the first lines (those at the start or end of the file do not count)."""
+    """Return whether empty lines part the documents, judged by the first lines (those at the start or end of the file do not count)."""
     first = next(iter(table.stream(("text",))), None)
     lines = "\n".join(line.strip() for line in first.columns["text"]) if first else ""
     return "\n\n" in lines.strip()
@@ -125,19 +125,20 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def _paragraphs(table: Table) -> Iterator[str]:
-    held: list[str] = []
+    lines: list[str] = []
     size = 0
     for chunk in table.stream(("text",)):
         for line in chunk.columns["text"]:
             line = line.strip()
             if line:
-                held.append(line)
+                lines.append(line)
                 size += len(line)
-            if held and (not line or size > _LONGEST):
-                yield from _pieces(" ".join(held))
-                held, size = [], 0
-    if held:
-        yield from _pieces(" ".join(held))
+            if lines and (not line or size > _LONGEST):
+                yield from _pieces(" ".join(lines))
+                lines = []
+                size = 0
+    if lines:
+        yield from _pieces(" ".join(lines))
 
 
 def _pieces(document: str) -> Iterator[str]:

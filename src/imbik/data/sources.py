@@ -27,7 +27,12 @@ ALL = "all"  # the one split of a single file
 
 
 def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, list[Table]]:
-    """Split name (``train``, ``dev``, ``test``, or ``all`` for a single file) -> its tables (several: shards).
+    """Return the tables of each split: ``train``, ``dev``, ``test``, or ``all`` for a single file; several are shards.
+
+    Args:
+        source: a file, a folder or a hub name.
+        encoding: of the files, where it is neither UTF-8 nor marked UTF-16.
+        say: takes one line for the user.
 
     Raises:
         UserError: nothing there, or nothing that can be told apart.
@@ -39,32 +44,45 @@ def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, l
         return _hub_tables(str(source))
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved_tables(path)
-    files = _split_files(path)
-    return {name: [open_table(file, encoding, say) for file in found] for name, found in files.items()}
+    splits = assign_splits(find_files(path))
+    _check_splits(path, splits)
+    return {name: [open_table(file, encoding, say) for file in files] for name, files in splits.items()}
 
 
-def _split_files(folder: Path) -> dict[str, list[Path]]:
-    """The files of each split: ``train.csv``, ``atis_train.json``, ``data/train-00000-of-00002.parquet``."""
+def find_files(folder: Path) -> list[Path]:
+    """Return the data files of a folder, or of its sub-folder ``data`` where it has none itself."""
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in FORMATS and file.is_file())
     if not files and (folder / "data").is_dir():
         files = sorted(file for file in (folder / "data").iterdir() if file.suffix.lower() in FORMATS)
-    found: dict[str, list[Path]] = {}
+    return files
+
+
+def assign_splits(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the files of each split by the word in their names; of several, the one that is named by the word alone.
+
+    >>> sorted(assign_splits([Path("train.csv"), Path("atis_train.csv"), Path("valid-00000-of-00002.parquet"), Path("notes.csv")]))
+    ['dev', 'train']
+    """
+    splits: dict[str, list[Path]] = {}
     for file in files:
         words = {_NAMES[word] for word in re.split(r"[-_. ]", file.stem.lower()) if word in _NAMES}
         if len(words) == 1:
-            found.setdefault(words.pop(), []).append(file)
-    for name, several in found.items():
-        exact = [file for file in several if file.stem.lower() in _NAMES]
-        if len(exact) == 1:
-            found[name] = exact
-        elif len(several) > 1 and not all(re.search(r"-\d+-of-\d+$", file.stem) for file in several):
+            splits.setdefault(words.pop(), []).append(file)
+    exact = {name: [file for file in several if file.stem.lower() in _NAMES] for name, several in splits.items()}
+    return {name: exact[name] if len(exact[name]) == 1 else several for name, several in splits.items()}
+
+
+def _check_splits(folder: Path, splits: dict[str, list[Path]]) -> None:
+    """Refuse a folder without splits, and several files of one split that are not shards of one table."""
+    for name, several in splits.items():
+        if len(several) > 1 and not all(re.search(r"-\d+-of-\d+$", file.stem) for file in several):
             raise UserError(
                 f"several files could be {name}",
                 where=folder,
                 found=", ".join(file.name for file in several),
                 fix="keep one of them, or give the file itself",
             )
-    if not found:
+    if not splits:
         raise UserError(
             "no train file in the folder",
             where=folder,
@@ -72,14 +90,13 @@ def _split_files(folder: Path) -> dict[str, list[Path]]:
             expected=f"train, dev and test files ({', '.join(FORMATS)})",
             fix="name a file train.csv, or give the file itself",
         )
-    for several in found.values():
+    for several in splits.values():
         for file in several:
             check_file(file)
-    return found
 
 
 def _saved_tables(path: Path) -> dict[str, list[Table]]:
-    """A folder that ``datasets.save_to_disk`` wrote."""
+    """Return the tables of a folder that ``datasets.save_to_disk`` wrote."""
     from datasets import load_from_disk
 
     return _hub_splits(str(path), load_from_disk(str(path)))
@@ -111,10 +128,10 @@ def _hub_tables(name: str) -> dict[str, list[Table]]:
 def _hub_splits(name: str, loaded: Any) -> dict[str, list[Table]]:
     if not hasattr(loaded, "items"):
         return {ALL: [_hub_table(name, loaded)]}
-    found = {_NAMES[key]: [_hub_table(f"{name} [{key}]", rows)] for key, rows in loaded.items() if key in _NAMES}
-    if not found:
+    splits = {_NAMES[key]: [_hub_table(f"{name} [{key}]", rows)] for key, rows in loaded.items() if key in _NAMES}
+    if not splits:
         raise UserError("no train split", where=name, found=", ".join(loaded), expected="train, validation, test")
-    return found
+    return splits
 
 
 def _hub_table(where: str, rows: Any) -> Table:

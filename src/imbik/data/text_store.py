@@ -24,11 +24,13 @@ class _Blob:
     """
 
     def __init__(self, file: IO[bytes], size: int) -> None:
-        self.file, self.size, self._touched = file, size, 0
+        self.file = file
+        self.size = size
+        self._touched = 0
         self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else None
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop``."""
+        """Return bytes ``start`` to ``stop``."""
         if self._map is None or stop <= start:
             return b""
         piece = self._map[start:stop]
@@ -49,11 +51,13 @@ class TextStore(Sequence[str]):
     """
 
     def __init__(self, blob: _Blob, offsets: NDArray[np.int64], rows: NDArray[np.int64] | None = None) -> None:
-        self._blob, self._offsets, self._rows = blob, offsets, rows
+        self._blob = blob
+        self._offsets = offsets
+        self._rows = rows
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> TextStore:
-        """A store with these texts."""
+        """Return a store with these texts."""
         writer = TextWriter()
         writer.add(list(texts))
         return writer.close()
@@ -68,7 +72,7 @@ class TextStore(Sequence[str]):
     def __getitem__(self, index: slice) -> TextStore: ...
 
     def __getitem__(self, index: int | slice) -> str | TextStore:
-        """The text at ``index``, or a view of a slice.
+        """Return the text at ``index``, or a view of a slice.
 
         Raises:
             IndexError: outside the store.
@@ -88,18 +92,18 @@ class TextStore(Sequence[str]):
                 yield piece.decode()
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> TextStore:
-        """A view of the texts at ``indices``, in that order; no text is copied."""
+        """Return a view of the texts at ``indices``, in that order; no text is copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         rows = chosen if self._rows is None else self._rows[chosen]
         return TextStore(self._blob, self._offsets, rows)
 
     def lengths(self) -> NDArray[np.int64]:
-        """UTF-8 bytes of each text, (N,)."""
+        """Return the UTF-8 bytes of each text, (N,)."""
         lengths = np.diff(self._offsets)
         return lengths if self._rows is None else lengths[self._rows]
 
     def digest(self) -> bytes:
-        """sha256 of the content: of the texts' bytes and of their lengths; the same for a view and for a copy."""
+        """Return the sha256 of the content: of the texts' bytes and of their lengths; the same for a view and for a copy."""
         content = hashlib.sha256()
         for pieces in self._pieces():
             content.update(b"".join(pieces))
@@ -107,7 +111,7 @@ class TextStore(Sequence[str]):
         return hashlib.sha256(content.digest() + lengths.digest()).digest()
 
     def _pieces(self) -> Iterator[list[bytes]]:
-        """The texts' bytes, ``_CHUNK`` texts at a time; whole stores are read in one piece per chunk."""
+        """Yield the texts' bytes, ``_CHUNK`` texts at a time; whole stores are read in one piece per chunk."""
         for low in range(0, len(self), _CHUNK):
             high = min(low + _CHUNK, len(self))
             if self._rows is None:
@@ -140,7 +144,7 @@ class TextWriter:
         """Append texts.
 
         Raises:
-            UnicodeEncodeError: a text holds half a surrogate pair, which no encoding can write.
+            UnicodeEncodeError: a text holds an unpaired surrogate, which no encoding can write.
         """
         data = "".join(texts).encode()
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -150,7 +154,7 @@ class TextWriter:
         self._lengths.append(lengths)
 
     def close(self) -> TextStore:
-        """The finished store."""
+        """Return the finished store."""
         self._file.flush()
         offsets = np.zeros(sum(map(len, self._lengths)) + 1, np.int64)
         if len(offsets) > 1:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from imbik import __version__
 from imbik.locale.notes import sentence
+from imbik.models.cards import _HEAD, _labels
 from imbik.types import Splits
 
 if TYPE_CHECKING:
     from imbik.finetune.results import Finetuned, FittedMlm
-from imbik.models.cards import _HEAD, _labels
 
 
 def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
-    """README.md of a fine-tuned teacher."""
+    """Return README.md of a fine-tuned teacher."""
     notes = "".join(f"* {sentence(note)}\n" for note in splits.notes)
     return (
         _HEAD.format(tags="")
@@ -29,7 +29,7 @@ def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
 
 
 def mlm_card(result: FittedMlm, corpus: str, base: str) -> str:
-    """README.md of a masked language model."""
+    """Return README.md of a masked language model."""
     rows = "".join(
         f"| {name} | {quality.loss:.3f} | {quality.perplexity:.1f} | {quality.accuracy:.4f} |\n"
         for name, quality in (("before", result.before), ("after", result.after))

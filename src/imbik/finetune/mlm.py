@@ -1,4 +1,4 @@
-"""A masked language model: the head that an encoder lacks, fitted on raw text (``imbik finetune --task mlm``)."""
+"""Masked language models: the head that an encoder lacks, fitted on a corpus (``imbik finetune --task mlm``)."""
 
 from __future__ import annotations
 
@@ -69,38 +69,45 @@ def finetune_mlm(
         UserError: the base cannot be opened, too little text, a length that the model cannot read.
     """
     settings = settings or (WHOLE if encoder else HEAD)
-    model, tokenizer = _opened(base, length, seed, say)
+    model, tokenizer = _opened(base, length, seed, encoder, say)
     masker = Masker.of(tokenizer, share, whole_words)
     arguments = {"base": [str(base), content(base)], "data": documents.key, "settings": settings.__dict__, "seed": seed, "length": length}
     with Workspace(directory, arguments | {"encoder": encoder, "whole_words": whole_words, "share": share}) as workspace:
         blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
-        train, held = blocks.held_out()
-        say(f"{len(blocks)} blocks of {length} tokens, {len(held)} of them held out")
-        if not encoder:
-            freeze_encoder(model)
-        before = mlm_quality(model, held, masker, seed)
+        train, held_out = blocks.held_out()
+        say(f"{len(blocks)} blocks of {length} tokens, {len(held_out)} of them held out")
+        before = mlm_quality(model, held_out, masker, seed)
         state = fit(
-            model, MaskedLoss(masker), train, settings, RunSettings(seed, workspace.path("mlm"), progress, save_every),
+            model,
+            MaskedLoss(masker),
+            train,
+            settings,
+            RunSettings(seed, workspace.path("mlm"), progress, save_every),
             what="masked language modeling",
-            evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
-        )  # fmt: skip
-        after = mlm_quality(model, held, masker, seed)
-        model.requires_grad_(True)
-        model.config.imbik_base = base_name(base)
-        result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)
-        made = workspace.path("made")
-        save_model(model, tokenizer, made, {"steps": [], "task": "mlm"}, mlm_card(result, documents.source, str(base)))
-        workspace.publish(made)
+            evaluate=lambda trained: -mlm_quality(trained, held_out, masker, seed).loss,
+        )
+        result = FittedMlm(model, tokenizer, before, mlm_quality(model, held_out, masker, seed), len(train), state.epoch, state.seconds)
+        _save(result, workspace, documents.source, base)
         shutil.rmtree(workspace.root / "corpus", ignore_errors=True)
     return result
 
 
-def _opened(base: str | Path, length: int, seed: int, say: Callable[[str], None]) -> tuple[Any, Any]:
-    """Model and tokenizer; says whether the head is new."""
+def _save(result: FittedMlm, workspace: Workspace, corpus: str, base: str | Path) -> None:
+    result.model.requires_grad_(True)
+    result.model.config.imbik_base = base_name(base)
+    folder = workspace.path("made")
+    save_model(result.model, result.tokenizer, folder, {"steps": [], "task": "mlm"}, mlm_card(result, corpus, str(base)))
+    workspace.publish(folder)
+
+
+def _opened(base: str | Path, length: int, seed: int, encoder: bool, say: Callable[[str], None]) -> tuple[Any, Any]:
+    """Return model and tokenizer, the encoder frozen unless it is to train; say whether the head is new."""
     torch.manual_seed(seed)
     model, tokenizer, fresh = load_masked_lm(base)
     check_length(length, model.config, "--max-length")
     say("the base has no masked-language-model head: a new one is fitted" if fresh else "the base has a masked-language-model head")
+    if not encoder:
+        freeze_encoder(model)
     return model, tokenizer
 
 

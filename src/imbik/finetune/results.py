@@ -1,4 +1,4 @@
-"""What a finished fine-tuning gives."""
+"""Results of a finished fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from imbik.types import Checkpoint
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What :func:`finetune` gives: the teacher, its quality on dev and test, and how training went."""
+    """The teacher that :func:`imbik.finetune.classifier.finetune` gives, its quality, and how training went.
+
+    Attributes:
+        checkpoint: the teacher.
+        metric: what ``dev`` and ``test`` are stated in.
+        dev, test: its quality.
+        epochs, best_epoch: passes over the data, and the one that was kept, from 1.
+        truncated: training texts that were cut.
+        seconds: of training.
+    """
 
     checkpoint: Checkpoint
     metric: str
@@ -25,7 +34,7 @@ class Finetuned:
 
 @dataclass(frozen=True)
 class FittedMlm:
-    """What :func:`finetune_mlm` gives."""
+    """The masked language model that :func:`imbik.finetune.mlm.finetune_mlm` gives, before and after."""
 
     model: Any
     tokenizer: Any

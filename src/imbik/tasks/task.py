@@ -67,6 +67,11 @@ class Task(ABC):
     few_values: ClassVar[bool] = True
     example: ClassVar[str] = ""
 
+    @property
+    def one_row(self) -> bool:
+        """Whether its models give one row of numbers a text, and nothing else."""
+        return len(self.outputs) == 1 and not self.outputs[0].per_token and not self.places
+
     # --- from data to targets
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:

@@ -25,7 +25,7 @@ _LONGEST = 10_000_000  # characters of one CSV field; a quote that is never clos
 
 
 def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: None) -> Table:
-    """The table in a file, by its suffix (``FORMATS``).
+    """Open the table in a file, by its suffix (``FORMATS``).
 
     Raises:
         UserError: no file, no known format, nothing in it, or not what its suffix says.
@@ -42,7 +42,7 @@ def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: Non
 
 
 def read_lines(path: Path, encoding: str | None = None) -> Table:
-    """A plain text file as a table of one column, ``text``: one line, one text; empty lines count."""
+    """Open a plain text file as a table of one column, ``text``: one line, one text; empty lines count."""
     check_file(path)
     encoding = encoding_of(path, encoding)
 
@@ -63,7 +63,11 @@ def read_lines(path: Path, encoding: str | None = None) -> Table:
 
 
 def check_file(path: Path) -> None:
-    """Raise the right :class:`UserError` unless ``path`` is a file with something in it."""
+    """Check that ``path`` is a file with something in it.
+
+    Raises:
+        UserError: it is not.
+    """
     if path.is_dir():
         raise UserError("a folder stands where a file is expected", where=path, fix="name a file in it")
     if not path.exists():
@@ -115,7 +119,7 @@ def _open_csv(path: Path, encoding: str, say: Say) -> Table:
 
 
 def _delimiter(path: Path, header: str, say: Say) -> str:
-    """A tab for .tsv; else the comma, unless the header has none and another separator does its work."""
+    """Return a tab for .tsv; else the comma, unless the header has none and another separator does its work."""
     if path.suffix.lower() == ".tsv":
         return "\t"
     if "," not in header:
@@ -127,7 +131,7 @@ def _delimiter(path: Path, header: str, say: Say) -> str:
 
 
 def _quoted(form: _Csv) -> bool:
-    """Whether quotes mean something in a TSV file: many are written without quoting, and a stray quote swallows rows."""
+    """Return whether quotes mean something in a TSV file: many are written without quoting, and a stray quote swallows rows."""
     with open_text(form.path, form.encoding, newline="") as file:
         try:
             if not any(line.startswith('"') or '\t"' in line for line in file):
@@ -144,7 +148,7 @@ def _quoted(form: _Csv) -> bool:
 
 
 def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[np.int64], list[list[str]]]]:
-    """Lines and rows: first the header alone, then ``CHUNK`` rows at a time, blank lines left out."""
+    """Yield lines and rows: first the header alone, then ``CHUNK`` rows at a time, blank lines left out."""
     with open_text(form.path, form.encoding, newline="") as file:
         reader = form.reader(file)
         size = 1
@@ -170,7 +174,7 @@ def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[
 
 
 def _lines(rows: list[list[str]], start: int, stop: int) -> NDArray[np.int64]:
-    """The line on which each row begins, when rows ``start + 1`` to ``stop`` were read."""
+    """Return the line on which each row begins, when rows ``start + 1`` to ``stop`` were read."""
     if stop - start == len(rows):
         return np.arange(start + 1, stop + 1, dtype=np.int64)
     heights = [1 + sum(len(cell.splitlines()) - 1 if "\n" in cell else 0 for cell in row) for row in rows]

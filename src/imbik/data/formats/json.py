@@ -1,4 +1,4 @@
-"""JSON lines, JSON arrays and Parquet as tables."""
+"""JSON lines and JSON arrays as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imbik.errors import UserError, shorten
 
 
 def open_json(path: Path, encoding: str) -> Table:
-    """JSON lines, or (in a ``.json`` file) one array of objects.
+    """Open JSON lines, or (in a ``.json`` file) one array of objects.
 
     Raises:
         UserError: not JSON, or not objects.
@@ -44,7 +44,7 @@ def _first_character(path: Path, encoding: str) -> str:
 
 
 def _json_chunks(path: Path, encoding: str, size: int) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-    """Line numbers and objects of the lines that are not blank, ``size`` lines at a time."""
+    """Yield line numbers and objects of the lines that are not blank, ``size`` lines at a time."""
     with open_text(path, encoding) as file:
         start = 0
         while True:
@@ -62,7 +62,7 @@ def _json_chunks(path: Path, encoding: str, size: int) -> Iterator[tuple[list[in
 
 
 def _objects(path: Path, lines: list[int], block: list[str]) -> list[dict[str, Any]]:
-    """The objects of a block of lines: parsed in one go, line by line only to find the bad one."""
+    """Return the objects of a block of lines: parsed in one go, line by line only to find the bad one."""
     try:
         items = json.loads("[" + ",".join(block) + "]")
         if len(items) == len(block) and set(map(type, items)) == {dict}:
@@ -83,15 +83,15 @@ def _object(path: Path, line: int, text: str) -> dict[str, Any]:
             where=f"{where}, character {column}",
             found=shorten(text),
             expected="one JSON object on one line",
-            fix="mend or remove the line",
+            fix="fix or remove the line",
         ) from error
     if not isinstance(item, dict):
-        raise UserError("no JSON object", where=where, found=shorten(text), expected='{"column": value, ...}')
+        raise UserError("not a JSON object", where=where, found=shorten(text), expected='{"column": value, ...}')
     return item
 
 
 def _open_array(path: Path, encoding: str) -> Table:
-    """A ``.json`` file that holds an array; it is read whole, rows are counted from 1."""
+    """Open a ``.json`` file that holds an array; it is read whole, rows are counted from 1."""
     try:
         with open_text(path, encoding) as file:
             items = json.load(file)
@@ -104,7 +104,7 @@ def _open_array(path: Path, encoding: str) -> Table:
         raise UserError("no rows", where=path, found="an empty array", expected="an array of objects")
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
-            raise UserError("no JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"column": value}')
+            raise UserError("not a JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"column": value}')
     names = check_columns(str(path), list(items[0]))
 
     def stream(wanted: Sequence[str]) -> Iterator[Chunk]:

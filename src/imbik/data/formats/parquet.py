@@ -13,7 +13,7 @@ from imbik.errors import MissingExtra, UserError
 
 
 def open_parquet(path: Path) -> Table:
-    """A Parquet file, read batch by batch.
+    """Open a Parquet file, which is read batch by batch.
 
     Raises:
         MissingExtra: without pyarrow.
@@ -44,7 +44,7 @@ def open_parquet(path: Path) -> Table:
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """Names of numbered classes that Hugging Face's ``datasets`` leaves in a Parquet file."""
+    """Return the names of numbered classes that Hugging Face's ``datasets`` leaves in a Parquet file."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         inner = {name: value.get("feature", value) for name, value in features.items() if isinstance(value, dict)}

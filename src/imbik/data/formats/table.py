@@ -46,17 +46,17 @@ class Table:
     unit: str = "row"
 
     def at(self, row: int) -> str:
-        """``file, row N``."""
+        """Return ``file, row N``."""
         return f"{self.where}, {self.unit} {row}"
 
 
 def check_columns(where: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """The column names.
+    """Return the column names of a table.
 
     Raises:
         UserError: two are the same.
     """
-    twice = [name for i, name in enumerate(columns) if name in columns[:i]]
-    if twice:
-        raise UserError("two columns have the same name", where=f"{where}, row 1", found=f"{twice[0]!r} twice", fix="rename one")
+    repeated = [name for i, name in enumerate(columns) if name in columns[:i]]
+    if repeated:
+        raise UserError("two columns have the same name", where=f"{where}, row 1", found=f"{repeated[0]!r} twice", fix="rename one")
     return tuple(columns)

@@ -28,7 +28,7 @@ _CHOICES = "utf-8, utf-16, windows-1254 (Turkish), windows-1252, latin-1, ..."
 
 
 def encoding_of(path: Path, declared: str | None) -> str:
-    """The encoding to read ``path`` with: the declared one, the byte-order mark's, or UTF-8.
+    """Return the encoding to read ``path`` with: the declared one, the byte-order mark's, or UTF-8.
 
     Raises:
         UserError: the declared encoding is not known, the file is empty or holds no text.
@@ -43,7 +43,7 @@ def encoding_of_head(head: bytes, path: Path, declared: str | None) -> str:
         raise UserError("the file is empty", where=path, expected="text, or a header and rows", fix="give a file with data")
     for mark, what, fix in _BINARY:
         if head.startswith(mark):
-            raise UserError("this is no text file", where=path, found=what, expected="text", fix=fix)
+            raise UserError("this is not a text file", where=path, found=what, expected="text", fix=fix)
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if declared is not None:
         return marked if marked and _family(declared) == _family(marked) else _known(declared)
@@ -71,12 +71,12 @@ def _known(name: str) -> str:
 
 
 def open_text(path: Path, encoding: str, newline: str | None = None) -> TextIO:
-    """The open file. Reading it may raise ``UnicodeDecodeError``; :func:`decoding_error` says where."""
+    """Open a text file. Reading it may raise ``UnicodeDecodeError``; :func:`decoding_error` says where."""
     return path.open(encoding=encoding, newline=newline)
 
 
 def decoding_error(path: Path, encoding: str, raw: bytes | None = None) -> UserError:
-    """The message for a file that is not in ``encoding``: row and offset of the first byte that is wrong.
+    """Return the message for a file that is not in ``encoding``: row and offset of the first byte that is wrong.
 
     ``raw`` holds the bytes of a file that cannot be read twice.
     """
