@@ -58,7 +58,7 @@ def _directions(states: list[Tensor], rank: int) -> Tensor:
 
 
 def _start_embeddings(classic: Any, base: Any, wanted: Tensor, batch: Batch) -> None:
-    """The word table by its leading directions; the map of three neighbours, and the norm, by least squares to ``wanted``."""
+    """The word table by its leading directions; the map of three neighbors, and the norm, by least squares to ``wanted``."""
     table, embeddings = classic.get_input_embeddings().weight.float(), base.embeddings
     rank = embeddings.word_embeddings.weight.shape[1]
     leading = torch.linalg.eigh((table.T @ table).double())[1][:, -min(rank, table.shape[1]) :].float()
