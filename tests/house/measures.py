@@ -132,14 +132,14 @@ def table(rows: dict[str, Measures]) -> str:
     """Write measures as a table, one package a line, the sum last.
 
     >>> print(table({"jobs": Measures(100, 3, 10, 1, 0, 2, 5, 5)}).splitlines()[1])
-    jobs             100   3.0 %     10   1 10.0 %    0    2 100 %
+    jobs             100     3.0 %          10    1  10.0 %     0     2   100 %
     """
-    lines = [f"{'package':14s}{'lines':>6s}{'comm.':>8s}{'param.':>7s}{'Any':>4s}{'':7s}{'bags':>5s}{'gets':>5s}{'doc.':>6s}"]
+    lines = [f"{'package':14s}{'lines':>6s}{'comments':>10s}{'parameters':>12s}{'Any':>5s}{'':8s}{'bags':>6s}{'gets':>6s}{'doc.':>8s}"]
     for name, one in [*rows.items(), ("all", total(rows.values()))]:
         lines.append(
-            f"{name:14s}{one.lines:6d}{one.comment_share:6.1%}".replace("%", " %")
-            + f"{one.parameters:7d}{one.any_parameters:4d} {100 * one.any_share:4.1f} %"
-            + f"{one.bag_parameters:5d}{one.gets:5d}{100 * one.documented_share:4.0f} %"
+            f"{name:14s}{one.lines:6d}{100 * one.comment_share:8.1f} %"
+            f"{one.parameters:12d}{one.any_parameters:5d}{100 * one.any_share:6.1f} %"
+            f"{one.bag_parameters:6d}{one.gets:6d}{100 * one.documented_share:6.0f} %"
         )
     return "\n".join(lines)
 

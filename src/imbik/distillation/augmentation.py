@@ -2,7 +2,7 @@
 
 Algorithm 1 of arXiv 1909.10351: of every text N copies are made; in each, every word is exchanged with probability p for one of K
 candidates. A word that is one piece of the tokenizer gets the candidates that a masked language model puts in its place, a word of
-several pieces its nearest neighbours among word vectors. Words without a letter stay.
+several pieces its nearest neighbors among word vectors. Words without a letter stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Augmentation:
 
     Attributes:
         masked_model: folder of a masked language model (``imbik finetune --task mlm`` makes one), or ``none``: words of one piece get
-            their neighbours among the word vectors too. It has no default: the two make different texts.
+            their neighbors among the word vectors too. It has no default: the two make different texts.
         vectors: ``teacher`` (the mean of a word's rows in the teacher's embedding table) or a file in GloVe's text format, ``word
             number number …`` a line.
         copies: N, texts made of each.
@@ -66,7 +66,7 @@ def _settings(value: bool | Mapping[str, Any]) -> bool | dict[str, Any]:
     if not isinstance(given.get("masked_model"), str):
         raise ValueError(
             "a mapping with masked_model: the folder of a masked language model (imbik finetune --task mlm makes one), or none, where "
-            "words of one piece shall get their neighbours among the word vectors too"
+            "words of one piece shall get their neighbors among the word vectors too"
         )
     _check_ranges(given)
     return asdict(Augmentation(**given))

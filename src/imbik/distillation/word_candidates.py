@@ -1,4 +1,4 @@
-"""Words that may stand for a word: what a masked language model expects in its place, or its neighbours among word vectors."""
+"""Words that may stand for a word: what a masked language model expects in its place, or its neighbors among word vectors."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _apply(model: PreTrainedModel, change: object, where: str) -> None:
 def _check_apart(path: str, original: str, where: str) -> None:
     """Refuse a module that would contain itself."""
     if f"{path}.".startswith(f"{original}.") or f"{original}.".startswith(f"{path}."):
-        raise UserError("a module cannot stand inside itself", where=where, found=f"{path} as {original}", fix="copy the folder again")
+        raise UserError("a module cannot contain itself", where=where, found=f"{path} as {original}", fix="copy the folder again")
 
 
 def _require(model: PreTrainedModel, path: object, where: str) -> None:

@@ -149,7 +149,7 @@ class Predictor:
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
         """Ask the session; where it gives one row of logits a text, check that it has a column for each label."""
         outputs = self.session.run(ids, mask, types)
-        if self._dense and not isinstance(outputs, Mapping) and outputs.shape != (len(ids), len(self.labels)):
+        if self._task.one_row and not isinstance(outputs, Mapping) and outputs.shape != (len(ids), len(self.labels)):
             raise UserError(
                 "the model does not fit the labels of the artefact",
                 where=MANIFEST_FILE,

@@ -61,7 +61,7 @@ def _directions(states: list[Tensor], rank: int) -> Tensor:
 
 
 def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, targets: Tensor, batch: Batch) -> None:
-    """Fill the word table by its leading directions; fit the map of three neighbours to ``targets`` by least squares."""
+    """Fill the word table by its leading directions; fit the map of three neighbors to ``targets`` by least squares."""
     table, embeddings = classic.get_input_embeddings().weight.float(), base.embeddings
     rank = embeddings.word_embeddings.weight.shape[1]
     leading = torch.linalg.eigh((table.T @ table).double())[1][:, -min(rank, table.shape[1]) :].float()
