@@ -69,9 +69,11 @@ def load_data(
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, say)
+    # before targets are read: GLUE's test files have -1 for a label, which is no class
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
     parts = {name: Part(examples(split.texts, split.pairs, targets[name]), split.keys) for name, split in rows.items()}
+    # from here on a single file is a train split like any other
     parts["train"] = parts.pop(main)
     note_oddities(parts, rows, kind, reading)
     complete(parts, kind, seed, head.where, reading, single_file=main == ALL)

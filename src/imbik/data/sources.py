@@ -50,6 +50,7 @@ def _split_files(folder: Path) -> dict[str, list[Path]]:
         files = sorted(file for file in (folder / "data").iterdir() if file.suffix.lower() in FORMATS)
     found: dict[str, list[Path]] = {}
     for file in files:
+        # whole words only: `pretrain.csv` is no train file, and `train_dev.csv` says two things
         words = {_NAMES[word] for word in re.split(r"[-_. ]", file.stem.lower()) if word in _NAMES}
         if len(words) == 1:
             found.setdefault(words.pop(), []).append(file)
@@ -101,6 +102,7 @@ def _hub_tables(name: str) -> dict[str, list[Table]]:
         raise nothing from error
     repository, _, configuration = name.partition(":")
     try:
+        # a data set is data: code that it brings along is never run
         loaded = load_dataset(repository, configuration or None, trust_remote_code=False)
     except Exception as error:  # the hub's client raises its own types, from half a dozen packages
         nothing.found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

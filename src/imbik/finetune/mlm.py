@@ -76,8 +76,11 @@ def finetune_mlm(
         blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
         train, held = blocks.held_out()
         say(f"{len(blocks)} blocks of {length} tokens, {len(held)} of them held out")
+        # before fit(), whose optimizer takes what requires a gradient; the tied decoder is the
+        # table and so frozen with it
         if not encoder:
             freeze_encoder(model)
+        # the same seed draws the same masks before and after, so that the two compare
         before = mlm_quality(model, held, masker, seed)
         state = fit(
             model, MaskedLoss(masker), train, settings, RunSettings(seed, workspace.path("mlm"), progress, save_every),
@@ -85,6 +88,7 @@ def finetune_mlm(
             evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
         )  # fmt: skip
         after = mlm_quality(model, held, masker, seed)
+        # whoever opens the model in this process finds it as transformers would give it
         model.requires_grad_(True)
         model.config.imbik_base = base_name(base)
         result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)

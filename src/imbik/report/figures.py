@@ -166,8 +166,11 @@ class Figures:
         if value is None:
             return Absent()
         shown = float(value) * scale
+        # the page's own check multiplies the traced value by this scale and compares with what is
+        # shown
         if unit in ("share", "signed", "points"):
             scale *= 100
+        # minutes or seconds, where hours would be shown as 0.0
         if unit == "hours" and 0 < shown < 1:
             scale *= 60 if shown * 60 >= 1 else 3600
         text = self.texts.money(shown, self.source.prices.currency) if unit == "money" else self._text(shown, unit)
