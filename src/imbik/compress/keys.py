@@ -55,7 +55,7 @@ def _key(teacher: Teacher, splits: Splits, student: object, steps: list[object],
         "steps": steps,
         "seed": seed,
     }
-    # left out where nothing is read, so that keys written before there were sources still fit
+    # a hub name has no content that could be hashed (None), so alone it adds nothing to the key
     return key_of(parts | ({"read": sources} if any(sources.values()) else {}))
 
 

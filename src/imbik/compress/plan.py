@@ -102,7 +102,6 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in options.recipes or ladder(teacher)]
     _check_names([recipe.name for recipe in recipes])
     candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
-    # last: a recipe that is wrong is the more useful message
     options.check()
     return Plans(candidates, teacher_key(teacher, splits))
 

@@ -138,8 +138,7 @@ def default_settings(rows: int) -> Training:
     >>> default_settings(3_000).epochs > default_settings(60_000).epochs
     True
     """
-    # small data need more passes and bear a higher rate; 20,000 lies between the two kinds that
-    # were measured
+    # small data need more passes and bear a higher rate
     epochs = 10 if rows < 20_000 else 3
     return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
 

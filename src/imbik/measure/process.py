@@ -111,8 +111,7 @@ class Process:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         try:
-            # a closed standard input ends the worker's loop; ten seconds are for engines that free
-            # slowly
+            # a closed standard input ends the worker's loop; one that hangs in its engine is killed
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()

@@ -205,7 +205,8 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
             subject.process.ask("scores", rows=str(rows), count=count, out=str(out), budget=subject.timing.budget)
             subject.logits[split] = load_outputs(out)
         bar.advance(note=f"{split} {subject.candidate.id}")
-    # asked before the facts, which open and count the whole model and would raise the peak
+    # asked before the facts: those of a plain checkpoint are counted on the model and may raise the
+    # peak
     memory = subject.process.ask("memory")
     subject.facts = subject.process.ask("facts") | memory
 

@@ -96,7 +96,6 @@ class DistilBert(TrainedOnDev, Method):
         general = open_general(
             student, context, teacher=self.teacher, corpus=self.corpus, length=self.block, masker=masker, where="distilbert"
         )
-        # the order counts: the head that is copied next reads the states of the layers copied here
         if self.start == "teacher":
             _start_again(student, general)
         copy_mlm_head(general.teacher, general.student)

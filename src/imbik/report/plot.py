@@ -70,7 +70,7 @@ def ticks_linear(low: float, high: float, wanted: int = 6) -> list[float]:
     raw = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
-    # rounded: 0.86 / 0.02 is 42.999… in floats, and the tick on the edge would be lost
+    # rounded: 0.3 / 0.1 is 2.9999999999999996 in floats, and a tick on the edge must not be lost
     first = math.ceil(round(low / step, 9))
     return [round(n * step, 10) for n in range(first, math.floor(round(high / step, 9)) + 1)]
 
@@ -115,7 +115,8 @@ def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool
     parts = []
     y_ticks = ticks_linear(scale.y0, scale.y1)
     step = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 else 0.01
-    # as many as tell neighbouring ticks apart; 1e-9 since log10(0.01) may come out as -2.0000001
+    # as many as tell neighbouring ticks apart; 1e-9, as a step such as 0.1 is not exact and its
+    # logarithm may fall below the whole number
     digits = max(0, -math.floor(math.log10(step * (100 if share else 1)) + 1e-9))
     for value in y_ticks:
         y = scale.y(value)

@@ -147,8 +147,7 @@ def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
     folder = files("imbik.report").joinpath("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
-        # labels and texts are the user's and may hold markup; in Markdown they are escaped where
-        # written
+        # labels and texts are the user's and may hold markup, which a page would run
         autoescape=not markdown,
         # a name misspelt in a template is an error, not an empty cell in a manager's report
         undefined=jinja2.StrictUndefined,

@@ -99,6 +99,7 @@ class Predictor:
         """
         texts, pairs = _checked(texts, pairs)
         check_pairs(self.pairs, pairs is not None)
+        # single requests are what latency is measured by: no sorting, no collecting
         if len(texts) == 1 and self._dense:
             return self._one(texts[0], None if pairs is None else pairs[0])
         out = Collector(len(texts), self._task.outputs, len(self.labels), places=self._task.places)
@@ -177,7 +178,9 @@ class Predictor:
         if self.length_multiple == 1 and self._shortest == 1:
             return lengths
         lengths = np.maximum(lengths, self._shortest)
+        # rounded up
         rounded = -(-lengths // self.length_multiple) * self.length_multiple
+        # longer ones are left as they are: to cut is the tokenizer's business
         return np.where(lengths > self.max_length, lengths, np.minimum(rounded, self.max_length))
 
     def _padded(

@@ -32,7 +32,7 @@ class OpenVinoSession(Session):
 
     def compute(self, feed: Mapping[str, Ids]) -> Outputs:
         """Return logits ``(B, L)``, or several outputs by name."""
-        # made once per thread: creating one for each call would take as long as a short text
+        # made once per thread: a new one allocates the tensors of the whole model
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self.compiled.create_infer_request()
