@@ -31,6 +31,7 @@ def reading_of(name: str, m: Measurement, results: Results, scenario: Scenario, 
         return read(name, m, results.get(results.baseline), scenario.volume.items_per_batch)
     for profile in devices:
         there = profile.get(m.id)
+        # ids are recipe and engine, which runs of two tasks share: the labels tell them apart
         if there is not None and same_task(profile, results):
             return read(name, there, profile.get(results.baseline), scenario.volume.items_per_batch)
     return Reading(None)
@@ -45,6 +46,8 @@ def verdicts_of(m: Measurement, results: Results, scenario: Scenario, devices: S
         name = requirement.quantity
         kind, hint = QUANTITIES[name].kind, None
         if kind == "machine" and target:
+            # this machine's figure is shown beside "not measured" and never judged: it is another
+            # machine's
             hint = read(name, m, results.get(results.baseline), scenario.volume.items_per_batch).value
         origin = "device" if kind == "machine" and target else ORIGIN[kind]
         if kind == "quality" and results.data.quality == "published":
@@ -105,9 +108,11 @@ def _choose(
     """Return the candidate of :func:`advise`'s rule."""
     best = min((table[m.id].overall for m in candidates), key=ORDER.index)
     pool = [m for m in candidates if table[m.id].overall == best]
+    # preferences choose among those that fit; here nearness to the limits is all that counts
     if best == "unfit":
         return max(pool, key=lambda m: (table[m.id].score, -_shortfall(table[m.id].requirements)))
     preferences = scenario.prefer or (Preference("quality", within=0.01), Preference("latency_p50_ms"))
+    # where size is what matters most, a slower quantized model is still the smaller one
     if QUANTITIES[preferences[0].quantity].kind != "property":
         pool = without_slowed(pool, results.measurements)
     for preference in preferences:
@@ -129,7 +134,9 @@ def _closest(
     else:
         good = {i: -value if QUANTITIES[name].better == "lower" else value for i, value in known.items()}
     best = max(good.values())
+    # abs: `good` is negative for what is better when lower
     slack = abs(best) * preference.within
+    # 1e-12: the best itself must not fall to rounding
     return [m for m in pool if m.id in good and good[m.id] - best >= -slack - 1e-12]
 
 

@@ -47,6 +47,7 @@ def goodness(m: Measurement, quality: float) -> float:
 
 
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    # without the second half two equal candidates would each remove the other
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
@@ -55,6 +56,7 @@ def float_parent(m: Measurement, measurements: Sequence[Measurement]) -> Measure
     if m.parent is None:
         return None
     twins = [other for other in measurements if other.name == m.parent and other.engine == m.engine and not other.quantized]
+    # two of one name and engine: nothing says which one it was made of
     return twins[0] if len(twins) == 1 else None
 
 
@@ -63,6 +65,7 @@ def slower_than_parent(m: Measurement, measurements: Sequence[Measurement]) -> M
     None."""
     parent = float_parent(m, measurements)
     own, before = m.latency_ms.p50, parent.latency_ms.p50 if parent else None
+    # any difference counts here; what is a tie is the choice's business
     return parent if own is not None and before is not None and own > before else None
 
 
@@ -159,6 +162,7 @@ def _engines(candidates: Sequence[Measurement], teacher: Measurement | None) -> 
 
 def _fastest(candidates: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
     """Return the best for single requests: of those within 10 % of the fastest the best on dev, then the smallest."""
+    # one bar from the fastest: pairwise ties would chain from one candidate to a far slower one
     bar = min(_p50(m) for m in candidates) * _TIE
     return _best_on_dev([m for m in candidates if _p50(m) <= bar], teacher)
 
@@ -171,6 +175,7 @@ def _busiest(candidates: Sequence[Measurement], teacher: Measurement | None) -> 
 
 def _best_on_dev(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
     quality = {m.id: dev_merit(m) if teacher else 0.0 for m in tied}
+    # the id last: the same measurements always give the same choice
     return min(tied, key=lambda m: (-quality[m.id], m.bytes or float("inf"), _p50(m), m.id))
 
 
@@ -188,7 +193,10 @@ class _Limit:
         if self.limit is None:
             return None
         if self.value is None:
+            # not measured is not kept: as far away as a value twice the limit
             return Shortfall(limit=self.limit, value=None, by=1.0)
+        # relative, so that milliseconds, megabytes and shares can be added up; a limit of 0 has no
+        # share
         by = self.sign * (self.value - self.limit) / self.limit if self.limit else self.value
         return Shortfall(limit=self.limit, value=self.value, by=by) if by > 0 else None
 

@@ -113,6 +113,7 @@ def next_question(answers: Mapping[str, str | None]) -> str | None:
         if answer not in node.options:
             raise UserError("no such answer", where=f"--{node.question}", found=answer, expected=", ".join(node.options))
         node = node.options[answer]
+    # an answer that does nothing would let the user think that it counted
     extra = [q for q, a in answers.items() if a is not None and q not in asked]
     if extra:
         path = ", ".join(f"{q} = {answers[q]}" for q in asked)

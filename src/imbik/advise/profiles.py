@@ -19,6 +19,7 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
     Raises:
         UserError: a profile that shares no candidate with the runs.
     """
+    # imbik measure writes no baseline: beside a run of compress such a file is a device's
     whole = [run for run in runs if run.baseline is not None] or list(runs)
     profiles = [*devices, *(run for run in runs if run not in whole)]
     return whole, [_renamed(p, [m for run in whole if same_task(p, run) for m in run.measurements]) for p in profiles]
@@ -49,6 +50,7 @@ def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
 def _same(m: Measurement, measured: Sequence[Measurement]) -> str | None:
     """Return the id of the one candidate that is the same artefact."""
     ids = {other.id for other in measured if m.bytes and _nature(other) == _nature(m)}
+    # two artefacts that are alike in all of this cannot be told apart by their files either
     return ids.pop() if len(ids) == 1 else None
 
 

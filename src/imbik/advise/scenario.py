@@ -120,6 +120,7 @@ def shipped_scenarios() -> tuple[str, ...]:
     """
     order = ("cloud-gpu", "edge", "mobile", "iot", "offline", "real-time")
     names = {entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")}
+    # decision.yaml lies in the same folder and is a tree of questions, no scenario
     return tuple(n for n in order if n in names) + tuple(sorted(names - set(order) - {"decision"}))
 
 

@@ -56,6 +56,7 @@ def needs(verdicts: Sequence[Verdict], texts: Phrases, scenario: Scenario) -> tu
     target = scenario.target
     found = []
     for v in verdicts:
+        # a wish that is not met is no reason against a candidate
         if v.weight == 0 or v.meets:
             continue
         name = texts.capital(texts(f"quantity.{v.quantity}"))
@@ -82,6 +83,7 @@ def needs(verdicts: Sequence[Verdict], texts: Phrases, scenario: Scenario) -> tu
 def way(v: Verdict) -> float:
     """Return how far a measured value has to go to its limit, as a share of the value (of the limit where the value is 0)."""
     value = v.value or 0.0
+    # of the value and not of the limit: "must fall by half" is said of what there is
     return abs(v.limit - value) / (abs(value) or abs(v.limit) or 1.0)
 
 
@@ -95,6 +97,7 @@ def reasons(
     said = [texts(f"sentence.{verdict.overall}", id=chosen.id, scenario=title)]
     said += [verdict_text(v, texts, target) for v in verdict.requirements]
     rivals = [i for i, v in table.items() if v.overall == verdict.overall and i != results.baseline]
+    # the preferences decided only where others had the same verdict
     if len(rivals) > 1 and verdict.overall != "unfit":
         said.append(texts("sentence.preferred", count=texts.number(len(rivals)), rule=_rule(scenario, texts)))
     teacher = table.get(results.baseline or "")
@@ -131,6 +134,7 @@ def study_sentences(
         return [texts("sentence.study_absent", model=study.model, family=study.family, id=chosen.id)]
     if chosen in family:
         return [texts("sentence.study_agrees", model=study.model, id=chosen.id)]
+    # the study named a family and not a size: its best member here speaks for it
     best = max(family, key=lambda m: (table[m.id].score, dev_merit(m)))
     verdict = texts(f"overall.{table[best.id].overall}")
     return [texts("sentence.study_differs", model=study.model, id=chosen.id, other=best.id, verdict=verdict)]

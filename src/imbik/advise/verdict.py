@@ -93,6 +93,7 @@ def judge(requirement: Requirement, reading: Reading, origin: str, here: float |
     headroom = meets = None
     status = "not_measured"
     if reading.value is not None:
+        # relative to the limit; with a limit of 0 the difference itself
         headroom = sign * (reading.value - limit) / (abs(limit) or 1.0)
         meets = headroom >= 0
         status = _status(meets, headroom, sign, limit, reading)
@@ -119,6 +120,7 @@ def _status(meets: bool, headroom: float, sign: float, limit: float, reading: Re
         if not meets:
             return "not_met"
         return "margin" if headroom >= MARGIN else "met"
+    # the end of the interval that is worse for this requirement, whichever way it points
     worst, best = (reading.low, reading.high) if sign > 0 else (reading.high, reading.low)
     whole, any_part = sign * (worst - limit) >= 0, sign * (best - limit) >= 0
     if (meets and not whole) or (not meets and any_part):
@@ -132,6 +134,7 @@ def overall(verdicts: Sequence[Verdict]) -> str:
     """Return ``fit`` (all met), ``caution`` (all met, one or more borderline), ``open`` (none failed, some not
     measured) or ``unfit``; requirements of weight 0 are wishes and decide nothing."""
     deciding = [v for v in verdicts if v.weight > 0]
+    # one that is not met outweighs what is open: no measurement could make it fit any more
     if any(v.meets is False for v in deciding):
         return "unfit"
     if any(v.meets is None for v in deciding):
@@ -142,4 +145,5 @@ def overall(verdicts: Sequence[Verdict]) -> str:
 def score(verdicts: Sequence[Verdict]) -> float:
     """Return the weight of the requirements that are met over the weight of all, 0 to 1."""
     total = sum(v.weight for v in verdicts)
+    # nothing asked for is all kept
     return sum(v.weight for v in verdicts if v.meets) / total if total else 1.0

@@ -47,6 +47,7 @@ def build_app() -> typer.Typer:
         help="Make Transformer models small, fast and cheap, and prove it.",
         no_args_is_help=True,
         add_completion=False,
+        # a defect of ours shows Python's own traceback, which is what a bug report needs
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
             raise typer.Exit()
 
     for name in _COMMANDS:
+        # these modules import what is heavy inside their functions, so that --help answers at once
         importlib.import_module(f"imbik.cli.commands.{name}").register(app)
     return app
 
@@ -68,6 +70,7 @@ def _user_error(error: Exception) -> UserError | None:
         return error
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.split(".")[0]
+        # a package that no extra brings is missing by our own fault: the traceback tells more
         if package in EXTRAS:
             return MissingExtra(package)
     number = _os_error(error)
@@ -97,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed, and it warns of its insides
         logging.getLogger(name).setLevel(logging.ERROR)
+    # setdefault: what the user has set stays
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -107,6 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
         build_app()(args=arguments)
     except KeyboardInterrupt:
         typer.echo("interrupted; run the same command again: what was finished is kept", err=True)
+        # 128 + SIGINT, as shells count
         raise SystemExit(130) from None
     except Exception as error:
         mistake = _user_error(error)

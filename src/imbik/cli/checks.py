@@ -26,6 +26,7 @@ def volume(text: str) -> float:
     (100000.0, 2500000.0)
     """
     where = "number of requests or texts"
+    # 2.500 too: in Turkish and German it is two and a half thousand
     if re.fullmatch(r"[+-]?\d{1,3}([.,' ]\d{3})+", text.strip()):
         raise UserError("digits in groups can be read in two ways", where=where, found=text, expected="digits alone, e.g. 100000")
     try:
@@ -36,6 +37,7 @@ def volume(text: str) -> float:
 
 def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
     """A console on stderr (results go to stdout) and a function that says one line there."""
+    # standard output carries results only, so that it can be piped
     console = Console(stderr=True, quiet=quiet, highlight=False)
     return console, lambda line: console.print(line, markup=False, soft_wrap=True)
 
@@ -57,6 +59,7 @@ def check_share(name: str, value: float) -> None:
         UserError: naming the option.
     """
     check_positive(name, value)
+    # above 1 is possible, a student may be better than its teacher; above 2 it must be per cent
     if value > 2:
         raise UserError("a share of the teacher's quality, not per cent", where=name, found=value, expected="a number such as 0.97")
 

@@ -86,6 +86,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         made = {name: group(**{field: arguments.pop(field) for field in options[name]}) for name, group in groups.items()}
         command(**arguments, **made)
 
+    # typer reads signature and annotations; keyword-only, so that options without a default may
+    # follow
     run.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

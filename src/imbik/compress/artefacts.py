@@ -53,6 +53,7 @@ def export_all(checkpoint: Checkpoint, engines: Sequence[str], folder: Path, run
             if not (target / MANIFEST_FILE).is_file():
                 _export(checkpoint, engine, target, run)
             artefacts[engine] = target
+        # a full disk is not one engine's failure
         except OSError:
             raise
         except Exception as error:
@@ -77,6 +78,7 @@ def export_teacher(teacher_key: str, run: Run) -> Exported:
     """
     note, folder = run.work / "teacher-artefacts.json", run.directory / "teacher"
     quantized = quantize_step(run.teacher.steps) is not None
+    # a float artefact is the same for every processor and every limit
     made_for = [run.options.preset, run.limits.min_retention] if quantized else None
     key = key_of({"recipe": teacher_key, "for": made_for})
     keys = read_json(note)

@@ -125,6 +125,7 @@ def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Fail
         run.say(f"[{number}/{len(plans)}] {plan.name}")
         try:
             yield make_candidate(plan, run)
+        # before the general one: an OSError is an Exception too
         except (KeyboardInterrupt, OSError):
             raise  # the user's wish, or a disk that no other recipe can write to either
         except Exception as error:
@@ -162,10 +163,12 @@ def _make(plan: CandidatePlan, folder: CandidateFolder, state: Missing | Stale, 
     """Make what is not there or no longer right, and record it beside what earlier calls said of other engines."""
     folder.refuse_foreign()
     checkpoint, seconds = apply_steps(plan, run)
+    # only now: until the steps are done the candidate of an earlier call is still whole and usable
     folder.clear(state)
     _save_model(checkpoint, folder, run)
     exported = export_all(checkpoint, plan.engines, folder.path, run)
     earlier = state.record.failures if isinstance(state, Stale) else {}
+    # what failed for engines that this call does not ask for stays on record
     others = {engine: why for engine, why in earlier.items() if engine not in plan.asked}
     record = Record(plan.key, seconds, checkpoint.steps, {**others, **exported.failures})
     folder.finish(record)
@@ -175,6 +178,7 @@ def _make(plan: CandidatePlan, folder: CandidateFolder, state: Missing | Stale, 
 def apply_steps(plan: CandidatePlan, run: Run) -> tuple[Checkpoint, float]:
     """Return the student after all steps, and the seconds they took in all; finished steps are not applied again."""
     recipe = plan.recipe
+    # keys[0] is the student before any step, which is quicker made than kept
     finished = run.steps.latest(plan.keys[1:])
     if finished is not None:
         count, checkpoint, seconds = finished.count, finished.checkpoint, finished.seconds
@@ -184,8 +188,10 @@ def apply_steps(plan: CandidatePlan, run: Run) -> tuple[Checkpoint, float]:
     for number in range(count, len(recipe.steps)):
         checkpoint, spent = _apply(plan, number, checkpoint, run)
         seconds += spent
+        # a step that only changes the artefact leaves the very same weights: nothing to keep
         if not recipe.steps[number].lowered:
             run.steps.keep(plan.keys[number + 1], checkpoint, seconds)
+        # training states: of no use once the step's result is on disk
         shutil.rmtree(_private(plan.keys[number + 1], run), ignore_errors=True)
     return replace(checkpoint, pairs=run.teacher.pairs), seconds
 
@@ -195,7 +201,10 @@ def _apply(plan: CandidatePlan, number: int, checkpoint: Checkpoint, run: Run) -
     step, key = plan.recipe.steps[number], plan.keys[number + 1]
     private = _private(key, run)
     private.mkdir(parents=True, exist_ok=True)
+    # 28 bits of the key: recipes that begin alike get the same seed for the same step, and so may
+    # share its result, while other steps do not repeat its random numbers
     seed = int(key[:7], 16) + plan.recipe.seed
+    # for what draws outside of fit(), such as the start of a projection
     torch.manual_seed(seed)
     context = Context(
         teacher=run.teacher,

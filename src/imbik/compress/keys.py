@@ -33,6 +33,8 @@ def recipe_keys(recipe: Recipe, reads: Sequence[Sequence[str]], teacher: Teacher
     records = recipe.records()
     keys = []
     for count in range(len(records) + 1):
+        # those of the steps so far: a corpus that only step 3 reads leaves steps 1 and 2 as they
+        # are
         sources = {source: content(source) for part in reads[: count + 1] for source in part}
         keys.append(_key(teacher, splits, recipe.student.written, list(records[:count]), recipe.seed, sources))
     return tuple(keys)
@@ -53,12 +55,14 @@ def _key(teacher: Teacher, splits: Splits, student: object, steps: list[object],
         "steps": steps,
         "seed": seed,
     }
+    # a hub name has no content that could be hashed (None), so alone it adds nothing to the key
     return key_of(parts | ({"read": sources} if any(sources.values()) else {}))
 
 
 def _check_source(source: str, recipe: str, base: str | None) -> None:
     """Refuse a file that is not there, before anything is trained; ``base`` is what the teacher was fine-tuned from."""
     path = Path(source).expanduser()
+    # owner/name may be a hub name, which only loading can tell
     local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
     if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
         gone = source == base

@@ -57,10 +57,12 @@ class Comparison:
         key = key_of(
             {
                 "candidates": [candidate.id for candidate in candidates],
+                # the manifest lists the digests of all other files
                 "artefacts": {c.id: sha256(c.path / MANIFEST_FILE) for c in candidates if (c.path / MANIFEST_FILE).is_file()},
                 "recipes": [built.key for built in made.built],
                 "threads": run.options.threads,
                 "common": made.teacher_key,  # teacher, data and metric, where no recipe was built too
+                # a note says the same as its error in other words
                 "failures": [{k: v for k, v in failure.items() if k != "note"} for failure in failures],
             }
         )
@@ -83,6 +85,8 @@ class Comparison:
         No key stands beside the results of another call, ever.
         """
         run, key = self.run, self.run.work / _KEY
+        # the key goes first and comes last: a kill between leaves results without a key, which are
+        # measured again, and never a key beside results that it does not belong to
         key.unlink(missing_ok=True)
         write_results(run.directory / "results.json", results)
         write_json(key, {"key": self.key})
@@ -150,6 +154,8 @@ def _easy_dev(measured: Measured, splits: Splits) -> list[Note]:
     merit = task_of(splits.task).metric(splits.metric).merit  # an error is better when it is lower
     best_of_test = max(merit(test.low), merit(test.high))
     worst_of_dev = min(merit(dev.low), merit(dev.high))
+    # each value outside of the other's interval: more than chance between two samples of one
+    # population
     if merit(dev.value) <= best_of_test or worst_of_dev <= merit(test.value):
         return []
     return [Note.of("easy_dev", dev=dev.value, test=test.value)]

@@ -24,4 +24,5 @@ def parent_of(recipe: Recipe, others: Iterable[Recipe]) -> str | None:
     steps = recipe.steps[:-1]
     if not steps and recipe.student.written is None:
         return TEACHER
+    # compared by value: the parent may stand anywhere in the call, under any name
     return next((other.name for other in others if other.steps == steps and other.student == recipe.student), None)

@@ -17,6 +17,7 @@ from imbik.recipes.recipe import Recipe, load_recipe
 from imbik.students.spec import StudentPlan
 from imbik.types import Splits, Step
 
+# what stands in the output folder beside the candidates
 _RESERVED = {"teacher", "results.json", "report.html"}
 _LONGEST = 100  # letters of a name
 

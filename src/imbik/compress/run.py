@@ -52,7 +52,9 @@ def compress(
     chosen = (options or Options()).changed(changes)
     model = _as_teacher(teacher, splits, chosen.source)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
+    # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
+        # inside the lock and before any work: what stands there cannot change under this check
         check_output(directory, [plan.name for plan in plans.candidates], chosen.engines)
         run = Run(model, splits, directory, chosen, progress, say)
         comparison = Comparison.of(make_all(plans, run), run)

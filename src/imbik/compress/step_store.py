@@ -43,8 +43,10 @@ class StepStore:
         Args:
             keys: of the recipe after its first step, its second, and so on.
         """
+        # from the end: the latest step contains all before it
         for count in range(len(keys), 0, -1):
             folder = self.folder / keys[count - 1]
+            # save_whole puts the folder there at once, so this file stands for all of it
             if (folder / "step.json").is_file():
                 seconds = float(read_json(folder / "step.json")["seconds"])
                 return FinishedSteps(count, load_checkpoint(folder, role="student"), seconds)

@@ -70,6 +70,7 @@ def load_data(
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, say)
+    # before targets are read: GLUE's test files have -1 for a label, which is no class
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
     parts = {"train" if name == main else name: _part(split, targets[name]) for name, split in rows.items()}

@@ -103,9 +103,11 @@ def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading:
             fix="give more rows, or a folder with train, dev and test files",
         )
     if "test" not in parts and "dev" in parts:
+        # what is reported must not be what was chosen on, so another dev is split off below
         parts["test"] = parts.pop("dev")
         reading.note(Note.of("dev_reported", count=len(parts["test"].keys)))
     kind = "carved_file" if single_file else "carved_train"
+    # test first: it is what every later figure stands on, so dev comes from what is left
     for name in ("test", "dev"):
         if name not in parts:
             parts["train"], parts[name] = parts["train"].split(task, seed, name)

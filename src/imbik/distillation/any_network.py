@@ -99,9 +99,11 @@ def distill(
     source = LiveTeacher(teacher, Modules(teacher), [pair.teacher for pair in pairs], call=call)
     transfer = Transfer(pairs, Modules(student), source, call=call)
     batches = _Batches(loader)
+    # the caller's own random numbers go on afterwards as if nothing had been drawn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transfer.bind(student, batches.first())
+        # a "row" is a whole batch of length 1: with a budget of one token each is a step of its own
         settings = Training(epochs=epochs, learning_rate=learning_rate, batch_tokens=1, weight_decay=weight_decay)
         with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
             state = fit(
@@ -109,6 +111,8 @@ def distill(
                 _Loss(transfer, batches, label_loss),
                 batches,
                 settings,
+                # never saved in between: the folder is gone with the call, so nothing could be
+                # resumed
                 RunSettings(seed, Path(folder), progress or Silent(), save_every=float("inf")),
                 what="distilling",
                 evaluate=_scored(evaluate),
@@ -130,6 +134,7 @@ class _Batches:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
+        # equal lengths: the loop then has nothing to sort by
         return np.ones(len(self.loader), dtype=np.int64)
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -147,6 +152,8 @@ class _Batches:
 
     def next(self, device: torch.device) -> Any:
         """The next batch; the loader is iterated again when it is at its end."""
+        # twice: at the loader's end it is iterated anew, and one that is empty then has nothing to
+        # give
         for _ in range(2):
             for batch in self._running:
                 return _to(batch, device)

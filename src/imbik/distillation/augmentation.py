@@ -140,6 +140,7 @@ def _all(rows: Examples, maker: _Maker, settings: Augmentation, progress: Progre
             versions = [maker.copies(list(column)) for column in columns]
             for row, copies in enumerate(zip(*versions, strict=True)):
                 sources = tuple(str(column[row]) for column in columns)
+                # dict.fromkeys: equal copies once, in the order in which they were drawn
                 yield from map(list, dict.fromkeys(made for made in zip(*copies, strict=True) if made != sources))
             bar.advance(len(columns[0]))
 
@@ -167,7 +168,10 @@ class _Maker:
         found = self.masked.candidates(texts, spans) if self.masked else nothing
         out = []
         for text, here, candidates in zip(texts, spans, found, strict=True):
+            # algorithm 1: a word of one piece asks the language model, any other the word vectors
             options = [c if c is not None else self.vectors.candidates(text[a:b]) for (a, b), c in zip(here, candidates, strict=True)]
+            # of the text and not of its place: one more row in the data leaves all other copies as
+            # they are; hash() would differ from process to process
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             generator = np.random.default_rng(mixed(self.settings.seed, int.from_bytes(digest, "little")))
             out.append([_exchanged(text, here, options, self.settings.probability, generator) for _ in range(self.settings.copies)])
@@ -178,6 +182,8 @@ def _exchanged(
     text: str, spans: list[tuple[int, int]], options: list[list[str]], probability: float, generator: np.random.Generator
 ) -> str:
     pieces, last = [], 0
+    # one draw per word, used or not: whether a word has candidates does not move the draws behind
+    # it
     draws = generator.random(len(spans))
     for (start, stop), words, draw in zip(spans, options, draws, strict=True):
         if words and draw < probability:

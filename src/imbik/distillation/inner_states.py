@@ -57,6 +57,7 @@ def learn_states(
     names = [pair.teacher for pair in pairs]
     source = states_of(teacher, names, teacher_data, data, training.epochs, context)
     transfer = Transfer(pairs, anatomy(checkpoint.model), source)
+    # before fit(): the projections made here are parameters that its optimizer must know
     transfer.bind(checkpoint.model, to_batch(data, np.arange(min(_EXAMPLE, len(data)))))
     without_dropout(checkpoint.model)
     fit(
@@ -66,6 +67,8 @@ def learn_states(
         training,
         context.training(),
         what=what,
+        # the blocks of a corpus use nearly every piece, so there is nothing to leave out. No dev
+        # score either: how near inner states come says little about the task
         pieces=data.pieces() if isinstance(data, Encoded) else None,
     )
     return checkpoint
@@ -101,8 +104,10 @@ def teacher_rows(data: Encoded | Blocks, rows: Examples | Blocks, student: Check
         return None
     if isinstance(rows, Examples):
         encoded = encode(rows, other)
+        # states are compared place by place, so every row must have as many tokens
         if isinstance(data, Encoded) and np.array_equal(encoded.offsets, data.offsets):
             return encoded
+    # blocks are ids already: only what the ids stand for has to agree
     elif own.get_vocab() == other.get_vocab():
         return None
     raise UserError(

@@ -73,6 +73,7 @@ def train_on_soft_labels(
         what=what,
         evaluate=evaluate,
         pieces=np.union1d(data.pieces(), dev.pieces()),
+        # what an earlier step made good must not come out worse
         keep_start=True,
     )
 
@@ -112,10 +113,13 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         """
         device = next(iter(outputs.values())).device if isinstance(outputs, Mapping) else outputs.device
         width = None if mask is None else mask.shape[1]
+        # looked up by row and not computed: the teacher ran once per text, for all epochs and
+        # recipes
         wanted = self.teacher.tensors(rows.numpy(), width, device)
         soft = self.head.distillation_loss(outputs, wanted, self.temperature, mask)
         if self.hard == 0.0 or self.targets is None:
             return soft, None
+        # rows with labels stand first: unlabelled and augmented texts were put behind them
         labelled = rows < len(self.targets)
         if not labelled.any():
             return soft, None
@@ -154,6 +158,7 @@ def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
     """
     of_student = student.model.config.id2label
     of_teacher = teacher.model.config.id2label
+    # the names by index: the same names in another order would teach wrong answers without an error
     if of_student != of_teacher:
         raise UserError(
             "student and teacher have different labels",

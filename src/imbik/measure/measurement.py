@@ -26,6 +26,7 @@ class _Part:
 
     def __bool__(self) -> bool:
         """Return whether any figure of the group is there."""
+        # 0 is a figure: an agreement or an error of 0 was measured
         return any(getattr(self, entry.name) not in (None, ()) for entry in fields(self))
 
 

@@ -64,6 +64,7 @@ def load_predictions(path: str | Path) -> Predictions:
     if not path.is_file():
         raise UserError("no such file", where=path, expected="predictions.npz, written by imbik compress to DIR/teacher")
     try:
+        # a pickle in a file from elsewhere would run its code
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in file.files if name.startswith("logits_")}
@@ -101,6 +102,8 @@ class OutputFile:
         else:
             if self._plain is None:
                 shape = (self.count, *outputs.shape[1:])
+                # the shape is known with the first chunk, so the file is written in place and never
+                # held whole
                 self._plain = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float32, shape=shape)
             self._plain[self.done : self.done + len(outputs)] = outputs
         self.done += count_of(outputs)

@@ -62,6 +62,7 @@ class Process:
     def __init__(self, candidate: Candidate, threads: int) -> None:
         self.candidate = candidate
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed with the process
+        # the libraries read these once, when they load: they must stand before the process begins
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
         asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
@@ -70,6 +71,8 @@ class Process:
             [sys.executable, "-P", "-m", "imbik.measure.worker", *asked],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # a file and not a pipe: one that nobody reads while answers are awaited would fill up
+            # and block
             stderr=self._errors,
             text=True,
             encoding="utf-8",
@@ -108,6 +111,7 @@ class Process:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         try:
+            # a closed standard input ends the worker's loop; one that hangs in its engine is killed
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
@@ -127,6 +131,7 @@ def start(candidate: Candidate, threads: int, text: str, pair: str | None) -> tu
     Raises:
         UserError, CandidateError: as :meth:`Process.ask`.
     """
+    # spawn, imports, loading and the first answer: what a user of a fresh instance waits for
     begin = time.perf_counter()
     process = Process(candidate, threads)
     try:

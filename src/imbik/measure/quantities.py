@@ -110,6 +110,7 @@ def _judged_on_dev(name: str, m: Measurement, baseline: Measurement | None) -> R
         dev = dev_retention(m, baseline) if baseline else None
     else:
         dev = m.dev_quality.value
+    # chosen by dev, reported on test: a test figure that is chosen by would be too good
     value = reported.value if dev is None else dev
     split = m.quality.split if dev is None else m.dev_quality.split or "dev"
     return Reading(value, reported.low, reported.high, reported.value, split)
@@ -129,6 +130,7 @@ def _derived(name: str, m: Measurement, baseline: Measurement | None, items_per_
     own, base = number(m, path), number(baseline, path) if baseline else None
     if not own or not base:
         return None
+    # a time is better when lower, so its gain is the baseline's over the candidate's
     return base / own if upside_down else own / base
 
 

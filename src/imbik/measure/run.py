@@ -144,6 +144,7 @@ def _start(
     bar: Task,
 ) -> list[_Subject]:
     """Start every candidate three times, in turn, and keep the last process of each."""
+    # one text for all, so that cold starts differ by the model alone
     text, pair = data.test.texts[0], None if data.test.pairs is None else data.test.pairs[0]
     times: dict[str, list[float]] = {candidate.id: [] for candidate in candidates}
     subjects = []
@@ -185,6 +186,7 @@ def _run(
                 subject.timing = timing
                 _predict(subject, data, folder, bar)
             return
+        # all are timed again: the rounds that the others had beside it are not like those to come
         except CandidateError as error:
             lost = next(s for s in subjects if s.candidate.id == error.candidate)
             failures.append({"id": lost.candidate.id, "name": lost.candidate.name, "error": str(error)})
@@ -203,6 +205,8 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
             subject.process.ask("scores", rows=str(rows), count=count, out=str(out), budget=subject.timing.budget)
             subject.logits[split] = load_outputs(out)
         bar.advance(note=f"{split} {subject.candidate.id}")
+    # asked before the facts: those of a plain checkpoint are counted on the model and may raise the
+    # peak
     memory = subject.process.ask("memory")
     subject.facts = subject.process.ask("facts") | memory
 

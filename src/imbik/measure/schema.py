@@ -203,6 +203,7 @@ def _with_parents(measurements: Sequence[Measurement]) -> tuple[Measurement, ...
         if m.quantized:
             steps = [step for step in m.steps if "quantize" not in step]
             name = "+".join(part for part in m.name.split("+") if not _QUANTIZED.match(part)) or "teacher"
+            # by name first; a user's own name for the float recipe is found by steps and shape
             twins = [o.name for o in measurements if not o.quantized and (o.name == name or _same(o, steps, m))]
             parent = twins[0] if twins else None
         found.append(replace(m, parent=parent))
@@ -261,6 +262,7 @@ def _plain(value: object) -> Any:
         return str(value)
     if hasattr(value, "tolist"):  # NumPy scalars and arrays
         return _plain(value.tolist())
+    # JSON has no NaN and no infinity; null is "not measured", which they amount to
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

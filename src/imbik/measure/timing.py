@@ -21,7 +21,9 @@ REQUESTS = 50
 """Single requests of one candidate in one round."""
 BUDGETS = (512, 1024, 2048, 4096, 8192)
 """Tokens of a batch that are tried; each candidate is timed with the one that suits it."""
+# seconds: a pass of the slowest candidate over the sample, which all candidates then share
 _SLOWEST_PASS = 2.0
+# seconds of batches in a turn: short, so that a disturbance hits several candidates and not one
 _TURN = 0.6
 
 
@@ -103,12 +105,16 @@ def time_candidates(
     for process, timing in zip(processes, timings, strict=True):
         timing.budget = _best_budget(process, rows, count)
         process.ask("warm_up")
+        # thrown away: first requests of an engine still allocate and choose kernels
         process.ask("latency", rows=str(rows), start=0, count=20)
         bar.advance(note=f"warm-up {process.candidate.id}")
     for number in range(rounds):
+        # three rounds always: a median of fewer says nothing
         if number >= 3 and deadline is not None and time.monotonic() > deadline:
             break
         order = list(zip(processes, timings, strict=True))
+        # every other round backwards: nobody is always timed behind the same, perhaps heating,
+        # neighbour
         for process, timing in order if number % 2 == 0 else order[::-1]:
             _turn(process, timing, rows, number, count)
             bar.advance(note=process.candidate.id)
@@ -120,6 +126,7 @@ def _turn(process: Process, timing: Timing, rows: Path, number: int, count: int)
     timing.ms += single["ms"]
     timing.tokens += single["tokens"]
     many = process.ask("throughput", rows=str(rows), count=count, budget=timing.budget, seconds=_TURN)
+    # of this round alone; the median of the rounds passes over one that was disturbed
     timing.rates.append(many["items"] / many["wall"])
     timing.cpu.append(1000 * many["cpu"] / many["items"])
     timing.batch = many["batch"]
@@ -131,6 +138,7 @@ def _sample_size(processes: Sequence[Process], rows: Path, count: int) -> int:
     slowest = 0.0
     for process in processes:
         process.ask("throughput", rows=str(rows), count=few, budget=BUDGETS[1], seconds=0.0)
+        # the second of two: the first one warms up
         run = process.ask("throughput", rows=str(rows), count=few, budget=BUDGETS[1], seconds=0.0)
         slowest = max(slowest, run["wall"] / run["items"])
     return min(count, max(256, int(_SLOWEST_PASS / slowest)))
@@ -142,6 +150,7 @@ def _best_budget(process: Process, rows: Path, count: int) -> int:
     for budget in BUDGETS:
         run = process.ask("throughput", rows=str(rows), count=count, budget=budget, seconds=_TURN / 2)
         rate = run["items"] / run["wall"]
+        # differences below 3 % are noise here, and a smaller batch takes less memory
         if rate > fastest * 1.03:
             best, fastest = budget, rate
         if rate < fastest * 0.8:

@@ -50,12 +50,16 @@ class Cluster(Method):
             UserError: the model has no matrix that is large enough.
         """
         model = checkpoint.model
+        # listed before the first replacement, since named_modules() walks the tree that is changed
+        # below; it gives a shared module once, and replace_module puts the new one at all of its
+        # places
         chosen = [(name, module) for name, module in model.named_modules() if self._takes(module)]
         if not chosen:
             raise UserError("nothing to cluster", where="cluster", found=type(model).__name__, expected=f"matrices of {SMALL} or more")
         with context.progress.track("k-means", len(chosen)) as bar:
             for name, module in chosen:
                 clustered = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
+                # float32: NumPy has no bfloat16, which a checkpoint may be in
                 codebook, indices = nearest_values(module.weight.detach().float().cpu().numpy(), self.values)
                 replace_module(model, name, clustered.of(module, codebook, indices))
                 bar.advance()
@@ -74,4 +78,7 @@ class Cluster(Method):
     def _takes(self, module: nn.Module) -> bool:
         if type(module) is nn.Embedding and not self.embeddings:
             return False
+        # exact types: a subclass has a forward of its own, which a ClusteredLinear would drop
+        # without a word; at 8 entries a value the float32 codebook alone is already an eighth of
+        # the matrix
         return type(module) in (nn.Linear, nn.Embedding) and module.weight.numel() >= max(SMALL, 8 * self.values)

@@ -83,6 +83,7 @@ class DistilBert(TrainedOnDev, Method):
         Raises:
             UserError: a corpus that cannot be opened, no masked-language-model head, labels or tokens that differ.
         """
+        # both stages compare states of student and teacher: dropout would be noise in one of them
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 
@@ -99,6 +100,7 @@ class DistilBert(TrainedOnDev, Method):
             _start_again(student, general)
         copy_mlm_head(general.teacher, general.student)
         loss = GeneralTriple(general, self)
+        # before fit(): the optimizer takes the parameters that exist when it is made
         if self.cosine:
             loss.bind(to_batch(general.train, np.arange(min(8, len(general.train)))))
         fit(
@@ -136,6 +138,8 @@ class DistilBert(TrainedOnDev, Method):
             context.training(),
             what="distilling",
             evaluate=dev_score(context.splits, dev),
+            # rows of the table for pieces that neither train nor dev shows do not train, which
+            # saves most of AdamW's work on a small student
             pieces=np.union1d(data.pieces(), dev.pieces()),
         )
         return student
@@ -173,6 +177,8 @@ class GeneralTriple(nn.Module):
         return self._forward(model, batch)
 
     def _forward(self, model: nn.Module, batch: Batch, bind: bool = False) -> Tensor:
+        # the stage is no module of this loss, so fit does not move its teacher and does not train
+        # it
         teacher, weights = self.general.teacher.to(batch["input_ids"].device), self.weights
         names = [_LAST] if weights.cosine else []
         with listen(model, self.readers[0], names) as student_states, listen(teacher, self.readers[1], names) as teacher_states:

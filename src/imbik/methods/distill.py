@@ -43,6 +43,8 @@ class Distill(TrainedOnDev, Method):
             UserError: the student has another number of labels than the teacher.
         """
         state = train_on_soft_labels(checkpoint, context, self, temperature=self.temperature, hard=self.hard, augment=self.augment)
+        # the start stood for election too (keep_start): -1 says that training gained nothing on
+        # dev, which a user who waited for it should read in the model card
         if state.best_epoch < 0:
             note = Note.of("kept_start", score=quality_of(context.splits, state.best_score))
             return replace(checkpoint, notes=(*checkpoint.notes, note))

@@ -54,9 +54,13 @@ class Embedding(Method):
         """
         model = checkpoint.model
         old = model.get_input_embeddings()
+        # of a factorized table the product is decomposed: what is lost of its two factors one by
+        # one says nothing about the vectors that the layers read
         table = old.projection(old.table.weight) if isinstance(old, FactorizedEmbedding) else old.weight
         counts = self._counts(checkpoint, context, len(table))
+        # (V, E) and (E, H); float64, because the counts weight rows by a factor of up to millions
         up, down = self._factors(table.detach().double().numpy(), counts)
+        # a rank that is not below the present one would only round the same product anew
         if isinstance(old, FactorizedEmbedding) and down.shape[0] >= old.rank:
             return checkpoint
         new = FactorizedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
@@ -70,6 +74,8 @@ class Embedding(Method):
         if self.weights == "none":
             return None
         ids = encode(context.splits.train, checkpoint.tokenizer).ids
+        # plus one: without it the row of a piece that train never shows could become anything at
+        # all
         return 1.0 + np.bincount(np.asarray(ids), minlength=rows).astype(np.float64)
 
     def _factors(self, table: NDArray[np.float64], counts: NDArray[np.float64] | None) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -80,6 +86,7 @@ class Embedding(Method):
             rank = self.rank
         else:
             assert self.energy is not None
+            # tail(values)[r - 1] is what is lost with r columns, hence the 1 +
             rank = 1 + int(np.searchsorted(1 - tail(parts.values), self.energy))
         if rank > most:
             raise UserError(
@@ -89,4 +96,5 @@ class Embedding(Method):
                 expected=f"at most {most}, below V·H/(V+H) for {table.shape[0]} rows of {table.shape[1]}",
             )
         up, down = parts.factors(rank)
+        # decomposed was the transposed table, so the two factors change places
         return down.T, up.T

@@ -94,9 +94,13 @@ class LowRank(Method):
         notes = checkpoint.notes
         for stage in range(1, self.stages + 1):
             report = self._cut(checkpoint, context, stage / self.stages)
+            # the last report alone remains: it compares with the dense matrices and so covers
+            # earlier cuts
             notes = (*checkpoint.notes, report)
             logger.info("low_rank, stage %d of %d: %s", stage, self.stages, sentence(report))
             if stage < self.stages:
+                # own folder and seed: fit goes on from whatever state lies in its folder, so that a
+                # second stage would otherwise find the finished training of the first
                 inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
                 checkpoint = Distill.of(self.recovery, "low_rank.recovery").apply(checkpoint, inner)
         return replace(checkpoint, notes=notes)
@@ -130,6 +134,7 @@ class LowRank(Method):
             weights = input_moments(model, modules, data)
         if self.method == "fwsvd":
             weights = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
+        # ALBERT-like models store a matrix once and multiply by it at every layer
         counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
             matrix.weights = weights.get(name)
@@ -138,21 +143,25 @@ class LowRank(Method):
     def _own(self, matrix: Matrix, done: float) -> int:
         """Return the rank of one matrix where each has its own; 0 leaves it."""
         if self.rank is not None:
+            # from break-even down in steps of one ratio: rank(done) = start · (rank / start)^done
             start = max(matrix.largest + 1, self.rank)
             rank = round(start * (self.rank / start) ** done)
         else:
             assert self.energy is not None
+            # here the lost energy grows in equal steps, 1 - energy in the end
             rank = 1 + int(np.searchsorted(1 - matrix.losses, 1 - (1 - self.energy) * done))
         return rank if rank <= matrix.largest else 0
 
     def _shared(self, checkpoint: Checkpoint, matrices: Mapping[str, Matrix], probe: Encoded, done: float) -> dict[str, int]:
         """Return ranks under one budget, by measured sensitivity."""
         assert self.budget is not None
+        # stages of one ratio again: the last one reaches the budget itself
         share = self.budget**done
         before = predict_logits(checkpoint.model, probe)
         curves = []
         for name, matrix in matrices.items():
             step = self.multiple if matrix.largest >= 8 * self.multiple else 1
+            # a matrix that no rank makes smaller is not run: it stays as it is
             cost = _sensitivity(checkpoint, name, matrix, share, probe, before) if matrix.largest else 0.0
             curves.append(Curve(cost * matrix.losses, matrix.unit, matrix.now, step))
         dense = sum(matrix.dense for matrix in matrices.values())
@@ -180,12 +189,14 @@ class LowRank(Method):
 def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: NDArray[np.float32]) -> float:
     """Measure how far the model's outputs move per share of this matrix's energy that is lost, near the rank that it may get."""
     layer, loss = matrix.probe(min(max(1, round(share * (matrix.largest + 1))), matrix.largest))
+    # in place and back again: a copy of the model per matrix would cost far more than the run
     put_everywhere(checkpoint.model, name, layer.eval())
     try:
         after = predict_logits(checkpoint.model, probe)
     finally:
         put_everywhere(checkpoint.model, name, matrix.module)
     moved = float(distillation_loss(checkpoint.task, torch.from_numpy(after), torch.from_numpy(before)))
+    # rounding can push a tiny KL below zero; a cut that loses no energy must not divide by it
     return max(moved, 0.0) / max(loss, 1e-9)
 
 
@@ -207,6 +218,7 @@ def _sample(rows: Examples, count: int, seed: int) -> Examples:
     """Return at most ``count`` random rows."""
     if len(rows.texts) <= count:
         return rows
+    # sorted: the draw says which rows, their order stays that of the file
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
     pairs = None if rows.pairs is None else [rows.pairs[i] for i in chosen]
     targets = None if rows.targets is None else rows.targets[chosen]

@@ -79,4 +79,6 @@ class MiniLM(Trained, Method):
             raise UserError("the teacher has no such layer", where="minilm.layer", found=layer, expected=f"auto, or 1 to {depth}")
         weights = self.weights or (1.0,) * len(self.relations)
         named = zip(self.relations, weights, strict=True)
+        # -1: the last layer of the student, whatever its depth; recipes count layers from 1, states
+        # from 0
         return [Pair(f"{_STATES[r]}.-1", f"{_STATES[r]}.{layer - 1}", RelationKL(self.relation_heads), w) for r, w in named]

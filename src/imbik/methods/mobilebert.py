@@ -69,6 +69,7 @@ class MobileBert(Optimized, Method):
     base: str = "base"
     inner: Annotated[int, Ge(0)] = 0
     embeddings: Literal["copy", "match"] = "copy"
+    # the four factors of the published training command; the transfers differ in size by that much
     attention: Weight = 1.0
     hidden: Weight = 100.0
     mean: Weight = 5000.0
@@ -152,6 +153,8 @@ class TaskTransfer(BlockwiseTransfer):
         parts = {
             "teacher": context.teacher.fingerprint,
             "data": context.splits.fingerprint,
+            # what is inside the student's blocks leaves the IB-BERT as it is: students with other
+            # bottlenecks find the same one
             "shape": replace(self.shape, bottleneck=0, feedforwards=1).__dict__,
             "settings": [settings.inner, settings.bridge_steps, settings.bridge_rate, settings.batch_tokens, unlabelled],
         }
@@ -173,6 +176,7 @@ class TaskTransfer(BlockwiseTransfer):
     def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
         """Distil the teacher's logits, beside the blocks."""
         context = self.stage.context
+        # T = 2 and no labels: what a distill step does by default
         logits = SoftLabels(self.checkpoint.task, context.cache.logits(self.rows, context.progress), None, 2.0, 0.0)
         evaluate = dev_score(context.splits, encode(context.splits.dev, self.checkpoint.tokenizer))
         self.stage.fit(self.student, joined(logits), self.settings.training(steps), "transfer and prediction", evaluate)
@@ -209,6 +213,7 @@ class GeneralTransfer(BlockwiseTransfer):
             classic = self._made()
         elif not fits(classic, self.shape):
             raise other_shape(settings.teacher, classic, self.shape)
+        # from here on the IB-BERT is the teacher, for the blocks and for the predictions
         self.general = replace(self.general, teacher=classic.requires_grad_(False))
         return self.general.teacher
 

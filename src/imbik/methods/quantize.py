@@ -109,6 +109,8 @@ class Quantize(TrainedOnDev, Method):
         if self.lowered:
             return {}
         percentile = self.percentile if self.calibration == "percentile" else 100.0
+        # clustered matrices as plain ones: what is observed are the products that the artefact
+        # computes
         plain = replace(checkpoint, model=expanded(checkpoint.model))
         return calibrate(plain, examples, samples=self.samples, percentile=percentile, seed=seed, progress=progress)
 
@@ -116,6 +118,7 @@ class Quantize(TrainedOnDev, Method):
         """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
         check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
+        # one row is enough: which products read the same tensor does not depend on the text
         _, same = trace_products(model, model_inputs(to_batch(dev, np.arange(1))))
         quantizer = FakeQuantizer(
             ranges,
@@ -123,9 +126,12 @@ class Quantize(TrainedOnDev, Method):
             per_channel=self.granularity == "per-channel",
             embeddings=self.embeddings,
             learn=self.learn_ranges,
+            # one optimizer with one rate trains both: the gain makes a step in a range's logarithm
+            # as large as a rate of its own would
             gain=self.range_learning_rate / self.learning_rate,
         )
         score = _imitated(quantizer, dev_score(context.splits, dev))
+        # measured before anything moves: what qat must beat, and the note's first figure
         static = score(model)
         before = self._narrow(checkpoint, context, quantizer, score, static) if self.learn_ranges else static
         state = train_on_soft_labels(
@@ -137,16 +143,20 @@ class Quantize(TrainedOnDev, Method):
             what="training for int8",
             wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )
+        # fit moves a loss, and with it these ranges, to the device of the model
         quantizer.to("cpu")
+        # max(): an elected start is recorded one float below its score so that an equal epoch wins
         merits = {"static": static, "start": before, "after": max(state.best_score, before)}
         return quantizer.learned(), Note.of("qat", **{name: quality_of(context.splits, merit) for name, merit in merits.items()})
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
         rows = draw_rows(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
+        # copies: narrow() writes into these buffers
         observed = quantizer.start.clone(), quantizer.covered.clone()
         narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
         narrowed = score(checkpoint.model)
+        # narrowing is fitted to logits of train texts; on dev it may have cut off what mattered
         if narrowed < static:
             quantizer.start, quantizer.covered = observed
             return static

@@ -59,6 +59,8 @@ class Method:
             raise UserError("the settings of a step must be a mapping", where=f"{where}, {cls.name}", found=given)
         wording = replace(_WORDING, place=lambda location: dotted((cls.name, *location)))
         made = validated(cls, given, where, wording)
+        # the dataclass is frozen; kept beside its fields so that a printed recipe repeats its
+        # author and does not list every default
         object.__setattr__(made, "_given", dict(given))
         return made
 
@@ -135,6 +137,8 @@ def method(name: str) -> Callable[[_Class], _Class]:
 
 
 def _as_dataclass(cls: type) -> Any:
+    # extra="forbid": a misspelt setting must not fall back to a default in silence;
+    # strict=False: YAML writes 3 where a float is meant
     return pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=False))(cls)
 
 
@@ -182,6 +186,7 @@ def check_order(methods: Sequence[Method], where: str) -> None:
     Raises:
         UserError: with the declared reason.
     """
+    # every pair and not neighbours alone: what quantize forbids stays forbidden two steps later
     for number, later in enumerate(methods):
         for earlier in methods[:number]:
             reason = earlier.refuse_before(later) or later.refuse_after(earlier)

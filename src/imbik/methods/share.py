@@ -74,12 +74,14 @@ class Share(Method):
         groups = self.groups or len(stack)
         if groups == len(stack) and not self.embedding:
             return checkpoint
+        # None stands for the mean of a group, a number for the layer at that place in every group
         ways: dict[str, list[int | None]] = {"mean": [None], "first": [0], "best": _places(len(stack), groups)}
         places = ways[self.init]
         tried: list[tuple[float, str, nn.Module]] = []
         for place in places:
             model = self._shared(checkpoint, groups, place, context.splits.train)
             name = "mean" if place is None else f"layer {place + 1} of the group"
+            # with one way there is nothing to choose, so the models are not run for it
             tried.append((_divergence(model, checkpoint, context) if len(places) > 1 else 0.0, name, model))
         best = min(tried, key=lambda one: one[0])
         if len(tried) > 1:
@@ -102,6 +104,8 @@ class Share(Method):
         if self.groups > layers:
             raise UserError("more groups than layers", where="share.groups", found=self.groups, expected=f"1 to {layers}")
         parts = [{name: value.shape for name, value in _part(layer, self.what).items()} for layer in stack]
+        # a weight under a name that _PARTS does not know would stay unshared without anybody
+        # noticing
         whole = self.what != "all" or len(parts[0]) == len(stack[0].state_dict())
         if not parts[0] or not whole or any(part != parts[0] for part in parts):
             raise UserError(
@@ -134,9 +138,11 @@ def _is_plain_bert(model: PreTrainedModel) -> bool:
 
 def _tied(model: PreTrainedModel, members: list[list[int]], states: list[State]) -> nn.Module:
     """Return a copy of the model in which the parts of a group's first layer are its other layers' too."""
+    # a copy: the next way to start needs the layers as they were
     model = copy.deepcopy(model)
     name, stack = layer_stack(model)
     for group, state in zip(members, states, strict=True):
+        # strict=False: the state holds the shared part of a layer only
         stack[group[0]].load_state_dict(state, strict=False)
         for other in group[1:]:
             for part in sorted({key.split(".")[0] for key in state}):
@@ -148,6 +154,7 @@ def _places(layers: int, groups: int) -> list[int | None]:
     """Return the mean and every position that all groups have; one way where every layer is a group of its own."""
     if groups == layers:
         return [0]
+    # a place counts only where the smallest group has it as well
     smallest = min(sum(group_of(i, layers, groups) == group for i in range(layers)) for group in range(groups))
     return [None, *range(smallest)]
 
@@ -167,6 +174,7 @@ def _divergence(model: nn.Module, checkpoint: Checkpoint, context: Context) -> f
     """Measure the distance of the model's answers from the teacher's on dev texts."""
     dev = context.splits.dev
     count = len(dev.texts)
+    # evenly spaced and not drawn: the choice of the start must not hang on the seed
     rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
     pairs = None if dev.pairs is None else [dev.pairs[int(row)] for row in rows]
     part = Examples([dev.texts[int(row)] for row in rows], pairs, None, "")

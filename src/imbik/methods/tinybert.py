@@ -91,6 +91,8 @@ class TinyBERT(Trained, Method):
 
     def pairs(self, student: Checkpoint, teacher: Teacher) -> list[Pair]:
         """Return the terms of the sum."""
+        # the paper's eq. 9, then per layer eq. 8 and eq. 7; terms of weight 0 are dropped by the
+        # transfer, which then does not read their states either
         pairs = [Pair("embeddings", "embeddings", HiddenMSE(), self.embedding_weight)]
         for layer, source in enumerate(layer_map(self.layers, teacher.depth, depth_of(student.model))):
             pairs.append(Pair(f"hidden.{layer}", f"hidden.{source}", HiddenMSE(), self.hidden_weight))
@@ -101,11 +103,15 @@ class TinyBERT(Trained, Method):
         if self.teacher == "task":
             return context.teacher
         base = base_of(context.teacher, self.teacher, "tinybert")
+        # a pretrained model has no classifier: it gets a fresh one here that nothing reads, since
+        # this method compares inner states alone
         return Teacher.of(load_base(base, context.teacher.task, labels_of(context.teacher)), base)
 
     def _rows(self, student: Checkpoint, context: Context) -> Examples | Blocks:
         if self.stage == "task":
             return with_augmented(learning_rows(context.splits), self.augment, context)
+        # a longer block would look up positions that the student's table does not have
         length = min(self.block, positions_of(student.model.config))
         documents = open_documents(self.corpus)
+        # under `shared`: all recipes of the output folder read one tokenized corpus
         return build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)

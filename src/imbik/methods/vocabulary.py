@@ -70,6 +70,7 @@ class Vocabulary(Method):
         dev = encode(context.splits.dev, checkpoint.tokenizer)
         pruned = replace(checkpoint, tokenizer=wrap_spec(checkpoint.tokenizer, spec))
         probe = _covered(context.splits.train, corpus[0], set(old))
+        # before the next line: it prunes the table of this very model in place
         before = predict_logits(checkpoint.model, encode(probe, checkpoint.tokenizer))
         _prune_table(checkpoint.model, old, pruned.tokenizer)
         _check_same(before, predict_logits(pruned.model, encode(probe, pruned.tokenizer)), type(checkpoint.model).__name__)
@@ -84,10 +85,13 @@ class Vocabulary(Method):
         stay = set(single.values())
         if self.characters == "seen":
             letters = {letter for piece, index in pieces.items() if counts[index] for letter in piece}
+            # [-1]: a mark such as ## stands before the character
             stay = {index for piece, index in single.items() if piece[-1].isascii() or piece[-1] in letters}
+        # a BPE piece is reached only through its parts, so these stay with it
         needed = close_under_merges(spec, used | special_ids(spec) | stay)
         spare = (piece for piece in _frequent_first(spec) if pieces[piece] not in needed and piece not in single)
         more = islice((piece for piece in spare if _is_a_word(piece, spec, backend)), self.margin)
+        # once more: the spare pieces bring parts of their own
         return close_under_merges(spec, needed | {pieces[piece] for piece in more})
 
 
@@ -111,6 +115,8 @@ def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
     """Count how often each of ``size`` ids occurs, ``(size,)``."""
     counts = np.zeros(size, dtype=np.int64)
     for part in corpus:
+        # 4 million ids at a time: bincount widens the whole of what it is given to int64, and the
+        # ids are a memory-mapped file that may be larger than memory
         for start in range(0, len(part.ids), 1 << 22):
             counts += np.bincount(part.ids[start : start + (1 << 22)], minlength=size)
     return counts
@@ -118,6 +124,8 @@ def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
 
 def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
     """Return the first few texts whose pieces are all kept."""
+    # a text that lost a piece is cut otherwise afterwards, so its logits may differ for a good
+    # reason
     rows = (row for row in range(len(data)) if kept.issuperset(data.ids[data.offsets[row] : data.offsets[row + 1]].tolist()))
     chosen = list(islice(rows, _PROBE))
     pairs = None if examples.pairs is None else [examples.pairs[row] for row in chosen]
@@ -128,6 +136,7 @@ def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
 def _prune_table(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedTokenizerFast) -> None:
     """Keep the rows ``old`` of the model's table, in that order, and set the ids in its config right."""
     table = model.get_input_embeddings()
+    # ids are renumbered: the row of the padding token has another number now
     padding = old.index(table.padding_idx) if getattr(table, "padding_idx", None) in old else None
     replace_table(model, rows_of(table, torch.tensor(old), padding))
     model.config.vocab_size = len(old)
@@ -138,6 +147,7 @@ def _prune_table(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedTo
 
 
 def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: str) -> None:
+    # not bit by bit: a model that computes with the numbers of the ids is off by far more than this
     if np.allclose(before, after, rtol=1e-3, atol=1e-3):
         return
     raise UserError(

@@ -75,6 +75,7 @@ class Candidates:
         data, pictures = self.data, []
         for key in ("latency", "size", "cost"):
             points = [point for m in data.results.measurements if (point := self._point(m, key)) is not None]
+            # a single point shows no trade-off
             if len(points) < 2:
                 continue
             svg = plot(
@@ -90,6 +91,7 @@ class Candidates:
         return pictures
 
     def _point(self, m: Measurement, key: str) -> Point | None:
+        # of a million requests and not of a year: in whole instances most candidates cost the same
         cost = self.data.source.cost(self.data.run, m.id, "always-on")
         x = {
             "latency": m.latency_ms.p50,
@@ -99,6 +101,8 @@ class Candidates:
         y = m.quality.value
         if not x or y is None:
             return None
+        # the engine is part of the label only where it tells two apart: labels are what fills a
+        # plot
         several = len([1 for other in self.data.results.measurements if other.name == m.name]) > 1
         label = m.id if several else m.name
         return Point(m.id, label, x, y, m.quality.low, m.quality.high, self.data.kind(m))

@@ -50,6 +50,7 @@ class Column:
         value = self.value(m, baseline)
         if value is None:
             return "–"
+        # one decimal: intervals of some hundred rows are wider than a tenth of a per cent
         return f"{100 * value:.1f} %" if self.unit == "share" else f"{value * self.scale:.{self.digits}f}"
 
 

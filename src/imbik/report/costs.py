@@ -42,6 +42,8 @@ class Costs:
         for mode, load in source.loads.items():
             rows = []
             for m in self.data.results.measurements:
+                # every machine that fits and not the cheapest alone: sliders change which one that
+                # is
                 fitting, _ = options(m, source.prices, load, self.data.results.environment)
                 rows.append({"id": m.id, "options": [
                     {"instance": i.name, "hourly": i.hourly, "yearly": i.yearly, "billing_s": i.billing_minutes * 60, "rates": c.rates,

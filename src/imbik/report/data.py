@@ -26,6 +26,7 @@ class ReportData:
         self.results: Results = self.source.runs[run]
         self.name = self.results.name or str(run)
         self.choice = self.source.choice(run)
+        # as a text even where nothing was chosen: sentences are formatted with it
         self.chosen = str(self.choice.id)
         self.baseline = self.results.get(self.results.baseline)
         metric = (self.baseline or self.results.measurements[0]).quality.metric

@@ -69,6 +69,8 @@ class TracedPhrases(Phrases):
 
     def __call__(self, key: str, **values: object) -> str:
         ids = {k: Markup("<code>{}</code>").format(v) for k, v in values.items() if k in ("id", "other", "family")}
+        # escaped before it is formatted: Markup escapes the values, and the text itself is no
+        # markup
         return Markup(escape(self.texts[key])).format(**{**values, **ids})
 
     def number(self, value: float, digits: int = 0) -> str:
@@ -89,6 +91,7 @@ class Figures:
     def stored(self, run: int, identifier: str, path: str, unit: str, scale: float = 1.0) -> Shown:
         """Return the number at a dotted ``path`` of a measurement, shown in ``unit`` after multiplying by ``scale``."""
         measurements = self.source.runs[run].measurements
+        # by place in the file, so that the path in the page can be followed in results.json
         index = next(i for i, m in enumerate(measurements) if m.id == identifier)
         value = attrgetter(path)(measurements[index])
         return self._shown(value, unit, {"data-path": f"results[{run}].measurements[{index}].{path}"}, scale)
@@ -166,8 +169,11 @@ class Figures:
         if value is None:
             return Absent()
         shown = float(value) * scale
+        # what the traced value was multiplied by stands beside it, so that the text can be checked
+        # against it
         if unit in ("share", "signed", "points"):
             scale *= 100
+        # minutes or seconds, where hours would be shown as 0.0
         if unit == "hours" and 0 < shown < 1:
             scale *= 60 if shown * 60 >= 1 else 3600
         text = self.texts.money(shown, self.source.prices.currency) if unit == "money" else self._text(shown, unit)

@@ -81,6 +81,8 @@ def write_report(
 def is_report(path: Path) -> bool:
     """Return whether a file is a report: the proof that it may be replaced."""
     text = path.read_text(encoding="utf-8")
+    # the head of a page, the end of a Markdown file: where a report says so, and not in any text
+    # between
     return '<meta name="generator" content="imbik ' in text[:4096] or MADE in text[-200:]
 
 
@@ -145,7 +147,9 @@ def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
     folder = files("imbik.report").joinpath("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        # labels and texts are the user's and may hold markup, which a page would run
         autoescape=not markdown,
+        # a name misspelt in a template is an error, not an empty cell in a manager's report
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -18,6 +18,7 @@ class Summary:
         """Return three sentences: what is chosen and what it keeps, what it gains, what it costs."""
         data = self.data
         chosen, base = data.chosen, data.results.baseline
+        # measured without a teacher: nothing to keep, gain or save against
         if base is None:
             return [data.say("summary.alone", id=chosen)]
         keeps = data.say(
@@ -92,5 +93,7 @@ class Summary:
         dev, low, high = base.dev_quality.value, base.quality.low, base.quality.high
         if dev is None or low is None or high is None:
             return False
+        # as far again as the interval is wide: a dev set that is a little easier is no reason for
+        # alarm
         margin = high - low
         return dev < low - margin if self.data.error_metric else dev > high + margin

@@ -48,6 +48,7 @@ def choice_line(results: Results, lang: str = "en") -> str:
         return texts("terminal.choice", id=texts("terminal.no_choice"), why="")
     why = " ".join(texts.note(reason) for reason in choice.reasons) or choice.why
     line = texts("terminal.choice", id=choice.id or texts("terminal.no_choice"), why=why)
+    # said only where it is another candidate
     batch = choice.batch
     if batch and batch.id != choice.id and batch.items_per_s:
         line += " " + texts("terminal.batch", id=batch.id, rate=texts.number(batch.items_per_s))

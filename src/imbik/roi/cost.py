@@ -112,6 +112,7 @@ def workers_on(m: Measurement, instance: Instance, environment: Environment) -> 
     and by 80 % of memory."""
     cores, logical = environment.cores, environment.logical_cores
     per_core = logical / cores if cores and logical else 1.0
+    # clouds sell logical processors, threads were measured on physical cores
     by_cpu = int(instance.vcpu / max(1.0, (m.threads or 1) * per_core))
     if not m.peak_rss_bytes:
         return by_cpu
@@ -127,6 +128,8 @@ def instances_needed(rates: tuple[float, ...], rate: float, least: int = 1) -> i
     """
     for n, highest in enumerate(rates, 1):
         if rate <= highest * (1 + 1e-9):
+            # the factor above forgives the last digits of rates that were multiplied and divided
+            # again
             return max(n, least)
     last = rates[-1] if rates else 0.0
     return max(math.ceil(rate / last * len(rates) - 1e-9), least) if last > 0 else None
@@ -139,6 +142,7 @@ def _rates(latency: Latency, workers: int, limit_s: float, utilisation: float, s
     found: list[float] = []
     cap = utilisation * workers / float(times.mean())
     for n in range(1, TABLE + 1):
+        # once utilisation and not waiting is the bound, it stays so: no more bisections are needed
         pooled = found and found[-1] >= cap * (n - 1) * (1 - 1e-9)  # more workers behind one queue only wait less
         found.append(cap * n if pooled else highest_rate(times, workers * n, limit_s, utilisation))
     return tuple(found)
@@ -152,6 +156,7 @@ def _always_on(m: Measurement, instance: Instance, workers: int, load: Load) -> 
     count = instances_needed(rates, load.peak_rate, load.min_instances)
     if count is None:
         return Cost(m.id, None, why_not="limit")
+    # all workers behind one queue, as behind a load balancer that sends to whoever is free
     servers = count * workers
     return Cost(
         id=m.id,
@@ -173,12 +178,14 @@ def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost
         return Cost(m.id, None, why_not="throughput")
     each = rate * load.speed * workers
     start = m.cold_start_s or 0.0
+    # the cold start is paid once per night and instance, before the first item
     window = load.window_hours * 3600 * load.utilisation - start
     if window <= 0:
         return Cost(m.id, None, why_not="limit")
     count = max(math.ceil(load.per_day / each / window - 1e-9), load.min_instances)
     seconds = load.per_day / each / count + start
     unit = instance.billing_minutes * 60
+    # the small number keeps 60.000000001 s from being billed as two minutes
     hours = count * math.ceil(seconds / unit - 1e-9) * unit / 3600 * 365
     rates = tuple(each * n for n in range(1, TABLE + 1))
     return Cost(
@@ -211,6 +218,7 @@ def options(m: Measurement, prices: Prices, load: Load, environment: Environment
         if workers < 1:
             reasons.append("size")
             continue
+        # a burstable machine cannot be planned above what it may use all the time
         planned = replace(load, utilisation=min(load.utilisation, instance.sustained))
         cost = (_batch if load.mode == "batch" else _always_on)(m, instance, workers, planned)
         if cost.why_not:

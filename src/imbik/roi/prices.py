@@ -101,6 +101,7 @@ def shipped_prices() -> str:
 
 
 def _instance(row: _Row) -> Instance:
+    # a month is a twelfth of a year's hours, 730, as providers reckon
     hourly = row.hourly if row.hourly is not None else (row.monthly or 0.0) * 12 / HOURS_PER_YEAR
     yearly = row.hourly * HOURS_PER_YEAR if row.hourly is not None else (row.monthly or 0.0) * 12
     return Instance(

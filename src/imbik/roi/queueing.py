@@ -40,7 +40,10 @@ def service_times(latency: Latency, scale: float = 1.0) -> Array | None:
     known = [(percentile / 100, value) for percentile, value in sorted(latency.percentiles().items())]
     normal = NormalDist()
     z = np.array([normal.inv_cdf(p) for p, _ in known])
+    # few requests may put p99 a little below p95: percentiles must not fall
     logs = np.maximum.accumulate(np.log([v for _, v in known]))
+    # at the middle of each slice of probability, so that 0 and 1, which are infinite, are not asked
+    # for
     wanted = np.array([normal.inv_cdf((i + 0.5) / _POINTS) for i in range(_POINTS)])
     slopes = np.diff(logs) / np.diff(z)
     inside = np.interp(wanted, z, logs)
@@ -89,6 +92,7 @@ def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) 
     if load >= _SATURATED * workers:
         return math.inf
     waits = erlang_c(workers, load)
+    # practically nobody waits: the response is the service, and the grid below would only round it
     if waits < 1e-6:
         return float(np.quantile(times, q))
     step = _step(times, workers, load / workers)
@@ -118,8 +122,11 @@ def _delay(times: Array, rho: float, step: float) -> Array:
     survive = 1.0 - np.searchsorted(np.sort(times), edges) / len(times)
     survive[0] /= 2
     residual = survive / survive.sum() if survive.sum() > 0 else np.eye(1, _BINS)[0]
+    # twice the bins: a cyclic convolution would carry the tail round to zero
     spectrum = np.fft.rfft(residual, 2 * _BINS)
+    # the geometric sum Σ (1 - ρ) ρⁿ Rⁿ in closed form, per frequency
     total = np.fft.irfft((1.0 - rho) * spectrum / (1.0 - rho * spectrum), 2 * _BINS)[:_BINS]
+    # the transform leaves tiny negative probabilities
     clipped: Array = np.clip(total, 0.0, None)
     clipped /= clipped.sum()
     return clipped
@@ -134,6 +141,7 @@ def highest_rate(times: Array, workers: int, limit_s: float, utilisation: float,
     if response_quantile(times, workers, cap, q) <= limit_s:
         return cap
     low, high = 0.0, cap
+    # to 2^-24 of the cap: finer than any figure that is shown
     for _ in range(24):
         middle = (low + high) / 2
         if response_quantile(times, workers, middle, q) <= limit_s:

@@ -125,6 +125,7 @@ def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
     where, files = directory / MANIFEST_FILE, manifest["files"]
     model = inside(directory, manifest["model"], where)
     weights = (model.with_suffix(".bin"), model.with_name(model.name + ".data"), model.with_name(model.name + "_data"))
+    # onnxruntime and OpenVINO open these by the model's name, whatever the manifest says
     beside = {path.relative_to(directory).as_posix() for path in weights if path.exists()}
     for name in sorted({manifest["model"], TOKENIZER_FILE, *beside, *files}):
         path = inside(directory, name, where)

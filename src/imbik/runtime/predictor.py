@@ -176,7 +176,9 @@ class Predictor:
         if self.length_multiple == 1 and self._shortest == 1:
             return lengths
         lengths = np.maximum(lengths, self._shortest)
+        # rounded up
         rounded = -(-lengths // self.length_multiple) * self.length_multiple
+        # longer ones are left as they are: to cut is the tokenizer's business
         return np.where(lengths > self.max_length, lengths, np.minimum(rounded, self.max_length))
 
     def _padded(

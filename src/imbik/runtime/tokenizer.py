@@ -43,10 +43,14 @@ class RuntimeTokenizer:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=side)
         self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
+        # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
         self._before, self._after = frame or ((), ())
+        # what is left for words, since special tokens are never cut off
         self._room = max_length - len(self._before) - len(self._after)
         self._remembers = frame is not None and self._room > 0
+        # by the first character: a word that may hold the start of a special token goes the long
+        # way
         self._special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
 
     def ids(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
@@ -93,6 +97,7 @@ class RuntimeTokenizer:
         encode = self.tokenizer.encode_batch if offsets else self.tokenizer.encode_batch_fast
         try:
             return list(encode(rows))
+        # cleaned only where it is needed: the check would cost every ordinary text
         except (TypeError, UnicodeError):
             cleaned = [_cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]
             return list(encode(cleaned))
@@ -102,15 +107,19 @@ class RuntimeTokenizer:
         words, ids = self.words, [*self._before]
         try:
             for word in text.split(" "):
+                # an exception for the rare case is cheaper than a test for every word
                 ids += words[word]
         except (KeyError, AttributeError, TypeError):
             return None
+        # cut as the tokenizer cuts: words first, special tokens behind
         del ids[len(self._before) + self._room :]
         ids += self._after
         return ids
 
     def _learn(self, texts: Iterable[str]) -> bool:
         """Remember the words of some texts, as far as there is room; whether any is new."""
+        # split(" ") and not split(): other white space is the tokenizer's business and part of the
+        # word
         words = {word for text in texts for word in text.split(" ")}
         new = [word for word in words if word not in self.words and self._ordinary(word)][: max(0, WORDS - len(self.words))]
         encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False) if new else []

@@ -86,6 +86,7 @@ class Bert(StudentSpec):
             )
         shape = check_shape(self.named or self._numbers(teacher), teacher)
         mapping = tuple(uniform_layers(teacher.depth, shape.layers))
+        # nothing differs but the depth: the teacher's own class, whatever it is, keeps every detail
         if shape == shape_of(teacher, shape.layers):
             return CutPlan(teacher, shape, self.init, mapping, _depth_setting(teacher.model.config))
         return ProjectedPlan(teacher, shape, self.init, mapping)
@@ -94,6 +95,7 @@ class Bert(StudentSpec):
         layers = self.layers if self.layers is not None else teacher.depth
         like = shape_of(teacher, layers)
         hidden = self.hidden or like.hidden
+        # at another width BERT's own proportion, four times the hidden size
         wide = like.intermediate if hidden == like.hidden else 4 * hidden
         return Shape(layers, hidden, self.heads or like.heads, self.intermediate or wide)
 
@@ -127,6 +129,7 @@ class CutPlan(BertPlan):
         """Make the teacher's class anew and copy what it keeps."""
         teacher, config = self.teacher, copy.deepcopy(self.teacher.model.config)
         setattr(config, self.depth_setting, self.shape.layers)
+        # one entry per layer (such as ModernBERT's full and sliding attention) goes with its layer
         if getattr(config, "layer_types", None):
             config.layer_types = [config.layer_types[i] for i in self.layer_map]
         model = empty_model(config, teacher.task)
@@ -145,6 +148,7 @@ class ProjectedPlan(BertPlan):
         student = Checkpoint(_empty_bert(inherited, self.shape).eval(), teacher.tokenizer, teacher.task)
         if self.init == "random":
             return student
+        # principal directions can only narrow a space
         if self.shape.hidden > int(teacher.model.config.hidden_size):
             return replace(student, notes=(Note.of("wider_start"),))
         random = project(teacher, student, self.layer_map, texts)
@@ -163,6 +167,7 @@ def _depth_setting(config: PretrainedConfig) -> str:
 def _copy_layers(source: Teacher, target: nn.Module, mapping: Sequence[int]) -> None:
     """Copy all weights by name, then those of each layer from the layer ``mapping`` gives it, in the order in which layers run."""
     stack, have, values = layer_stack(target)[0] + ".", source.model.state_dict(), target.state_dict()
+    # layers by number would copy the first ones: those keep their values here and follow below
     target.load_state_dict({name: value if name.startswith(stack) else have[name] for name, value in values.items()})
     for layer, index in zip(anatomy(target).layers, mapping, strict=True):
         new = target.get_submodule(layer.output.path)

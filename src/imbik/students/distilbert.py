@@ -46,6 +46,7 @@ def alternate_layers(teacher: int, student: int) -> list[int]:
     """
     if student == 1:
         return [teacher - 1]
+    # 12 -> 6 gives 0, 2, 4, 7, 9, 11, which is what the published extraction script takes
     return [int(layer) for layer in np.rint(np.linspace(0, teacher - 1, student))]
 
 
@@ -134,11 +135,13 @@ def copy_encoder(source: PreTrainedModel, target: nn.Module, mapping: Sequence[i
     """
     _check_source(source.config)
     old, new = source.embeddings, target.get_submodule("embeddings")
+    # RoBERTa's positions begin behind its padding id; DistilBERT's at 0
     offset = position_offset(source.config)
     positions = new.position_embeddings.weight
     new.word_embeddings.weight.copy_(old.word_embeddings.weight)
     positions.copy_(old.position_embeddings.weight[offset : offset + len(positions)])
     if getattr(old, "token_type_embeddings", None) is not None:
+        # DistilBERT has no token types, so the type of single texts becomes part of every position
         positions += old.token_type_embeddings.weight[0]
     new.LayerNorm.load_state_dict(old.LayerNorm.state_dict())
     stack = layer_stack(source)[1]
@@ -169,6 +172,7 @@ def _head(teacher: PreTrainedModel) -> tuple[nn.Linear, nn.Linear, bool]:
     """Return first and last matrix of the head, and whether a tanh stands between."""
     kind = teacher.config.model_type
     if kind == "distilbert":
+        # ReLU here, tanh in BERT's pooler and RoBERTa's head, GELU in ELECTRA's
         return teacher.pre_classifier, teacher.classifier, False
     if kind == "bert":
         return teacher.bert.pooler.dense, teacher.classifier, True
@@ -176,6 +180,8 @@ def _head(teacher: PreTrainedModel) -> tuple[nn.Linear, nn.Linear, bool]:
 
 
 def _check_source(config: PretrainedConfig) -> None:
+    # ELECTRA-small: a table narrower than the layers has a projection that DistilBERT has no place
+    # for
     narrow = int(getattr(config, "embedding_size", config.hidden_size) or config.hidden_size) != int(config.hidden_size)
     if config.model_type not in SOURCES or narrow:
         raise UserError(

@@ -33,6 +33,8 @@ class CopyPlan(StudentPlan):
 
     def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Copy the teacher's model; the tokenizer is shared."""
+        # steps change their checkpoint in place, and the teacher must stay what the student is
+        # measured by
         return Checkpoint(copy.deepcopy(self.teacher.model), self.teacher.tokenizer, self.teacher.task)
 
 
@@ -80,5 +82,6 @@ class GivenPlan(StudentPlan):
             UserError: it cannot be opened.
         """
         started = load_base(self.source, inherited.task, inherited.labels)
+        # the teacher's answers are about the part of a text that it read itself
         started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, inherited.tokenizer.model_max_length)
         return Checkpoint(started.model.eval(), started.tokenizer, inherited.task)

@@ -18,6 +18,7 @@ def uniform_layers(teacher: int, student: int) -> list[int]:
     >>> uniform_layers(12, 4), uniform_layers(6, 1), uniform_layers(6, 4)
     ([2, 5, 8, 11], [5], [1, 2, 4, 5])
     """
+    # + 0.5 and not round(): Python rounds halves to even, so that 2.5 and 3.5 would fall 2 apart
     return [int(m * teacher / student + 0.5) - 1 for m in range(1, student + 1)]
 
 
@@ -56,4 +57,5 @@ def layer_map(spec: MapName | Sequence[int], teacher: int, student: int) -> list
             found=listed,
             expected=f"{student} numbers (one per student layer) from 1 to {teacher}",
         )
+    # papers and recipes count layers from 1, modules from 0
     return [layer - 1 for layer in listed]

@@ -57,7 +57,9 @@ def sized_to(teacher: Teacher) -> MobileShape:
     config = teacher.model.config
     width = int(config.hidden_size)
     heads = int(config.num_attention_heads)
+    # rounded to whole heads, at least one number each
     bottleneck = max(1, width // 4 // heads) * heads
+    # a multiple of 8, which vector units multiply without a remainder
     hidden = max(8, 2 * width // 3 // 8 * 8)
     return MobileShape(teacher.depth, hidden, bottleneck, heads, 4, min(128, max(4, width // 3)))
 
@@ -143,6 +145,9 @@ def _start_blocks(model: PreTrainedModel) -> None:
     norms = [module for module in model.modules() if isinstance(module, NoNorm)]
     hooks = [norm.register_forward_hook(_as_layer_norm) for norm in norms]
     try:
+        # (32, 32) random ids, none of them 0: BERT-like tables have padding there. Each hook gives
+        # the normed states instead of the module's own, so that a norm further up is set on states
+        # as they will be and not on what the untouched norms below let through
         model(input_ids=torch.randint(model.config.vocab_size, (32, 32)).clamp_min(1))
     finally:
         for hook in hooks:
@@ -157,6 +162,7 @@ def _as_layer_norm(norm: NoNorm, inputs: tuple[Tensor, ...], _output: Tensor) ->
 
 def stand_for_layer_norm(norm: NoNorm, states: Tensor, weight: Tensor | float = 1.0, bias: Tensor | float = 0.0) -> None:
     """Give a NoNorm the scale and shift that a layer norm with ``weight`` and ``bias`` has on these states ``(…, H)`` on average."""
+    # correction=0: a layer norm divides by N and not by N - 1
     scale = weight / states.std(dim=-1, correction=0).mean()
     norm.weight.copy_(scale)
     norm.bias.copy_(bias - scale * states.mean())

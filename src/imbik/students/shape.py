@@ -23,6 +23,7 @@ class Shape:
 
 
 CATALOGUE: dict[str, Shape] = {
+    # the two students that TinyBERT's authors published
     "tinybert-4l-312": Shape(4, 312, 12, 1200),
     "tinybert-6l-768": Shape(6, 768, 12, 3072),
     "mini-4x256": Shape(4, 256, 8, 1024),
@@ -41,6 +42,7 @@ def shape_of(teacher: Teacher, layers: int) -> Shape:
 
 def intermediate_of(config: PretrainedConfig) -> int:
     """Return the width of the feed-forward networks."""
+    # DistilBERT calls it hidden_dim
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
 
 

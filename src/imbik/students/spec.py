@@ -87,6 +87,8 @@ class Inherited:
     @property
     def token_types(self) -> int:
         """How many token types the student knows: at least the two of a pair."""
+        # RoBERTa has a single type, but the student's tokenizer may give a pair's second text type
+        # 1
         return max(int(getattr(self.config, "type_vocab_size", 2) or 2), 2)
 
 
@@ -107,6 +109,7 @@ class StudentPlan(ABC):
             texts: task texts, for the principal directions of the teacher's hidden states.
             seed: of all weights that start at random.
         """
+        # a plan draws nothing, so the weights follow from this seed alone, whatever ran before
         torch.manual_seed(seed)
         return self.make(Inherited.of(self.teacher), texts)
 
@@ -146,6 +149,7 @@ def count_of(written: Mapping[str, object], name: str) -> int | None:
     value = written.get(name)
     if value is None:
         return None
+    # YAML's `true` is an int in Python and would pass for 1
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
     return value

@@ -44,6 +44,8 @@ class Classification(LabelTask):
         place = {name: index for index, name in enumerate(names)}
         targets = {}
         for split, column, cells in zip(splits, columns, known, strict=True):
+            # (distinct values,) read by (N,) codes: a name is looked up once, however many rows
+            # have it
             targets[split] = np.array([place[cell[0]] for cell in cells[0]], np.int64)[column.codes]
         return targets, names
 

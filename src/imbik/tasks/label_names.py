@@ -51,6 +51,7 @@ def _names(
     where = f"{splits[0].where}, column {splits[0].labels[0].name!r}"
     if labels is None:
         names = natural_order(per_split[0])
+        # they get an index of their own, so that their rows count as errors and do not stop the run
         names = natural_order([*names, *_unlearnable(splits, sets, set(names), say)])
         if len(per_split[0]) < 2:
             raise UserError(
@@ -107,6 +108,7 @@ def _rewrite(names: set[str], labels: Sequence[str], say: TakeNote) -> dict[str,
         return {str(i): label for i, label in enumerate(labels)}
     folded = {label.casefold(): label for label in labels}
     renamed = {name: folded[name.casefold()] for name in names - set(labels) if name.casefold() in folded}
+    # two names that differ in case alone, in the model or in the data: nothing says which is meant
     if len(folded) < len(labels) or len(renamed) + len(names & set(labels)) > len(set(renamed.values()) | (names & set(labels))):
         return {}
     if renamed:

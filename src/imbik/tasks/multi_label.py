@@ -61,6 +61,8 @@ class MultiLabel(LabelTask):
     def strata(self, targets: Array) -> NDArray[np.int64]:
         """Return the rarest of each row's labels."""
         on = targets.astype(np.float32) != 0
+        # (N, L): a label that the row lacks is made rarer than none, so that argmin passes it by;
+        # rows without a label are a group of their own, L
         frequency = np.where(on, on.sum(0), len(on) + 1)
         return np.asarray(np.where(on.any(1), frequency.argmin(1), on.shape[1]), np.int64)
 
@@ -83,6 +85,7 @@ def sigmoid(logits: Array) -> Floats:
     >>> sigmoid(np.array([[-1000.0, 0.0, 1000.0]])).tolist()
     [[0.0, 0.5, 1.0]]
     """
+    # the exponent is never above 0
     small = np.exp(-np.abs(np.asarray(logits, np.float64)))
     return np.where(np.asarray(logits) >= 0, 1.0 / (1.0 + small), small / (1.0 + small)).astype(np.float32)
 
@@ -105,6 +108,7 @@ def label_sets(splits: Sequence[Sequence[LabelCells]]) -> list[LabelSets]:
     seen = [{value for columns in splits for value in columns[i].values} for i in range(len(splits[0]))]
     if all({value.lower() for value in values} <= _ON | _OFF for values in seen):
         return [[[_switched(column.name, value) for value in column.values] for column in columns] for columns in splits]
+    # "yes" in two columns are two labels, which the column's name tells apart
     shared = {value for value, count in Counter(v for values in seen for v in values).items() if count > 1}
     return [[[(f"{column.name}={v}" if v in shared else v,) for v in column.values] for column in columns] for columns in splits]
 
@@ -131,5 +135,6 @@ def label_matrix(columns: Sequence[LabelCells], sets: LabelSets, labels: Sequenc
         table = np.zeros((len(values), len(labels)), np.float32)
         for code, names in enumerate(values):
             table[code, [place[name] for name in names]] = 1.0
+        # several columns may switch the same label on
         np.maximum(matrix, table[column.codes], out=matrix)
     return matrix

@@ -44,6 +44,7 @@ class Regression(SequenceTask):
         """Return the values of every split, and one name: the column's."""
         first = next(iter(splits.values()))
         column = one_column(first, self.name)
+        # a model with one label may be a regressor, one with several cannot
         if labels is not None and len(labels) != 1:
             raise UserError(
                 "the labels are numbers, the model has classes",
@@ -57,6 +58,8 @@ class Regression(SequenceTask):
 
     def strata(self, targets: Array) -> NDArray[np.int64]:
         """Return each row's decile."""
+        # inner edges of ten groups of like size: a split then has small and large values as the
+        # whole has
         edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
         return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
 
@@ -93,4 +96,5 @@ def _are_values(column: LabelCells, labels: Sequence[str] | None) -> bool:
     if numbers is None:
         return False
     finite = numbers[np.isfinite(numbers)]
+    # whole numbers may be classes (stars, grades), as long as there are few of them
     return bool((finite != np.round(finite)).any()) or len(np.unique(finite)) > _CLASSES

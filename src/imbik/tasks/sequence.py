@@ -40,6 +40,7 @@ class LabelTask(SequenceTask):
 
     def answers(self, decoded: Array, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"labels": [{"label", "probability"}, …]}`` of each text, the most probable first."""
+        # stable: labels of one probability keep their order on every machine
         order = (-decoded).argsort(axis=1, kind="stable")[:, :top]
         return [
             {"labels": [{"label": labels[i], "probability": float(row[i])} for i in best]} for row, best in zip(decoded, order, strict=True)

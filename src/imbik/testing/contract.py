@@ -64,8 +64,10 @@ def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = No
     assert parse_recipe(dump_recipe(recipe), "checked") == recipe, "settings do not survive YAML"
     teacher = teacher or tiny_bert()
     splits = tiny_splits(teacher.task)
+    # a copy: state_dict gives the very tensors that a careless method would change
     before = copy.deepcopy(teacher.model.state_dict())
     results = []
+    # folders of their own: the second run must not find the first one's training finished
     for run in ("first", "second"):
         torch.manual_seed(0)
         started = make_student(student, teacher, splits.train, 0)

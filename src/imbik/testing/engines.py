@@ -88,6 +88,7 @@ def _check_builder(name: str) -> None:
 
 
 def _check_answers(folder: Path, name: str, checkpoint: Checkpoint) -> None:
+    # every other way of asking below is compared with this one
     one = load_artefact(folder, threads=1, engine_name=name)
     assert (one.engine, one.threads) == (name, 1)
     expected = reference_logits(checkpoint, TEXTS)
@@ -99,6 +100,7 @@ def _check_answers(folder: Path, name: str, checkpoint: Checkpoint) -> None:
         assert np.isfinite(gap) and gap <= tolerance, f"{clause}: logits differ by {gap:.2e}"
 
     scores = scores_of(one, TEXTS)
+    # a session that hands out its own buffer would change `scores` with the next request
     kept = scores.copy()
     check(scores, expected, "not what transformers computes")
     check(np.concatenate([scores_of(one, [text]) for text in TEXTS]), scores, "alone and beside others")
@@ -123,6 +125,7 @@ def reference_logits(checkpoint: Checkpoint, texts: Sequence[str]) -> NDArray[np
     """Return what transformers computes of each text alone, tokenized by its own tokenizer: logits ``(N, L)``."""
     rows = []
     for text in texts:
+        # lone surrogates become question marks, as the runtime does it
         clean = text.encode("utf-8", "replace").decode("utf-8")
         feed = checkpoint.tokenizer(clean, truncation=True, return_tensors="pt")
         with torch.inference_mode():
@@ -135,6 +138,7 @@ def _check_damage(folder: Path, copy: Path, name: str) -> None:
     opened = load_artefact(folder, engine_name=name)
     for file in (str(opened.manifest["model"]), "tokenizer.json"):
         content = (folder / file).read_bytes()
+        # cut short, as a broken copy is, and of the right size but wrong throughout
         for damaged in (content[: len(content) // 2], b"x" * len(content)):
             shutil.copytree(folder, copy)
             (copy / file).write_bytes(damaged)

@@ -99,12 +99,14 @@ def check_head(task: Task, checkpoint: Checkpoint, splits: Splits) -> None:
     mask = batch["attention_mask"]
     wanted = targets.take(batch["rows"], mask.shape[1], mask.device)
     teacher = _detached(run(checkpoint.model, batch, task))
+    # 0 and not the teacher's entropy, which a plain cross-entropy would leave
     assert abs(float(head.distillation_loss(teacher, teacher, 2.0, mask))) < _TOLERANCE, "a teacher disagrees with itself"
     for what in ("labels", "teacher"):
         student = tiny_bert(splits.labels, task.name, layers=1, seed=1).model.train()
         head.prepare(student, np.asarray(splits.train.targets))
         optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
         values = []
+        # on one batch, which thirty steps learn by heart if the gradient points the right way
         for _ in range(30):
             given = run(student, batch, task)
             loss = head.loss(given, wanted) if what == "labels" else head.distillation_loss(given, teacher, 2.0, mask)
@@ -113,6 +115,7 @@ def check_head(task: Task, checkpoint: Checkpoint, splits: Splits) -> None:
             loss.backward()
             optimizer.step()
             values.append(float(loss.detach()))
+        # means of three: single steps of Adam go up and down
         assert np.mean(values[-3:]) < np.mean(values[:3]), f"training does not lower the loss against {what}"
 
 

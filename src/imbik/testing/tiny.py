@@ -120,6 +120,7 @@ def tiny_bert(
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=2 * hidden,
+        # twice the tokenizer's length: RoBERTa-like models begin counting behind their padding id
         max_position_embeddings=64,
         pad_token_id=0,
         **narrow,
@@ -161,6 +162,7 @@ def tiny_context(teacher: Checkpoint, splits: Splits, directory: Path, seed: int
     """A context as :mod:`imbik.compress.run` would give it."""
     teacher = Teacher.of(teacher)
     cache = TeacherCache(directory / "teacher", teacher)
+    # so many seconds between states that a test never writes one by chance
     return Context(teacher, splits, cache, seed, Silent(), directory / "step", directory / "shared", save_every=1e9)
 
 

@@ -56,6 +56,7 @@ class Context:
             make: makes it.
         """
         folder = self.shared / kind.lower() / key
+        # save_whole moves a folder here when it is complete, so one file tells for all of them
         if not (folder / "config.json").is_file():
             save_whole(make(), folder)
         return load_checkpoint(folder, role=kind)

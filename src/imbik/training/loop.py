@@ -69,6 +69,7 @@ def fit(
     run.directory.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator()  # its precision is one per process and may be set by the user's program; ours is `precision`
     device = accelerator.device
+    # around everything: optimizer and state on disk know the compact table only
     with compact_embeddings(model, pieces):
         model.to(device)
         loss.to(device)
@@ -90,6 +91,8 @@ def fit(
                     if budget.spent(state):
                         break
                     began = time.perf_counter()
+                    # dropout of a step follows from its number: a resumed run drops what the killed
+                    # one had dropped
                     torch.manual_seed(mixed(run.seed, state.epoch, state.step))
                     for group in optimizer.param_groups:
                         group["lr"] = settings.learning_rate * schedule(budget.share(state, len(steps)), settings.warmup)
@@ -115,6 +118,7 @@ def fit(
                 state.finished = budget.over(state)
                 disk.save(state)
                 logger.info("%s epoch %d: dev %.4f", type(model).__name__, state.epoch, state.history[-1]["dev"])
+        # inside the compact table's context, which writes its rows back when it ends
         disk.load_best(state)
     model.to("cpu").eval()
     return state
@@ -174,6 +178,7 @@ def schedule(done: float, warmup: float) -> float:
     [0.01, 0.5, 1.0, 0.5, 0.0]
     """
     if done < warmup:
+        # not 0: the first step would be lost, of a short training a noticeable part
         return max(done / warmup, 0.01)
     return max(0.0, (1.0 - done) / max(1.0 - warmup, 1e-9))
 
@@ -202,6 +207,7 @@ def _replacement(state: State, evaluate: Evaluate | None) -> float:
 def _parameters(model: nn.Module, loss: nn.Module) -> dict[str, nn.Parameter]:
     """Return every trainable parameter once, shared ones under their first name."""
     named = {f"model.{name}": parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    # a loss may hold a part of the model (its head, say), which must not be stepped twice
     known = {id(parameter) for parameter in named.values()}
     own = {f"loss.{name}": p for name, p in loss.named_parameters() if p.requires_grad and id(p) not in known}
     return named | own
@@ -209,12 +215,14 @@ def _parameters(model: nn.Module, loss: nn.Module) -> dict[str, nn.Parameter]:
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
     """Return what training changes besides parameters: the running means of batch norms and the like."""
+    # non-persistent buffers (position ids) are not in the state: they never change
     saved = set(model.state_dict())
     return {f"buffer.{name}": buffer for name, buffer in model.named_buffers() if name in saved}
 
 
 def _groups(parameters: dict[str, nn.Parameter], settings: Training) -> list[dict[str, Any]]:
     """Return AdamW's groups: matrices decay; biases, norms and embedding tables do not."""
+    # decay would shrink the rows of rare pieces, which few batches push back
     decays = {name: parameter.ndim > 1 and "embedding" not in name for name, parameter in parameters.items()}
     decayed = [parameter for name, parameter in parameters.items() if decays[name]]
     plain = [parameter for name, parameter in parameters.items() if not decays[name]]

@@ -12,6 +12,7 @@ from imbik.machine import cpu_flags
 @functools.cache
 def autocast_dtype() -> torch.dtype | None:
     """Return bfloat16 where matrix products in it are native (AMX, AVX512-BF16, a GPU that has it), else None (float32)."""
+    # bf16 or nothing: float16 would need its losses scaled, bf16 has the exponents of float32
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     return torch.bfloat16 if {"amx_bf16", "avx512_bf16"} & cpu_flags() else None

@@ -71,6 +71,8 @@ def training_of(settings: Trained, tokens: int) -> Training:
     if isinstance(settings.epochs, int):
         return _training(settings, epochs=settings.epochs)
     steps = max(1.0, tokens / settings.batch_tokens)
+    # at least two epochs, so that dev has something to choose from; the cap is for tiny data, which
+    # would be learned by heart
     return _training(settings, epochs=max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps))))
 
 
@@ -80,6 +82,7 @@ def training_for(settings: Optimized, steps: int, learning_rate: float | None = 
     >>> training_for(Optimized(), 40).max_steps
     40
     """
+    # the steps end it; so many epochs are never reached
     training = _training(settings, epochs=1 << 20, max_steps=steps)
     return training if learning_rate is None else replace(training, learning_rate=learning_rate)
 

@@ -44,6 +44,7 @@ class State:
             Whether the score says anything.
         """
         if math.isfinite(score):
+            # one float lower: an epoch with the same score is preferred, having learned something
             self.best_score = math.nextafter(score, -math.inf)
         return math.isfinite(score)
 
@@ -106,6 +107,8 @@ class TrainingState:
                 tensor.copy_(kept[name])
                 if f"{name}#exp_avg" in kept:
                     self.optimizer.state[tensor] = {
+                        # AdamW's bias correction depends on the step: without it a resumed run
+                        # would begin with leaps
                         "step": kept[f"{name}#step"],
                         "exp_avg": _laid_out_as(tensor, kept[f"{name}#exp_avg"]),
                         "exp_avg_sq": _laid_out_as(tensor, kept[f"{name}#exp_avg_sq"]),

@@ -82,6 +82,7 @@ def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
     """Fill in what is missing by asking, on a terminal; elsewhere the missing answer is the user's mistake."""
     while (question := next_question(answers)) is not None:
         options = questions()[question]
+        # a script must not wait for an answer that nobody gives
         if not (ask and sys.stdin.isatty()):
             raise UserError("an answer is missing", where=f"--{question}", expected=", ".join(options))
         typer.echo(texts(f"decision.{question}"))
@@ -116,6 +117,7 @@ def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
     """Return candidates by requirements; the choice marked. Several requirements stand under letters, with their words below."""
     verdicts = [r for verdict in advice.verdicts.values() for r in verdict.requirements]
     asked = [requirement_text(r, texts) for r in next(iter(advice.verdicts.values())).requirements]
+    # letters, where sentences as headings would leave no room for the figures
     heads = asked if len(asked) <= _IN_FULL else list(string.ascii_lowercase[: len(asked)])
     table = Table(title=escape(title), caption=escape(_legend(verdicts, [] if heads is asked else asked, texts)), caption_justify="left")
     table.add_column("", no_wrap=True)

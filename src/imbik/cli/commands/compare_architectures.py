@@ -86,6 +86,7 @@ def _published(rows: Sequence[ArchitectureRow], texts: Phrases) -> Table:
     """Return the table of shapes, and what the study and the papers say of them, a row per model."""
     heads = ("table.layers", "table.hidden", "table.heads", "published.study_speed", "published.speedup", "published.glue")
     table = _grid("published.title", heads, texts)
+    # one row per model: what papers state does not depend on the precision measured here
     for row in {row.name: row for row in rows}.values():
         paper = row.published
         stated = ("–", "–", "–")

@@ -106,6 +106,7 @@ def compress(
     from imbik.models.pretrained import load_checkpoint
 
     console, say = consoles()
+    # before the data: it brings the labels and the task that the data are read in
     loaded = load_checkpoint(teacher)
     named = columns.given() | {"task": columns.task or loaded.task}
     results = run(
@@ -125,6 +126,7 @@ def compress(
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
         show(results, out, conduct.lang)
+    # last: the table with the teacher and the failures is shown all the same
     _refuse_nothing(recipe, results, out)
 
 

@@ -67,6 +67,8 @@ def export(
     if settings is not None:
         loaded = quantized(loaded, settings, calibration, progress_for(console))
     names = _engines(engine or ["onnx"], loaded, say)
+    # one engine gets the folder that was named, so that scripts find the manifest where they expect
+    # it
     several = engine is not None and ("auto" in engine or len(engine) > 1)
     made = []
     for name in names:
@@ -107,6 +109,7 @@ def _texts(data: str, columns: TextColumns, say: Callable[[str], None]) -> tuple
 
     if Path(data).is_file():
         rows = load_texts(data, say=say, **columns.given())
+        # a single file has no other texts to calibrate on than those that are compared
         return rows, rows
     splits = load_data(data, say=say, **columns.given())
     return splits.dev, splits.train

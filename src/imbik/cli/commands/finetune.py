@@ -53,6 +53,7 @@ def finetune(
     masked-language-model head on raw text: a text file, a folder of them, a table or a hub name."""
     check_positive("--learning-rate", schedule.learning_rate)
     if columns.task == "mlm":
+        # options that would do nothing are refused: the user meant something by them
         _refuse(text_pair=columns.text_pair, label=columns.label, metric=columns.metric)
         _mlm(base, {"source": data, "text": columns.text, "encoding": columns.encoding}, out, schedule, masked, as_json)
         return

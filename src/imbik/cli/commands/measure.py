@@ -89,6 +89,7 @@ def _candidates(folders: Sequence[Path], length_multiple: int | None = None) -> 
 def _recipe(folder: Path) -> str:
     """Return the recipe's name where the folder lies as compress leaves it, else the folder's."""
     parts = folder.resolve().parts
+    # DIR/<recipe>/artefacts/<engine>
     return parts[-3] if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
 
 
@@ -107,6 +108,7 @@ def _parent(folder: Path, manifests: Mapping[Path, Mapping[str, Any]]) -> str | 
     if "quantize" not in last:
         return None
     before = {"engine": own["engine"], "architecture": own["architecture"], "steps": steps}
+    # `<=` on items: every field named above is the same, whatever else the manifests hold
     return next((_recipe(other) for other, manifest in manifests.items() if before.items() <= manifest.items()), None)
 
 

@@ -82,6 +82,7 @@ def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | 
 
     task = task_of(predictor.task)
     for start in range(0, len(texts), CHUNK):
+        # a chunk at a time: a file may hold more texts than memory
         some = list(texts[start : start + CHUNK])
         others = None if pairs is None else list(pairs[start : start + CHUNK])
         for row, answer in enumerate(task.answers(predictor.predict(some, others), predictor.labels, some, others, top)):
@@ -101,6 +102,7 @@ def _rows(answers: Iterator[dict[str, Any]], file: TextIO) -> None:
     writers: dict[bool, csv.DictWriter[str]] = {}
     for answer in answers:
         row = _flat(answer)
+        # the columns of the first answer hold for all: a task's answers have one form
         if not writers:
             names = list(row)
             writers[False] = csv.DictWriter(file, names, lineterminator="\n")

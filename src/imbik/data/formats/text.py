@@ -84,6 +84,7 @@ def decoding_error(path: Path, encoding: str, raw: bytes | None = None) -> UserE
     before, row = 0, 1
     with path.open("rb") if raw is None else io.BytesIO(raw) as file:
         while block := file.read(1 << 20):
+            # offsets in the error count from there, not from the block
             held = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
             try:
                 text = decoder.decode(block)

@@ -34,6 +34,7 @@ class PretrainingDistillation(nn.Module):
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         predicted = predict_masked(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
+        # soft(1.0): eq. 4 has no temperature
         return self.truth * predicted.hard() + (1.0 - self.truth) * predicted.soft(1.0)
 
 
@@ -76,6 +77,7 @@ def shape_of(model: PreTrainedModel) -> MobileShape:
 def fits(ib: PreTrainedModel, shape: MobileShape) -> bool:
     """Return whether a model can teach a student of this shape: the same but for what is inside its blocks."""
     same = ib.config.model_type == "mobilebert"
+    # 0 on both sides takes the numbers out of the comparison that may differ
     return same and replace(shape_of(ib), bottleneck=0, feedforwards=0) == replace(shape, bottleneck=0, feedforwards=0)
 
 
@@ -88,6 +90,7 @@ def bridge_pairs(classic: int, ib: int) -> list[Pair]:
     if ib <= classic:
         matched = list(enumerate(uniform_layers(classic, ib)))
     else:
+        # more blocks than layers: each layer is matched once, and the blocks between stay free
         matched = [(block, layer) for layer, block in enumerate(uniform_layers(ib, classic))]
     pairs = [Pair("embeddings", "embeddings", HiddenMSE(project=True))]
     for block, layer in matched:

@@ -37,6 +37,7 @@ class Weights:
 
     def pairs(self, state: str) -> list[Pair]:
         """Return the feature map terms of one state."""
+        # both factors act inside this loss; the pair's own weight is 0 only where both are
         moments = FeatureMoments(self.mean, self.variance)
         pairs = [
             Pair(state, state, HiddenMSE(normalize=True), self.hidden),
@@ -98,6 +99,7 @@ class BlockTransfer:
         student, teacher = self.student.base_model, self.ib.base_model
         with first_blocks(student, blocks[-1] + 1), first_blocks(teacher, blocks[-1] + 1):
             transfer = self._transfer(pairs, teacher)
+            # before the freeze: binding wants every state to have a gradient
             transfer.bind(student, self._example())
             self._thaw(blocks)
             fit(
@@ -105,10 +107,13 @@ class BlockTransfer:
                 transfer if self.masker is None else MaskedBatchLoss(transfer, self.masker),
                 self.data,
                 replace(self.training, epochs=1 << 20, max_steps=steps),
+                # a folder for each block: a run that was killed finds the finished blocks and skips
+                # them
                 replace(self.context.training(what.replace(" ", "-")), seed=self.context.seed + blocks[0]),
                 what=f"knowledge transfer, {what}",
                 pieces=self.data.pieces() if isinstance(self.data, Encoded) else None,
             )
+        # the freeze ends with the block: what follows trains everything
         self.student.requires_grad_(True)
 
     def _thaw(self, blocks: range) -> None:
@@ -168,6 +173,7 @@ class SumOfLosses(nn.Module):
 @contextmanager
 def first_blocks(base: PreTrainedModel, count: int) -> Iterator[None]:
     """Context manager: end an encoder of the MobileBERT class after its first ``count`` blocks, so that nothing above is computed."""
+    # a shorter list of the same modules, not a copy: what trains in it is the model's own
     whole = base.encoder.layer
     base.encoder.layer = nn.ModuleList(list(whole)[:count])
     try:

@@ -125,6 +125,7 @@ class BlockwiseTransfer(ABC):
             UserError: an IB-BERT of another shape or with other labels.
         """
         ib = self.ib_bert()
+        # embeddings and norms first: every block's transfer assumes that both read the same states
         copy_from_ib(ib, self.student, self.stage.sample())
         settings = self.settings
         blocks = BlockTransfer(
@@ -169,6 +170,7 @@ class BlockwiseTransfer(ABC):
         own = anatomy(encoder)
         pairs = [*bridge_pairs(len(reader.layers), len(own.layers)), *self.prediction_pairs()]
         transfer = Transfer(pairs, own, LiveTeacher(classic, reader, [pair.teacher for pair in pairs]))
+        # behind the start: projections begin as fits to the very states that training begins with
         transfer.bind(encoder, sample(self.stage.data, self.stage.binds))
         without_dropout(ib)
         self.stage.fit(ib, self.bridge_loss(transfer), self.settings.bridge, "making the IB-BERT")
@@ -196,6 +198,8 @@ class BlockwiseTransfer(ABC):
         if inner % self.shape.heads:
             found = f"inner {inner}, heads {self.shape.heads}"
             raise UserError("the heads do not divide the width inside the IB-BERT", where="mobilebert.inner", found=found)
+        # at the classic width the classic matrices are copied, so theirs must be the width inside
+        # as well
         wide = intermediate_of(inherited.config) if inner == width else 4 * inner
         model: PreTrainedModel = make_ib_bert(inherited, self.shape, inner, wide).model
         return model

@@ -42,8 +42,10 @@ def start_ib_bert(classic: PreTrainedModel, reader: Anatomy, ib: PreTrainedModel
     real = batch["attention_mask"].bool()
     tokens = {name: states[name].float()[real] for name in names}  # (N, H) of the real ones
     base = ib.base_model
+    # (H, B)
     turned = _directions([tokens[name] for name in names], int(base.config.hidden_size))
     _start_embeddings(classic, base, tokens["embeddings"] @ turned, batch)
+    # of every block what the layer before it in the mapping gave, (N, H)
     inputs = [tokens["embeddings"], *(tokens[f"hidden.{i}"] for i in mapping[:-1])]
     for block, index, before in zip(layer_stack(base)[1], mapping, inputs, strict=True):
         _start_block(block, module_at(classic, reader.layers[index].output.path), turned, before, tokens[f"hidden.{index}"])
@@ -67,15 +69,18 @@ def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, targets: 
     leading = torch.linalg.eigh((table.T @ table).double())[1][:, -min(rank, table.shape[1]) :].float()
     embeddings.word_embeddings.weight.zero_()
     embeddings.word_embeddings.weight[:, : leading.shape[1]] = table @ leading
+    # the fit below knows words alone: positions and types must stay small beside what it gives
     embeddings.position_embeddings.weight.mul_(0.1)
     embeddings.token_type_embeddings.weight.mul_(0.1)
     real = batch["attention_mask"].bool()
     words = embeddings.word_embeddings(batch["input_ids"])
+    # (B, T, 3 E) in transformers' own order: next word, word, word before
     around = torch.cat([nn.functional.pad(words[:, 1:], (0, 0, 0, 1)), words, nn.functional.pad(words[:, :-1], (0, 0, 1, 0))], dim=2)
     _least_squares(embeddings.embedding_transformation, around[real], _standard(targets))
 
 
 def _start_block(block: nn.Module, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
+    # (N, B): what a block reads is the result of a layer norm
     closed = _standard(before @ turned)
     for bottleneck in (block.bottleneck.input, block.bottleneck.attention):
         _least_squares(bottleneck.dense, closed, before)
@@ -98,6 +103,7 @@ def _start_block(block: nn.Module, classic: nn.Module, turned: Tensor, before: T
         module.load_state_dict(have[role][1].state_dict())
     opening = block.bottleneck.input.dense
     value = have["value"][1]
+    # transformers' value reads the block's input and not the bottleneck: opening is multiplied in
     block.attention.self.value.weight.copy_(value.weight @ opening.weight)
     block.attention.self.value.bias.copy_(value.bias + value.weight @ opening.bias)
     norms = [module for module in classic.modules() if isinstance(module, nn.LayerNorm)]
@@ -113,6 +119,7 @@ def _least_squares(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
     x, y = inputs.double(), outputs.double()
     x_mean, y_mean = x.mean(0), y.mean(0)
     x, y = x - x_mean, y - y_mean
+    # small beside the inputs' size, enough for directions in which a few hundred texts say nothing
     ridge = 1e-3 * x.square().mean() * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
     weight = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
     linear.weight.copy_(weight.T)
@@ -128,6 +135,7 @@ def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> N
     """Open the pooler at random and fit the classifier behind it to the classic model's logits by least squares."""
     logits = classic(**model_inputs(batch)).logits.float()
     width = ib.mobilebert.pooler.dense.weight.shape[0]
+    # orthogonal, so that nothing is lost; 0.7 keeps tanh bent but not saturated
     ib.mobilebert.pooler.dense.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * 0.7)
     pooled = ib.mobilebert(**model_inputs(batch)).pooler_output.float()
     _least_squares(ib.classifier, pooled, logits)
@@ -145,11 +153,13 @@ def copy_from_ib(ib: PreTrainedModel, student: PreTrainedModel, batch: Batch) ->
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings", "embedding_transformation"):
         target.get_submodule(name).load_state_dict(source.get_submodule(name).state_dict())
     seen: list[Tensor] = []
+    # what goes into the teacher's layer norm: the states that NoNorm will have to scale
     handle = source.LayerNorm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().float()))
     source(input_ids=batch["input_ids"])
     handle.remove()
     states = seen[0][batch["attention_mask"].bool()]
     stand_for_layer_norm(target.LayerNorm, states, source.LayerNorm.weight, source.LayerNorm.bias)
+    # of a classifier the first two, of a masked language model the last
     heads = ["classifier", "mobilebert.pooler", "cls"]
     for name in heads:
         have = dict(ib.named_modules()).get(name)

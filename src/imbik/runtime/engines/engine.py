@@ -170,6 +170,7 @@ class ArtefactEngine(Engine):
         return UserError(
             f"{self.title} cannot open the model",
             where=path,
+            # the last line: before the reason engines name places in their own source
             found=(str(error).strip().splitlines() or [type(error).__name__])[-1][:200],
             fix=f"export it again (written for {self.packages[0]} {written}, installed: {installed})",
         )

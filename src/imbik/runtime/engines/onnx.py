@@ -45,7 +45,10 @@ class Onnx(ArtefactEngine):
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        # a Transformer's graph is a chain: threads for parallel branches would only compete with
+        # the others
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        # errors only: warnings about shapes and providers are nothing that a user could act on
         options.log_severity_level = 3
         return OnnxSession(ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))

@@ -32,6 +32,7 @@ class OpenVinoSession(Session):
 
     def compute(self, feed: Mapping[str, Ids]) -> Outputs:
         """Return logits ``(B, L)``, or several outputs by name."""
+        # made once per thread: a new one allocates the tensors of the whole model
         request = getattr(self._requests, "own", None)
         if request is None:
             request = self._requests.own = self.compiled.create_infer_request()
@@ -56,6 +57,8 @@ class OpenVino(ArtefactEngine):
                 raise ValueError("not an XML file")
         digest = str((manifest["files"].get(path.with_suffix(".bin").name) or {}).get("sha256", ""))
         settings = {
+            # one stream with all threads: several would answer more batches at once, but each
+            # request later
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": threads,
@@ -68,6 +71,8 @@ class OpenVino(ArtefactEngine):
 def _dynamic(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Return the setting that quantizes activations at run time, which is done only where the recipe says so."""
     scheme = (manifest.get("quantisation") or {}).get("scheme")
+    # the largest group, one scale per row; 0 must be said, as the plugin quantizes by itself
+    # otherwise
     return {"DYNAMIC_QUANTIZATION_GROUP_SIZE": str(2**32 - 1) if scheme == "dynamic" else "0"}
 
 
@@ -95,6 +100,7 @@ def cache_folder(digest: str) -> Path | None:
     root = os.environ.get("IMBIK_CACHE")
     if not digest or root == "":
         return None
+    # by the weights' digest: another model never meets this one's compiled code
     folder = (Path(root) if root else _user_cache() / "imbik") / "openvino" / digest[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ def cuda_dtype() -> torch.dtype | None:
 
     if not torch.cuda.is_available():
         return None
+    # emulated bf16 is slower than float16
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
@@ -107,8 +108,10 @@ class PyTorch(CheckpointEngine):
         from imbik.models.tokenizers import tokenizer_of
 
         where, dtype, recorded = self._placed()
+        # for the whole process, which PyTorch offers no narrower way of
         torch.set_num_threads(threads)
         checkpoint = load_checkpoint(directory, role="model")
+        # not every architecture has it
         with contextlib.suppress(ValueError, ImportError):
             checkpoint.model.set_attn_implementation("sdpa")
         files = {path.name: {"bytes": path.stat().st_size} for path in sorted(directory.iterdir()) if path.is_file()}
