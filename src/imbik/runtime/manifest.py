@@ -48,6 +48,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             found=repr(manifest.get(field))[:80],
             fix="copy the folder again, or export the model again",
         )
+    if manifest["task"] not in TASKS:
+        raise UserError("unknown task", where=where, found=manifest["task"], expected=", ".join(TASKS))
     _check_files(directory, manifest)
     return manifest
 
@@ -93,7 +95,7 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
     fits = {
         "engine": isinstance(manifest.get("engine"), str),
         "model": isinstance(manifest.get("model"), str),
-        "task": isinstance(manifest.get("task"), str) and manifest["task"] in TASKS,
+        "task": isinstance(manifest.get("task"), str),
         "labels": isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels),
         "max_length": _whole(manifest.get("max_length"), 1, LONGEST),
         "padding": isinstance(padding, dict)

@@ -247,8 +247,6 @@ def load_artefact(
         raise UserError("the folder is not for this engine", where=directory, found=name, expected=" or ".join(fitting))
     threads = threads or physical_cores()
     opened = engine(name, where=where).open(directory, threads)
-    if opened.manifest["task"] not in TASKS:
-        raise UserError("unknown task", where=where, found=opened.manifest["task"], expected=", ".join(TASKS))
     return Predictor(
         opened.manifest,
         opened.tokenizer,

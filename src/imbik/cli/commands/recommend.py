@@ -15,6 +15,7 @@ from rich.table import Table
 from imbik.cli.options import JsonOption, grouped
 from imbik.cli.recommend_options import Columns, Source
 from imbik.errors import UserError
+from imbik.recommend.models.ownership import check_comparison_folder, check_model_folder
 
 if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
@@ -24,7 +25,6 @@ group = typer.Typer(help="Factorize a matrix of ratings or events: SVD, NMF, PMF
 
 File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
-MODEL_FILES = ("model.json", "model.tmp", "arrays.safetensors", "arrays.tmp")
 PLAIN = Source()
 PLAIN_COLUMNS = Columns()
 
@@ -49,7 +49,8 @@ def fit(
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     chosen = build(model, **_settings(model, MODELS, rank, seed, threads, setting))
-    check_output(out, MODEL_FILES)
+    check_output(out)
+    check_model_folder(out)
     data = source.read(ratings, console, MODELS[model].feedback == "implicit")
     before = load(start) if start else None
     with progress_for(console).track(f"fitting {model}", 1000) as task:
@@ -175,6 +176,7 @@ def compare(
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if out:
         check_output(out)
+        check_comparison_folder(out)
     data = source.read(ratings, console)
     names = model or room.suited(data)
     chosen = [build(n, **_settings(n, MODELS, rank, seed, threads, None, strict=False)) for n in names]
@@ -192,15 +194,13 @@ def compare(
     Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
 
 
-def check_output(out: Path, ours: tuple[str, ...] | None = None) -> None:
-    """Refuse, before any work, a folder that cannot be written or, with `ours`, that holds other files than these."""
+def check_output(out: Path) -> None:
+    """Refuse, before any work, a folder that cannot be written."""
     base = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not base.is_dir():
         raise UserError("the output folder is a file, or lies in one", where=base, fix="choose another folder with --out")
     if not os.access(base, os.W_OK | os.X_OK):
         raise UserError("the output folder cannot be written", where=base, fix="choose a folder that you own with --out")
-    if ours and out.exists() and not {path.name for path in out.iterdir()} <= set(ours):
-        raise UserError("the output folder holds something else", where=out, expected="a new folder, or one of a model")
 
 
 def _settings(
