@@ -82,6 +82,9 @@ def test_a_stranger_s_file_is_not_replaced(tmp_path: Path) -> None:
     for proof in (lambda path: False, lambda path: {}["no such key"]):
         with pytest.raises(UserError, match="imbik did not make"):
             refuse_foreign_file(place, proof)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="imbik did not make"):
+        refuse_foreign_file(tmp_path / "link", lambda path: True)
     with pytest.raises(UserError, match="a folder stands"):
         refuse_foreign_file(tmp_path, lambda path: True)
 

@@ -75,8 +75,8 @@ def _read(graph: Graph) -> Any:
 
 def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> _Made:
     """onnxruntime's fused graph where OpenVINO reads it and computes the same, else the traced one."""
-    if "openvino" in request.memo:
-        model, facts, listed = request.memo["openvino"]
+    if "float in OpenVINO" in request.memo:
+        model, facts, listed = request.memo["float in OpenVINO"]
         return model.clone(), facts, listed
     reasons: list[str] = []
     for make in (_fused, _plain):
@@ -92,7 +92,7 @@ def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildR
             reasons.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:160]}")
             continue
         if gap <= TOLERANCE:
-            request.memo["openvino"] = model, {**facts, "max_abs_relative": gap, "unfused_because": reasons}, operators(graph)
+            request.memo["float in OpenVINO"] = model, {**facts, "max_abs_relative": gap, "unfused_because": reasons}, operators(graph)
             return _float_model(checkpoint, names, request)
         reasons.append(f"logits differ by {gap:.1e} of the largest")
     raise UserError(

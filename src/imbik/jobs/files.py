@@ -120,7 +120,7 @@ def refuse_foreign_file(path: Path, ours: Callable[[Path], bool]) -> None:
     """
     if path.is_dir():
         raise UserError("a folder stands where a file is to be written", where=path, fix="choose another --out")
-    if path.is_file() and path.stat().st_size and not _proven(path, ours):
+    if path.is_symlink() or (path.is_file() and path.stat().st_size and not _proven(path, ours)):  # we make no links
         raise UserError(
             "a file stands here that imbik did not make, and writing would delete it",
             where=path,
@@ -160,7 +160,7 @@ def refuse_foreign(folder: Path, listed: AbstractSet[str] | None) -> None:
     foreign = foreign_files(folder, listed or frozenset())
     if foreign:
         raise UserError(
-            "the folder holds other files, which writing it would delete",
+            "the folder holds something else, which writing it would delete",
             where=folder,
             found=", ".join(foreign[:6]) + (f" and {len(foreign) - 6} more" if len(foreign) > 6 else ""),
             expected="a new or empty folder, or one that imbik made" + ("" if listed is None else " and nobody added to"),

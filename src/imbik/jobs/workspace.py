@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import inspect
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ class Workspace:
         """
         names = {path.name for path in made.iterdir()}
         moved = set(read_json(self.path("published.json")).get("names", []))
-        taken = sorted(name for name in names - moved if (self.directory / name).exists())
+        taken = sorted(name for name in names - moved if os.path.lexists(self.directory / name))
         if taken:
             raise UserError(
                 "files were put into the output folder meanwhile; writing the model would delete them",
@@ -103,7 +104,7 @@ class Workspace:
 
     def _check_free(self) -> None:
         """Check that the folder holds no model yet, and nothing of a model's names."""
-        taken = sorted(name for name in MODEL_FILES if (self.directory / name).exists())
+        taken = sorted(name for name in MODEL_FILES if os.path.lexists(self.directory / name))
         if "config.json" in taken:
             self._lock.close()
             raise UserError(

@@ -26,6 +26,7 @@ def read_outputs(output: Any, kinds: Sequence[Output]) -> Tensors:
     tensors = {kind.name: getattr(output, kind.name).float() for kind in kinds}
     return tensors if len(tensors) > 1 else next(iter(tensors.values()))
 
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

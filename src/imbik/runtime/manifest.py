@@ -9,7 +9,7 @@ from typing import Any
 
 from imbik.errors import UserError
 from imbik.jobs.files import inside, sha256
-from imbik.tasks.registry import registered
+from imbik.tasks.registry import task_of
 from imbik.types import Artefact
 
 SCHEMA = 1
@@ -48,6 +48,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             found=repr(manifest.get(field))[:80],
             fix="copy the folder again, or export the model again",
         )
+    task_of(manifest["task"], where=where)  # refuses one that is not registered here
     _check_files(directory, manifest)
     return manifest
 
@@ -93,7 +94,7 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
     fits = {
         "engine": isinstance(manifest.get("engine"), str),
         "model": isinstance(manifest.get("model"), str),
-        "task": isinstance(manifest.get("task"), str) and manifest["task"] in registered(),
+        "task": isinstance(manifest.get("task"), str),
         "labels": isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels),
         "max_length": _whole(manifest.get("max_length"), 1, LONGEST),
         "padding": isinstance(padding, dict)
