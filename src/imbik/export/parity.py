@@ -51,8 +51,8 @@ def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs:
     worst = float(np.abs(numbers_of(found) - numbers_of(reference)).max())
     relative = worst / max(float(np.abs(numbers_of(reference)).max()), 1e-6)
     same = agreement(manifest["task"], found, reference)
-    quantized = bool(manifest.get("quantisation"))
-    low = manifest.get("precision") == "bf16"
+    quantized = bool(manifest["quantisation"])
+    low = manifest["precision"] == "bf16"
     wrong = not np.isfinite(worst) or relative > (TOLERANCE_BF16 if low else TOLERANCE)
     differs = same is not None and same < (0.97 if low else 0.999) and relative > 1e-5
     if not quantized and (wrong or differs):
@@ -60,14 +60,14 @@ def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs:
             f"{manifest['engine']}: logits differ from PyTorch's by up to {worst:.2e} ({relative:.1e} of the largest), "
             f"equal labels on {same if same is not None else 1:.1%} of {len(texts)} texts"
         )
-    graph = manifest.get("graph") or {}
+    graph = manifest["graph"]
     return {
         "max_abs": worst,
         "max_abs_relative": relative,
         "agreement": same,
         "texts": len(texts),
-        "int8_ops": graph.get("int8_ops", 0),
-        "float_matmuls": graph.get("float_matmuls", 0),
+        "int8_ops": graph["int8_ops"],
+        "float_matmuls": graph["float_matmuls"],
         "reverted": [],
     }
 

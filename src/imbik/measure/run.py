@@ -246,7 +246,7 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Out
         cpu_s_per_1000=statistics.median(timing.cpu),
         train_seconds=candidate.train_seconds,
         threads=threads,
-        parity=group(Parity, manifest.get("parity")),
+        parity=group(Parity, manifest["parity"]),
         notes=notes_of(manifest),
     )
 
@@ -264,17 +264,17 @@ def _flops(coefficients: Sequence[float], tokens: float) -> float:
 
 def notes_of(manifest: Mapping[str, Any]) -> tuple[Note, ...]:
     """Return what an artefact's manifest says that a reader of its measurement must know."""
-    parity = group(Parity, manifest.get("parity"))
-    beside, graph = parity.float_parent, manifest.get("graph") or {}
-    notes = [read(note) for note in manifest.get("notes") or ()]
+    parity = group(Parity, manifest["parity"])
+    beside, graph = parity.float_parent, manifest["graph"]
+    notes = [read(note) for note in manifest["notes"]]
     if beside and beside.slower:
         notes.append(Note.of("slower", own=beside.p50_ms or 0.0, parent=beside.float_p50_ms or 0.0))
     if parity.reverted:
         notes.append(Note.of("reverted", names=parity.reverted))
     if parity.limit and parity.limit["shortfall"]:
         notes.append(Note.of("below", kept=parity.limit["kept"], asked=parity.limit["min_retention"]))
-    if manifest.get("quantisation") and parity.float_matmuls:
+    if manifest["quantisation"] and parity.float_matmuls:
         notes.append(Note.of("float_left", count=parity.float_matmuls))
-    if not graph.get("fused", True):
+    if not graph["fused"]:
         notes.append(Note.of("unfused", reasons="; ".join(graph["unfused_because"])))
     return (*notes, *engine(manifest["engine"]).notes(manifest))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _RECORD = "imbik.json"
+_BLANK: dict[str, Any] = {"task": None, "steps": (), "notes": (), "pairs": None}
 
 
 def set_labels(config: PretrainedConfig, task: TaskName, labels: tuple[str, ...]) -> None:
@@ -72,7 +73,7 @@ def read_steps(directory: Path) -> tuple[Step, ...]:
 
     Empty for a folder that imbik did not make.
     """
-    return tuple(_record(directory).get("steps", ()))
+    return tuple(_record(directory)["steps"])
 
 
 def read_notes(directory: Path) -> tuple[Note, ...]:
@@ -80,18 +81,18 @@ def read_notes(directory: Path) -> tuple[Note, ...]:
 
     Empty for a folder that imbik did not make.
     """
-    return tuple(read(note) for note in _record(directory).get("notes", ()))
+    return tuple(read(note) for note in _record(directory)["notes"])
 
 
 def _record(directory: Path) -> dict[str, Any]:
-    """Read ``imbik.json`` of a folder; empty where there is none.
+    """Read ``imbik.json`` of a folder; what it lacks, or all where there is none, is blank.
 
     Raises:
         UserError: the file is no JSON object.
     """
     path = directory / _RECORD
     if not path.is_file():
-        return {}
+        return dict(_BLANK)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -100,7 +101,7 @@ def _record(directory: Path) -> dict[str, Any]:
         raise UserError(
             "not what imbik wrote there", where=path, found="no valid JSON object", fix="copy the folder again, or delete this file"
         )
-    return record
+    return _BLANK | record
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

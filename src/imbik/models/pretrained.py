@@ -54,7 +54,7 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
     path = _existing(source, role)
     config = _config(path, role)
     record = _record(Path(path))
-    task = _task_of(config, record.get("task"))
+    task = _task_of(config, record["task"])
     if task is None:
         raise UserError(
             f"the {role} has no head that answers a task",
@@ -65,7 +65,7 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
         )
     model = _from_pretrained(path, config, role, auto_class(task))
     tokenizer = load_tokenizer(path, config, role)
-    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), read_notes(Path(path)), record.get("pairs"))
+    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), read_notes(Path(path)), record["pairs"])
 
 
 def auto_class(task: TaskName) -> Any:

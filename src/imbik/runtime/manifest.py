@@ -22,6 +22,32 @@ LONGEST = 1_000_000
 """A manifest that asks for longer texts, in tokens, is damaged."""
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_REQUIRED = ("schema", "engine", "model", "task", "labels", "max_length", "padding", "inputs", "steps", "files")
+_OPTIONAL: Mapping[str, Any] = {
+    "batch_tokens": None,
+    "notes": (),
+    "pairs": None,
+    "precision": "f32",
+    "quantisation": None,
+    "truncation_side": "right",
+}
+_NESTED: Mapping[str, Mapping[str, Any]] = {
+    "graph": {"fused": True, "unfused_because": (), "int8_ops": 0, "float_matmuls": 0},
+    "padding": {"id": None, "type_id": 0, "side": "right"},
+    "parity": {},
+    "shapes": {"multiple": 1, "minimum": 1},
+    "versions": {},
+}
+
+
+def complete(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest in which every optional field has a value, so that nobody who reads one has to know the defaults.
+
+    >>> complete({"shapes": {"multiple": 8}})["shapes"]
+    {'multiple': 8, 'minimum': 1}
+    """
+    whole = {**_OPTIONAL, **{name: value for name, value in manifest.items() if value is not None}}
+    return whole | {name: {**defaults, **whole.get(name, {})} for name, defaults in _NESTED.items()}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -33,11 +59,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """
     manifest = _parsed(directory)
     where = directory / MANIFEST_FILE
-    if manifest.get("schema") != SCHEMA:
+    schema = {"schema": None, **manifest}["schema"]
+    if schema != SCHEMA:
         raise UserError(
             "the manifest has another schema",
             where=where,
-            found=manifest.get("schema"),
+            found=schema,
             expected=SCHEMA,
             fix="export the model again, or install the imbik that wrote it",
         )
@@ -49,6 +76,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             fix="copy the folder again, or export the model again",
         )
     task_of(manifest["task"], where=where)  # refuses one that is not registered here
+    manifest = complete(manifest)
     _check_files(directory, manifest)
     return manifest
 
@@ -88,33 +116,42 @@ def _whole(value: object, least: int, most: int) -> bool:
 
 
 def _broken(manifest: Mapping[str, Any]) -> list[str]:
-    """The fields that do not hold what a manifest must hold, in a fixed order."""
-    labels, padding, inputs = manifest.get("labels"), manifest.get("padding"), manifest.get("inputs")
-    steps, files, shapes = manifest.get("steps"), manifest.get("files"), manifest.get("shapes") or {}
+    """Return the fields that do not hold what a manifest must hold, in a fixed order."""
+    given = {**dict.fromkeys(_REQUIRED), **_OPTIONAL, **dict.fromkeys(_NESTED), **manifest}
+    nested = {name: given[name] is None or isinstance(given[name], dict) for name in _NESTED}
+    padding = {**_NESTED["padding"], **(given["padding"] or {})} if nested["padding"] else {}
+    shapes = {**_NESTED["shapes"], **(given["shapes"] or {})} if nested["shapes"] else {}
+    labels, inputs, steps, files = (given[name] for name in ("labels", "inputs", "steps", "files"))
     fits = {
-        "engine": isinstance(manifest.get("engine"), str),
-        "model": isinstance(manifest.get("model"), str),
-        "task": isinstance(manifest.get("task"), str),
+        "engine": isinstance(given["engine"], str),
+        "model": isinstance(given["model"], str),
+        "task": isinstance(given["task"], str),
         "labels": isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels),
-        "max_length": _whole(manifest.get("max_length"), 1, LONGEST),
-        "padding": isinstance(padding, dict)
-        and _whole(padding.get("id"), 0, 2**31)
-        and _whole(padding.get("type_id", 0), 0, 2**31)
-        and padding.get("side", "right") in ("left", "right"),
-        "truncation_side": manifest.get("truncation_side", "right") in ("left", "right"),
+        "max_length": _whole(given["max_length"], 1, LONGEST),
+        "padding": bool(padding)
+        and _whole(padding["id"], 0, 2**31)
+        and _whole(padding["type_id"], 0, 2**31)
+        and padding["side"] in ("left", "right"),
+        "truncation_side": given["truncation_side"] in ("left", "right"),
         "inputs": isinstance(inputs, list) and "input_ids" in inputs and all(isinstance(name, str) and name in _INPUTS for name in inputs),
         "steps": isinstance(steps, list) and all(isinstance(step, dict) for step in steps),
-        "batch_tokens": manifest.get("batch_tokens") is None or _whole(manifest["batch_tokens"], 1, 2**31),
-        "shapes": isinstance(shapes, dict) and all(_whole(shapes.get(name, 1), 1, LONGEST) for name in ("multiple", "minimum")),
+        "batch_tokens": given["batch_tokens"] is None or _whole(given["batch_tokens"], 1, 2**31),
+        "shapes": bool(shapes) and all(_whole(shapes[name], 1, LONGEST) for name in ("multiple", "minimum")),
         "files": isinstance(files, dict) and all(map(_entry, files.values())),
-        **{name: isinstance(manifest.get(name) or {}, dict) for name in ("versions", "parity", "quantisation", "graph")},
+        "quantisation": given["quantisation"] is None or isinstance(given["quantisation"], dict),
+        **{name: nested[name] for name in ("versions", "parity", "graph")},
     }
     return [field for field, fit in fits.items() if not fit]
 
 
 def _entry(entry: object) -> bool:
     """Whether the record of a file has its size and its digest."""
-    return isinstance(entry, dict) and _whole(entry.get("bytes"), 0, 2**60) and isinstance(entry.get("sha256"), str)
+    return (
+        isinstance(entry, dict)
+        and {"bytes", "sha256"} <= set(entry)
+        and _whole(entry["bytes"], 0, 2**60)
+        and isinstance(entry["sha256"], str)
+    )
 
 
 def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
@@ -215,5 +252,5 @@ def read_artefact(directory: str | Path) -> Artefact:
         bytes=sum(files.values()),
         sha256=digests,
         steps=tuple(manifest["steps"]),
-        parity=manifest.get("parity") or {},
+        parity=manifest["parity"],
     )

@@ -18,7 +18,7 @@ from imbik.errors import UserError
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
-from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, read_artefact, read_manifest, verify
+from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.tokenizer import RuntimeTokenizer
 from imbik.tasks.outputs import Array, Collector, Outputs, places_of
 from imbik.tasks.registry import task_of
@@ -55,26 +55,25 @@ class Predictor:
         batch_tokens: int | None = None,
         length_multiple: int | None = None,
     ) -> None:
-        self.manifest = manifest
+        manifest = complete(manifest)
+        self.manifest: Mapping[str, Any] = manifest
         self.labels: tuple[str, ...] = tuple(manifest["labels"])
         self.task: str = manifest["task"]
         self._task = task_of(self.task)
-        self.pairs: bool | None = manifest.get("pairs")
+        self.pairs: bool | None = manifest["pairs"]
         self.engine: str = manifest["engine"]
         self.max_length = int(manifest["max_length"])
-        self.batch_tokens = int(batch_tokens or manifest.get("batch_tokens") or BATCH_TOKENS)
-        shapes = manifest.get("shapes") or {}
-        self.length_multiple, self._shortest = int(length_multiple or shapes.get("multiple", 1)), int(shapes.get("minimum", 1))
+        self.batch_tokens = int(batch_tokens or manifest["batch_tokens"] or BATCH_TOKENS)
+        self.length_multiple = int(length_multiple or manifest["shapes"]["multiple"])
+        self._shortest = int(manifest["shapes"]["minimum"])
         self.threads = threads
         self.session = session
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
-        self._pad, self._pad_type, self._left = (
-            int(padding["id"]),
-            int(padding.get("type_id", 0)),
-            padding.get("side") == "left",
-        )
-        self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest.get("truncation_side", "right"))
+        self._pad = int(padding["id"])
+        self._pad_type = int(padding["type_id"])
+        self._left = padding["side"] == "left"
+        self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest["truncation_side"])
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
         """Return what the task makes of the outputs, rows in the order of the texts: probabilities ``(N, L)``; regression: the

@@ -162,7 +162,7 @@ class ArtefactEngine(Engine):
         return Opened(manifest, _tokenizer(directory / "tokenizer.json"), session)
 
     def _unreadable(self, path: Path, manifest: Mapping[str, Any], error: Exception) -> UserError:
-        written = (manifest.get("versions") or {}).get(self.packages[0], "?")
+        written = manifest["versions"].get(self.packages[0], "?")
         try:
             installed = version(self.packages[0])
         except PackageNotFoundError:

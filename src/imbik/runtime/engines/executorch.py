@@ -67,4 +67,4 @@ class ExecuTorch(ArtefactEngine):
             from executorch.runtime import Runtime, Verification
 
             method = Runtime.get().load_program(path, verification=Verification.Minimal).load_method(METHOD)
-        return ExecuTorchSession(method, tuple(manifest["inputs"]), int((manifest.get("shapes") or {}).get("minimum", 1)))
+        return ExecuTorchSession(method, tuple(manifest["inputs"]), int(manifest["shapes"]["minimum"]))

@@ -55,14 +55,15 @@ class OpenVino(ArtefactEngine):
         with path.open("rb") as file:
             if not file.read(16).lstrip().startswith(b"<"):  # OpenVINO would try every format that it knows and print what each says
                 raise ValueError("not an XML file")
-        digest = str((manifest["files"].get(path.with_suffix(".bin").name) or {}).get("sha256", ""))
+        weights = path.with_suffix(".bin").name
+        digest = str(manifest["files"][weights]["sha256"]) if weights in manifest["files"] else ""
         settings = {
             # one stream with all threads: several would answer more batches at once, but each
             # request later
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": str(manifest.get("precision", "f32")),
+            "INFERENCE_PRECISION_HINT": str(manifest["precision"]),
             **_dynamic(manifest),
         }
         return OpenVinoSession(compiled(path, settings, cache_folder(digest)))
@@ -70,7 +71,7 @@ class OpenVino(ArtefactEngine):
 
 def _dynamic(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Return the setting that quantizes activations at run time, which is done only where the recipe says so."""
-    scheme = (manifest.get("quantisation") or {}).get("scheme")
+    scheme = manifest["quantisation"] and manifest["quantisation"]["scheme"]
     # the largest group, one scale per row; 0 must be said, as the plugin quantizes by itself
     # otherwise
     return {"DYNAMIC_QUANTIZATION_GROUP_SIZE": str(2**32 - 1) if scheme == "dynamic" else "0"}
