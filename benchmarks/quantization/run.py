@@ -44,6 +44,7 @@ from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import labels_of
 from imbik.models.facts import facts, manifest_of
 from imbik.models.teacher import Teacher
+from imbik.models.tokenizers import tokenizer_of
 from imbik.runtime import load_artefact, read_artefact
 from imbik.runtime.processors import float_precision, int8_preset
 from imbik.tasks.retention import quality
@@ -162,7 +163,7 @@ def adopt(args: argparse.Namespace) -> None:
     manifest = manifest_of(base) | facts(base.model) | {"schema": 1, "engine": args.engine, "model": f"model{args.model.suffix}"}
     manifest |= {"quantisation": {"scheme": args.name, "weight_bits": 8}, "steps": [{"quantize": {"scheme": args.name}}]}
     manifest |= {"shapes": {"multiple": 8}, "precision": float_precision(int8_preset())} if args.engine == "openvino" else {}
-    write_tokenizer(base, target, int(manifest["max_length"]), str(manifest["truncation_side"]))
+    write_tokenizer(tokenizer_of(base), target, int(manifest["max_length"]), str(manifest["truncation_side"]))
     finish(target, manifest)
 
 

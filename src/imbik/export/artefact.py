@@ -16,7 +16,7 @@ from imbik.export.accuracy import AccuracyFloor, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder
 from imbik.export.builders.registry import builder
 from imbik.export.folder import finish, write_tokenizer
-from imbik.export.parity import ParityError, parity, side_by_side
+from imbik.export.parity import Gate, ParityError, side_by_side
 from imbik.export.readme import readme
 from imbik.export.request import BuildRequest, quantize_step
 from imbik.jobs.files import remove_folder, replacing_folder
@@ -24,6 +24,7 @@ from imbik.jobs.progress import Progress, Silent
 from imbik.methods.quantize import Quantize
 from imbik.models.facts import facts, manifest_of
 from imbik.models.layers.clustered import expanded
+from imbik.models.tokenizers import tokenizer_of
 from imbik.quantization.ranges import set_ranges
 from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
 from imbik.runtime.predictor import Predictor, load_artefact
@@ -80,18 +81,18 @@ def export(
         raise UserError("no engine has models of this task yet", where="export", found=checkpoint.task, fix="use the model in PyTorch")
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
     writer = _Writer(checkpoint, made_by)
-    probe = _probe(texts, checkpoint.pairs)
+    gate = Gate.of(checkpoint, writer.tokenizer, writer.common, *_probe(texts, checkpoint.pairs))
     progress = progress or Silent()
     with replacing_folder(directory, artefact_files) as partial, progress.track(f"export to {engine_name}", 3) as bar:
         manifest = writer.write(partial, request)
         bar.advance(note="parity")
-        found = {} if request.quantize is None else _against_float(writer, partial, request, probe, limit, progress)
+        found = {} if request.quantize is None else _against_float(writer, partial, request, gate, limit, progress)
         if found.get("reverted"):
             remove_folder(partial, artefact_files(partial))
             manifest = writer.write(partial, replace(request, reverted=frozenset(found["reverted"])))
         bar.advance()
-        manifest["parity"] = parity(checkpoint, partial, *probe) | found
-        (partial / "README.md").write_text(readme(manifest, paired=probe[1] is not None), encoding="utf-8")
+        manifest["parity"] = gate.check(partial) | found
+        (partial / "README.md").write_text(readme(manifest, paired=gate.pairs is not None), encoding="utf-8")
         finish(partial, manifest)
         bar.advance()
     return read_artefact(directory)
@@ -101,10 +102,10 @@ class _Writer:
     """Writes folders of one checkpoint that can be loaded; what does not depend on the request is computed once."""
 
     def __init__(self, checkpoint: Checkpoint, made_by: EngineBuilder) -> None:
-        self.checkpoint = checkpoint
         self.made_by = made_by
         self._plain = replace(checkpoint, model=expanded(checkpoint.model))
-        self.common: dict[str, Any] = {"schema": 1, "engine": made_by.engine} | manifest_of(checkpoint) | facts(checkpoint.model)
+        self.common: dict[str, Any] = {"schema": 1, "engine": made_by.engine} | facts(checkpoint.model) | manifest_of(checkpoint)
+        self.tokenizer = tokenizer_of(checkpoint)
         self.operators: list[str] = []
 
     def write(self, directory: Path, request: BuildRequest) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class _Writer:
         built = dict(self.made_by.build(self._plain, directory, request))
         self.operators = list(built.pop("operators", ()))
         manifest = self.common | built | {"batch_tokens": BATCH_TOKENS, "cpu": dict(request.preset)}
-        write_tokenizer(self.checkpoint, directory, int(manifest["max_length"]), str(manifest["truncation_side"]))
+        write_tokenizer(self.tokenizer, directory, int(manifest["max_length"]), str(manifest["truncation_side"]))
         finish(directory, manifest)
         return manifest
 
@@ -122,7 +123,7 @@ def _against_float(
     writer: _Writer,
     directory: Path,
     request: BuildRequest,
-    probe: tuple[list[str], list[str] | None],
+    gate: Gate,
     limit: AccuracyFloor | None,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _against_float(
     """
     with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
         writer.write(Path(folder) / "float", replace(request, quantize=None))
-        parity(writer.checkpoint, Path(folder) / "float", *probe)
+        gate.check(Path(folder) / "float")
         floats, model = load_artefact(Path(folder) / "float"), load_artefact(directory)
         found: dict[str, Any] = {}
         if limit is not None:
@@ -147,7 +148,7 @@ def _against_float(
             kept = restore_accuracy(limit, floats, lambda reverted: build(reverted) if reverted else model, writer.operators, progress)
             found = {"reverted": list(kept.reverted), "limit": kept.record}
             model = build(frozenset(kept.reverted)) if kept.reverted else model
-        return found | {"float_parent": side_by_side(floats, model, *probe)}
+        return found | {"float_parent": side_by_side(floats, model, gate.texts, gate.pairs)}
 
 
 def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: Examples | None, progress: Progress) -> Checkpoint:
@@ -165,7 +166,7 @@ def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
     if quantize_step(checkpoint.steps) is not None:
         raise UserError("the checkpoint is quantized already", where="--quantize", found=dict(quantize_step(checkpoint.steps) or {}))
     if made.scheme == "qat":
-        raise UserError("qat trains", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
+        raise UserError("quantization-aware training needs data", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
     if not made.lowered and calibration is None:
         raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
     ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}

@@ -20,7 +20,7 @@ from imbik.runtime.engines.executorch import MODEL
 from imbik.types import Checkpoint
 
 SHORTEST = 3
-"""Fewest tokens of a text, special tokens included: MobileBERT reads each token with its two neighbours, and torch.export
+"""Fewest tokens of a text, special tokens included: MobileBERT reads each token with its two neighbors, and torch.export
 specializes a program on the lengths 0 to 2."""
 
 

@@ -6,15 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from imbik.jobs.files import sha256
-from imbik.models.tokenizers import tokenizer_of
 from imbik.runtime.manifest import MANIFEST_FILE
-from imbik.types import Checkpoint
 
 
-def write_tokenizer(checkpoint: Checkpoint, directory: Path, max_length: int, side: str) -> None:
-    """``tokenizer.json``, which cuts texts as the model needs and leaves padding to the runtime."""
-    tokenizer = tokenizer_of(checkpoint)
+def write_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int, side: str) -> None:
+    """Write ``tokenizer.json``, which cuts texts as the model needs and leaves padding to the runtime.
+
+    Args:
+        tokenizer: an own copy, which is set so.
+        directory: the artefact folder.
+        max_length: tokens of a text, special ones included.
+        side: where longer texts are cut, ``left`` or ``right``.
+    """
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, direction=side)
     # Written without indentation, which makes the file a third smaller.
