@@ -51,6 +51,7 @@ RENAMED = {
     "dequantise": "dequantize",
     "quantise": "quantize",
     "requantise": "requantize",
+    "Optimised": "Optimized",
     "FactorisedEmbedding": "FactorizedEmbedding",
     "FakeQuantiser": "FakeQuantizer",
     "Tokeniser": "RuntimeTokenizer",

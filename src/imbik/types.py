@@ -6,6 +6,8 @@ cost no more memory than ten thousand.
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,3 +144,19 @@ class Artefact:
     sha256: Mapping[str, str]
     steps: tuple[Step, ...]
     parity: Mapping[str, Any]
+
+
+_MOVED = {
+    "Advice": "imbik.advise.verdict",
+    "Measurement": "imbik.measure.measurement",
+    "Recipe": "imbik.recipes.recipe",
+    "Scenario": "imbik.advise.scenario",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return a value that stood here in version 0.1, with a warning that names its room; it goes with version 0.3."""
+    if name not in _MOVED:
+        raise AttributeError(f"module 'imbik.types' has no attribute {name!r}")
+    warnings.warn(f"imbik.types.{name} is now {_MOVED[name]}.{name}", DeprecationWarning, stacklevel=2)
+    return getattr(importlib.import_module(_MOVED[name]), name)

@@ -29,11 +29,15 @@ def folder_of(place: Path, epochs: int = 1, engines: tuple[str, ...] = ("onnx",)
     return CandidateFolder(plan, Run(teacher, splits, place, chosen, Silent(), lambda _: None))
 
 
+PROOF = {"schema": 1, "engine": "onnx", "task": "classification", "labels": ["a"], "steps": [], "files": {}}
+"""Fields by which a folder is known as an artefact."""
+
+
 def write_artefact(folder: CandidateFolder, engine: str, **manifest: object) -> None:
     limit = {"kept": 1.0, "before": 1.0, "min_retention": 0.97}
     folder.artefact(engine).mkdir(parents=True)
     path = folder.artefact(engine) / "manifest.json"
-    path.write_text(json.dumps({"cpu": PRESET, "parity": {"limit": limit}, **manifest}))
+    path.write_text(json.dumps({**PROOF, "cpu": PRESET, "parity": {"limit": limit}, **manifest}))
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_clearing_a_stale_candidate_leaves_its_model_and_what_is_right(tmp_path:
     finished.clear(Stale(("onnx",), finished.state().record))
     assert finished.model.is_dir() and finished.artefact("openvino").is_dir() and not finished.artefact("onnx").exists()
     (finished.path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"holds other files.*notes.txt"):
+    with pytest.raises(UserError, match=r"holds something else.*notes.txt"):
         finished.clear(Missing())
     (finished.path / "notes.txt").unlink()
     finished.clear(Missing())

@@ -170,7 +170,8 @@ def test_hub_name(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     asked = []
 
-    def load(name: str, configuration: str | None) -> Any:
+    def load(name: str, configuration: str | None, *, trust_remote_code: bool) -> Any:
+        assert not trust_remote_code
         asked.append((name, configuration))
         part = datasets.Dataset.from_dict({"sentence": [f"t{i}" for i in range(20)], "label": ["a", "b"] * 10})
         blank = datasets.Dataset.from_dict({"sentence": ["x", "y"], "label": [-1, -1]})

@@ -106,6 +106,6 @@ def test_the_order_of_all_pairs():
         except UserError:
             refused.add(pair)
     assert refused == FORBIDDEN
-    with pytest.raises(UserError, match=r"pair, step 3: .*qat trains every weight"):
+    with pytest.raises(UserError, match=r"pair, step 3: .*quantization-aware training changes every weight"):
         make_methods([{"cluster": {}}, {"distill": {}}, {"quantize": {"scheme": "qat"}}], "pair")
     check_order((), "empty")

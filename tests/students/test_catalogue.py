@@ -11,6 +11,7 @@ import torch
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
 from imbik.models.anatomy import depth_of, layer_stack
+from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.sharing.albert import to_albert
 from imbik.students.catalogue import make_student
@@ -49,7 +50,7 @@ def test_as_many_layers_as_the_teacher_is_the_teacher(family):
 
 
 def test_an_albert_is_as_deep_as_its_layer_runs():
-    teacher, splits = tiny_bert(family="albert", layers=4), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert(family="albert", layers=4)), tiny_splits()
     assert ladder(teacher)[:3] == ["int8", "layers-1+int8", "layers-2+int8"]
     student = make_student("layers-3", teacher, splits.train, 0)
     assert depth_of(student.model) == student.model.config.num_hidden_layers == 3

@@ -101,8 +101,8 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
     """
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in options.recipes or ladder(teacher)]
     _check_names([recipe.name for recipe in recipes])
-    candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
     options.check()
+    candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
     return Plans(candidates, teacher_key(teacher, splits))
 
 

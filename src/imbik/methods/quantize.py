@@ -146,8 +146,8 @@ class Quantize(TrainedOnDev, Method):
         # fit moves a loss, and with it these ranges, to the device of the model
         quantizer.to("cpu")
         # max(): an elected start is recorded one float below its score so that an equal epoch wins
-        merits = {"static": static, "start": before, "after": max(state.best_score, before)}
-        return quantizer.learned(), Note.of("qat", **{name: quality_of(context.splits, merit) for name, merit in merits.items()})
+        static, start, after = (quality_of(context.splits, merit) for merit in (static, before, max(state.best_score, before)))
+        return quantizer.learned(), Note.of("qat", static=static, start=start, after=after)
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
