@@ -123,7 +123,9 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 
 def save_whole(checkpoint: Checkpoint, directory: Path, **facts: object) -> None:
-    """Write a checkpoint's folder beside its place and put it there when it is complete; an older one is replaced.
+    """Write a checkpoint's folder beside its place, then put the complete one there.
+
+    An older folder at that place is replaced.
 
     Args:
         checkpoint: the model.

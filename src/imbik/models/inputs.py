@@ -17,7 +17,9 @@ Tensors: TypeAlias = Tensor | Mapping[str, Tensor]
 
 
 def read_outputs(output: Any, kinds: Sequence[Output]) -> Tensors:
-    """Return what a task asks of a transformers model output, in float32: ``(B, …)``, or ``(B, T, …)`` of one per token.
+    """Return what a task asks of a transformers model output, in float32.
+
+    The shapes are ``(B, …)``, or ``(B, T, …)`` of what there is for each token.
 
     Args:
         output: what the model returned.

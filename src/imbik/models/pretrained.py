@@ -79,7 +79,10 @@ def auto_class(task: TaskName) -> Any:
 
 
 def empty_model(config: PretrainedConfig, task: TaskName) -> Any:
-    """Return a model of this config with a task's head, in float32 with eager attention; its weights are random (seed first)."""
+    """Return a model of this config with a task's head and random weights (seed first).
+
+    It is in float32 and computes attention eagerly.
+    """
     return auto_class(task).from_config(config, attn_implementation="eager", dtype=torch.float32)
 
 

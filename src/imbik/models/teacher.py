@@ -24,7 +24,9 @@ class Teacher(Checkpoint):
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, source: str | None = None) -> Teacher:
-        """Return the checkpoint as a teacher; one that is a teacher already keeps its name where none is given.
+        """Return the checkpoint as a teacher.
+
+        One that is a teacher already keeps its name where none is given.
 
         >>> from imbik.testing.tiny import tiny_bert
         >>> Teacher.of(tiny_bert(layers=3), "models/bank").depth
@@ -37,7 +39,7 @@ class Teacher(Checkpoint):
 
     @cached_property
     def anatomy(self) -> Anatomy:
-        """Where its states come out.
+        """Return where its states come out.
 
         Raises:
             UserError: the model has no stack of like layers.
@@ -46,10 +48,13 @@ class Teacher(Checkpoint):
 
     @cached_property
     def depth(self) -> int:
-        """How many of its layers run, shared ones as often as they do."""
+        """Count its layers that run, shared ones as often as they do."""
         return len(self.anatomy.layers)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The key of all that is kept for it, see :func:`imbik.models.checkpoint.fingerprint`."""
+        """Return the key of all that is kept for it.
+
+        See :func:`imbik.models.checkpoint.fingerprint`.
+        """
         return fingerprint(self)
