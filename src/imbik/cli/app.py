@@ -65,7 +65,7 @@ def build_app() -> typer.Typer:
 
 
 def _user_error(error: Exception) -> UserError | None:
-    """The message for an error that is the user's to mend, or None for a defect of ours."""
+    """Return the message for an error that the user can fix, or None for a defect of ours."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, ModuleNotFoundError) and error.name:

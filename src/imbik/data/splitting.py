@@ -94,7 +94,7 @@ def split_off(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, mos
         most: rows that leave at most.
     """
     wanted = min(max(round(SHARE * len(groups)), 1), most)
-    # a text that stands twice could end on both sides, and dev would reward learning by heart
+    # a duplicate text could end on both sides, and dev would reward learning by heart
     free = ~_several(keys)
     if free.sum() < 2 * wanted:
         free = np.ones(len(groups), bool)

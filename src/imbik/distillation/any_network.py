@@ -200,7 +200,7 @@ def _check(teacher: nn.Module, student: nn.Module, epochs: int, learning_rate: f
 def _pairs(losses: Losses) -> list[Pair]:
     """One pair per entry. A loss that stands at several places is copied, since its projection and shapes belong to one place."""
     if not isinstance(losses, Mapping):
-        raise UserError("losses is no mapping", where="losses", found=type(losses).__name__, expected=_ENTRY)
+        raise UserError("losses must be a mapping", where="losses", found=type(losses).__name__, expected=_ENTRY)
     pairs: list[Pair] = []
     for paths, value in losses.items():
         pair = _pair(paths, value)
@@ -215,7 +215,7 @@ def _pair(paths: tuple[str, str], value: nn.Module | tuple[float, nn.Module]) ->
     if not (two and isinstance(loss, nn.Module)):
         raise UserError("a loss stands between two modules", where="losses", found=f"{paths!r}: {type(loss).__name__}", expected=_ENTRY)
     if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
-        raise UserError("the weight of a loss is no factor", where=f"losses, {paths!r}", found=repr(weight), expected="a number from 0")
+        raise UserError("the weight of a loss must be a number", where=f"losses, {paths!r}", found=repr(weight), expected="a number from 0")
     return Pair(paths[0], paths[1], loss, float(weight))
 
 

@@ -166,7 +166,11 @@ def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
     if quantize_step(checkpoint.steps) is not None:
         raise UserError("the checkpoint is quantized already", where="--quantize", found=dict(quantize_step(checkpoint.steps) or {}))
     if made.scheme == "qat":
-        raise UserError("quantization-aware training needs data", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
+        raise UserError(
+            "quantization-aware training needs data",
+            where="--quantize",
+            fix="use imbik compress --recipe int8-qat, which has the teacher and the labels",
+        )
     if not made.lowered and calibration is None:
         raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
     ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}

@@ -72,7 +72,10 @@ class Cluster(Method):
         if later.rewrites_matrices:
             return f"cluster is the last change of the weights; put {later.name} before it"
         if later.trains_every_weight:
-            return "qat trains every weight, cluster leaves few values to train; quantize with scheme: static, or leave cluster out"
+            return (
+                "quantization-aware training changes every weight, cluster leaves few values to train; "
+                "quantize with scheme: static, or leave cluster out"
+            )
         return None
 
     def _takes(self, module: nn.Module) -> bool:

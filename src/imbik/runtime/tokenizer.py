@@ -174,7 +174,7 @@ def _state(part: Any) -> dict[str, Any]:
 
 
 def _cleaned(row: Any, number: int) -> Any:
-    """A row that the tokenizer takes: half a surrogate pair, which no encoding has, becomes a question mark."""
+    """Return a row that the tokenizer takes: an unpaired surrogate, which no encoding has, becomes a question mark."""
     if isinstance(row, tuple):
         return tuple(_cleaned(text, number) for text in row)
     if not isinstance(row, str):

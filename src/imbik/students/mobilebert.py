@@ -29,7 +29,7 @@ class MobileShape:
         bottleneck: width inside a block.
         heads: of attention; they divide the bottleneck.
         feedforwards: stacked feed-forward networks in a block, each four bottlenecks wide.
-        embedding: width of the word table; three neighbouring words are read by a product of ``3 · embedding`` by ``hidden``.
+        embedding: width of the word table; three neighboring words are read by a product of ``3 · embedding`` by ``hidden``.
     """
 
     layers: int

@@ -124,7 +124,7 @@ class StudentPlan(ABC):
 
 
 def family_of(written: Written) -> object:
-    """Return the family that a mapping names, ``bert`` where it names none; None for what is no mapping."""
+    """Return the family that a mapping names, ``bert`` where it names none; None for anything but a mapping."""
     return written.get("family", "bert") if isinstance(written, Mapping) else None
 
 

@@ -78,7 +78,7 @@ def _refuse(**options: str | None) -> None:
     for name, value in options.items():
         if value is not None:
             raise UserError(
-                "raw text has no such thing", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
+                "not available with raw text", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
             )
 
 
