@@ -114,7 +114,7 @@ def time_candidates(
             break
         order = list(zip(processes, timings, strict=True))
         # every other round backwards: nobody is always timed behind the same, perhaps heating,
-        # neighbour
+        # neighbor
         for process, timing in order if number % 2 == 0 else order[::-1]:
             _turn(process, timing, rows, number, count)
             bar.advance(note=process.candidate.id)

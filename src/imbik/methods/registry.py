@@ -186,7 +186,7 @@ def check_order(methods: Sequence[Method], where: str) -> None:
     Raises:
         UserError: with the declared reason.
     """
-    # every pair and not neighbours alone: what quantize forbids stays forbidden two steps later
+    # every pair and not neighbors alone: what quantize forbids stays forbidden two steps later
     for number, later in enumerate(methods):
         for earlier in methods[:number]:
             reason = earlier.refuse_before(later) or later.refuse_after(earlier)

@@ -115,7 +115,7 @@ def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool
     parts = []
     y_ticks = ticks_linear(scale.y0, scale.y1)
     step = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 else 0.01
-    # as many as tell neighbouring ticks apart; 1e-9, as a step such as 0.1 is not exact and its
+    # as many as tell neighboring ticks apart; 1e-9, as a step such as 0.1 is not exact and its
     # logarithm may fall below the whole number
     digits = max(0, -math.floor(math.log10(step * (100 if share else 1)) + 1e-9))
     for value in y_ticks:
