@@ -69,11 +69,9 @@ def load_data(
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, say)
-    # before targets are read: GLUE's test files have -1 for a label, which is no class
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
     parts = {name: Part(examples(split.texts, split.pairs, targets[name]), split.keys) for name, split in rows.items()}
-    # from here on a single file is a train split like any other
     parts["train"] = parts.pop(main)
     note_oddities(parts, rows, kind, reading)
     complete(parts, kind, seed, head.where, reading, single_file=main == ALL)
@@ -157,6 +155,7 @@ def _read_unlabelled(path: str | Path, columns: Columns, encoding: str | None, t
     text = columns.text if columns.text in present else None
     pair = columns.pair if columns.pair in present else None
     rows = _read_texts(file, ColumnNames(text, pair, encoding=encoding), reading.say)
+    # the teacher answers either pairs or single texts, and would answer the other kind wrongly
     if (rows.pairs is None) != (columns.pair is None):
         raise UserError(
             "texts that do not fit the task",

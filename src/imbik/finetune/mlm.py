@@ -76,11 +76,8 @@ def finetune_mlm(
         blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
         train, held = blocks.held_out()
         say(f"{len(blocks)} blocks of {length} tokens, {len(held)} of them held out")
-        # before fit(), whose optimizer takes what requires a gradient; the tied decoder is the
-        # table and so frozen with it
         if not encoder:
             freeze_encoder(model)
-        # the same seed draws the same masks before and after, so that the two compare
         before = mlm_quality(model, held, masker, seed)
         state = fit(
             model, MaskedLoss(masker), train, settings, RunSettings(seed, workspace.path("mlm"), progress, save_every),
@@ -88,7 +85,6 @@ def finetune_mlm(
             evaluate=lambda trained: -mlm_quality(trained, held, masker, seed).loss,
         )  # fmt: skip
         after = mlm_quality(model, held, masker, seed)
-        # whoever opens the model in this process finds it as transformers would give it
         model.requires_grad_(True)
         model.config.imbik_base = base_name(base)
         result = FittedMlm(model, tokenizer, before, after, len(train), state.epoch, state.seconds)
@@ -110,6 +106,8 @@ def _opened(base: str | Path, length: int, seed: int, say: Callable[[str], None]
 
 def freeze_encoder(model: Any) -> None:
     """Leave only the head to train; the encoder loses its dropout, which would only blur what the head reads."""
+    # called before fit(), whose optimizer takes what requires a gradient; the tied decoder is the
+    # table, and so frozen with it
     model.base_model.requires_grad_(False)
     for module in model.base_model.modules():
         if isinstance(module, nn.Dropout):
