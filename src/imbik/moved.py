@@ -19,7 +19,7 @@ MOVED = {
     "documents": ("data.documents",),
     "engines": ("runtime.engines",),
     "fakequant": ("quantization.fake_quant",),
-    "feature_losses": ("distillation.feature_losses",),
+    "feature_losses": ("distillation.feature_losses", "distillation.attention_losses"),
     "integer": ("quantization.integer",),
     "layer_map": ("students.layer_map",),
     "losses": ("training.losses",),

@@ -85,7 +85,7 @@ WORDS_LEFT = {
     r"\bstands? (there )?twice\b": {"data", "measure", "recipes", "roi"},
     r"\bmends?\b": {"cli", "compress", "data", "locale"},
     r"half a surrogate": {"data", "runtime"},
-    r"is no (mapping|factor)\b": {"distillation"},
+    r"is no (mapping|factor)\b": set(),
     r"\bno finite number\b": {"data"},
     r"lost its footing": {"recommend"},
     r"has no such thing": {"cli"},

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from imbik.distillation.feature_losses import AttentionKL, FeatureMoments, HiddenMSE
+from imbik.distillation.attention_losses import AttentionKL
+from imbik.distillation.feature_losses import FeatureMoments, HiddenMSE
 from imbik.distillation.teacher_states import LiveTeacher
 from imbik.distillation.transfer import Pair, Transfer
 from imbik.models.anatomy import Anatomy, anatomy, layer_stack
