@@ -66,6 +66,7 @@ class Predictor:
         self.length_multiple, self._shortest = int(length_multiple or shapes.get("multiple", 1)), int(shapes.get("minimum", 1))
         self.threads = threads
         self.session = session
+        self._one_row = self._task.one_row
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
         self._pad, self._pad_type, self._left = (
@@ -97,7 +98,7 @@ class Predictor:
         """
         _check_texts(texts, pairs)
         check_pairs(self.pairs, pairs is not None)
-        if len(texts) == 1 and self._task.one_row:
+        if len(texts) == 1 and self._one_row:
             return self._one(texts[0], None if pairs is None else pairs[0])
         out = Collector(len(texts), self._task.outputs, len(self.labels), places=self._task.places)
         for start in range(0, len(texts), CHUNK):
