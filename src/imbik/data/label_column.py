@@ -96,7 +96,7 @@ class LabelColumn:
             numbers = np.array([self._number(v, w, None) for v, w in zip(self.values, self._first, strict=True)])
             self._parts = [numbers[self.codes]]
 
-    def _number(self, value: str, row: Any, table: Table | None) -> float:
+    def _number(self, value: str, row: int | str, table: Table | None) -> float:
         try:
             number = float(value)
         except ValueError:

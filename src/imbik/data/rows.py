@@ -106,7 +106,7 @@ def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
     return cells
 
 
-def _problem(cell: Any) -> str | None:
+def _problem(cell: object) -> str | None:
     if cell is None:
         return "the text is missing"
     if not isinstance(cell, str):

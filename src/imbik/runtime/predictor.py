@@ -68,6 +68,7 @@ class Predictor:
         self._shortest = int(manifest["shapes"]["minimum"])
         self.threads = threads
         self.session = session
+        self._one_row = self._task.one_row
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
         self._pad = int(padding["id"])
@@ -97,7 +98,7 @@ class Predictor:
         """
         texts, pairs = _checked(texts, pairs)
         check_pairs(self.pairs, pairs is not None)
-        if len(texts) == 1 and self._task.one_row:
+        if len(texts) == 1 and self._one_row:
             return self._one(texts[0], None if pairs is None else pairs[0])
         out = Collector(len(texts), self._task.outputs, len(self.labels), places=self._task.places)
         for start in range(0, len(texts), CHUNK):

@@ -12,10 +12,10 @@ from imbik.tasks.formulas import calibration_error
 from imbik.tasks.label_cells import LabelCells, LabelledRows, class_names, one_column
 from imbik.tasks.label_names import LabelSets, match_labels
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MCC, MICRO_F1, Metric
-from imbik.tasks.outputs import Array, Outputs
+from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
-from imbik.tasks.sequence import Floats, LabelTask, logits_of
-from imbik.tasks.task import ModelConfig
+from imbik.tasks.sequence import Floats, LabelTask
+from imbik.tasks.task import Decoded, ModelConfig
 from imbik.types import TakeNote
 
 CLASSIFICATION = "classification"
@@ -59,19 +59,20 @@ class Classification(LabelTask):
 
     def decode(self, outputs: Outputs) -> Floats:
         """Return the labels' probabilities, (N, L)."""
-        return softmax(logits_of(outputs))
+        return softmax(only(outputs))
 
-    def predicted(self, decoded: Array) -> NDArray[np.int64]:
+    def predicted(self, decoded: Decoded) -> NDArray[np.int64]:
         """Return the most probable label's index, (N,)."""
-        return np.asarray(np.argmax(decoded, axis=-1), np.int64)
+        return np.asarray(np.argmax(only(decoded), axis=-1), np.int64)
 
-    def calibration(self, decoded: Array, targets: Array) -> float:
+    def calibration(self, decoded: Decoded, targets: Array) -> float:
         """Compute the calibration error of the most probable label."""
-        return calibration_error(decoded.max(1), decoded.argmax(1) == targets)
+        probabilities = only(decoded)
+        return calibration_error(probabilities.max(1), probabilities.argmax(1) == targets)
 
     def one_label(self, outputs: Outputs) -> NDArray[np.int64]:
         """Return the index of the largest logit, (N,)."""
-        return np.asarray(logits_of(outputs).argmax(axis=1), np.int64)
+        return np.asarray(only(outputs).argmax(axis=1), np.int64)
 
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model says so, or says nothing and has several labels."""

@@ -6,7 +6,6 @@ Items are drawn, whatever an item's answer looks like: a label, a set of labels,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from imbik.tasks.metrics import Draw
 from imbik.tasks.outputs import Array
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import Decoded
 
 _CELLS = 4_000_000  # resamples times items held at once
 _SIDES = (2.5, 97.5)
@@ -21,7 +21,7 @@ _SIDES = (2.5, 97.5)
 
 def bootstrap_interval(
     metric: str,
-    decoded: Any,
+    decoded: Decoded,
     targets: Array,
     task: str,
     *,
@@ -53,8 +53,8 @@ def bootstrap_interval(
 
 def paired_retention(
     metric: str,
-    student: Any,
-    teacher: Any,
+    student: Decoded,
+    teacher: Decoded,
     targets: Array,
     task: str,
     *,
@@ -110,7 +110,7 @@ def _draws(items: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]
         yield generator.integers(0, items, (min(step, resamples - start), items))
 
 
-def _draw(metric: str, decoded: Any, targets: Array, task: str) -> Draw:
+def _draw(metric: str, decoded: Decoded, targets: Array, task: str) -> Draw:
     """Return the metric as a function of drawn items (R, N) -> (R,)."""
     kind = task_of(task)
     return kind.metric(metric).draws(kind.predicted(decoded), targets, kind.width(decoded))

@@ -18,9 +18,10 @@ from imbik.tasks.formulas import calibration_error
 from imbik.tasks.label_cells import LabelCells, LabelledRows, json_list
 from imbik.tasks.label_names import LabelSets, match_labels
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MICRO_F1, Metric
-from imbik.tasks.outputs import Array, Outputs
+from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
-from imbik.tasks.sequence import Floats, LabelTask, logits_of
+from imbik.tasks.sequence import Floats, LabelTask
+from imbik.tasks.task import Decoded
 from imbik.types import TakeNote
 
 MULTI_LABEL = "multi-label"
@@ -68,15 +69,15 @@ class MultiLabel(LabelTask):
 
     def decode(self, outputs: Outputs) -> Floats:
         """Return the labels' probabilities, (N, L)."""
-        return sigmoid(logits_of(outputs))
+        return sigmoid(only(outputs))
 
-    def predicted(self, decoded: Array) -> Floats:
+    def predicted(self, decoded: Decoded) -> Floats:
         """Return which labels have a probability of at least one half, (N, L) of 0 and 1."""
-        return (np.asarray(decoded) >= 0.5).astype(np.float32)
+        return (only(decoded) >= 0.5).astype(np.float32)
 
-    def calibration(self, decoded: Array, targets: Array) -> float:
+    def calibration(self, decoded: Decoded, targets: Array) -> float:
         """Compute the calibration error of every label's probability against 0 and 1."""
-        return calibration_error(decoded.ravel(), targets.ravel() != 0)
+        return calibration_error(only(decoded).ravel(), targets.ravel() != 0)
 
 
 def sigmoid(logits: Array) -> Floats:

@@ -73,12 +73,18 @@ def unpack(values: Array, offsets: NDArray[np.int64]) -> Array:
     return ragged(values[start:stop] for start, stop in itertools.pairwise(offsets))
 
 
-def take(outputs: Outputs, rows: Any) -> Outputs:
+def take(outputs: Outputs, rows: Array | Sequence[int] | slice) -> Outputs:
     """Return the outputs of some texts, in the order of ``rows``."""
     if isinstance(outputs, Mapping):
         return {name: array[rows] for name, array in outputs.items()}
     chosen: Array = outputs[rows]
     return chosen
+
+
+def only(outputs: Outputs) -> Array:
+    """Return the one array that outputs are."""
+    assert not isinstance(outputs, Mapping)
+    return outputs
 
 
 def count_of(outputs: Outputs) -> int:
@@ -127,12 +133,7 @@ def from_arrays(arrays: Mapping[str, Array], name: str) -> Outputs:
     if parts == {"values", "offsets"}:
         return unpack(arrays[f"{name}.values"], arrays[f"{name}.offsets"])
     whole = {part.removesuffix(".values") for part in parts if not part.endswith(".offsets")}
-    return {part: _one(from_arrays(arrays, f"{name}.{part}")) for part in sorted(whole)}
-
-
-def _one(outputs: Outputs) -> Array:
-    assert not isinstance(outputs, Mapping)
-    return outputs
+    return {part: only(from_arrays(arrays, f"{name}.{part}")) for part in sorted(whole)}
 
 
 def _named(outputs: Outputs) -> list[tuple[str, Array]]:

@@ -11,13 +11,13 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells
 from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import Array
-from imbik.tasks.task import Task
+from imbik.tasks.task import Decoded, Task
 
 DEFAULT = "classification"
 """The task of results that name none."""
@@ -93,7 +93,7 @@ def metric_for(task: str, metric: str | None) -> str:
     return task_of(task).metric(metric).name
 
 
-def score(metric: str, decoded: Any, targets: Array, task: str) -> float:
+def score(metric: str, decoded: Decoded, targets: Array, task: str) -> float:
     """Compute the quality of answers (probabilities (N, L), say) against ``targets``, one number.
 
     Raises:

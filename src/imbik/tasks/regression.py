@@ -12,10 +12,10 @@ from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells, LabelledRows, numbers_of, one_column
 from imbik.tasks.label_names import listed
 from imbik.tasks.metrics import MAE, MSE, PEARSON, RMSE, SPEARMAN, Metric
-from imbik.tasks.outputs import Array, Outputs
+from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
-from imbik.tasks.sequence import Floats, SequenceTask, logits_of
-from imbik.tasks.task import Answer, ModelConfig
+from imbik.tasks.sequence import Floats, SequenceTask
+from imbik.tasks.task import Answer, Decoded, ModelConfig
 from imbik.types import TakeNote
 
 REGRESSION = "regression"
@@ -65,18 +65,18 @@ class Regression(SequenceTask):
 
     def decode(self, outputs: Outputs) -> Floats:
         """Return the outputs: they are the values, (N, 1) float32."""
-        return np.asarray(logits_of(outputs), np.float32)
+        return np.asarray(only(outputs), np.float32)
 
-    def predicted(self, decoded: Array) -> Floats:
+    def predicted(self, decoded: Decoded) -> Floats:
         """Return the values, (N,)."""
-        return np.asarray(decoded, np.float32).reshape(len(decoded))
+        return np.asarray(only(decoded), np.float32).reshape(-1)
 
     def agreement(self, one: Outputs, other: Outputs) -> None:
         """Return None: two numbers are never quite equal."""
 
-    def answers(self, decoded: Array, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
+    def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"value": number}`` of each text."""
-        return [{"value": float(row[0])} for row in decoded]
+        return [{"value": float(row[0])} for row in only(decoded)]
 
     def lines(self, answer: Answer) -> list[tuple[str, float]]:
         """Return the value as one line."""

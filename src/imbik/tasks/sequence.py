@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.tasks.formulas import per_label
-from imbik.tasks.outputs import Array, Outputs
-from imbik.tasks.task import Answer, Task
+from imbik.tasks.outputs import Array, only
+from imbik.tasks.task import Answer, Decoded, Task
 
 Floats = NDArray[np.float32]
 
@@ -21,29 +21,25 @@ class SequenceTask(Task):
     architecture: ClassVar[str] = "SequenceClassification"
 
 
-def logits_of(outputs: Outputs) -> Array:
-    """Return the logits (N, L) that the outputs of a :class:`SequenceTask` are."""
-    assert not isinstance(outputs, Mapping)
-    return outputs
-
-
 class LabelTask(SequenceTask):
     """A task whose answers are labels with probabilities (N, L)."""
 
-    def width(self, decoded: Array) -> int:
+    def width(self, decoded: Decoded) -> int:
         """Return L."""
-        return int(decoded.shape[1])
+        return int(only(decoded).shape[1])
 
-    def per_class(self, decoded: Array, targets: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    def per_class(self, decoded: Decoded, targets: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         """Compute ``precision``, ``recall``, ``f1`` and ``support`` of every label by name."""
         return per_label(self.predicted(decoded), targets, labels)
 
-    def answers(self, decoded: Array, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
+    def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"labels": [{"label", "probability"}, …]}`` of each text, the most probable first."""
+        probabilities = only(decoded)
         # stable: labels of one probability keep their order on every machine
-        order = (-decoded).argsort(axis=1, kind="stable")[:, :top]
+        order = (-probabilities).argsort(axis=1, kind="stable")[:, :top]
         return [
-            {"labels": [{"label": labels[i], "probability": float(row[i])} for i in best]} for row, best in zip(decoded, order, strict=True)
+            {"labels": [{"label": labels[i], "probability": float(row[i])} for i in best]}
+            for row, best in zip(probabilities, order, strict=True)
         ]
 
     def lines(self, answer: Answer) -> list[tuple[str, float]]:

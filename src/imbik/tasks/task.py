@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from imbik.tasks.label_cells import LabelCells, LabelledRows
 from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import Array, Output, Outputs
 from imbik.types import TakeNote
+
+Decoded: TypeAlias = Outputs
+"""What the outputs of N texts mean: probabilities (N, L), values, or several arrays by name whose first axis is N."""
 
 Answer = dict[str, Any]
 """What is said of one text, as JSON's own types: ``{"value": 0.3}``, ``{"labels": [{"label": …, "probability": …}]}``."""
@@ -117,14 +120,14 @@ class Task(ABC):
     # --- from outputs to answers
 
     @abstractmethod
-    def decode(self, outputs: Outputs) -> Any:
+    def decode(self, outputs: Outputs) -> Decoded:
         """Return what the outputs of N texts mean, such as probabilities (N, L): what a predictor's user is given."""
 
     @abstractmethod
-    def predicted(self, decoded: Any) -> Array:
+    def predicted(self, decoded: Decoded) -> Array:
         """Return the predictions in what :meth:`decode` gave, in the form of the targets: (N, …)."""
 
-    def width(self, decoded: Any) -> int:
+    def width(self, decoded: Decoded) -> int:
         """Return L for metrics that count label indices; 0 where none does."""
         return 0
 
@@ -141,7 +144,7 @@ class Task(ABC):
             raise UserError(f"no such metric for {self.name}", where="--metric", found=name, expected=" or ".join(known))
         return known[name]
 
-    def score(self, metric: str | None, decoded: Any, targets: Array) -> float:
+    def score(self, metric: str | None, decoded: Decoded, targets: Array) -> float:
         """Compute the quality of answers against targets, one number.
 
         Args:
@@ -161,11 +164,11 @@ class Task(ABC):
         """
         return float(np.mean(self.predicted(self.decode(one)) == self.predicted(self.decode(other))))
 
-    def calibration(self, decoded: Any, targets: Array) -> float | None:
+    def calibration(self, decoded: Decoded, targets: Array) -> float | None:
         """Compute the expected calibration error; None where no probabilities are stated."""
         return None
 
-    def per_class(self, decoded: Any, targets: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]] | None:
+    def per_class(self, decoded: Decoded, targets: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]] | None:
         """Compute ``precision``, ``recall``, ``f1`` and ``support`` of every label by name; None where there are no classes."""
         return None
 
@@ -176,7 +179,7 @@ class Task(ABC):
     # --- what a user sees
 
     @abstractmethod
-    def answers(self, decoded: Any, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
+    def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return what is said of each text, in JSON's own types.
 
         Args:

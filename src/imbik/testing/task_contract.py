@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from imbik.jobs.progress import Silent
 from imbik.measure.predictions import Predictions, load_predictions, save_predictions
 from imbik.measure.results import Results, results_document
 from imbik.models.checkpoint import save_checkpoint
+from imbik.models.inputs import Tensors
 from imbik.models.pretrained import load_checkpoint
 from imbik.models.teacher import Teacher
 from imbik.runtime.predictor import load_artefact
 from imbik.tasks.intervals import bootstrap_interval
-from imbik.tasks.outputs import Outputs, count_of, numbers_of, take, to_arrays
+from imbik.tasks.outputs import Array, Outputs, count_of, numbers_of, take, to_arrays
 from imbik.tasks.registry import registered, task_of
 from imbik.tasks.retention import agreement, quality, retention
 from imbik.tasks.task import Task
@@ -119,8 +120,8 @@ def check_head(task: Task, checkpoint: Checkpoint, splits: Splits) -> None:
         assert np.mean(values[-3:]) < np.mean(values[:3]), f"training does not lower the loss against {what}"
 
 
-def _detached(outputs: Any) -> Any:
-    return {name: one.detach() for name, one in outputs.items()} if isinstance(outputs, dict) else outputs.detach()
+def _detached(outputs: Tensors) -> Tensors:
+    return {name: one.detach() for name, one in outputs.items()} if isinstance(outputs, Mapping) else outputs.detach()
 
 
 def check_stored_teacher(task: Task, checkpoint: Checkpoint, splits: Splits, directory: Path) -> None:
@@ -153,7 +154,7 @@ def check_predictor(task: Task, checkpoint: Checkpoint, splits: Splits, director
     return outputs
 
 
-def check_metrics(task: Task, outputs: Outputs, targets: Any) -> None:
+def check_metrics(task: Task, outputs: Outputs, targets: Array) -> None:
     """Check every metric: best where predictions are the targets, and its bootstrap what a plain loop over scores gives."""
     decoded = task.decode(outputs)
     predictions = task.predicted(decoded)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from imbik.data.batches import sorted_batches
 from imbik.jobs.progress import Task as Bar
 from imbik.models.inputs import Tensors, read_outputs
-from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged
+from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged, only
 from imbik.tasks.registry import task_of
 from imbik.tasks.task import Task
 from imbik.training.encoding import Encoded, Rows
@@ -58,11 +58,10 @@ def predict(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar:
     return outputs
 
 
-def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, task: Bar | None = None) -> NDArray[np.float32]:
+def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, bar: Bar | None = None) -> NDArray[np.float32]:
     """Return logits ``(N, L)`` float32 of every row, of a model that gives one row of logits a text; see :func:`predict`."""
-    logits: Outputs = _predict(model, data, (Output(),), budget, task, places=False)
-    assert not isinstance(logits, Mapping)
-    return logits
+    logits: Outputs = _predict(model, data, (Output(),), budget, bar, places=False)
+    return only(logits)
 
 
 @torch.inference_mode()
