@@ -19,7 +19,7 @@ from imbik.export.artefact import quantized as as_exported
 from imbik.export.onnx.graph import Graph
 from imbik.jobs.progress import Silent
 from imbik.methods.quantize import Quantize
-from imbik.methods.registry import check_order, make_method, registered
+from imbik.methods.registry import make_method, make_methods, registered
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
 from imbik.quantization.fake_quant import FakeQuantizer
@@ -95,14 +95,14 @@ def test_shared_weights_are_stored_once(scheme: str, tmp_path: Path) -> None:
 def test_schemes_compose_with_structural_steps(scheme: str, before: Step, tmp_path: Path) -> None:
     last = quick(step(scheme)) if scheme == "qat" else step(scheme)
     try:
-        check_order(tuple(make_method(one, "recipe") for one in (before, last)), "recipe")
+        methods = make_methods([before, last], "recipe")
     except UserError as refusal:
         assert (scheme, next(iter(before))) == ("qat", "cluster"), refusal
         return
     teacher, splits = tiny_bert(layers=2, hidden=64), tiny_splits(rows=60)
     checkpoint = make_student(None, teacher, splits.train, 0)
-    for number, one in enumerate((before, last)):
-        checkpoint = make_method(one, "test").apply(checkpoint, tiny_context(teacher, splits, tmp_path / str(number)))
+    for number, method in enumerate(methods):
+        checkpoint = method.apply(checkpoint, tiny_context(teacher, splits, tmp_path / str(number)))
     save_checkpoint(replace(checkpoint, steps=(before, last)), tmp_path / "saved")
     loaded = load_checkpoint(tmp_path / "saved")
     found, manifest = artefact_logits(loaded, tmp_path / "a", splits)
