@@ -4,25 +4,26 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow lint types docs check clean
+.PHONY: help demo test test-slow lint types docs figures check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
 	@echo "make test   the default tests (offline, minutes)"
 	@echo "make check  test, lint, types and the documents' examples: what CI runs"
 	@echo "make test-slow   the long tests too"
+	@echo "make figures   write the figures of README and docs from benchmarks/results; fails where a number has no source"
 
 $(VENV)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imbik needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/demo: $(VENV)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e ".[demo]"
+$(VENV)/demo: $(VENV)/python pyproject.toml requirements.lock
+	$(PIP) install -c requirements.lock -e ".[demo]"
 	touch $@
 
-$(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e ".[dev]"
+$(VENV)/dev: $(VENV)/python pyproject.toml requirements.lock
+	$(PIP) install -c requirements.lock -e ".[dev]"
 	touch $@
 
 demo: $(VENV)/demo
@@ -46,7 +47,20 @@ types: $(VENV)/dev
 docs: $(VENV)/dev
 	$(BIN)/python -m pytest --doctest-modules src/imbik tests/house/test_documents.py
 
+figures: $(VENV)/dev
+	$(BIN)/python -m benchmarks.figures
+
 check: test lint types docs
+
+# Checks before each commit (.pre-commit-config.yaml).
+hooks: $(VENV)/dev
+	$(BIN)/pre-commit install
+
+# Every version that an install takes, with those that it pulls in; run after a change of constraints.txt or of pyproject.toml.
+lock: $(VENV)/python
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras -c constraints.txt --universal --python-version 3.11 \
+		--no-annotate --no-header --no-emit-index-url -q -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -4,9 +4,24 @@
 name and are imported from it: ``from imbik.compress import compress``, likewise ``finetune``, ``export`` and ``measure``.
 """
 
-import lazy_loader
+# Only what Python has loaded already or holds in itself: the working folder is still on the import path.
+import os
+import sys
+from itertools import pairwise
 
-from imbik import moved
+
+def _leave_the_working_folder() -> None:
+    """Take the working folder off the import path where ``python -m imbik`` put it first: a numpy.py that lies there must not run."""
+    started = any(before[:1] == "-" and before[-1:] == "m" and f"{name}.".startswith("imbik.") for before, name in pairwise(sys.orig_argv))
+    if sys.argv[:1] == ["-m"] and started and sys.path and os.path.realpath(sys.path[0] or ".") == os.path.realpath("."):
+        del sys.path[0]
+
+
+_leave_the_working_folder()
+
+import lazy_loader  # noqa: E402  behind the line that makes imports safe
+
+from imbik import moved  # noqa: E402
 
 __version__ = "0.1.0"
 

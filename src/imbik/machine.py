@@ -1,4 +1,7 @@
-"""The machine that a measurement was made on: processor, cores, memory, versions. Standard library only."""
+"""Facts about the machine that a measurement runs on: processor, cores, memory, versions.
+
+Standard library only, so that every other package may import it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# Instruction sets that decide how fast integer and bf16 products run: AVX-512 and AMX on x86,
+# dot products (asimddp, i8mm, sve) on ARM.
 _INTERESTING = (
     "avx2",
     "avx512f",
@@ -39,43 +44,52 @@ _PACKAGES = (
 
 @cache
 def _cpuinfo() -> tuple[dict[str, str], ...]:
-    """One mapping per logical processor, empty where there is no /proc/cpuinfo."""
+    """Return one mapping per logical processor; empty where there is no /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ()
     blocks = []
     for block in text.strip().split("\n\n"):
+        # A line reads "flags : fpu vme de"; the blocks of the processors are parted by an empty line.
         pairs = (line.split(":", 1) for line in block.splitlines() if ":" in line)
         blocks.append({key.strip(): value.strip() for key, value in pairs})
     return tuple(blocks)
 
 
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets of the processor as the operating system names them; empty where it does not tell."""
+    """Return the instruction sets of the processor, as the operating system names them.
+
+    Empty where it does not tell.
+    """
     blocks = _cpuinfo()
     if not blocks:
         return frozenset()
+    # "flags" on x86, "Features" on ARM.
     return frozenset((blocks[0].get("flags") or blocks[0].get("Features") or "").split())
 
 
 def cpu_model() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     blocks = _cpuinfo()
     name = blocks[0].get("model name") or blocks[0].get("Model") if blocks else None
     return name or platform.processor() or platform.machine()
 
 
 def logical_cores() -> int:
-    """Logical processors that this process may run on."""
+    """Count the logical processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may run on: hardware threads of one core count once."""
+    """Count the physical cores that this process may run on.
+
+    Hardware threads of one core count once.
+    """
     allowed = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    # A core is told by its socket and its number there; ARM and virtual machines may give neither.
     cores = {
         (block.get("physical id"), block.get("core id"))
         for block in _cpuinfo()
@@ -85,7 +99,7 @@ def physical_cores() -> int:
 
 
 def memory_bytes() -> int | None:
-    """Main memory, or None where it cannot be asked for."""
+    """Return the size of main memory in bytes, or None where it cannot be asked for."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -93,18 +107,18 @@ def memory_bytes() -> int | None:
 
 
 def versions(packages: tuple[str, ...] = _PACKAGES) -> dict[str, str]:
-    """Package -> version, of those that are installed."""
-    found = {"python": platform.python_version()}
+    """Return package -> version, of those that are installed."""
+    installed = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def environment(threads: int | None = None) -> dict[str, Any]:
-    """What ``results.json`` records about the machine.
+    """Collect what ``results.json`` records about the machine.
 
     Args:
         threads: compute threads that the measurements used; None: the physical cores.
@@ -121,6 +135,7 @@ def environment(threads: int | None = None) -> dict[str, Any]:
         "threads": threads or physical_cores(),
         "memory_bytes": memory_bytes(),
         "os": platform.platform(),
+        # One minute's average: who reads a slow result sees whether the machine was busy.
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") and sys.platform != "win32" else None,
         "versions": versions(),
     }

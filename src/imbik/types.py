@@ -6,6 +6,8 @@ cost no more memory than ten thousand.
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,42 @@ from numpy.typing import NDArray
 TaskName = str
 """Name of a registered task, see :mod:`imbik.tasks.registry`."""
 
+TakeNote = Callable[["Note"], object]
+"""Takes a note for the user."""
 Say = Callable[[str], object]
 """Takes one line for the user."""
 
 Step = Mapping[str, Mapping[str, Any]]
 """One recipe step as written: ``{"distill": {"temperature": 2.0}}``."""
+
+
+Scalar = str | int | float | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader of data, a checkpoint or results must know, as a value; :mod:`imbik.locale.notes` gives its sentence in a language.
+
+    Attributes:
+        kind: key of its sentence in group ``note`` of ``locale/*.yaml``.
+        values: what stands in the sentence's placeholders; shares are fractions, times as the sentence's unit says.
+
+    >>> Note.of("in_train", count=25, total=3080, split="test")
+    Note(kind='in_train', values={'count': 25, 'total': 3080, 'split': 'test'})
+    """
+
+    kind: str
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: str, **values: Scalar) -> Note:
+        """Return a note with its values as keyword arguments; NumPy scalars become Python's."""
+        return cls(kind, {name: value.item() if hasattr(value, "item") else value for name, value in values.items()})
+
+    @classmethod
+    def text(cls, text: str) -> Note:
+        """Return a note that says ``text`` in every language: one that imbik has no sentence for."""
+        return cls("text", {"text": text})
 
 
 @dataclass(frozen=True)
@@ -65,7 +98,7 @@ class Splits:
     metric: str
     source: str
     fingerprint: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     unlabelled: Examples | None = None
 
 
@@ -77,7 +110,7 @@ class Checkpoint:
         model: a ``transformers.PreTrainedModel`` (eval mode, on CPU) whose config carries ``id2label``.
         tokenizer: a fast transformers tokenizer; ``tokenizer.model_max_length`` is the length texts are cut to.
         task: see :data:`TaskName`.
-        steps: recipe steps applied so far, as written in the recipe.
+        steps: a record of the recipe steps applied so far, every setting written out; nothing here is run again.
         notes: what steps found out on the way that a reader of the model card should know.
         pairs: whether it was trained on pairs of texts; None: not known.
     """
@@ -86,19 +119,8 @@ class Checkpoint:
     tokenizer: Any
     task: TaskName
     steps: tuple[Step, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     pairs: bool | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named list of steps. ``student`` is None (start from a copy of the teacher), a catalogue name, a mapping of numbers
-    (``layers``, ``hidden``, ``heads``, ``intermediate``, ``init``) or ``{"from": folder or hub name}``."""
-
-    name: str
-    steps: tuple[Step, ...]
-    student: str | Mapping[str, Any] | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,52 +146,17 @@ class Artefact:
     parity: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One recipe on one engine; field for field a measurement of ``results.json`` (DESIGN: the command line's contract)."""
-
-    id: str
-    name: str
-    engine: str
-    steps: tuple[Step, ...]
-    architecture: Mapping[str, Any]
-    params: int
-    flops_per_item: float
-    bytes: int
-    model_bytes: int
-    quality: Mapping[str, Any]
-    dev_quality: Mapping[str, Any]
-    retention: Mapping[str, Any] | None
-    agreement: float | None
-    calibration: Mapping[str, Any] | None
-    per_class: Mapping[str, Any] | None
-    latency_ms: Mapping[str, Any]
-    throughput: Mapping[str, Any]
-    peak_rss_bytes: int
-    cold_start_s: float
-    cpu_s_per_1000: float
-    train_seconds: float | None
-    threads: int
-    parity: Mapping[str, Any] | None
-    notes: tuple[str, ...] = ()
+_MOVED = {
+    "Advice": "imbik.advise.verdict",
+    "Measurement": "imbik.measure.measurement",
+    "Recipe": "imbik.recipes.recipe",
+    "Scenario": "imbik.advise.scenario",
+}
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """Where a model must run: named requirements (measured quantity, limit, weight) and the volume a day; ``about`` holds its
-    title and text by language, the target device, what is preferred among those that fit, and what the brief decided."""
-
-    name: str
-    requirements: tuple[Mapping[str, Any], ...]
-    volume: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Which candidate a scenario asks for, with the verdict on every requirement and the reasons in sentences."""
-
-    choice: str | None
-    verdicts: Mapping[str, Any]
-    reasons: tuple[str, ...]
-    pareto: tuple[str, ...]
+def __getattr__(name: str) -> object:
+    """Return a value that stood here in version 0.1, with a warning that names its room; it goes with version 0.3."""
+    if name not in _MOVED:
+        raise AttributeError(f"module 'imbik.types' has no attribute {name!r}")
+    warnings.warn(f"imbik.types.{name} is now {_MOVED[name]}.{name}", DeprecationWarning, stacklevel=2)
+    return getattr(importlib.import_module(_MOVED[name]), name)

@@ -18,19 +18,25 @@ from typer.testing import CliRunner
 from imbik.advise.advice import advise
 from imbik.advise.decision import leaf_at, leaves, next_question, questions
 from imbik.advise.profiles import split_runs
-from imbik.advise.scenario import load_scenario, shipped_scenarios, shipped_text
+from imbik.advise.scenario import Requirement, Scenario, load_scenario, shipped_scenarios, shipped_text
 from imbik.advise.verdict import judge, overall, score
 from imbik.cli.commands import advise as command
 from imbik.errors import UserError
+from imbik.measure.measurement import Latency, Measurement, Quality
 from imbik.measure.quantities import QUANTITIES, Reading, read
 from imbik.measure.results import Results, write_results
-from imbik.types import Measurement, Scenario
+from imbik.measure.values import Data, Environment
 
-AT_LEAST = {"quantity": "retention", "at_least": 0.95}
-AT_MOST = {"quantity": "latency_p95_ms", "at_most": 100}
+AT_LEAST = Requirement("retention", at_least=0.95)
+AT_MOST = Requirement("latency_p95_ms", at_most=100)
 
 
-def _status(requirement: dict[str, Any], value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, Any]:
+def _profile(*measurements: Measurement, **more: Any) -> Results:
+    """What ``imbik measure`` writes on another machine."""
+    return Results(measurements=measurements, **more)
+
+
+def _status(requirement: Requirement, value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, Any]:
     verdict = judge(requirement, Reading(value, low, high, value), "here")
     return verdict.status, verdict.meets
 
@@ -61,8 +67,8 @@ def test_status_without_an_interval(value: float, status: str, meets: bool) -> N
 
 
 def test_overall_and_score() -> None:
-    met, failed = judge(AT_MOST, Reading(50.0), "here"), judge({**AT_MOST, "weight": 3}, Reading(150.0), "here")
-    open_, wish = judge(AT_MOST, Reading(None), "here"), judge({**AT_MOST, "weight": 0}, Reading(150.0), "here")
+    met, failed = judge(AT_MOST, Reading(50.0), "here"), judge(replace(AT_MOST, weight=3), Reading(150.0), "here")
+    open_, wish = judge(AT_MOST, Reading(None), "here"), judge(replace(AT_MOST, weight=0), Reading(150.0), "here")
     edge = judge(AT_LEAST, Reading(0.955, 0.945, 0.965, 0.955), "data")
     assert [overall(v) for v in ([met], [met, edge], [met, open_], [met, open_, failed], [met, wish])] == [
         "fit", "caution", "open", "unfit", "fit"]  # fmt: skip
@@ -73,20 +79,20 @@ def test_overall_and_score() -> None:
 def test_retention_is_judged_on_dev_and_reported_with_the_test_interval() -> None:
     run = plausible.results()
     m, base = run.measurements[5], run.measurements[0]
-    reading = read("retention", m, base, {})
+    reading = read("retention", m, base)
     assert reading.value == pytest.approx(0.9240 / 0.9300)
-    assert (reading.reported, reading.low) == (m.retention["value"], m.retention["low"])
-    assert read("retention", replace(m, dev_quality={}), base, {}).value == m.retention["value"]
+    assert (reading.reported, reading.low) == (m.retention.value, m.retention.low)
+    assert read("retention", replace(m, dev_quality=Quality()), base).value == m.retention.value
 
 
 def test_derived_quantities_by_hand() -> None:
     run = plausible.results()
     m, base = run.measurements[5], run.measurements[0]
-    assert read("speedup", m, base, {}).value == pytest.approx(38.0 / 0.71)
-    assert read("cpu_share", m, base, {}).value == pytest.approx(0.52 / 17.8)
-    assert read("batch_hours", m, base, {"items_per_batch": 200_000}).value == pytest.approx(200_000 / 3690 / 3600)
-    assert read("megabytes", m, base, {}).value == pytest.approx(14.6)
-    assert [read("standalone", x, base, {}).value for x in (m, base)] == [1.0, 0.0]
+    assert read("speedup", m, base).value == pytest.approx(38.0 / 0.71)
+    assert read("cpu_share", m, base).value == pytest.approx(0.52 / 17.8)
+    assert read("batch_hours", m, base, 200_000).value == pytest.approx(200_000 / 3690 / 3600)
+    assert read("megabytes", m, base).value == pytest.approx(14.6)
+    assert [read("standalone", x, base).value for x in (m, base)] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("name", shipped_scenarios())
@@ -102,7 +108,7 @@ def test_every_shipped_scenario_names_a_candidate_with_reasons(name: str, lang: 
 def test_nothing_that_depends_on_the_machine_is_judged_for_another_device() -> None:
     for name in ("cloud-gpu", "edge", "mobile", "iot"):
         for verdict in advise(plausible.results(), load_scenario(name)).verdicts.values():
-            for v in verdict["requirements"]:
+            for v in verdict.requirements:
                 machine = QUANTITIES[v.quantity].kind == "machine"
                 assert (v.status == "not_measured") == machine
                 assert v.origin == ("none" if machine else {"quality": "data"}.get(QUANTITIES[v.quantity].kind, v.origin))
@@ -110,42 +116,42 @@ def test_nothing_that_depends_on_the_machine_is_judged_for_another_device() -> N
 
 def test_a_device_profile_is_judged_and_marked() -> None:
     run = plausible.results()
-    slow = replace(run.measurements[5], latency_ms={"p50": 90.0, "p95": 140.0})
-    profile = Results("classification", {}, {"cpu": "phone"}, None, (slow,))
+    slow = replace(run.measurements[5], latency_ms=Latency(p50=90.0, p95=140.0))
+    profile = _profile(slow, environment=Environment(cpu="phone"))
     verdict = advise(run, load_scenario("mobile"), [profile]).verdicts[slow.id]
-    latency = next(v for v in verdict["requirements"] if v.quantity == "latency_p95_ms")
+    latency = next(v for v in verdict.requirements if v.quantity == "latency_p95_ms")
     assert (latency.origin, latency.status, latency.value, latency.here) == ("device", "not_met", 140.0, pytest.approx(0.71 * 1.6))
-    assert any("140 ms to 100 ms (by 28.6%)" in need for need in verdict["needs"])
+    assert any("140 ms to 100 ms (by 28.6%)" in need for need in verdict.needs)
 
 
 def test_a_ratio_to_the_teacher_is_never_taken_across_two_machines() -> None:
     run = plausible.results()
-    faster = Scenario("faster", ({"quantity": "speedup", "at_least": 2.0},), about={"target": "phone"})
+    faster = Scenario("faster", (Requirement("speedup", at_least=2.0),), target="phone")
     teacher, m = run.measurements[0], run.measurements[5]
-    alone = Results("classification", {}, {}, None, (replace(m, latency_ms={"p50": 5.0}),))
-    assert advise(run, faster, [alone]).verdicts[m.id]["overall"] == "open"
-    both = replace(alone, measurements=(*alone.measurements, replace(teacher, latency_ms={"p50": 40.0})))
-    (verdict,) = advise(run, faster, [both]).verdicts[m.id]["requirements"]
+    alone = _profile(replace(m, latency_ms=Latency(p50=5.0)))
+    assert advise(run, faster, [alone]).verdicts[m.id].overall == "open"
+    both = replace(alone, measurements=(*alone.measurements, replace(teacher, latency_ms=Latency(p50=40.0))))
+    (verdict,) = advise(run, faster, [both]).verdicts[m.id].requirements
     assert (verdict.value, verdict.status) == (8.0, "margin")
 
 
 def test_a_profile_of_another_task_is_never_used() -> None:
     run = plausible.results()
     m = run.measurements[5]
-    other = Results("classification", {"labels": ["positive", "negative"]}, {}, None, (m,))
-    assert advise(run, load_scenario("mobile"), [other]).verdicts[m.id]["overall"] == "open"
-    same = replace(other, data={"labels": list(run.data["labels"])})
-    assert advise(run, load_scenario("mobile"), [same]).verdicts[m.id]["overall"] == "fit"
+    other = _profile(m, data=Data(labels=tuple(["positive", "negative"])))
+    assert advise(run, load_scenario("mobile"), [other]).verdicts[m.id].overall == "open"
+    same = replace(other, data=Data(labels=run.data.labels))
+    assert advise(run, load_scenario("mobile"), [same]).verdicts[m.id].overall == "fit"
     with pytest.raises(UserError, match="a run with the same labels"):
         split_runs([run], [other])
 
 
 def test_battery_is_marked_as_a_proxy() -> None:
     verdict = advise(plausible.results(), load_scenario("mobile-banking")).verdicts["layers-1+int8/onnx"]
-    assert {v.quantity: v.origin for v in verdict["requirements"]}["cpu_share"] == "proxy"
+    assert {v.quantity: v.origin for v in verdict.requirements}["cpu_share"] == "proxy"
 
 
-def test_cases_of_the_brief_choose_by_their_rule() -> None:
+def test_cases_of_the_study_choose_by_their_rule() -> None:
     chosen = {name: advise(plausible.results(), load_scenario(name)).choice for name in shipped_scenarios()[6:]}
     assert chosen == {
         "bank-support": "layers-1+int8/onnx",  # within 1 % of the best quality, least CPU time
@@ -160,7 +166,7 @@ def _renamed(old: str, new: str) -> Results:
     return replace(run, measurements=rows, pareto=(), choice=None)
 
 
-def test_the_brief_is_agreed_with_contradicted_or_left_open() -> None:
+def test_the_study_is_agreed_with_contradicted_or_left_open() -> None:
     case = load_scenario("bank-support")
     assert "neither confirmed nor refuted" in advise(plausible.results(), case).reasons[-1]
     for name in ("distilbert-6l+int8", "distilbert-3l+int8", "distilbert+int8"):
@@ -171,7 +177,7 @@ def test_the_brief_is_agreed_with_contradicted_or_left_open() -> None:
 
 
 def test_when_nobody_fits_the_closest_is_named_as_such() -> None:
-    hard = Scenario("hard", ({"quantity": "retention", "at_least": 1.2}, {"quantity": "megabytes", "at_most": 5}))
+    hard = Scenario("hard", (Requirement("retention", at_least=1.2), Requirement("megabytes", at_most=5)))
     advice = advise(plausible.results(), hard)
     assert advice.choice == "mini-1x128+int8/onnx"  # the only one that keeps one of the two
     assert advice.reasons[0].startswith("No candidate fits")
@@ -180,7 +186,7 @@ def test_when_nobody_fits_the_closest_is_named_as_such() -> None:
 def test_int8_slower_than_its_parent_is_passed_over() -> None:
     run = plausible.results()
     rows = tuple(
-        replace(m, latency_ms={"p50": 9.0, "p95": 12.0}, cpu_s_per_1000=0.1) if m.name == "layers-1+int8" else m
+        replace(m, latency_ms=Latency(p50=9.0, p95=12.0), cpu_s_per_1000=0.1) if m.name == "layers-1+int8" else m
         for m in run.measurements
         if m.name in ("teacher", "layers-1", "layers-1+int8")
     )
@@ -189,13 +195,11 @@ def test_int8_slower_than_its_parent_is_passed_over() -> None:
 
 def test_missing_measurements_are_said_and_never_chosen_over_measured_ones() -> None:
     run = plausible.results()
-    empty = Measurement(**{f: None for f in Measurement.__dataclass_fields__} | {
-        "id": "bare/onnx", "name": "bare", "engine": "onnx", "steps": (), "architecture": {}, "quality": {}, "dev_quality": {},
-        "latency_ms": {}, "throughput": {}, "notes": ()})  # fmt: skip
+    empty = Measurement(id="bare/onnx", name="bare", engine="onnx")
     advice = advise(replace(run, measurements=(*run.measurements, empty)), load_scenario("bank-support"))
-    assert advice.verdicts["bare/onnx"]["overall"] == "open"
+    assert advice.verdicts["bare/onnx"].overall == "open"
     assert advice.choice == "layers-1+int8/onnx"
-    assert any("has to be measured on this machine" in need for need in advice.verdicts["bare/onnx"]["needs"])
+    assert any("has to be measured on this machine" in need for need in advice.verdicts["bare/onnx"].needs)
 
 
 def test_no_candidate_is_a_message() -> None:
@@ -208,7 +212,7 @@ def test_decision_path() -> None:
     found = leaves(plausible.results())
     assert len(found) == 6
     leaf = leaf_at(found, {"where": "server", "priority": "speed", "power": None})
-    assert (leaf.advice.choice, leaf.brief) == ("mini-2x192+int8/onnx", "TinyBERT")
+    assert (leaf.advice.choice, leaf.study) == ("mini-2x192+int8/onnx", "TinyBERT")
     with pytest.raises(UserError, match="no such answer"):
         next_question({"where": "moon"})
     with pytest.raises(UserError, match="this path does not ask that"):
@@ -226,9 +230,9 @@ def cli() -> Any:
 def test_a_copied_artefact_is_recognized_under_another_name() -> None:
     run = plausible.results()
     m = run.measurements[5]
-    profile = Results("classification", {}, {}, None, (replace(m, id="model", name="model", latency_ms={"p50": 9.0}),))
+    profile = _profile(replace(m, id="model", name="model", latency_ms=Latency(p50=9.0)))
     _, (found,) = split_runs([run], [profile])
-    assert found.get(m.id) == replace(m, name="model", latency_ms={"p50": 9.0})
+    assert found.get(m.id) == replace(m, name="model", latency_ms=Latency(p50=9.0))
     other = replace(profile, measurements=(replace(m, id="model", bytes=m.bytes + 1),))
     with pytest.raises(UserError, match="name no candidate of the run"):
         split_runs([run], [other])
@@ -266,8 +270,8 @@ def test_command(cli: Any, tmp_path: Path) -> None:
     assert cli("--show", "edge").output == shipped_text("edge")
     m = plausible.results().measurements[5]
     profile, other = tmp_path / "phone.json", tmp_path / "other.json"
-    write_results(profile, Results("classification", {}, {}, None, (replace(m, latency_ms={"p50": 50.0, "p95": 70.0}),)))
-    write_results(other, Results("classification", {}, {}, None, (replace(m, id="elsewhere", bytes=1),)))
+    write_results(profile, _profile(replace(m, latency_ms=Latency(p50=50.0, p95=70.0))))
+    write_results(other, _profile(replace(m, id="elsewhere", bytes=1)))
     for arguments in ([path, profile], [path, "--device", profile]):
         found = json.loads(cli(*arguments, "--scenario", "mobile", "--json").output)
         assert [v["origin"] for v in found[0]["verdicts"][m.id]["requirements"]].count("device") == 2

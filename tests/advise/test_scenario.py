@@ -51,4 +51,12 @@ def test_other_bad_scenarios(tmp_path: Path) -> None:
 def test_a_shipped_scenario_can_be_copied_and_edited(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(shipped_text("bank-support").replace("at_least: 0.95", "at_least: 0.5"), encoding="utf-8")
-    assert load_scenario(str(path)).requirements[0]["at_least"] == 0.5
+    assert load_scenario(str(path)).requirements[0].at_least == 0.5
+
+
+def test_a_file_written_for_imbik_0_1_calls_the_study_by_its_older_key() -> None:
+    limit = {"quantity": "retention", "at_least": 0.9}
+    old = {"name": "mine", "requirements": [{**limit, "source": "brief"}], "brief": {"model": "TinyBERT", "family": "tinybert-4l-312"}}
+    new = {"name": "mine", "requirements": [{**limit, "source": "study"}], "study": old["brief"]}
+    assert parse_scenario(old, "old.yaml") == parse_scenario(new, "new.yaml")
+    assert parse_scenario(old, "old.yaml").study is not None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from small_ratings import low_rank, two_groups
 from typer.testing import CliRunner
 
 from imbik.cli.commands.recommend import group as app
@@ -18,7 +21,8 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture
-def csv(ratings: Ratings, tmp_path: Path) -> Path:
+def csv(tmp_path: Path) -> Path:
+    ratings = low_rank()
     rows = zip(ratings.user_ids[ratings.users], ratings.item_ids[ratings.items], ratings.values, strict=True)
     (tmp_path / "r.csv").write_text("user,item,rating\n" + "".join(f"{u},{i},{v:.3f}\n" for u, i, v in rows))
     return tmp_path / "r.csv"
@@ -59,7 +63,8 @@ def test_compare_prints_and_writes(csv: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["compare.json", "compare.md", "compare.svg"]
 
 
-def test_events_are_read_as_such(tmp_path: Path, events: Ratings) -> None:
+def test_events_are_read_as_such(tmp_path: Path) -> None:
+    events = two_groups()
     rows = zip(events.user_ids[events.users], events.item_ids[events.items], strict=True)
     (tmp_path / "e.tsv").write_text("".join(f"{u}\t{i}\t3\n" for u, i in rows))
     run("fit", tmp_path / "e.tsv", "--model", "als", "--rank", 2, "--out", tmp_path / "m")
@@ -154,3 +159,44 @@ def test_a_model_of_another_rank_or_format_or_with_lost_ids_is_refused(csv: Path
     newer = {**document, "format": 2, "settings": {**document["settings"], "unheard": 1}}
     (out / "model.json").write_text(json.dumps(newer))
     assert "another format. Found: 2. Expected: 1" in mistake("top", out, "--user", "u1")
+
+
+def test_what_compare_leaves_out_is_said_in_table_json_and_page(tmp_path: Path) -> None:
+    ratings = low_rank()
+    rows = zip(ratings.user_ids[ratings.users], ratings.item_ids[ratings.items], ratings.values - 3, strict=True)
+    (tmp_path / "signed.csv").write_text("user,item,rating\n" + "".join(f"{u},{i},{v:.3f}\n" for u, i, v in rows))
+    command = ("compare", tmp_path / "signed.csv", "--rank", 2, "--splits", 1)
+    said = run(*command, "--out", tmp_path / "c")
+    assert "left out: nmf:" in said and "not negative" in said
+    assert "left out: nmf:" in (tmp_path / "c" / "compare.md").read_text() and "nmf" in (tmp_path / "c" / "compare.svg").read_text()
+    result = json.loads(run(*command, "--json"))
+    assert [entry["name"] for entry in result["left_out"]] == ["nmf"] and "nmf" not in {entry["name"] for entry in result["models"]}
+    assert json.loads(run("compare", tmp_path / "signed.csv", "--model", "biases", "--splits", 1, "--json"))["left_out"] == []
+    assert "not negative" in mistake("compare", tmp_path / "signed.csv", "--model", "nmf", "--rank", 2)
+    assert "rank does not fit" in mistake("compare", tmp_path / "signed.csv", "--rank", 900)
+
+
+def test_a_model_of_others_is_not_replaced(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "web"
+    out.mkdir()
+    (out / "model.json").write_text('{"format": "layers-model"}')
+    assert "no model of imbik" in mistake("fit", csv, "--model", "biases", "--out", out)
+    assert [path.name for path in out.iterdir()] == ["model.json"] and "layers-model" in (out / "model.json").read_text()
+    (out / "compare.md").write_text("mine")
+    assert "no comparison wrote" in mistake("compare", csv, "--model", "biases", "--out", out)
+    assert (out / "compare.md").read_text() == "mine"
+
+
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,item,rating\na,[bold]x[/bold],5\na,y\\,3\nb,[/b],1\n")
+    run("fit", tmp_path / "r.csv", "--model", "biases", "--out", tmp_path / "m")
+    said = run("top", tmp_path / "m", "--user", "b")
+    assert "[bold]x[/bold]" in said and "y\\ " in said
+
+
+def test_a_model_is_loaded_by_a_process_that_has_fitted_none(csv: Path, tmp_path: Path) -> None:
+    run("fit", csv, "--model", "biases", "--out", tmp_path / "m")
+    command = [sys.executable, "-m", "imbik", "recommend", "predict", str(tmp_path / "m"), "--user", "u1", "--item", "i2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(run("predict", tmp_path / "m", "--user", "u1", "--item", "i2", "--json"))

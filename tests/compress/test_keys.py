@@ -9,22 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from imbik.compress.keys import recipe_key
+from imbik.compress.keys import recipe_keys, teacher_key
 from imbik.data.documents import open_documents
 from imbik.jobs import fingerprints as room
 from imbik.jobs.fingerprints import content
-from imbik.models.checkpoint import fingerprint, save_checkpoint
+from imbik.methods.registry import make_method, make_methods
+from imbik.models.checkpoint import save_checkpoint
+from imbik.models.teacher import Teacher
+from imbik.recipes.recipe import Recipe
+from imbik.students.catalogue import parse_student
 from imbik.testing.tiny import tiny_bert, tiny_splits
-from imbik.types import Recipe
 
 
 def key(recipe: Recipe, teacher=None, splits=None) -> str:
-    teacher = teacher or tiny_bert(layers=1)
-    return recipe_key(recipe, None, teacher, fingerprint(teacher), splits or tiny_splits())
+    teacher = Teacher.of(teacher or tiny_bert(layers=1))
+    return recipe_keys(recipe, recipe.reads(teacher), teacher, splits or tiny_splits())[-1]
+
+
+def recipe_of(name: str, *steps: dict, student=None) -> Recipe:
+    return Recipe(name, make_methods(steps, name), parse_student(student))
 
 
 def test_a_student_folder_counts_by_its_model(tmp_path: Path) -> None:
-    recipe = Recipe("mine", ({"distill": {}},), {"from": str(tmp_path / "model")})
+    recipe = recipe_of("mine", {"distill": {}}, student={"from": str(tmp_path / "model")})
     save_checkpoint(tiny_bert(layers=1), tmp_path / "model")
     first = key(recipe)
     (tmp_path / "model" / "README.md").write_text("another card")
@@ -53,7 +60,7 @@ def test_whatever_a_step_reads_counts_by_its_content(step: dict, tmp_path: Path)
 
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.txt").write_text("where is my card")
-    recipe = Recipe("mine", (named(step),))
+    recipe = recipe_of("mine", named(step))
     first = key(recipe)
     assert key(recipe) == first
     (tmp_path / "raw" / "a.txt").write_text("where is my bank")
@@ -65,7 +72,7 @@ def test_the_base_of_the_teacher_counts_where_a_stage_reads_it(tmp_path: Path) -
     teacher.model.config.imbik_base = str(tmp_path / "base")
     save_checkpoint(tiny_bert(layers=1, seed=1), tmp_path / "base")
     raw = {"stage": "general", "corpus": "someone/texts"}
-    general, task = (Recipe("mine", ({"distilbert": settings},)) for settings in (raw, {"stage": "task"}))
+    general, task = (recipe_of("mine", {"distilbert": settings}) for settings in (raw, {"stage": "task"}))
     before = [key(recipe, teacher) for recipe in (general, task)]
     save_checkpoint(tiny_bert(layers=1, seed=2), tmp_path / "base")
     after = [key(recipe, teacher) for recipe in (general, task)]
@@ -75,14 +82,14 @@ def test_the_base_of_the_teacher_counts_where_a_stage_reads_it(tmp_path: Path) -
 def test_a_recipe_that_reads_nothing_depends_on_teacher_data_and_settings_alone() -> None:
     splits = tiny_splits()
     keys = {
-        key(Recipe("a", ({"distill": {}},)), splits=splits),
-        key(Recipe("a", ({"distill": {}},)), splits=replace(splits, metric="macro-f1")),
-        key(Recipe("a", ({"distill": {}},)), splits=replace(splits, fingerprint="other")),
-        key(Recipe("a", ({"distill": {"hard": 0.5}},)), splits=splits),
-        key(Recipe("a", ({"distill": {}},)), tiny_bert(layers=1, seed=1), splits),
+        key(recipe_of("a", {"distill": {}}), splits=splits),
+        key(recipe_of("a", {"distill": {}}), splits=replace(splits, metric="macro-f1")),
+        key(recipe_of("a", {"distill": {}}), splits=replace(splits, fingerprint="other")),
+        key(recipe_of("a", {"distill": {"hard": 0.5}}), splits=splits),
+        key(recipe_of("a", {"distill": {}}), tiny_bert(layers=1, seed=1), splits),
     }
     assert len(keys) == 5
-    assert key(Recipe("a", ({"distill": {}},)), splits=splits) == key(Recipe("b", ({"distill": {"hard": 0}},)), splits=splits)
+    assert key(recipe_of("a", {"distill": {}}), splits=splits) == key(recipe_of("b", {"distill": {"hard": 0}}), splits=splits)
 
 
 def test_the_same_files_elsewhere_are_the_same_content(tmp_path: Path) -> None:
@@ -109,3 +116,33 @@ def test_of_a_large_file_pieces_are_read_from_start_to_end(tmp_path: Path, monke
         (tmp_path / f"{position}").write_bytes(data)
         found.add(content(tmp_path / f"{position}"))
     assert len(found) == 4
+
+
+OLD_KEYS = {
+    "4bcf5f4045f97a5518591c89": (None, [{"distill": {}}], 0),
+    "eb4ead0b64c72e82ce642869": (
+        "layers-1",
+        [{"distill": {"hard": 0, "augment": {"masked_model": "none", "copies": 8}}}, {"quantize": {"scheme": "static"}}],
+        3,
+    ),
+    "3797078a62c58987ac05d5f7": (
+        {"layers": 2, "hidden": 48},
+        [{"tinybert": {"layers": [1, 4], "epochs": 2}}, {"low_rank": {"budget": 0.5}}, {"mobilebert": {}}],
+        0,
+    ),
+}
+"""Keys of imbik 0.1 (commit 401e489), for a teacher whose fingerprint is 64 times "f" and the tiny splits."""
+
+
+@pytest.mark.parametrize("old", OLD_KEYS)
+def test_work_that_an_earlier_version_finished_is_found_again(old: str) -> None:
+    student, steps, seed = OLD_KEYS[old]
+    if old == "3797078a62c58987ac05d5f7":  # this order was never made, but its key was computed
+        methods = tuple(make_method(step, "old") for step in steps)
+    else:
+        methods = make_methods(steps, "old")
+    recipe = Recipe("old", methods, parse_student(student), seed)
+    teacher = Teacher.of(tiny_bert(layers=1))
+    teacher.__dict__["fingerprint"] = "f" * 64
+    assert recipe_keys(recipe, recipe.reads(teacher), teacher, tiny_splits())[-1] == old
+    assert teacher_key(teacher, tiny_splits()) == "9f8a0dbf6161d9d909f68b99"

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbik.compress.run import Limits, compress
+from imbik.compress.options import Limits, Options
+from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import save_checkpoint
@@ -60,7 +61,7 @@ def test_the_folder_holds_what_the_contract_says(done):
 def test_results_hold_what_the_contract_says(done):
     place, _ = done
     document = json.loads((place / "out" / "results.json").read_text())
-    assert document["schema"] == 1 and document["baseline"] == "teacher/pytorch" and document["failures"] == []
+    assert document["schema"] == 2 and document["baseline"] == "teacher/pytorch" and document["failures"] == []
     ids = [m["id"] for m in document["measurements"]]
     assert ids == ["teacher/pytorch", "teacher/onnx", "int8/onnx", "one/onnx", "two/onnx"]
     assert document["choice"]["id"] in ids[1:] and set(document["pareto"]) <= set(ids)
@@ -70,6 +71,8 @@ def test_results_hold_what_the_contract_says(done):
         assert m["throughput"]["items_per_s"] > 0 and m["peak_rss_bytes"] > 1e6 and m["cold_start_s"] > 0
     one = next(m for m in document["measurements"] if m["id"] == "one/onnx")
     assert one["architecture"]["layers"] == 1 and one["train_seconds"] > 0 and one["parity"]["int8_ops"] > 0
+    parents = {m["id"]: m["parent"] for m in document["measurements"] if m["parent"]}
+    assert parents == {"int8/onnx": "teacher"}, "one and two have no float twin in this run"
     assert one["steps"][0]["distill"]["epochs"] == 1 and one["steps"][1]["quantize"]["scheme"] == "dynamic"
 
 
@@ -89,7 +92,18 @@ def test_a_second_run_redoes_nothing_and_judges_under_new_limits(done):
     assert not any("measuring" in line for line in said)
     assert {p: p.stat().st_mtime_ns for p in files} == files
     assert [m.throughput for m in second.measurements] == [m.throughput for m in first.measurements]
-    assert second.choice["meets"] is False and "megabytes" in json.dumps(second.choice["shortfall"])
+    assert second.choice.meets is False and "megabytes" in second.choice.shortfall
+
+
+def test_options_are_one_value_or_keywords(done):
+    place, first = done
+    said: list[str] = []
+    options = Options(source=str(place / "teacher"), recipes=RECIPES)
+    common = {"progress": Silent(), "say": said.append}
+    again = compress(load_checkpoint(place / "teacher"), tiny_splits(), place / "out", options, limits=Limits(0.5), **common)
+    assert not any("measuring" in line for line in said) and again.measurements == first.measurements
+    with pytest.raises(TypeError, match="recipies"):
+        compress(load_checkpoint(place / "teacher"), tiny_splits(), place / "out", recipies=RECIPES, **common)
 
 
 def test_recipes_that_begin_alike_share_their_beginning(done, tmp_path):
@@ -115,7 +129,7 @@ def test_a_recipe_that_fails_is_recorded_and_the_others_go_on(tmp_path):
 def test_no_minutes_left_is_recorded(tmp_path):
     save_checkpoint(tiny_bert(), tmp_path / "teacher")
     results = run(tmp_path / "out", tmp_path / "teacher", recipes=("int8",), minutes=1e-9)
-    assert results.failures[0]["skipped"] and results.choice["id"] == "teacher/onnx"
+    assert results.failures[0]["skipped"] and results.choice.id == "teacher/onnx"
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +160,7 @@ def test_artefacts_of_other_engines_stay_while_the_model_is_the_same(done, tmp_p
 def test_another_metric_is_measured_anew_though_no_recipe_was_built(float_only):
     place, broken = float_only
     results = run(place / "out", place / "teacher", recipes=(broken,), metric="macro-f1")
-    assert {m.quality["metric"] for m in results.measurements} == {"macro-f1"}
+    assert {m.quality.metric for m in results.measurements} == {"macro-f1"}
 
 
 def test_another_teacher_gets_artefacts_of_its_own(float_only):
@@ -165,7 +179,7 @@ def test_results_of_one_call_are_never_taken_for_those_of_another(done, monkeypa
     place, _ = done
     shutil.copytree(place, tmp_path / "copy")
     out = tmp_path / "copy" / "out"
-    monkeypatch.setattr("imbik.compress.run.write_json", _killed)
+    monkeypatch.setattr("imbik.compress.measuring.write_json", _killed)
     with pytest.raises(KeyboardInterrupt):
         run(out, place / "teacher", recipes=("int8",))
     monkeypatch.undo()

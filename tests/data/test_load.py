@@ -17,7 +17,9 @@ from imbik.data.load import load_data, load_texts
 from imbik.data.splitting import keys_of, shared, split_off
 from imbik.data.text_store import TextStore
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.tasks.label_cells import natural_order
+from imbik.types import Note
 
 ROWS = [(f"text number {i}", "ab"[i % 2]) for i in range(40)]
 
@@ -71,7 +73,7 @@ def test_three_files_stay_as_they_are(folder: Path) -> None:
     splits = load_data(folder)
     assert list(splits.train.texts) == [text for text, _ in ROWS]
     assert splits.test.targets.tolist() == [1, 0] and splits.labels == ("a", "b")
-    assert splits.notes == ("6 of 6 dev texts also stand in train",)
+    assert splits.notes == (Note.of("in_train", count=6, total=6, split="dev"),)
 
 
 def test_dev_is_carved_and_said(folder: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_single_file_gives_all_three(tmp_path: Path) -> None:
     splits = load_data(tmp_path / "all.csv")
     parts = [set(part.texts) for part in (splits.train, splits.dev, splits.test)]
     assert sum(map(len, parts)) == 40 and len(set.union(*parts)) == 40
-    assert all("carved from the file" in note for note in splits.notes) and len(splits.notes) == 2
+    assert all("carved from the file" in sentence(note) for note in splits.notes) and len(splits.notes) == 2
     again, other = load_data(tmp_path / "all.csv"), load_data(tmp_path / "all.csv", seed=1)
     assert again.fingerprint == splits.fingerprint != other.fingerprint
 
@@ -99,8 +101,8 @@ def test_without_labels_in_test_dev_is_reported_on(folder: Path, test: str) -> N
     (folder / "test.csv").write_text(test)
     splits = load_data(folder)
     assert list(splits.test.texts) == [text for text, _ in ROWS[:10]] and len(splits.dev.texts) == 4
-    assert "test carries no labels and is left out" in splits.notes
-    assert any("the labelled dev (10 rows) is reported on" in note for note in splits.notes)
+    assert Note.of("no_labels", split="test") in splits.notes
+    assert any("the labelled dev (10 rows) is reported on" in sentence(note) for note in splits.notes)
 
 
 def test_twins_never_part(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_carving_keeps_every_class_in_train_and_its_share() -> None:
 def test_contradictions_are_counted(folder: Path) -> None:
     (folder / "train.csv").write_text(table([*ROWS, ("Text number 0!", "b"), ("text number 2", "a")]))
     (folder / "test.csv").write_text(table([("TEXT NUMBER 1", "b"), ("other", "a")]))
-    notes = load_data(folder).notes
+    notes = [sentence(note) for note in load_data(folder).notes]
     assert "1 texts of train stand there more than once with different labels" in notes
     assert "1 of 2 test texts also stand in train" in notes
 
@@ -168,7 +170,8 @@ def test_hub_name(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     asked = []
 
-    def load(name: str, configuration: str | None) -> Any:
+    def load(name: str, configuration: str | None, *, trust_remote_code: bool) -> Any:
+        assert not trust_remote_code
         asked.append((name, configuration))
         part = datasets.Dataset.from_dict({"sentence": [f"t{i}" for i in range(20)], "label": ["a", "b"] * 10})
         blank = datasets.Dataset.from_dict({"sentence": ["x", "y"], "label": [-1, -1]})
@@ -293,7 +296,7 @@ def test_texts_and_unlabelled(folder: Path) -> None:
     (folder / "test.csv").write_text(table([("Text number 0", "a"), ("z", "b")]))
     splits = load_data(folder, unlabelled=folder / "u.txt")
     assert splits.unlabelled is not None and splits.unlabelled.targets is None
-    assert "1 unlabelled texts also stand in test" in splits.notes
+    assert Note.of("in_test", count=1) in splits.notes
     assert splits.fingerprint != load_data(folder).fingerprint
 
 
@@ -305,7 +308,7 @@ def test_evaluation(folder: Path) -> None:
     assert load_data(folder, labels=("b", "a")).test.fingerprint == found.test.fingerprint
     (folder / "test.csv").write_text("text\nx\n")
     found = load_evaluation(folder, labels=("b", "a"), task="classification")
-    assert list(found.test.texts) == ["y"] and found.dev is None and "no labelled test" in found.notes[0]
+    assert list(found.test.texts) == ["y"] and found.dev is None and "no labelled test" in sentence(found.notes[0])
     whole = load_evaluation(folder / "train.csv", labels=("a", "b"), task="classification")
     assert len(whole.test.texts) == 40
 
@@ -350,7 +353,7 @@ def test_real(name: str, options: dict[str, str], sizes: tuple, task: str, label
     parts = (splits.train, splits.dev, splits.test)
     assert tuple(len(part.texts) for part in parts) == sizes
     assert splits.task == task and len(splits.labels) == labels
-    assert any(note in line for line in splits.notes), splits.notes
+    assert any(note in sentence(line) for line in splits.notes), splits.notes
     assert all(len(part.targets) == len(part.texts) and np.isfinite(part.targets).all() for part in parts)
     assert (splits.train.pairs is not None) == (name in ("rte", "stsb"))
 

@@ -73,7 +73,7 @@ def run(losses=None, *, teacher=None, student=None, loader=None, **settings):
         ({"losses": {OUTPUT: (-1.0, imbik.LogitsKL()), ("0", "0"): imbik.HiddenMSE()}}, "weight.*-1.0"),
         ({"losses": {OUTPUT: (float("nan"), imbik.LogitsKL()), ("0", "0"): imbik.HiddenMSE()}}, "weight.*nan"),
         ({"losses": {OUTPUT: ("half", imbik.LogitsKL())}}, "weight.*'half'"),
-        ({"losses": [(OUTPUT, imbik.LogitsKL())]}, "no mapping"),
+        ({"losses": [(OUTPUT, imbik.LogitsKL())]}, "must be a mapping"),
         ({"epochs": 0}, "epochs.*0"),
         ({"epochs": 1.5}, "epochs.*1.5"),
         ({"learning_rate": -1.0}, "learning_rate.*-1.0"),

@@ -14,6 +14,7 @@ from imbik.distillation.word_candidates import MaskedWords, VectorWords
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.methods.registry import make_method
+from imbik.models.teacher import Teacher
 from imbik.testing.tiny import WORDS, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
 from imbik.types import Examples
 
@@ -38,7 +39,7 @@ def examples(*texts, pairs=None):
 
 def test_words_are_exchanged_for_their_nearest_neighbours_and_the_rest_stays(tmp_path):
     settings = Augmentation("none", vectors=str(vectors(tmp_path)), copies=40, probability=0.4, candidates=1)
-    made = augmented(examples("My card, 12 lost!", "why?"), settings, tiny_bert(), tmp_path, Silent())
+    made = augmented(examples("My card, 12 lost!", "why?"), settings, Teacher.of(tiny_bert()), tmp_path, Silent())
     assert set(made.texts) == {"My account, 12 lost!", "My card, 12 found!", "My account, 12 found!"}, "distinct, without the source"
 
 
@@ -46,33 +47,35 @@ def test_words_are_exchanged_for_their_nearest_neighbours_and_the_rest_stays(tmp
 def test_a_word_is_exchanged_with_the_given_probability(tmp_path, probability):
     settings = Augmentation("none", vectors=str(vectors(tmp_path)), copies=1, probability=probability, candidates=1)
     texts = [f"card {i}" for i in range(2000)]
-    made = augmented(examples(*texts), settings, tiny_bert(), tmp_path, Silent())
+    made = augmented(examples(*texts), settings, Teacher.of(tiny_bert()), tmp_path, Silent())
     assert len(made.texts) / 2000 == pytest.approx(probability, abs=0.04)
 
 
 def test_made_once_and_the_same_again(tmp_path):
     settings, teacher, splits = Augmentation("none", copies=3), tiny_bert(), tiny_splits()
-    first = list(augmented(splits.train, settings, teacher, tmp_path, Silent()).texts)
+    first = list(augmented(splits.train, settings, Teacher.of(teacher), tmp_path, Silent()).texts)
     (file,) = tmp_path.glob("*.jsonl")
     stamp = file.stat().st_mtime_ns
-    assert list(augmented(splits.train, settings, teacher, tmp_path, Silent()).texts) == first and file.stat().st_mtime_ns == stamp
-    elsewhere = augmented(splits.train, settings, teacher, tmp_path / "new", Silent())
+    assert (
+        list(augmented(splits.train, settings, Teacher.of(teacher), tmp_path, Silent()).texts) == first and file.stat().st_mtime_ns == stamp
+    )
+    elsewhere = augmented(splits.train, settings, Teacher.of(teacher), tmp_path / "new", Silent())
     assert list(elsewhere.texts) == first
-    other = augmented(splits.train, replace(settings, seed=1), teacher, tmp_path, Silent())
+    other = augmented(splits.train, replace(settings, seed=1), Teacher.of(teacher), tmp_path, Silent())
     assert list(other.texts) != first and len(list(tmp_path.glob("*.jsonl"))) == 2
     assert not set(first) & set(splits.train.texts) or all(t not in first[:3] for t in splits.train.texts[:1])
 
 
 def test_a_text_gets_the_same_copies_whatever_stands_beside_it(tmp_path):
     settings, teacher = Augmentation("none", copies=5), tiny_bert()
-    one = augmented(examples("my card is lost", "good bank"), settings, teacher, tmp_path, Silent())
-    two = augmented(examples("good bank", "my card is lost"), settings, teacher, tmp_path, Silent())
+    one = augmented(examples("my card is lost", "good bank"), settings, Teacher.of(teacher), tmp_path, Silent())
+    two = augmented(examples("good bank", "my card is lost"), settings, Teacher.of(teacher), tmp_path, Silent())
     assert sorted(one.texts) == sorted(two.texts)
 
 
 def test_pairs_stay_pairs(tmp_path):
     settings = Augmentation("none", vectors=str(vectors(tmp_path)), copies=20, candidates=1)
-    made = augmented(examples("card", pairs=["money"]), settings, tiny_bert(), tmp_path, Silent())
+    made = augmented(examples("card", pairs=["money"]), settings, Teacher.of(tiny_bert()), tmp_path, Silent())
     assert set(zip(made.texts, made.pairs, strict=True)) == {("account", "money"), ("card", "fee"), ("account", "fee")}
 
 
@@ -130,9 +133,9 @@ def test_a_model_without_a_masked_head_is_refused(tmp_path):
     save_checkpoint(tiny_bert(), tmp_path / "teacher")
     settings = Augmentation(str(tmp_path / "teacher"))
     with pytest.raises(UserError, match="no masked-language-model head"):
-        augmented(examples("card"), settings, tiny_bert(), tmp_path, Silent())
+        augmented(examples("card"), settings, Teacher.of(tiny_bert()), tmp_path, Silent())
     with pytest.raises(UserError, match="does not exist"):
-        augmented(examples("card"), Augmentation(str(tmp_path / "nothing")), tiny_bert(), tmp_path, Silent())
+        augmented(examples("card"), Augmentation(str(tmp_path / "nothing")), Teacher.of(tiny_bert()), tmp_path, Silent())
 
 
 @pytest.mark.parametrize(
@@ -144,20 +147,20 @@ def test_broken_word_vectors_are_refused(tmp_path, content, message):
     if content is not None:
         file.write_text(content)
     with pytest.raises(UserError, match=message):
-        augmented(examples("card"), Augmentation("none", vectors=str(file)), tiny_bert(), tmp_path, Silent())
+        augmented(examples("card"), Augmentation("none", vectors=str(file)), Teacher.of(tiny_bert()), tmp_path, Silent())
 
 
 def test_word_vectors_may_hold_words_with_spaces_and_letters_that_are_no_utf8(tmp_path):
     file = vectors(tmp_path)
     file.write_bytes(file.read_bytes() + b". . . 1 2 3 4 5\ncaf\xe9 5 4 3 2 1\n")
     settings = Augmentation("none", vectors=str(file), candidates=1)
-    assert list(augmented(examples("card"), settings, tiny_bert(), tmp_path, Silent()).texts) == ["account"]
+    assert list(augmented(examples("card"), settings, Teacher.of(tiny_bert()), tmp_path, Silent()).texts) == ["account"]
 
 
 def test_word2vec_text_files_open_too(tmp_path):
     file = vectors(tmp_path)
     file.write_text(f"6 5\n{file.read_text()}")
-    made = augmented(examples("card"), Augmentation("none", vectors=str(file), candidates=1), tiny_bert(), tmp_path, Silent())
+    made = augmented(examples("card"), Augmentation("none", vectors=str(file), candidates=1), Teacher.of(tiny_bert()), tmp_path, Silent())
     assert list(made.texts) == ["account"]
 
 

@@ -13,6 +13,7 @@ from imbik.distillation.transfer import Transfer
 from imbik.errors import UserError
 from imbik.methods.registry import make_method
 from imbik.models.anatomy import anatomy
+from imbik.models.teacher import Teacher
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import check_method
 from imbik.testing.tiny import WORDS, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
@@ -39,7 +40,7 @@ def loss_of(method, student, teacher, splits):
 
 @pytest.mark.parametrize("name", ["minilm", "tinybert"])
 def test_training_brings_the_states_closer(name, tmp_path):
-    teacher, splits = tiny_bert(hidden=64, heads=4), tiny_splits(rows=200)
+    teacher, splits = Teacher.of(tiny_bert(hidden=64, heads=4)), tiny_splits(rows=200)
     method = made(name, epochs=20, learning_rate=3e-3)
     student = make_student({**SHAPE, "init": "random"}, teacher, splits.train, 0)
     before = loss_of(method, student, teacher, splits)
@@ -50,7 +51,7 @@ def test_training_brings_the_states_closer(name, tmp_path):
 
 
 def test_minilm_pairs():
-    teacher = tiny_bert(layers=4)
+    teacher = Teacher.of(tiny_bert(layers=4))
     assert [(p.student, p.teacher, p.weight) for p in made("minilm").pairs(teacher)] == [
         ("query.-1", "query.3", 1.0),
         ("key.-1", "key.3", 1.0),
@@ -62,7 +63,7 @@ def test_minilm_pairs():
 
 
 def test_tinybert_pairs():
-    teacher = tiny_bert(layers=4)
+    teacher = Teacher.of(tiny_bert(layers=4))
     student = make_student(SHAPE, teacher, tiny_splits().train, 0)
     names = [(p.student, p.teacher) for p in made("tinybert").pairs(student, teacher)]
     assert names == [
@@ -76,7 +77,7 @@ def test_tinybert_pairs():
 @pytest.mark.parametrize("family", ["roberta", "electra", "distilbert", "albert", "mpnet"])
 @pytest.mark.parametrize("name", ["minilm", "tinybert"])
 def test_other_architectures_teach_a_bert(family, name, tmp_path):
-    teacher, splits = tiny_bert(family=family, hidden=64, heads=4), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert(family=family, hidden=64, heads=4)), tiny_splits()
     student = make_student({**SHAPE, "init": "random"}, teacher, splits.train, 0)
     made(name, epochs=1).apply(student, tiny_context(teacher, splits, tmp_path))
 
@@ -87,7 +88,7 @@ def test_states_are_stored_where_they_are_read_twice_and_fit(tmp_path, monkeypat
     used = []
     for kind in (LiveTeacher, StoredTeacher):
         monkeypatch.setattr(kind, "states", lambda self, batch, old=kind.states: (used.append(type(self)), old(self, batch))[1])
-    teacher, splits = tiny_bert(), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert()), tiny_splits()
 
     def run(epochs, limit, name):
         used.clear()
@@ -117,7 +118,7 @@ def test_the_general_stage_finds_the_base_of_the_teacher(tmp_path):
     from imbik.models.checkpoint import save_checkpoint
 
     (tmp_path / "corpus.txt").write_text("\n".join(" ".join(WORDS[i : i + 12]) for i in range(30)))
-    base, teacher, splits = tiny_bert(seed=3), tiny_bert(), tiny_splits()
+    base, teacher, splits = Teacher.of(tiny_bert(seed=3)), tiny_bert(), tiny_splits()
     save_checkpoint(base, tmp_path / "base")
     method = made("tinybert", stage="general", corpus=str(tmp_path / "corpus.txt"), teacher="base", block=16, epochs=12, learning_rate=3e-3)
     with pytest.raises(UserError, match="not recorded"):
@@ -141,7 +142,7 @@ def test_the_general_stage_finds_the_base_of_the_teacher(tmp_path):
     ],
 )
 def test_tinybert_settings_that_make_no_sense_are_refused(settings, message, tmp_path):
-    teacher, splits = tiny_bert(), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert()), tiny_splits()
     student = make_student("layers-2", teacher, splits.train, 0)
     with pytest.raises(UserError, match=message):
         made("tinybert", **settings).apply(student, tiny_context(teacher, splits, tmp_path))
@@ -152,14 +153,14 @@ def test_tinybert_settings_that_make_no_sense_are_refused(settings, message, tmp
     [({"layer": 9}, "no such layer.*1 to 4"), ({"relation_heads": 5}, "do not divide"), ({"weights": [1]}, "one weight")],
 )
 def test_minilm_settings_that_make_no_sense_are_refused(settings, message, tmp_path):
-    teacher, splits = tiny_bert(), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert()), tiny_splits()
     student = make_student("layers-2", teacher, splits.train, 0)
     with pytest.raises(UserError, match=message):
         made("minilm", **settings).apply(student, tiny_context(teacher, splits, tmp_path))
 
 
 def test_a_student_that_cuts_texts_otherwise_is_refused_and_one_with_other_ids_is_not(tmp_path):
-    teacher, splits = tiny_bert(), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert()), tiny_splits()
     student = make_student("layers-2", teacher, splits.train, 0)
     short = Checkpoint(student.model, tiny_tokenizer(max_length=5), student.task)
     with pytest.raises(UserError, match="different tokens"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imbik.factorization.matrices import matrices_of
-from imbik.factorization.moments import fisher_inputs, input_moments, uses
+from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.models.structure import tie_module
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.training.encoding import encode
@@ -62,6 +62,6 @@ def test_second_moments_are_those_of_a_plain_loop_without_padding(pairs):
 
 def test_a_shared_matrix_is_used_more_than_once():
     checkpoint, splits, modules = prepared(share=True)
-    counts = uses(checkpoint.model, modules, encode(splits.train, checkpoint.tokenizer))
+    counts = count_uses(checkpoint.model, modules, encode(splits.train, checkpoint.tokenizer))
     assert {name for name, count in counts.items() if count == 2} == {name for name in modules if ".layer.1." in name}
     assert set(counts.values()) == {1, 2} and not any(".layer.2." in name for name in modules)

@@ -6,8 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbik.advise.choice import choose, pareto
+from imbik.measure.measurement import (
+    Architecture,
+    Calibration,
+    ClassQuality,
+    Latency,
+    Measurement,
+    Parity,
+    Quality,
+    Retention,
+    Throughput,
+)
 from imbik.measure.results import Results
-from imbik.types import Measurement
+from imbik.measure.values import Data, Disagreement, Environment
+from imbik.types import Note
 
 LABELS = ("card_arrival", "lost_card", "top_up_failed", "exchange_rate", "cash_withdrawal", "change_pin")
 TEACHER = "teacher/pytorch"
@@ -39,33 +51,27 @@ def measurement(row: tuple[Any, ...], n: int = 3080) -> Measurement:
         id=f"{name}/{engine}",
         name=name,
         engine=engine,
+        parent=(name.removesuffix("int8").removesuffix("+") or "teacher") if "int8" in name else None,
         steps=steps + ((QUANTIZE,) if "int8" in name else ()),
-        architecture={"family": "bert", "layers": layers, "hidden": hidden, "heads": 12, "vocabulary": 30522},
+        architecture=Architecture(family="bert", layers=layers, hidden=hidden, heads=12, vocabulary=30522),
         params=params,
         flops_per_item=2.0 * params * 14,
         bytes=int(mb * 1e6),
         model_bytes=int(mb * 1e6) - 711_661,
-        quality={
-            "metric": "accuracy",
-            "value": test,
-            "low": test - half,
-            "high": test + half,
-            "n": n,
-            "split": "test",
-        },
-        dev_quality={"metric": "accuracy", "value": dev, "n": 1000, "split": "dev"},
-        retention={"value": kept, "low": kept - 0.008, "high": min(kept + 0.008, 1.01)},
+        quality=Quality(test, test - half, test + half, metric="accuracy", split="test", n=n),
+        dev_quality=Quality(dev, metric="accuracy", split="dev", n=1000),
+        retention=Retention(kept, kept - 0.008, min(kept + 0.008, 1.01)),
         agreement=round(kept - 0.01, 4),
-        calibration={"ece": 0.021},
-        per_class={label: {"recall": r, "precision": r - 0.005, "f1": r - 0.002, "support": n // 6} for label, r in recall.items()},
-        latency_ms={"p50": p50, "p95": p50 * 1.6, "p99": p50 * 2.1, "batch": 1, "tokens": 14.1},
-        throughput={"items_per_s": rate, "batch": 64},
+        calibration=Calibration(0.021),
+        per_class={label: ClassQuality(precision=r - 0.005, recall=r, f1=r - 0.002, support=n // 6) for label, r in recall.items()},
+        latency_ms=Latency(p50, p50 * 1.6, p50 * 2.1, batch=1, tokens=14.1),
+        throughput=Throughput(rate, batch=64.0),
         peak_rss_bytes=int(rss * 1e6),
         cold_start_s=round(0.2 + mb / 200, 3),
         cpu_s_per_1000=cpu,
         train_seconds=None if not steps else 95.0,
         threads=2,
-        parity={"max_abs": 0.0009, "agreement": 1.0, "int8_ops": 14, "float_matmuls": 0, "reverted": []},
+        parity=Parity(max_abs=0.0009, agreement=1.0, int8_ops=14, float_matmuls=0),
     )
 
 
@@ -74,31 +80,23 @@ def results(**changes: Any) -> Results:
     measurements = tuple(measurement(row) for row in _ROWS)
     values: dict[str, Any] = {
         "task": "classification",
-        "data": {
-            "source": "banking",
-            "fingerprint": "ab" * 32,
-            "labels": list(LABELS),
-            "train": 9003,
-            "dev": 1000,
-            "test": 3080,
-            "notes": ["25 texts stand in train and in test"],
-        },
-        "environment": {"cpu": "Example CPU", "cores": 2, "threads": 2, "python": "3.11.2", "imbik": "0.1.0"},
+        "data": Data(
+            source="banking",
+            fingerprint="ab" * 32,
+            labels=LABELS,
+            rows={"train": 9003, "dev": 1000, "test": 3080},
+            notes=(Note.of("in_train", count=25, total=3080, split="test"),),
+        ),
+        "environment": Environment(cpu="Example CPU", cores=2, threads=2, versions={"python": "3.11.2", "imbik": "0.1.0"}),
         "baseline": TEACHER,
         "measurements": measurements,
         "failures": ({"name": "mobilebert", "error": "loss is not finite at step 12"},),
         "choice": choose(measurements, TEACHER),
         "pareto": pareto(measurements),
         "disagreements": {
-            "layers-1+int8/onnx": [
-                {
-                    "index": 7,
-                    "text": "My card is <lost> & I'm angry",
-                    "gold": "lost_card",
-                    "teacher": "lost_card",
-                    "student": "card_arrival",
-                }
-            ]
+            "layers-1+int8/onnx": (
+                Disagreement(text="My card is <lost> & I'm angry", gold="lost_card", teacher="lost_card", student="card_arrival", index=7),
+            )
         },
     }
     return Results(**values | changes)

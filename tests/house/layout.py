@@ -10,11 +10,11 @@ SOURCE = Path(__file__).parents[2] / "src" / "imbik"
 
 FLOORS = (
     ("errors", "types", "machine"),
-    ("jobs", "tasks"),
+    ("jobs", "tasks", "locale"),
     ("data", "models"),
     ("training", "runtime", "recommend"),
     ("measure", "students", "pretraining", "quantization", "factorization", "sharing"),
-    ("finetune", "distillation", "locale"),
+    ("finetune", "distillation"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),
     ("literature", "testing"),

@@ -62,7 +62,7 @@ def test_the_method_of_the_contributing_page_keeps_the_contract(tmp_path):
     from imbik.methods import registry
     from imbik.testing.contract import check_method
 
-    (code,) = blocks(ROOT / "CONTRIBUTING.md", "python")
+    (code,) = (block for block in blocks(ROOT / "CONTRIBUTING.md", "python") if '@method("halve")' in block)
     try:
         module = types.ModuleType("contributing")
         sys.modules["contributing"] = module  # dataclasses look their module up
@@ -71,3 +71,18 @@ def test_the_method_of_the_contributing_page_keeps_the_contract(tmp_path):
     finally:
         registry._METHODS.pop("halve", None)
         sys.modules.pop("contributing", None)
+
+
+def test_the_engine_of_the_contributing_page_keeps_the_contract(tmp_path, monkeypatch):
+    from imbik.export.builders import builders, registry
+    from imbik.runtime.engines import engines
+    from imbik.runtime.engines import registry as runtime_registry
+    from imbik.testing import check_engine
+
+    assert "onnx-parallel" not in engines() | builders()
+    monkeypatch.setattr(runtime_registry, "_ENGINES", dict(runtime_registry._ENGINES))
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+    (code,) = (block for block in blocks(ROOT / "CONTRIBUTING.md", "python") if "@register_engine" in block)
+    exec(compile(code, "CONTRIBUTING.md", "exec"), {"__name__": "contributing"})
+    folder = check_engine("onnx-parallel", tmp_path)
+    assert "onnxruntime" in (folder / "README.md").read_text(encoding="utf-8")

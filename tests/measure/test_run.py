@@ -15,9 +15,10 @@ from imbik.data.evaluation import load_evaluation
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.measure import timing
+from imbik.measure.measurement import Retention
 from imbik.measure.predictions import load_predictions, save_predictions
 from imbik.measure.process import Candidate
-from imbik.measure.results import load_results
+from imbik.measure.results import Results, load_results, results_document
 from imbik.measure.run import Measured, measure
 from imbik.models.checkpoint import save_checkpoint
 from imbik.testing.tiny import tiny_bert, tiny_splits
@@ -56,26 +57,26 @@ def test_every_field_is_there(measured: Measured, splits: Splits) -> None:
     assert [m.id for m in measured.measurements] == ["teacher/pytorch", "int8/onnx", "other/onnx"]
     for m in measured.measurements:
         assert m.params > 1000 and m.flops_per_item > 1000 and m.bytes > m.model_bytes > 0
-        assert m.quality["low"] <= m.quality["value"] <= m.quality["high"]
-        assert m.quality["split"] == "test" and m.quality["n"] == len(splits.test.texts)
-        assert m.dev_quality["split"] == "dev"
+        assert m.quality.low <= m.quality.value <= m.quality.high
+        assert m.quality.split == "test" and m.quality.n == len(splits.test.texts)
+        assert m.dev_quality.split == "dev"
         late = m.latency_ms
-        assert 0 < late["p50"] <= late["p95"] <= late["p99"] and late["batch"] == 1 and late["tokens"] > 2
-        assert late["requests"] == 3 * timing.REQUESTS and len(m.throughput["rounds"]) == 3 and m.throughput["items_per_s"] > 0
+        assert 0 < late.p50 <= late.p95 <= late.p99 and late.batch == 1 and late.tokens > 2
+        assert late.requests == 3 * timing.REQUESTS and len(m.throughput.rounds) == 3 and m.throughput.items_per_s > 0
         assert m.peak_rss_bytes > 20e6 and 0 < m.cold_start_s < 120 and m.cpu_s_per_1000 > 0 and m.threads == 1
-        assert m.calibration is not None and m.per_class is not None and set(m.per_class) == set(splits.labels)
+        assert m.calibration and set(m.per_class) == set(splits.labels)
     assert measured.measurements[1].train_seconds == 1.5
-    assert measured.environment["threads"] == 1
-    json.dumps([measured.environment, *(m.latency_ms for m in measured.measurements)])
+    assert measured.environment.threads == 1
+    json.dumps(results_document(Results(environment=measured.environment, measurements=measured.measurements)))
 
 
 def test_retention_is_against_the_baseline(measured: Measured) -> None:
     teacher, int8, other = measured.measurements
-    assert teacher.retention == {"value": 1.0, "low": 1.0, "high": 1.0} and teacher.agreement == 1.0
+    assert teacher.retention == Retention(1.0, 1.0, 1.0) and teacher.agreement == 1.0
     assert int8.agreement is not None and int8.agreement > 0.9
     assert other.agreement is not None and other.agreement < int8.agreement
-    assert int8.retention is not None
-    assert int8.retention["value"] == pytest.approx(int8.quality["value"] / teacher.quality["value"])
+    assert int8.retention
+    assert int8.retention.value == pytest.approx(int8.quality.value / teacher.quality.value)
 
 
 def test_one_path_for_all(measured: Measured, folder: Path, splits: Splits) -> None:
@@ -142,7 +143,7 @@ def test_the_command_measures_and_keeps_to_the_stored_teacher(measured: Measured
     code, out = _imbik("measure", artefact, "--data", data, "--json", "-", "--threads", 1)
     (tmp_path / "printed.json").write_text(out[out.index("{") :], encoding="utf-8")
     printed = load_results(tmp_path / "printed.json")
-    assert code == 0 and json.loads((tmp_path / "printed.json").read_text())["schema"] == 1
+    assert code == 0 and json.loads((tmp_path / "printed.json").read_text())["schema"] == 2
     assert printed.baseline is None and printed.measurements[0].id == "int8/onnx" and printed.task == "classification"
     (data / "test.jsonl").write_text('{"text": "other", "label": "bad"}\n' * 3)
     code, out = _imbik("measure", artefact, "--data", data, "--baseline", tmp_path / "p.npz")

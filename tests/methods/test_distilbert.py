@@ -15,10 +15,11 @@ from imbik.finetune.mlm import finetune_mlm
 from imbik.jobs.progress import Silent
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import save_checkpoint
-from imbik.pretraining.general import Predictions, with_mlm_head
+from imbik.models.teacher import Teacher
+from imbik.pretraining.general import Predictions, add_mlm_head
 from imbik.pretraining.masking import IGNORED
-from imbik.students.catalogue import check_student, make_student
-from imbik.students.distilbert import SOURCES, alternate_layers, make_distilbert
+from imbik.students.catalogue import make_student, parse_student
+from imbik.students.distilbert import SOURCES, alternate_layers
 from imbik.testing.contract import check_method
 from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.training.encoding import encode
@@ -35,7 +36,7 @@ def test_the_published_shape_has_the_published_number_of_parameters():
 def test_a_full_size_student_is_transformers_own_distilbert():
     with torch.device("meta"):
         published = AutoModel.from_config(AutoConfig.for_model("distilbert"))
-    student = make_distilbert(_bert_base(), None, "random")
+    student = make_student({"family": "distilbert", "init": "random"}, _bert_base(), tiny_splits().train, 0)
     ours = student.model.base_model.state_dict()
     theirs = published.state_dict()
     assert {name: value.shape for name, value in ours.items()} == {name: value.shape for name, value in theirs.items()}
@@ -102,7 +103,7 @@ def test_half_of_the_layers_unless_it_is_said_otherwise():
 )
 def test_students_that_cannot_be_made_are_refused_before_training(spec, family, message):
     with pytest.raises(UserError, match=message):
-        check_student(spec, tiny_bert(family=family))
+        parse_student(spec).plan(Teacher.of(tiny_bert(family=family)))
 
 
 def test_a_random_start_needs_no_fitting_layers():
@@ -234,7 +235,7 @@ def test_the_general_stage_refuses_what_it_cannot_use(pretrained, tmp_path):
 
 
 def test_a_student_with_an_mlm_head_is_the_same_encoder():
-    student = make_distilbert(tiny_bert(), 2)
-    twin = with_mlm_head(student.model)
+    student = make_student("distilbert-2l", tiny_bert(), tiny_splits().train, 0)
+    twin = add_mlm_head(student.model)
     assert twin.base_model is student.model.base_model
     assert twin.get_output_embeddings().weight is student.model.get_input_embeddings().weight

@@ -221,5 +221,6 @@ def test_a_table_that_would_grow_is_refused(settings, tmp_path):
 @pytest.mark.parametrize("kind", METHODS)
 def test_shipped_recipes(kind):
     recipe = load_recipe(f"{kind}-50")
-    assert [list(step) for step in recipe.steps] == [["low_rank"], ["distill"]]
-    assert recipe.steps[0]["low_rank"] == {"method": kind, "budget": 0.5}
+    cut, recovery = recipe.steps
+    assert (cut.name, recovery.name) == ("low_rank", "distill")
+    assert (cut.method, cut.budget) == (kind, 0.5)

@@ -11,16 +11,18 @@ from transformers import AutoConfig, AutoModel
 
 from imbik.data.documents import open_documents
 from imbik.distillation.mobilebert.bridge import block_map, sample, shape_of
-from imbik.distillation.mobilebert.schedule import Transferring, Weights, first_blocks
+from imbik.distillation.mobilebert.schedule import BlockTransfer, Weights, first_blocks
 from imbik.distillation.mobilebert.start import copy_from_ib, start_head, start_ib_bert
 from imbik.errors import UserError
 from imbik.finetune.mlm import finetune_mlm
 from imbik.jobs.progress import Silent
-from imbik.methods.registry import check_order, make_method
+from imbik.methods.registry import make_method, make_methods
 from imbik.models.anatomy import anatomy, listen
 from imbik.models.checkpoint import save_checkpoint
-from imbik.students.catalogue import check_student, make_student
+from imbik.models.teacher import Teacher
+from imbik.students.catalogue import make_student, parse_student
 from imbik.students.mobilebert import PUBLISHED, MobileShape, make_ib_bert, make_mobilebert
+from imbik.students.spec import Inherited
 from imbik.testing.contract import quick
 from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.training.encoding import encode
@@ -53,10 +55,10 @@ def world():
     """A classic teacher, a student of its size, an IB-BERT between them, and rows."""
     teacher, splits = tiny_bert(layers=3, hidden=48, heads=4), tiny_splits(rows=80)
     student = make_student("mobilebert", teacher, splits.train, 0)
-    ib = make_ib_bert(teacher, shape_of(student.model), 48, 96)
+    ib = make_ib_bert(Inherited.of(teacher), shape_of(student.model), 48, 96)
     data = encode(splits.train, teacher.tokenizer)
     torch.manual_seed(0)
-    start_ib_bert(teacher.model, ib.model, block_map(teacher.model, 3), sample(data))
+    start_ib_bert(teacher.model, anatomy(teacher.model), ib.model, block_map(3, 3), sample(data))
     start_head(teacher.model, ib.model, sample(data))
     return teacher, student, ib, splits, data
 
@@ -64,7 +66,7 @@ def world():
 def test_an_ib_bert_starts_near_its_classic_teacher(world):
     teacher, student, ib, splits, _ = world
     theirs = logits_of(teacher, splits.train)
-    random_start = logits_of(make_ib_bert(teacher, shape_of(student.model), 48, 96), splits.train)
+    random_start = logits_of(make_ib_bert(Inherited.of(teacher), shape_of(student.model), 48, 96), splits.train)
 
     def alike(logits):
         return np.corrcoef((theirs - theirs.mean(0)).ravel(), (logits - logits.mean(0)).ravel())[0, 1]
@@ -87,12 +89,12 @@ def test_no_norm_starts_as_the_mean_of_the_layer_norm(world):
 def transferring(world, tmp_path, student, steps=6, match=False):
     teacher, _, ib, splits, data = world
     training = Training(learning_rate=2e-3, batch_tokens=256, max_steps=steps)
-    return Transferring(ib.model, student.model, data, None, WEIGHTS, match, training, tiny_context(teacher, splits, tmp_path))
+    return BlockTransfer(ib.model, student.model, data, None, WEIGHTS, match, training, tiny_context(teacher, splits, tmp_path))
 
 
 def test_the_transfer_losses_equal_plain_numpy(world, tmp_path):
     teacher, _, ib, _, data = world
-    student = make_mobilebert(teacher, shape_of(ib.model))
+    student = make_mobilebert(Inherited.of(teacher), shape_of(ib.model))
     batch = sample(data, 5)
     loss = transferring(world, tmp_path, student).loss()
     value = float(loss(student.model, batch).detach())
@@ -136,7 +138,7 @@ def test_progressive_transfer_trains_one_block_after_the_other(world, tmp_path, 
     from imbik.distillation.mobilebert import schedule as room
 
     teacher = world[0]
-    student = make_mobilebert(teacher, shape_of(world[1].model))
+    student = make_mobilebert(Inherited.of(teacher), shape_of(world[1].model))
     base, seen, fit = student.model.base_model, [], room.fit
 
     def watched(model, *arguments, **options):
@@ -162,7 +164,7 @@ def test_all_blocks_come_back_even_after_an_error(world):
 
 def test_gradients_reach_every_parameter(world, tmp_path):
     teacher, _, ib, _, data = world
-    student = make_mobilebert(teacher, shape_of(ib.model))
+    student = make_mobilebert(Inherited.of(teacher), shape_of(ib.model))
     transferring(world, tmp_path, student, match=True).loss()(student.model, sample(data)).backward()
     head = ("pooler", "classifier")
     # the key's bias shifts all scores of a query alike, so softmax takes it out; the second token type does not occur
@@ -181,7 +183,7 @@ def test_gradients_reach_every_parameter(world, tmp_path):
 )
 def test_shapes_that_make_no_sense_are_refused(spec, message):
     with pytest.raises(UserError, match=message):
-        check_student(spec, tiny_bert())
+        parse_student(spec).plan(Teacher.of(tiny_bert()))
 
 
 def test_what_does_not_fit_is_refused(world, tmp_path):
@@ -192,14 +194,14 @@ def test_what_does_not_fit_is_refused(world, tmp_path):
 
     with pytest.raises(UserError, match=r"no MobileBERT.*student: mobilebert"):
         apply({}, make_student("layers-2", teacher, splits.train, 0))
-    save_checkpoint(make_mobilebert(teacher, shape_of(student.model)), tmp_path / "fits")
+    save_checkpoint(make_mobilebert(Inherited.of(teacher), shape_of(student.model)), tmp_path / "fits")
     save_checkpoint(make_student({"family": "mobilebert", "layers": 2}, teacher, splits.train, 0), tmp_path / "other")
     with pytest.raises(UserError, match=r"does not fit the student.*3 blocks"):
         apply({"teacher": str(tmp_path / "other")}, student)
     with pytest.raises(UserError, match="do not divide the width inside"):
         apply({"inner": 10}, student)
     with pytest.raises(UserError, match="cannot follow one another"):
-        check_order(({"vocabulary": {}}, {"mobilebert": {}}), "test")
+        make_methods([{"vocabulary": {}}, {"mobilebert": {}}], "test")
     apply({"teacher": str(tmp_path / "fits")}, student)
 
 
@@ -245,14 +247,14 @@ def test_the_general_stage(pretrained, schedule, tmp_path):
 def test_a_deeper_student_than_its_teacher():
     teacher, splits = tiny_bert(layers=2), tiny_splits()
     student = make_student({"family": "mobilebert", "layers": 3}, teacher, splits.train, 0)
-    assert block_map(teacher.model, 3) == [0, 0, 1] and shape_of(student.model).layers == 3
+    assert block_map(2, 3) == [0, 0, 1] and shape_of(student.model).layers == 3
 
 
 @torch.no_grad()
 def test_a_new_student_hears_its_neighbours():
     """What the first token's state says of words far from it is no rounding error, in any block and at any depth; norms start as norms."""
     teacher = tiny_bert(hidden=48, heads=4)
-    student = make_mobilebert(teacher, MobileShape(layers=12, hidden=32, bottleneck=16, heads=4, embedding=16)).model.eval()
+    student = make_mobilebert(Inherited.of(teacher), MobileShape(layers=12, hidden=32, bottleneck=16, heads=4, embedding=16)).model.eval()
     ids = torch.randint(5, len(teacher.tokenizer), (64, 12))
     ids[:, :6] = 2
     states = student(input_ids=ids, output_hidden_states=True).hidden_states

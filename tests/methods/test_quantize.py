@@ -24,7 +24,7 @@ from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
 from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
-from imbik.quantization.ranges import calibrate, ranges_of, uses
+from imbik.quantization.ranges import calibrate, ranges_of, trace_products
 from imbik.runtime.predictor import load_artefact
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import quick, sqnr
@@ -147,7 +147,7 @@ def test_the_imitation_computes_what_the_artefact_computes(granularity: str, tmp
     ranges = ranges_of(made.model)
     assert all(0 < entry.get("clip", 1.0) <= 1 for entry in ranges.values())
     batch = model_inputs(to_batch(encode(SPLITS.dev, made.tokenizer), np.arange(len(SPLITS.dev.texts))))
-    _, same = uses(made.model, batch)
+    _, same = trace_products(made.model, batch)
     quantizer = FakeQuantizer(ranges, same, per_channel=granularity == "per-channel", embeddings=True, learn=False)
     with torch.no_grad(), quantizer.quantized(made.model):
         imitated = made.model(**batch).logits.numpy()
@@ -213,7 +213,7 @@ def test_only_ranges_that_outliers_stretch_are_narrowed() -> None:
         _channels(teacher.model)
     inputs = model_inputs(to_batch(encode(SPLITS.train, teacher.tokenizer), np.arange(32)))
     ranges = calibrate(teacher, SPLITS.train, samples=100, percentile=100, seed=0, progress=Silent())
-    quantizer = FakeQuantizer(ranges, uses(teacher.model, inputs)[1], per_channel=False, embeddings=True, learn=False)
+    quantizer = FakeQuantizer(ranges, trace_products(teacher.model, inputs)[1], per_channel=False, embeddings=True, learn=False)
     before, after = narrow(quantizer, teacher.model, inputs, Silent())
     clips = {name.split(".")[-1]: entry["clip"] for name, entry in quantizer.learned().items()}
     assert after < before / 4

@@ -184,7 +184,8 @@ def test_shared_weights_are_counted_stored_and_trained_once(tmp_path):
         assert sum(file.get_tensor(name).numel() for name in file.keys()) == parameters(made.model)  # noqa: SIM118
     from imbik.training.loop import _parameters
 
-    names, found = _parameters(made.model, torch.nn.Module())
+    named = _parameters(made.model, torch.nn.Module())
+    names, found = list(named), list(named.values())
     assert len({id(p) for p in found}) == len(found) == len(names) and sum(p.numel() for p in found) == parameters(made.model)
 
 

@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
 from imbik.export.artefact import export
+from imbik.locale.notes import sentence
 from imbik.methods.registry import make_method
-from imbik.models.tokenizers import characters, closed, pieces_of, rewritten, special_ids, with_backend
+from imbik.models.tokenizers import characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.contract import check_reload
 from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
@@ -119,8 +120,8 @@ def test_every_single_character_stays_so_that_nothing_becomes_unknown(make, tmp_
 def test_the_merges_of_a_pruned_bpe_lead_to_kept_pieces_only():
     spec = json.loads(bpe().backend_tokenizer.to_str())
     piece = max(pieces_of(spec), key=len)
-    kept = closed(spec, special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
-    small, old = rewritten(spec, kept)
+    kept = close_under_merges(spec, special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
+    small, old = keep_pieces(spec, kept)
     assert 0 < len(small["model"]["merges"]) < len(spec["model"]["merges"])
     for left, right in small["model"]["merges"]:
         assert {left, right, left + right} <= set(small["model"]["vocab"])
@@ -160,7 +161,7 @@ def test_a_margin_that_takes_all_is_the_identity(tmp_path):
 
 def test_the_note_reaches_the_card_and_says_what_dev_says(tmp_path):
     after = _prune(tiny_bert(), tmp_path, margin=0)
-    assert len(after.notes) == 1 and "unknown pieces 0.00% before and 0.00% after" in after.notes[0]
+    assert len(after.notes) == 1 and "unknown pieces 0.00% before and 0.00% after" in sentence(after.notes[0])
     from imbik.models.checkpoint import save_checkpoint
     from imbik.models.pretrained import load_checkpoint
 
@@ -184,8 +185,8 @@ def test_a_bpe_that_marks_the_end_of_words_is_refused():
 def test_settings_of_the_tokenizer_survive():
     tokenizer = tiny_bert().tokenizer
     tokenizer.truncation_side, tokenizer.padding_side = "left", "left"
-    spec, _ = rewritten(json.loads(tokenizer.backend_tokenizer.to_str()), set(tokenizer.get_vocab().values()))
-    made = with_backend(tokenizer, spec)
+    spec, _ = keep_pieces(json.loads(tokenizer.backend_tokenizer.to_str()), set(tokenizer.get_vocab().values()))
+    made = wrap_spec(tokenizer, spec)
     for name in ("truncation_side", "padding_side", "model_max_length", "pad_token", "unk_token", "cls_token", "mask_token"):
         assert getattr(made, name) == getattr(tokenizer, name), name
     assert made.model_input_names == tokenizer.model_input_names
@@ -193,10 +194,11 @@ def test_settings_of_the_tokenizer_survive():
 
 @pytest.mark.parametrize("step", ["vocabulary", "share", "cluster"])
 def test_what_a_step_notes_travels_to_the_artefact_and_is_said_in_turkish(step, tmp_path):
+    from imbik.locale.notes import document
     from imbik.locale.phrases import Phrases
 
     settings = {"vocabulary": {"margin": 5}, "share": {"groups": 2, "init": "mean"}, "cluster": {}}[step]
     made = make_method({step: settings}, "test").apply(tiny_bert(), tiny_context(tiny_bert(), tiny_splits(), tmp_path))
     artefact = export(made, "onnx", tmp_path / "artefact")
     (note,) = json.loads((artefact.path / "manifest.json").read_text(encoding="utf-8"))["notes"]
-    assert note == made.notes[0] == Phrases("en").note(note) and Phrases("tr").note(note) != note
+    assert note == document(made.notes[0]) and note["text"] == Phrases("en").note(made.notes[0]) != Phrases("tr").note(made.notes[0])

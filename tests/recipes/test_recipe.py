@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imbik.methods.registry import make_method
 from imbik.recipes.recipe import dump_recipe, load_recipe, parse_recipe, shipped
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import quick
@@ -18,19 +19,17 @@ def test_every_shipped_recipe_is_named_after_its_file_and_reads_back(name):
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_runs_on_a_tiny_model(name, tmp_path):
-    from imbik.methods.registry import make_method
-
     recipe = load_recipe(name)
     teacher, splits = tiny_bert(layers=6, hidden=128, heads=4), tiny_splits(rows=20)  # as wide as recipes ask for
     student = make_student(recipe.student, teacher, splits.train, 0)
     for number, step in enumerate(recipe.steps):
-        student = make_method(quick(step), name).apply(student, tiny_context(teacher, splits, tmp_path / str(number)))
+        student = make_method(quick(step.written()), name).apply(student, tiny_context(teacher, splits, tmp_path / str(number)))
     assert logits_of(student, splits.test).shape == (10, 3)
 
 
 def test_parts_join_in_order():
     recipe = load_recipe("layers-5+int8")
-    assert recipe.student == "layers-5" and [next(iter(step)) for step in recipe.steps] == ["distill", "quantize"]
+    assert recipe.student.written == "layers-5" and [step.name for step in recipe.steps] == ["distill", "quantize"]
 
 
 def test_a_file_is_named_after_itself_when_it_has_no_name(tmp_path):

@@ -24,7 +24,7 @@ NEIGHBOURS = {"masked_model": "none"}
     [
         ({"tinybert": {"layers": "auto"}}, r"tinybert\.layers: .*'uniform', 'top' or 'bottom' or a list"),
         ({"tinybert": {"layers": [0, 1]}}, r"tinybert\.layers: .*Found: \[0, 1\].*greater than or equal to 1"),
-        ({"tinybert": {"epochs": "many"}}, r"tinybert\.epochs: .*Found: many.*'auto'"),
+        ({"tinybert": {"epochs": "many"}}, r"tinybert\.epochs: .*Found: 'many'.*'auto'"),
         ({"tinybert": {"augment": NEIGHBOURS | {"probability": "often"}}}, "probability: above 0.*'often'"),
         ({"tinybert": {"augment": NEIGHBOURS | {"copies": 1.5}}}, r"copies: a whole number.*1\.5"),
         ({"tinybert": {"augment": NEIGHBOURS | {"seed": -1}}}, "seed: a whole number, 0 at least.*-1"),

@@ -97,6 +97,29 @@ def test_paired_differences_are_narrower_than_the_spread_of_splits() -> None:
     assert found["low"] < found["difference"] < found["high"] and found["low"] > 0.9 and found["wins"] == 0
 
 
+def test_the_interval_of_a_paired_difference_is_that_of_nadeau_and_bengio() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(3)
+    first, second = rng.standard_normal(8), rng.standard_normal(8)
+    gap = first - second
+    for share in (0.1, 0.3):
+        deviation = np.sqrt((1 / 8 + share / (1 - share)) * gap.var(ddof=1))
+        low, high = stats.t.interval(0.95, df=7, loc=gap.mean(), scale=deviation)
+        found = paired(first, second, test=share)
+        assert found["low"] == pytest.approx(low) and found["high"] == pytest.approx(high)
+
+
+def test_the_upper_half_of_the_scale_counts_as_right_in_a_ranking(ratings: Ratings) -> None:
+    train, test = random_split(ratings, 0.2, 0)
+    model = build("biases").fit(train)
+    assert train.range == (1.0, 5.0)
+    liked, everything = (ranking_measures(rank_held_out(model, test.take(test.values >= least))) for least in (3.0, 1.0))
+    assert liked["ndcg"] != everything["ndcg"]
+    assert evaluate(model, test)["ndcg"] == evaluate(model, test, relevant=3.0)["ndcg"] == liked["ndcg"]
+    assert evaluate(model, test, relevant=1.0)["ndcg"] == everything["ndcg"]
+
+
 def test_compare_measures_every_model_and_writes_its_files(ratings: Ratings, tmp_path: Path) -> None:
     result = compare(ratings, ["global-mean", build("pmf", rank=2)], splits=2)
     assert [row["name"] for row in result["models"]] == ["pmf", "global-mean"]
@@ -125,3 +148,48 @@ def test_one_split_has_no_interval_and_the_file_is_json(ratings: Ratings, tmp_pa
     write(result, tmp_path)
     text = (tmp_path / "compare.json").read_text()
     assert "NaN" not in text and json.loads(text)["models"][1]["versus_best"]["low"] is None
+
+
+def test_one_model_that_fails_does_not_take_the_others_with_it(ratings: Ratings, tmp_path: Path) -> None:
+    told: list[str] = []
+    result = compare(ratings, ["biases", build("svd", rank=2, learning_rate=1000.0)], splits=2, progress=told.append)
+    assert [entry["name"] for entry in result["models"]] == ["biases"]
+    assert result["left_out"][0]["name"] == "svd" and "lower learning_rate" in result["left_out"][0]["reason"]
+    assert sum("svd" in line for line in told) == 2  # begun once, left out once
+    assert "left out: svd" in markdown(result)
+    write(result, tmp_path)
+    assert "left out: svd" in (tmp_path / "compare.svg").read_text()
+    assert json.loads((tmp_path / "compare.json").read_text())["left_out"] == result["left_out"]
+    with pytest.raises(UserError, match="diverged"):
+        compare(ratings, [build("svd", rank=2, learning_rate=1000.0)], splits=1)
+
+
+def test_models_that_cannot_learn_from_the_data_are_named(ratings: Ratings) -> None:
+    from imbik.recommend.evaluation.comparison import choose_models
+
+    signed = Ratings.of(ratings.user_ids[ratings.users], ratings.item_ids[ratings.items], ratings.values - 3)
+    chosen, left_out = choose_models(signed, lambda name: build(name, **({"rank": 2} if name == "svd" else {})))
+    assert "nmf" not in {model.name for model in chosen} and [entry["name"] for entry in left_out] == ["nmf"]
+    assert "not negative" in left_out[0]["reason"]
+    few = Ratings.of("aabbc", "xyxyx", [1, 2, 3, 4, 5])  # 2 items: no default rank fits
+    names = {entry["name"] for entry in choose_models(few)[1]}
+    assert names == {"truncated-svd", "svd", "nmf", "pmf", "bpmf"}
+    with pytest.raises(UserError, match="rank does not fit"):
+        choose_models(few, rank_given=True)
+    with pytest.raises(UserError, match="all ratings are equal"):
+        choose_models(Ratings.of("aabb", "xyxy", [3, 3, 3, 3]))
+
+
+def test_a_file_that_no_comparison_wrote_is_not_replaced(ratings: Ratings, tmp_path: Path) -> None:
+    result = compare(ratings, ["biases", "global-mean"], splits=1)
+    for name in ("compare.json", "compare.md", "compare.svg"):
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(UserError, match="no comparison wrote"):
+            write(result, folder)
+        assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "mine"
+    (tmp_path / "notes.txt").write_text("mine")
+    for _ in range(2):
+        write(result, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -12,8 +12,8 @@ from imbik.errors import UserError
 from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.data.splits import random_split
 from imbik.recommend.evaluation.measures import evaluate
-from imbik.recommend.models.model import MODELS, Model, load
-from imbik.recommend.models.registry import build
+from imbik.recommend.models.model import MODELS, Model
+from imbik.recommend.models.registry import build, load
 
 SMALL = {
     "bpmf": {"rank": 2, "samples": 40, "burn_in": 20}, "pmf": {"rank": 2}, "nmf": {"rank": 3, "ridge": 1.0},
@@ -241,3 +241,25 @@ def test_public_names_are_things_and_not_the_modules_that_hold_them() -> None:
         assert not [name for name, thing in found.items() if isinstance(thing, types.ModuleType)]
     with pytest.raises(AttributeError):
         _ = imbik.recommend.nothing
+
+
+@pytest.mark.parametrize(("name", "more"), [*((n, {}) for n in MODELS), ("pmf", {"solver": "sgd"}), ("pmf", {"prior": "fixed"})])
+def test_advice_names_settings_that_the_model_has_and_uses(name: str, more: dict[str, object]) -> None:
+    model = build(name, **more)
+    everybody = {setting for kind in MODELS.values() for setting in build(kind.name).settings}
+    named = everybody & set(model._remedy().replace(",", " ").replace("=", " ").split())
+    assert named <= set(model.settings)
+    by_descent = name == "svd" or more == {"solver": "sgd"}
+    assert ("learning_rate" in named) == by_descent
+
+
+def test_a_fit_that_ends_early_leaves_no_model(ratings: Ratings) -> None:
+    model = make("pmf").fit(ratings)
+
+    def stop(done: int, total: int, value: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(ratings, report=stop)
+    with pytest.raises(UserError, match="not been fitted"):
+        model.predict(["u1"], ["i1"])

@@ -189,6 +189,14 @@ def test_splits_partition_the_rows(ratings: Ratings) -> None:
         assert train.times[train.users == user].max() < test.times[test.users == user].min()
 
 
+def test_who_has_no_more_ratings_than_are_held_out_keeps_them_all() -> None:
+    data = Ratings.of("abbccc", "xxyxyz", [1, 2, 3, 4, 5, 6])
+    for count, left in ((1, [1, 1, 2]), (2, [1, 2, 1])):
+        split = leave_last_out(data, count)
+        assert np.bincount(split.train.users, minlength=3).tolist() == left
+    assert leave_last_out(data, 2).test.values.tolist() == [5, 6]
+
+
 def test_folds_cover_every_row_once_and_seeds_matter(ratings: Ratings) -> None:
     assert sum(len(s.test) for s in k_folds(ratings, 4)) == len(ratings)
     same, other = (random_split(ratings, 0.1, seed).test.items.tolist() for seed in (1, 2))

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from imbik.cli.checks import volume
 from imbik.cli.commands import roi as command
 from imbik.errors import UserError
+from imbik.measure.measurement import Latency, Throughput
 from imbik.measure.results import write_results
+from imbik.measure.values import Environment
 from imbik.roi.cost import Cost, Load, cost_of, instances_needed, roi, saving, workers_on
 from imbik.roi.prices import HOURS_PER_YEAR, load_prices, shipped_prices
 from imbik.roi.queueing import erlang_c, highest_rate, response_quantile, service_times
@@ -38,14 +40,14 @@ def prices(tmp_path: Path) -> Any:
 
 def _candidate(**changes: Any) -> Any:
     """Exactly 10 ms a request, 100 items a second, two threads, 100 MB."""
-    base = {"latency_ms": {"p50": 10.0, "p95": 10.0, "p99": 10.0}, "throughput": {"items_per_s": 100.0}, "threads": 2,
+    base = {"latency_ms": Latency(p50=10.0, p95=10.0, p99=10.0), "throughput": Throughput(items_per_s=100.0), "threads": 2,
             "peak_rss_bytes": 100_000_000, "cold_start_s": 10.0}  # fmt: skip
     return replace(plausible.results().measurements[1], **base | changes)
 
 
 def test_case_1_always_on_by_hand(prices: Any) -> None:
     # 8,640,000 a day = 100/s, at the peak 300/s. Two workers of 10 ms, half used: 100/s an instance. Three instances, all year.
-    cost = cost_of(_candidate(), prices, Load(8_640_000, peak_factor=3, limit_ms=1000, utilisation=0.5), {})
+    cost = cost_of(_candidate(), prices, Load(8_640_000, peak_factor=3, limit_ms=1000, utilisation=0.5), Environment())
     assert (cost.workers, cost.count, cost.instance) == (2, 3, "small")
     assert cost.yearly == pytest.approx(3 * 0.10 * 24 * 365)
     assert cost.busy == pytest.approx(300 * 0.010 / 6)
@@ -55,19 +57,19 @@ def test_case_1_always_on_by_hand(prices: Any) -> None:
 def test_case_2_batch_by_hand(prices: Any) -> None:
     # 200,000 at 2 x 100/s = 1,000 s. A quarter of an hour, 60 % planned = 540 s, less 10 s to start: two instances.
     # Each runs 500 + 10 s = 510 s, billed as 10 minutes: 2 x 600 s x 365 nights x 0.10 an hour.
-    cost = cost_of(_candidate(), prices, Load(200_000, "batch", window_hours=0.25), {})
+    cost = cost_of(_candidate(), prices, Load(200_000, "batch", window_hours=0.25), Environment())
     assert (cost.count, cost.p95_ms) == (2, None)
     assert cost.yearly == pytest.approx(2 * 600 / 3600 * 365 * 0.10)
     assert cost.busy == pytest.approx(510 / 900)
 
 
-def test_case_3_the_table_of_the_brief(tmp_path: Path) -> None:
+def test_case_3_the_table_of_the_study(tmp_path: Path) -> None:
     # 100,000 requests a day on one machine each, 1,200 / 500 / 250 / 150 a month.
-    text = "currency: USD\ninstances: [{name: x, vcpu: 2, memory_gb: 16, monthly: %s, source: brief, date: 2026-11-21}]"
+    text = "currency: USD\ninstances: [{name: x, vcpu: 2, memory_gb: 16, monthly: %s, source: the study, date: 2026-11-21}]"
     yearly = []
     for monthly in (1200, 500, 250, 150):
         (tmp_path / "p.yaml").write_text(text % monthly)
-        cost = cost_of(_candidate(), load_prices(tmp_path / "p.yaml"), Load(100_000), {})
+        cost = cost_of(_candidate(), load_prices(tmp_path / "p.yaml"), Load(100_000), Environment())
         assert cost.count == 1
         yearly.append(cost.yearly)
     assert yearly == [14_400, 6_000, 3_000, 1_800]
@@ -80,40 +82,40 @@ def test_case_3_the_table_of_the_brief(tmp_path: Path) -> None:
 def test_the_latency_limit_can_ask_for_more_machines_than_the_work(prices: Any) -> None:
     load = Load(8_640_000, peak_factor=3, limit_ms=1000, utilisation=0.9)
     tight = replace(load, limit_ms=11)
-    loose_count, tight_count = (cost_of(_candidate(), prices, x, {}).count for x in (load, tight))
+    loose_count, tight_count = (cost_of(_candidate(), prices, x, Environment()).count for x in (load, tight))
     assert loose_count == math.ceil(300 * 0.010 / (0.9 * 2))
     assert tight_count > loose_count
-    cost = cost_of(_candidate(), prices, tight, {})
+    cost = cost_of(_candidate(), prices, tight, Environment())
     assert cost.p95_ms is not None
     assert cost.p95_ms <= 11
-    assert cost_of(_candidate(), prices, replace(load, limit_ms=9), {}).why_not == "limit"
+    assert cost_of(_candidate(), prices, replace(load, limit_ms=9), Environment()).why_not == "limit"
 
 
 def test_workers_are_bound_by_processors_and_memory(prices: Any) -> None:
     instance = prices.instances[0]
-    assert workers_on(_candidate(), instance, {}) == 2
-    assert workers_on(_candidate(threads=1), instance, {"cores": 1, "logical_cores": 2}) == 2
-    assert workers_on(_candidate(peak_rss_bytes=2_000_000_000), instance, {}) == 1  # 80 % of 4 GB holds one of 2 GB
-    assert cost_of(_candidate(threads=8), prices, Load(1000), {}).why_not == "size"
-    unknown = cost_of(_candidate(peak_rss_bytes=None), prices, Load(1000), {})
+    assert workers_on(_candidate(), instance, Environment()) == 2
+    assert workers_on(_candidate(threads=1), instance, Environment(cores=1, logical_cores=2)) == 2
+    assert workers_on(_candidate(peak_rss_bytes=2_000_000_000), instance, Environment()) == 1  # 80 % of 4 GB holds one of 2 GB
+    assert cost_of(_candidate(threads=8), prices, Load(1000), Environment()).why_not == "size"
+    unknown = cost_of(_candidate(peak_rss_bytes=None), prices, Load(1000), Environment())
     assert unknown.unchecked == ("memory",)
 
 
 def test_what_was_not_measured_is_said(prices: Any) -> None:
-    assert cost_of(_candidate(latency_ms={}), prices, Load(1000), {}).why_not == "latency"
-    assert cost_of(_candidate(throughput={}), prices, Load(1000, "batch"), {}).why_not == "throughput"
+    assert cost_of(_candidate(latency_ms=Latency()), prices, Load(1000), Environment()).why_not == "latency"
+    assert cost_of(_candidate(throughput=Throughput()), prices, Load(1000, "batch"), Environment()).why_not == "throughput"
 
 
 def test_gpu_prices_are_only_used_for_gpu_measurements() -> None:
     shipped = load_prices()
     only_gpu = replace(shipped, instances=tuple(i for i in shipped.instances if i.gpu))
-    assert cost_of(_candidate(), only_gpu, Load(1000), {}).why_not == "instances"
-    assert cost_of(_candidate(), only_gpu, Load(1000), {"gpu": "T4"}).instance == "gpu-t4"
+    assert cost_of(_candidate(), only_gpu, Load(1000), Environment()).why_not == "instances"
+    assert cost_of(_candidate(), only_gpu, Load(1000), Environment(gpu="T4")).instance == "gpu-t4"
 
 
 def test_burstable_machines_are_not_planned_beyond_what_they_sustain(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(PRICES.replace("hourly: 0.10", "hourly: 0.10, sustained: 0.25"))
-    cost = cost_of(_candidate(), load_prices(tmp_path / "p.yaml"), Load(8_640_000, peak_factor=3, limit_ms=1000), {})
+    cost = cost_of(_candidate(), load_prices(tmp_path / "p.yaml"), Load(8_640_000, peak_factor=3, limit_ms=1000), Environment())
     assert cost.count == 6  # 2 workers x 100/s x 0.25 = 50/s an instance
 
 
@@ -158,7 +160,7 @@ BAD_PRICES = {
     "no source": (PRICES.replace("source: by hand, ", ""), "instances.0.source (small)"),
     "no date": (PRICES.replace(", date: 2026-11-21", ""), "instances.0.date (small)"),
     "no instances": ("currency: EUR\ninstances: []\n", "instances"),
-    "name twice": (PRICES + PRICES.strip().splitlines()[-1] + "\n", "an instance stands twice"),
+    "name twice": (PRICES + PRICES.strip().splitlines()[-1] + "\n", "duplicate instance"),
     "empty": ("", "not a price list"),
     "broken": ("currency: [", "not valid YAML"),
 }
@@ -207,20 +209,20 @@ def test_overload_never_answers() -> None:
 
 
 def test_service_times_have_the_measured_percentiles() -> None:
-    times = service_times({"p50": 2.0, "p95": 5.0, "p99": 9.0})
+    times = service_times(Latency(p50=2.0, p95=5.0, p99=9.0))
     assert times is not None
     assert np.quantile(times, [0.5, 0.95, 0.99]) * 1e3 == pytest.approx([2.0, 5.0, 9.0], rel=0.01)
-    more = service_times({"p10": 1.9, "p50": 2.0, "p95": 5.0, "p99": 9.0}, 0.5)
-    assert more is not None
-    assert np.quantile(more, [0.1, 0.5]) * 1e3 == pytest.approx([0.95, 1.0], rel=0.01)
-    mean = service_times({"p50": 2.0, "p95": 5.0, "mean": 2.5})
+    faster = service_times(Latency(p50=2.0, p95=5.0, p99=9.0), 0.5)
+    assert faster is not None
+    assert np.quantile(faster, [0.5, 0.95]) * 1e3 == pytest.approx([1.0, 2.5], rel=0.01)
+    mean = service_times(Latency(p50=2.0, p95=5.0, mean=2.5))
     assert mean is not None
     assert mean.mean() == pytest.approx(0.0025)
-    assert service_times({"p50": 2.0}) is None
+    assert service_times(Latency(p50=2.0)) is None
 
 
 def test_a_tail_from_a_busy_machine_does_not_break_the_estimate() -> None:
-    times = service_times({"p50": 0.12, "p95": 0.24, "p99": 4.2, "mean": 0.25})
+    times = service_times(Latency(p50=0.12, p95=0.24, p99=4.2, mean=0.25))
     assert times is not None
     assert times.max() < 2.2 * 4.2e-3
     for rate in (1.0, 500.0, 3000.0):
@@ -228,7 +230,7 @@ def test_a_tail_from_a_busy_machine_does_not_break_the_estimate() -> None:
 
 
 def test_highest_rate_keeps_both_limits() -> None:
-    times = service_times({"p50": 2.0, "p95": 5.0, "p99": 9.0})
+    times = service_times(Latency(p50=2.0, p95=5.0, p99=9.0))
     assert times is not None
     rate = highest_rate(times, 2, 0.008, 0.8)
     assert response_quantile(times, 2, rate) <= 0.008 < response_quantile(times, 2, rate * 1.05)
@@ -256,9 +258,9 @@ MEASURED = json.loads((Path(__file__).parent / "reference" / "service_times.json
 @pytest.mark.parametrize("workers", [1, 4])
 def test_p95_estimate_against_a_simulation_with_measured_service_times(name: str, workers: int) -> None:
     measured = np.array(MEASURED[name])
-    latency = {f"p{q}": float(np.percentile(measured, q)) for q in (50, 95, 99)}
+    latency = Latency(*(float(np.percentile(measured, q)) for q in (50, 95, 99)))
     percentiles = service_times(latency)
-    with_mean = service_times({**latency, "mean": float(measured.mean())})
+    with_mean = service_times(replace(latency, mean=float(measured.mean())))
     assert percentiles is not None
     assert with_mean is not None
     for busy in (0.3, 0.6, 0.8):

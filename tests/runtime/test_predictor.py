@@ -153,14 +153,15 @@ def test_missing_cut_and_changed_files_are_found(artefact: Path, tmp_path: Path)
 
 
 def test_a_missing_engine_gives_the_install_command(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.runtime.engines.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("imbik.runtime.engines.engine.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="onnxruntime: package not installed"):
         load_artefact(artefact)
 
 
 def test_predicting_and_measuring_load_no_torch(artefact: Path) -> None:
     code = (
-        "import sys, imbik.measure.run, imbik.measure.worker, imbik.cli.commands.predict, imbik.cli.commands.measure, imbik.cli.commands.export\n"
+        "import sys, imbik.measure.run, imbik.measure.worker\n"
+        "import imbik.cli.commands.predict, imbik.cli.commands.measure, imbik.cli.commands.export\n"
         "from imbik.runtime.predictor import load_artefact\n"
         f"load_artefact({str(artefact)!r}).predict(['a card', 'b'])\n"
         "print(sorted({'torch', 'transformers', 'onnx'} & set(sys.modules)))"

@@ -16,15 +16,17 @@ from imbik.advise.advice import advise
 from imbik.advise.choice import choose, pareto
 from imbik.advise.scenario import load_scenario, shipped_scenarios
 from imbik.cli.app import main
-from imbik.compress.run import BASELINE, compress
+from imbik.compress.measuring import BASELINE
+from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.jobs.progress import Silent
 from imbik.locale.phrases import Phrases
+from imbik.measure.measurement import Latency, Quality, Throughput
 from imbik.measure.process import Candidate
 from imbik.measure.quantities import read
 from imbik.measure.results import load_results
-from imbik.measure.run import _notes, measure
+from imbik.measure.run import measure, notes_of
 from imbik.measure.worker import Worker
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
@@ -35,6 +37,7 @@ from imbik.runtime.engines import pytorch
 from imbik.runtime.engines.pytorch import CUDA, TorchSession, cuda_dtype
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.tiny import tiny_bert, tiny_splits
+from imbik.types import Note
 
 SPLITS = tiny_splits()
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -129,14 +132,16 @@ def test_what_is_recorded_of_a_gpu(teacher: Path, monkeypatch: pytest.MonkeyPatc
     manifest = worker.facts()["manifest"]
     assert (manifest["engine"], manifest["device"], manifest["precision"]) == (CUDA, "An Imitated GPU", "bf16")
     assert manifest["params"] > 0 and len(manifest["flops"]) == 3
-    (note,) = _notes(manifest)
-    assert "An Imitated GPU" in note and "bf16" in note and "never chosen" in note
-    assert Phrases("en").note(note) == note and "hiçbir zaman seçilmez" in Phrases("tr").note(note)
+    (note,) = notes_of(manifest)
+    assert note == Note.of("cuda", device="An Imitated GPU", precision="bf16")
+    assert "never chosen" in Phrases("en").note(note) and "hiçbir zaman seçilmez" in Phrases("tr").note(note)
 
 
 @no_gpu
 def test_a_gpu_that_fails_leaves_the_others(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.compress.run.cuda_dtype", lambda: torch.bfloat16)  # here alone; the candidate's own process asks again
+    monkeypatch.setattr(
+        "imbik.runtime.engines.pytorch.cuda_dtype", lambda: torch.bfloat16
+    )  # here alone; the candidate's own process asks again
     options = {"recipes": ("int8",), "progress": Silent(), "say": lambda line: None}
     results = compress(load_checkpoint(teacher), SPLITS, tmp_path / "out", source=str(teacher), **options)  # type: ignore[arg-type]
     assert [m.id for m in results.measurements] == [BASELINE, "teacher/onnx", "int8/onnx"]
@@ -147,23 +152,23 @@ def test_a_gpu_that_fails_leaves_the_others(teacher: Path, tmp_path: Path, monke
 def _with_gpu() -> tuple[plausible.Results, plausible.Results]:
     """A run, and the same with the teacher on a GPU, better in every number than all others."""
     run = plausible.results()
-    best = {"value": 0.999, "low": 0.998, "high": 1.0, "metric": "accuracy", "n": 3080, "split": "test"}
-    note = "ran on a GPU (An Imitated GPU) in bf16; it needs that and PyTorch: shown, never chosen"
+    best = Quality(0.999, 0.998, 1.0, metric="accuracy", split="test", n=3080)
+    note = Note.of("cuda", device="An Imitated GPU", precision="bf16")
     gpu = replace(run.measurements[0], id=f"teacher/{CUDA}", engine=CUDA, bytes=1000, quality=best, dev_quality=best, notes=(note,),
-                  latency_ms={"p50": 0.01, "p95": 0.01, "p99": 0.01}, throughput={"items_per_s": 1e6})  # fmt: skip
+                  latency_ms=Latency(0.01, 0.01, 0.01), throughput=Throughput(1e6))  # fmt: skip
     return run, replace(run, measurements=(run.measurements[0], gpu, *run.measurements[1:]))
 
 
 def test_it_is_shown_and_never_chosen(tmp_path: Path) -> None:
     run, more = _with_gpu()
     assert choose(more.measurements, more.baseline) == choose(run.measurements, run.baseline)
-    assert choose(more.measurements[:2], more.baseline)["id"] is None
+    assert choose(more.measurements[:2], more.baseline).id is None
     assert pareto(more.measurements) == pareto(run.measurements)
     for name in shipped_scenarios():
         assert advise(more, load_scenario(name)) == advise(run, load_scenario(name))
     costs = {cost.id: cost for cost in roi(more, load_prices(None), Load(per_day=1e5))}
     assert costs.pop(f"teacher/{CUDA}").instance is None and all(cost.instance for cost in costs.values())
-    assert read("standalone", more.measurements[1], None, {}).value == 0.0
+    assert read("standalone", more.measurements[1], None).value == 0.0
     for suffix, lang, words in (("html", "en", "shown, never chosen"), ("md", "tr", "hiçbir zaman seçilmez")):
         write_report(more, tmp_path / f"r.{suffix}", lang=lang)
         text = (tmp_path / f"r.{suffix}").read_text("utf-8")
@@ -176,4 +181,4 @@ def test_on_a_gpu(teacher: Path) -> None:
     candidates = [Candidate(BASELINE, "teacher", "pytorch", teacher), Candidate(f"teacher/{CUDA}", "teacher", CUDA, teacher)]
     measured = measure(candidates, SPLITS, baseline=BASELINE, threads=1, rounds=1)
     assert measured.failures == () and [m.engine for m in measured.measurements] == ["pytorch", CUDA]
-    assert measured.measurements[1].agreement == 1.0 and "GPU" in measured.measurements[1].notes[0]
+    assert measured.measurements[1].agreement == 1.0 and measured.measurements[1].notes[0].kind == "cuda"

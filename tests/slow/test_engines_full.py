@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from imbik.data.bundled import bundled_base
 from imbik.export.artefact import export
-from imbik.runtime.engines.pytorch import TorchSession, tokenizer_of
+from imbik.models.tokenizers import tokenizer_of
+from imbik.runtime.engines.pytorch import TorchSession
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.types import Checkpoint, Examples
 

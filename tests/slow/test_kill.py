@@ -65,6 +65,6 @@ def test_twenty_kills(tmp_path):
     assert weights(tmp_path / "broken") == weights(tmp_path / "straight")
     results = load_results(tmp_path / "broken" / "results.json")
     assert [m.id for m in results.measurements] == [m.id for m in load_results(tmp_path / "straight" / "results.json").measurements]
-    assert not results.failures and json.loads((tmp_path / "broken" / "results.json").read_text())["schema"] == 1
+    assert not results.failures and json.loads((tmp_path / "broken" / "results.json").read_text())["schema"] == 2
     print(f"{kills} kills")  # noqa: T201  what a reader of the log wants to know
     assert kills == KILLS, f"the run ended after {kills} kills; make it longer"

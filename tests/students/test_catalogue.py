@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.models.anatomy import depth_of, layer_stack
+from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.sharing.albert import to_albert
-from imbik.students.catalogue import CATALOGUE, make_student
+from imbik.students.catalogue import make_student
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import _narrowed, principal_directions
+from imbik.students.shape import CATALOGUE
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert"]
@@ -47,7 +50,7 @@ def test_as_many_layers_as_the_teacher_is_the_teacher(family):
 
 
 def test_an_albert_is_as_deep_as_its_layer_runs():
-    teacher, splits = tiny_bert(family="albert", layers=4), tiny_splits()
+    teacher, splits = Teacher.of(tiny_bert(family="albert", layers=4)), tiny_splits()
     assert ladder(teacher)[:3] == ["int8", "layers-1+int8", "layers-2+int8"]
     student = make_student("layers-3", teacher, splits.train, 0)
     assert depth_of(student.model) == student.model.config.num_hidden_layers == 3
@@ -137,11 +140,11 @@ def test_a_narrow_student_owes_nothing_to_chance(family, heads):
 
 def test_what_starts_at_random_is_said():
     wide = make_student({"layers": 2, "hidden": 24, "heads": 1, "intermediate": 512}, tiny_bert(), tiny_splits().train, 0)
-    assert "attention, feed-forward networks started at random" in wide.notes[0]
+    assert "attention, feed-forward networks started at random" in sentence(wide.notes[0])
     modern = make_student({"layers": 2, "hidden": 16, "heads": 2}, tiny_bert(family="modernbert"), tiny_splits().train, 0)
-    assert "layers started at random" in modern.notes[0]
+    assert "layers started at random" in sentence(modern.notes[0])
     wider = make_student({"layers": 2, "hidden": 64, "heads": 2}, tiny_bert(), tiny_splits().train, 0)
-    assert "wider than its teacher" in wider.notes[0]
+    assert "wider than its teacher" in sentence(wider.notes[0])
 
 
 @pytest.mark.parametrize("size", [3, 8])

@@ -18,7 +18,7 @@ from imbik.training.encoding import encode
 from imbik.training.loop import fit
 from imbik.training.losses import label_loss
 from imbik.training.prediction import model_inputs, predict_logits
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 
 
 class Labels(nn.Module):
@@ -43,12 +43,9 @@ def run(checkpoint, splits, directory: Path, *, stop_at=None, compact=True, sett
         Labels(splits.train.targets, stop_at),
         data,
         settings,
-        seed=1,
-        directory=directory,
-        progress=Silent(),
+        RunSettings(1, directory, Silent(), save_every),
         what="test",
         pieces=data.pieces() if compact else None,
-        save_every=save_every,
     )
 
 
@@ -125,8 +122,8 @@ def test_max_steps_and_patience_stop_training(tmp_path):
     data = encode(splits.train, model.tokenizer)
     scores = [0.0, 0.0, 0.0, 0.5, 0.5, 0.4, 0.9]  # three epochs at the start do not count; two behind the best one end it
     state = fit(
-        model.model, Labels(splits.train.targets), data, Training(epochs=50, patience=2, batch_tokens=64), seed=0,
-        directory=tmp_path / "b", progress=Silent(), what="test", evaluate=lambda _model: scores.pop(0),
+        model.model, Labels(splits.train.targets), data, Training(epochs=50, patience=2, batch_tokens=64),
+        RunSettings(0, tmp_path / "b", Silent()), what="test", evaluate=lambda _model: scores.pop(0),
     )  # fmt: skip
     assert state.epoch == 6 and state.best_epoch == 3
 
@@ -136,8 +133,8 @@ def test_the_start_is_kept_where_no_epoch_is_as_good(tmp_path, scores, best):
     splits, model = tiny_splits(), tiny_bert()
     start, data = copy.deepcopy(model), encode(splits.train, model.tokenizer)
     state = fit(
-        model.model, Labels(splits.train.targets), data, Training(epochs=2, batch_tokens=64), seed=0,
-        directory=tmp_path, progress=Silent(), what="test", evaluate=lambda _model: scores.pop(0), keep_start=True,
+        model.model, Labels(splits.train.targets), data, Training(epochs=2, batch_tokens=64),
+        RunSettings(0, tmp_path, Silent()), what="test", evaluate=lambda _model: scores.pop(0), keep_start=True,
     )  # fmt: skip
     assert state.best_epoch == best and equal(start.model, model.model) == (best < 0)
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from imbik.errors import UserError
+from imbik.measure.measurement import Measurement
 from imbik.measure.results import Results
-from imbik.types import Measurement
 
 
 def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[list[Results], list[Results]]:
-    """Runs to judge, and device profiles: ``devices``, and results without a baseline that stand beside a run that has one.
+    """Tell runs to judge from device profiles, which are ``devices``, and results without a baseline that stand beside a run that has one.
 
     A profile is matched with the runs by the ids of its candidates. An artefact that was copied under another folder's name is
     recognized by what it is: same engine, steps, architecture, parameters and bytes.
@@ -19,19 +19,20 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
     Raises:
         UserError: a profile that shares no candidate with the runs.
     """
+    # imbik measure writes no baseline: beside a run of compress such a file is a device's
     whole = [run for run in runs if run.baseline is not None] or list(runs)
     profiles = [*devices, *(run for run in runs if run not in whole)]
     return whole, [_renamed(p, [m for run in whole if same_task(p, run) for m in run.measurements]) for p in profiles]
 
 
 def same_task(profile: Results, run: Results) -> bool:
-    """Whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
-    mine, theirs = (results.data.get("labels") for results in (profile, run))
-    return mine is None or theirs is None or list(mine) == list(theirs)
+    """Return whether a profile can be about this run's candidates: two tasks have candidates of the same name, but not the same labels."""
+    known, asked = profile.data.labels, run.data.labels
+    return known is None or asked is None or known == asked
 
 
 def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
-    """The profile with its candidates under the ids that the runs know them by."""
+    """Return the profile with its candidates under the ids that the runs know them by."""
     known = {m.id for m in measured}
     rows = tuple(m if m.id in known else replace(m, id=_same(m, measured) or m.id) for m in profile.measurements)
     found = [m.id for m in rows]
@@ -47,10 +48,11 @@ def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
 
 
 def _same(m: Measurement, measured: Sequence[Measurement]) -> str | None:
-    """The id of the one candidate that is the same artefact."""
+    """Return the id of the one candidate that is the same artefact."""
     ids = {other.id for other in measured if m.bytes and _nature(other) == _nature(m)}
+    # two artefacts that are alike in all of this cannot be told apart by their files either
     return ids.pop() if len(ids) == 1 else None
 
 
 def _nature(m: Measurement) -> tuple[object, ...]:
-    return m.engine, m.steps, dict(m.architecture), m.params, m.bytes
+    return m.engine, m.steps, m.architecture, m.params, m.bytes

@@ -3,97 +3,140 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.validated import Wording, parse_yaml, read_yaml, validated
 from imbik.measure.quantities import QUANTITIES
-from imbik.types import Scenario
 
 _FOLDER = files("imbik.advise").joinpath("scenarios")
 _LARGEST_SHARE = 10.0  # a candidate may take several times the teacher's CPU time; nothing sensible asks for ten times
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid")
+_KEYS = {"about": "text", "brief": "study"}  # key of a file -> field here; files written for imbik 0.1 say brief
 
 
-class _Requirement(_Strict):
+@dataclass(frozen=True, config=_STRICT)
+class Requirement:
+    """A limit on a measured quantity.
+
+    Attributes:
+        quantity: a name of :data:`imbik.measure.quantities.QUANTITIES`.
+        at_least, at_most: the limit, exactly one of them.
+        weight: in the score; 0 makes it a wish that decides nothing.
+        source: who states the limit: ``study`` (the study of DistilBERT, MobileBERT and TinyBERT), ``imbik`` (our default), ``user``.
+    """
+
     quantity: str
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     source: str = "user"
 
-    @model_validator(mode="after")
-    def _one_limit(self) -> _Requirement:
+    def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("give exactly one of at_least and at_most")
-        return self
+
+    @property
+    def limit(self) -> float:
+        """The limit, whichever way it points."""
+        return float(self.at_least if self.at_least is not None else self.at_most or 0.0)
 
 
-class _Preference(_Strict):
+@dataclass(frozen=True, config=_STRICT)
+class Preference:
+    """A quantity that decides among candidates with the same verdict; those ``within`` a share of the best stay equal."""
+
     quantity: str
     within: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
-class _Volume(_Strict):
+@dataclass(frozen=True, config=_STRICT)
+class Volume:
+    """How much there is to do."""
+
     requests_per_day: _Positive | None = None
     peak_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
     items_per_batch: _Positive | None = None
     window_hours: Annotated[float, Field(gt=0, le=24)] | None = None
 
 
-class _Brief(_Strict):
+@dataclass(frozen=True, config=_STRICT)
+class Claim:
+    """A figure that the study states of a model."""
+
     model: str
     family: str
-    claims: list[dict[str, Any]] = []
+    quantity: str
+    value: float
 
 
-class _File(_Strict):
+@dataclass(frozen=True, config=_STRICT)
+class StudyChoice:
+    """The model that the study chose for a case, and the family of candidates that stands for it here."""
+
+    model: str
+    family: str
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Scenario:
+    """Where a model must run, and what is asked of it there.
+
+    Attributes:
+        title, text: by language.
+        target: the device, where it is not a machine like this one.
+        prefer: what decides among those that fit, one after the other.
+        study: what the study of DistilBERT, MobileBERT and TinyBERT chose for this case.
+    """
+
     name: str
-    title: dict[str, str] = {}
-    about: dict[str, str] = {}
+    requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)]
+    title: dict[str, str] = field(default_factory=dict)
+    text: dict[str, str] = field(default_factory=dict)
     target: Literal["gpu", "edge", "phone", "iot"] | None = None
-    volume: _Volume = _Volume()
-    requirements: Annotated[list[_Requirement], Field(min_length=1)]
-    prefer: list[_Preference] = []
-    brief: _Brief | None = None
+    volume: Volume = Volume()
+    prefer: tuple[Preference, ...] = ()
+    study: StudyChoice | None = None
+
+
+_WORDING = Wording(wrong="scenario not valid", fix="copy a shipped scenario and edit it: imbik advise --show bank-support")
 
 
 def shipped_scenarios() -> tuple[str, ...]:
-    """Names of the scenarios that come with imbik, cases last.
+    """Return the names of the scenarios that come with imbik, cases last.
 
     >>> "bank-support" in shipped_scenarios()
     True
     """
     order = ("cloud-gpu", "edge", "mobile", "iot", "offline", "real-time")
     names = {entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")}
+    # decision.yaml lies in the same folder and is a tree of questions, no scenario
     return tuple(n for n in order if n in names) + tuple(sorted(names - set(order) - {"decision"}))
 
 
 def load_scenario(name: str) -> Scenario:
-    """A shipped scenario by name, or one from a YAML file.
+    """Load a shipped scenario by name, or one from a YAML file.
 
     Raises:
         UserError: no such scenario or file, broken YAML, an unknown field or quantity, a requirement without
             exactly one limit.
 
-    >>> load_scenario("bank-support").requirements[0]["quantity"]
+    >>> load_scenario("bank-support").requirements[0].quantity
     'retention'
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise UserError("no such scenario file", where=path, fix=_offer()) from None
-        return parse_scenario(_yaml(text, name), name)
+        return parse_scenario(read_yaml(path, "scenario file", _offer()), name)
     if name not in shipped_scenarios():
         close = difflib.get_close_matches(name, shipped_scenarios(), 1)
         raise UserError(
@@ -103,62 +146,52 @@ def load_scenario(name: str) -> Scenario:
             expected=", ".join(shipped_scenarios()),
             fix=f"did you mean {close[0]}?" if close else "name one of these or a YAML file",
         )
-    return parse_scenario(_yaml(_FOLDER.joinpath(f"{name}.yaml").read_text("utf-8"), name), name)
+    return parse_scenario(parse_yaml(_FOLDER.joinpath(f"{name}.yaml").read_text("utf-8"), name), name)
 
 
-def parse_scenario(document: Any, where: str) -> Scenario:
-    """A scenario from a parsed YAML mapping; ``where`` names it in messages.
+def parse_scenario(document: object, where: str) -> Scenario:
+    """Read a scenario from a parsed YAML mapping; ``where`` names it in messages.
 
     Raises:
         UserError: as :func:`load_scenario`.
     """
-    try:
-        file = _File.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            "scenario not valid",
-            where=f"{where}, {place}" if place else where,
-            found=repr(first["input"])[:80],
-            expected=first["msg"].removeprefix("Value error, "),
-            fix="copy a shipped scenario and edit it: imbik advise --show bank-support",
-        ) from None
-    for i, requirement in enumerate(file.requirements):
+    scenario = validated(Scenario, _renamed(document), where, _WORDING)
+    for i, requirement in enumerate(scenario.requirements):
         _known(requirement.quantity, f"{where}, requirements.{i}.quantity")
         _share(requirement, f"{where}, requirements.{i}")
-    for i, preference in enumerate(file.prefer):
+    for i, preference in enumerate(scenario.prefer):
         _known(preference.quantity, f"{where}, prefer.{i}.quantity")
-    if any(r.quantity == "batch_hours" for r in file.requirements) and file.volume.items_per_batch is None:
+    if any(r.quantity == "batch_hours" for r in scenario.requirements) and scenario.volume.items_per_batch is None:
         raise UserError("batch_hours needs the size of the batch", where=f"{where}, volume", fix="add volume: {items_per_batch: 200000}")
-    return Scenario(
-        name=file.name,
-        requirements=tuple(r.model_dump() for r in file.requirements),
-        volume=file.volume.model_dump(exclude_none=True),
-        about={
-            "title": file.title,
-            "text": file.about,
-            "target": file.target,
-            "prefer": [p.model_dump() for p in file.prefer],
-            "brief": file.brief.model_dump() if file.brief else None,
-        },
-    )
+    return scenario
+
+
+def _renamed(document: object) -> object:
+    """Return the document with the names of :class:`Scenario` for its keys, and ``study`` for the older ``brief``."""
+    if not isinstance(document, dict):
+        return document
+    known = {_KEYS.get(key, key): value for key, value in document.items()}
+    match known:
+        case {"requirements": list() as requirements}:
+            known["requirements"] = [_of_study(requirement) for requirement in requirements]
+    return known
+
+
+def _of_study(requirement: object) -> object:
+    match requirement:
+        case {"source": "brief", **rest}:
+            return {**rest, "source": "study"}
+    return requirement
 
 
 def shipped_text(name: str) -> str:
-    """The YAML of a shipped scenario, comments and all, to copy and edit.
+    """Return the YAML of a shipped scenario, comments and all, to copy and edit.
 
     Raises:
         UserError: no such scenario.
     """
     load_scenario(name)
     return _FOLDER.joinpath(f"{name}.yaml").read_text("utf-8")
-
-
-def decision_document() -> dict[str, Any]:
-    """The shipped tree of questions, parsed."""
-    document: dict[str, Any] = yaml.safe_load(_FOLDER.joinpath("decision.yaml").read_text("utf-8"))
-    return document
 
 
 def _known(quantity: str, where: str) -> None:
@@ -174,25 +207,16 @@ def _known(quantity: str, where: str) -> None:
     )
 
 
-def _share(requirement: _Requirement, where: str) -> None:
-    """A limit on a share that only makes sense as a percentage is one."""
-    limit = requirement.at_least if requirement.at_least is not None else requirement.at_most
-    if QUANTITIES[requirement.quantity].unit == "share" and requirement.quantity != "quality" and (limit or 0.0) > _LARGEST_SHARE:
+def _share(requirement: Requirement, where: str) -> None:
+    """Check that a limit on a share is not written as a percentage."""
+    limit = requirement.limit
+    if QUANTITIES[requirement.quantity].unit == "share" and requirement.quantity != "quality" and limit > _LARGEST_SHARE:
         raise UserError(
             "a share is wanted, not a percentage",
             where=where,
             found=f"{requirement.quantity} {limit:g}",
-            expected=f"{(limit or 0.0) / 100:g} for {limit:g} %",
+            expected=f"{limit / 100:g} for {limit:g} %",
         )
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}, line {mark.line + 1}" if mark else where
-        raise UserError("not valid YAML", where=place, found=getattr(error, "problem", None)) from None
 
 
 def _offer() -> str:

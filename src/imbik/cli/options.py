@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from imbik.jobs.trust import trust_remote_code
 from imbik.runtime.processors import CPUS
 from imbik.tasks.registry import registered
 
@@ -29,6 +30,10 @@ MultipleOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Compute threads (default: the physical cores).", min=1)]
 LangOption = Annotated[str, typer.Option("--lang", help="Language: en or tr.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run code that a model's folder brings; read it first.", callback=trust_remote_code),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 
@@ -81,6 +86,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         made = {name: group(**{field: arguments.pop(field) for field in options[name]}) for name, group in groups.items()}
         command(**arguments, **made)
 
+    # typer reads signature and annotations; keyword-only, so that options without a default may
+    # follow
     run.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

@@ -10,26 +10,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from imbik.errors import UserError
-
 if TYPE_CHECKING:
     from imbik.recommend.data.ratings import Ratings
     from imbik.recommend.data.reading import Pairs
 
-RULES = ("last", "mean", "sum", "error")
-
 
 @dataclass(frozen=True)
 class Columns:
-    """How users and items are found in a file; every field is an option."""
+    """Options that say how users and items are found in a file."""
 
     user_column: Annotated[str | None, typer.Option(help="Name or number of the user column.")] = None
     item_column: Annotated[str | None, typer.Option(help="Name or number of the item column.")] = None
-    separator: Annotated[str | None, typer.Option(help="What stands between columns (guessed).")] = None
+    separator: Annotated[str | None, typer.Option(help="What stands between columns, \\t for a tab (guessed).")] = None
     encoding: Annotated[str | None, typer.Option(help="Of the file, where it is neither UTF-8 nor marked UTF-16.")] = None
 
     def pairs(self, path: Path) -> Pairs:
-        """The pairs of a file."""
+        """Return the pairs of a file."""
         from imbik.recommend.data.reading import read_pairs
 
         return read_pairs(path, self.encoding, user=self.user_column, item=self.item_column, separator=self.separator)
@@ -37,7 +33,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Source(Columns):
-    """The same with what ratings need."""
+    """The same options with those that ratings need."""
 
     rating_column: Annotated[str | None, typer.Option(help="Name or number of the rating column.")] = None
     time_column: Annotated[str | None, typer.Option(help="Name or number of the time column.")] = None
@@ -45,16 +41,26 @@ class Source(Columns):
     duplicates: Annotated[str | None, typer.Option(help="A cell that occurs twice: last, mean, sum or error.")] = None
 
     def read(self, path: Path, console: Console, events: bool = False) -> Ratings:
-        """The ratings of a file, as events if asked by the caller or the user; tells what was noticed."""
+        """Return the ratings of a file, as events if asked by the caller or the user; print what was noticed.
+
+        Raises:
+            UserError: see :func:`imbik.recommend.read_ratings`.
+        """
+        from imbik.recommend.data.ratings import check_rule
         from imbik.recommend.data.reading import read_ratings
 
-        if self.duplicates not in (None, *RULES):
-            raise UserError("unknown rule", where="--duplicates", found=self.duplicates, expected=", ".join(RULES))
+        check_rule(self.duplicates, "--duplicates")
         data = read_ratings(
-            path, user=self.user_column, item=self.item_column, rating=self.rating_column, time=self.time_column,
-            separator=self.separator, encoding=self.encoding, implicit=self.implicit or events or None,
+            path,
+            user=self.user_column,
+            item=self.item_column,
+            rating=self.rating_column,
+            time=self.time_column,
+            separator=self.separator,
+            encoding=self.encoding,
+            implicit=self.implicit or events or None,
             duplicates=self.duplicates,  # type: ignore[arg-type]
-        )  # fmt: skip
+        )
         for note in data.notes:
             console.print(f"note: {escape(note)}")
         return data

@@ -1,2 +1,3 @@
-from .run import Limits as Limits
+from .options import Limits as Limits
+from .options import Options as Options
 from .run import compress as compress

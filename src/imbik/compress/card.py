@@ -8,9 +8,11 @@ from typing import Any
 import yaml
 
 from imbik import __version__
+from imbik.locale.notes import sentence
 from imbik.models.cards import _HEAD, _labels
 from imbik.models.pretrained import auto_class
-from imbik.types import Recipe, Splits
+from imbik.recipes.recipe import Recipe
+from imbik.types import Note, Splits
 
 _PLAIN = """```python
 from transformers import {auto_class}, AutoTokenizer
@@ -26,7 +28,7 @@ _CHANGED = """transformers alone cannot open this folder: some layers were repla
 `config.json` lists. imbik opens it; the exported artefact needs neither.
 
 ```python
-from imbik.checkpoint import load_checkpoint
+from imbik import load_checkpoint
 
 checkpoint = load_checkpoint("model")
 model, tokenizer = checkpoint.model, checkpoint.tokenizer
@@ -41,16 +43,16 @@ def student_card(
     dev: float,
     teacher: str,
     architecture: dict[str, Any],
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
     *,
     plain: bool,
 ) -> str:
-    """README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
+    """Return README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
 
     Args:
         plain: transformers opens the folder; otherwise it has replaced or shared layers (:mod:`imbik.models.structure`).
     """
-    steps = yaml.safe_dump({"student": recipe.student, "steps": [dict(s) for s in recipe.steps], "seed": recipe.seed}, sort_keys=False)
+    steps = yaml.safe_dump(recipe.written(), sort_keys=False)
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
     return (
         _HEAD.format(tags="- distillation\n")
@@ -58,7 +60,7 @@ def student_card(
         + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
         + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
         + f"```yaml\n{steps}```\n\n"
-        + "".join(f"* {note}\n" for note in notes)
+        + "".join(f"* {sentence(note)}\n" for note in notes)
         + ("\n" if notes else "")
         + (_PLAIN.format(auto_class=auto_class(splits.task).__name__) if plain else _CHANGED)
         + _labels(splits)

@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from imbik.data.documents import TEXT_FORMATS
 from imbik.data.formats.csv import FORMATS
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content, key_of
-from imbik.methods.registry import make_method, settled
-from imbik.types import Checkpoint, Recipe, Splits, Step
+from imbik.models.teacher import Teacher
+from imbik.recipes.recipe import Recipe
+from imbik.types import Splits
 
 
-def recipe_key(recipe: Recipe, steps: int | None, teacher: Checkpoint, teacher_key: str, splits: Splits) -> str:
-    """Of the first ``steps`` steps of ``recipe`` (None: all) for one teacher and its data.
+def recipe_keys(recipe: Recipe, reads: Sequence[Sequence[str]], teacher: Teacher, splits: Splits) -> tuple[str, ...]:
+    """Compute the keys of a recipe for one teacher and its data: of its student, then after its first step, its second, and so on.
 
     Files and folders that the recipe reads (a student ``{from: folder}``, a corpus, a general teacher) count by their content.
 
     Args:
-        teacher_key: the teacher's :func:`imbik.models.checkpoint.fingerprint`.
+        recipe: the recipe.
+        reads: what it reads, :meth:`imbik.recipes.recipe.Recipe.reads`.
+        teacher: the teacher.
+        splits: the data.
+
+    Raises:
+        UserError: a file or folder that does not exist; what may be a hub name passes.
     """
-    chosen = recipe.steps[:steps]
-    parts = {
-        "teacher": teacher_key,
+    for source in (source for part in reads for source in part):
+        _check_source(source, recipe.name, getattr(teacher.model.config, "imbik_base", None))
+    records = recipe.records()
+    keys = []
+    for count in range(len(records) + 1):
+        # those of the steps so far: a corpus that only step 3 reads leaves steps 1 and 2 as they
+        # are
+        sources = {source: content(source) for part in reads[: count + 1] for source in part}
+        keys.append(_key(teacher, splits, recipe.student.written, list(records[:count]), recipe.seed, sources))
+    return tuple(keys)
+
+
+def teacher_key(teacher: Teacher, splits: Splits) -> str:
+    """Compute the key of the teacher as it is: what a recipe without a student and without steps would have."""
+    return _key(teacher, splits, None, [], 0, {})
+
+
+def _key(teacher: Teacher, splits: Splits, student: object, steps: list[object], seed: int, sources: dict[str, str | None]) -> str:
+    parts: dict[str, object] = {
+        "teacher": teacher.fingerprint,
         "data": splits.fingerprint,
         "metric": splits.metric,  # the best epoch is the best in it
         "unlabelled": splits.unlabelled.fingerprint if splits.unlabelled else None,
-        "student": recipe.student,
-        "steps": [settled(step) for step in chosen],
-        "seed": recipe.seed,
+        "student": student,
+        "steps": steps,
+        "seed": seed,
     }
-    found = {source: content(source) for source in _sources(recipe, chosen, teacher)}
-    return key_of(parts | ({"read": found} if any(found.values()) else {}))
+    # a hub name has no content that could be hashed (None), so alone it adds nothing to the key
+    return key_of(parts | ({"read": sources} if any(sources.values()) else {}))
 
 
-def check_sources(recipe: Recipe, teacher: Checkpoint) -> None:
-    """Refuse a recipe whose files are not there, before anything is trained; what may be a hub name passes.
-
-    Raises:
-        UserError: a file or folder that does not exist.
-    """
-    for source in _sources(recipe, recipe.steps, teacher):
-        path = Path(source).expanduser()
-        local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
-        if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
-            base = source == getattr(teacher.model.config, "imbik_base", None)
-            raise UserError(
-                "the model that the teacher was fine-tuned from is not where it was" if base else "no such file or folder",
-                where=recipe.name,
-                found=source,
-                fix="name its folder in the step: teacher: FOLDER" if base else f"check the path (the working folder is {Path.cwd()})",
-            )
-
-
-def _sources(recipe: Recipe, steps: Sequence[Step], teacher: Checkpoint) -> list[str]:
-    """Files, folders and hub names that the student and these steps read."""
-    sources = [str(recipe.student["from"])] if isinstance(recipe.student, Mapping) and "from" in recipe.student else []
-    for step in steps:
-        sources += getattr(make_method(step, recipe.name), "reads", _nothing)(teacher)
-    return sources
-
-
-def _nothing(_teacher: Any) -> list[str]:
-    return []
+def _check_source(source: str, recipe: str, base: str | None) -> None:
+    """Refuse a file that is not there, before anything is trained; ``base`` is what the teacher was fine-tuned from."""
+    path = Path(source).expanduser()
+    # owner/name may be a hub name, which only loading can tell
+    local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
+    if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
+        gone = source == base
+        raise UserError(
+            "the model that the teacher was fine-tuned from is not where it was" if gone else "no such file or folder",
+            where=recipe,
+            found=source,
+            fix="name its folder in the step: teacher: FOLDER" if gone else f"check the path (the working folder is {Path.cwd()})",
+        )

@@ -18,6 +18,7 @@ def token_batches(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> It
     [[1], [2, 0], [3]]
     """
     sizes = np.asarray(lengths, dtype=np.int64)
+    # stable: the same batches on every machine, whatever sort NumPy picks for it
     order = np.argsort(-sizes, kind="stable")
     start = 0
     while start < len(order):
@@ -42,6 +43,7 @@ def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: i
     if len(rows) and lengths.min() == lengths.max():  # the blocks of a corpus: nothing to sort, and there may be millions
         each = max(1, budget // int(lengths[0]))
         return [rows[start : start + each] for start in range(0, len(rows), each)]
+    # sorting a pool and not everything: little padding, and yet other neighbors in every epoch
     size = max(1, int(pool * budget / max(float(lengths.mean()), 1.0)))
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(rows), size):

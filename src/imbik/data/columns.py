@@ -120,6 +120,7 @@ def choose(
     guesses = []
     if labelled and not labels:
         tiers = task.label_names if task is not None and task.label_names else _LABELS
+        # a single column is the text, whatever it is called
         labels = (_guess(_Header(where, columns, free if len(columns) > 1 else []), tiers, "label"),)
         free.remove(labels[0])
         guesses.append(f"label = {labels[0]}")
@@ -164,12 +165,14 @@ def _must_have(where: str, columns: Sequence[str], name: str, option: str) -> No
 
 
 def _by_lower_name(columns: Sequence[str]) -> dict[str, str]:
+    # reversed: of names that differ in case only the first one stays
     return {name.lower(): name for name in reversed(columns)}
 
 
 def _guess_text(header: _Header, *, paired: bool) -> tuple[str, str | None]:
     """Return the text column and, where ``paired`` allows it, the column of second texts."""
     names = _by_lower_name(header.free)
+    # a column that is called text is meant, even beside two that look like a pair
     if paired and "text" not in names:
         for first, second in _PAIRS:
             if first in names and second in names:

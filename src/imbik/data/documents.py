@@ -68,6 +68,7 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
         raise UserError("no such file or folder", where=source, expected="raw text: a file, a folder or a hub name", fix="check the path")
     else:
         return _hub(str(source), text, say)
+    # opened before anything streams: a wrong column is reported now and not hours into a run
     streams = [_of_file(file, text, encoding, say) for file in files]
 
     def stream() -> Iterator[str]:

@@ -13,9 +13,10 @@ from imbik.data.formats.table import Table
 from imbik.data.rows import Rows, combined, examples, read_rows
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.tasks.registry import task_of
 from imbik.tasks.task import Task
-from imbik.types import Examples, Say, TaskName
+from imbik.types import Examples, Note, Say, TaskName
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Evaluation:
     metric: str
     source: str
     fingerprint: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def load_evaluation(
@@ -70,11 +71,11 @@ def load_evaluation(
     if not rows:
         raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
     first = next(iter(rows))
-    notes = [] if first in (ALL, "test") else [f"measured on {first}: the data has no labelled test"]
-    targets, _ = kind.read_targets(rows, labels, say, exact=False)
+    notes = [] if first in (ALL, "test") else [Note.of("measured_on", split=first)]
+    targets, _ = kind.read_targets(rows, labels, lambda note: say(sentence(note)), exact=False)
     parts = [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()]
     for note in notes:
-        say(note)
+        say(sentence(note))
     return Evaluation(
         test=parts[0],
         dev=parts[1] if len(parts) > 1 else None,

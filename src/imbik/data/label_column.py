@@ -76,6 +76,8 @@ class LabelColumn:
             UserError: too many different values that are not numbers.
         """
         names = table.names.get(self.name)
+        # of CSV every cell is a str: nothing to convert, and the check is far cheaper than the
+        # conversion
         plain = names is None and all(type(cell) is str for cell in cells)
         texts = cells if plain else [as_cell(cell, names) for cell in cells]
         if len(self.values) > self._most:
@@ -85,9 +87,12 @@ class LabelColumn:
         codes = np.fromiter(map(self._lookup.__getitem__, texts), np.int32, len(texts))
         self._parts.append(codes)
         if len(self.values) > known:
+            # the row where a value first stands, which messages name
             new, places = np.unique(codes, return_index=True)
             self._first += [table.at(int(rows[i])) for code, i in zip(new, places, strict=True) if code >= known]
         if len(self.values) > self._most:
+            # from codes to numbers in one go: a million different scores would keep a million
+            # strings
             numbers = np.array([self._number(v, w, None) for v, w in zip(self.values, self._first, strict=True)])
             self._parts = [numbers[self.codes]]
 

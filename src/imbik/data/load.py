@@ -22,7 +22,7 @@ from imbik.errors import UserError
 from imbik.tasks.outputs import Array
 from imbik.tasks.registry import guess_task, task_of
 from imbik.tasks.task import Task
-from imbik.types import Examples, Say, Splits
+from imbik.types import Examples, Note, Say, Splits
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def load_data(
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, say)
+    # before targets are read: GLUE's test files have -1 for a label, which is no class
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
     parts = {"train" if name == main else name: _part(split, targets[name]) for name, split in rows.items()}
@@ -169,7 +170,7 @@ def _read_unlabelled(path: str | Path, columns: Columns, encoding: str | None, t
         )
     both = shared(test.keys, rows.keys)
     if both:
-        reading.note(f"{both:,} unlabelled texts also stand in test")
+        reading.note(Note.of("in_test", count=both))
     return examples(rows.texts, rows.pairs, None)
 
 

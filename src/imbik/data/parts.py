@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from imbik.data.rows import Rows, take
 from imbik.data.splitting import MOST, contradicting, shared, split_off
 from imbik.errors import UserError
+from imbik.locale.notes import sentence
 from imbik.tasks.task import Task
-from imbik.types import Examples, Say
+from imbik.types import Examples, Note, Say
 
 _FEWEST = 4  # rows: one each for dev and test, and two classes to learn from
 
@@ -26,16 +27,16 @@ class Reading:
     """
 
     say: Say
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
-    def note(self, text: str) -> None:
+    def note(self, note: Note) -> None:
         """Keep a note; the user is told when the reading is done."""
-        self.notes.append(text)
+        self.notes.append(note)
 
-    def finish(self) -> tuple[str, ...]:
+    def finish(self) -> tuple[Note, ...]:
         """Tell the user every note, and return them."""
         for note in self.notes:
-            self.say(note)
+            self.say(sentence(note))
         return tuple(self.notes)
 
 
@@ -58,7 +59,7 @@ def leave_out_unlabelled(rows: dict[str, Rows], main: str, reading: Reading) -> 
     """Drop the splits beside ``main`` that carry no labels."""
     for name in [name for name, split in rows.items() if name != main and split.unlabelled()]:
         del rows[name]
-        reading.note(f"{name} carries no labels and is left out")
+        reading.note(Note.of("no_labels", split=name))
 
 
 def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, reading: Reading) -> None:
@@ -66,16 +67,16 @@ def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, rea
     for name in ("test", "dev"):
         both = shared(parts["train"].keys, parts[name].keys) if name in parts else 0
         if both:
-            reading.note(f"{both:,} of {len(parts[name].keys):,} {name} texts also stand in train")
+            reading.note(Note.of("in_train", count=both, total=len(parts[name].keys), split=name))
     for name in [name for name in ("dev", "test", "train") if name in parts]:
         targets = parts[name].examples.targets
         codes = None if targets is None else task.codes(targets)
         several = 0 if codes is None else contradicting(parts[name].keys, codes)
         if several:
-            reading.note(f"{several:,} texts of {name} stand there more than once with different labels")
+            reading.note(Note.of("contradicting", count=several, split=name))
     for split in rows.values():
         if split.empty:
-            reading.note(f"{split.empty:,} texts of {split.where} are empty")
+            reading.note(Note.of("empty", count=split.empty, file=str(split.where)))
 
 
 def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading: Reading, *, single_file: bool) -> None:
@@ -102,10 +103,12 @@ def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading:
             fix="give more rows, or a folder with train, dev and test files",
         )
     if "test" not in parts and "dev" in parts:
+        # what is reported must not be what was chosen on, so another dev is split off below
         parts["test"] = parts.pop("dev")
-        reading.note(f"no labelled test: the labelled dev ({len(parts['test'].keys):,} rows) is reported on")
-    origin = "the file" if single_file else "train"
+        reading.note(Note.of("dev_reported", count=len(parts["test"].keys)))
+    kind = "carved_file" if single_file else "carved_train"
+    # test first: it is what every later figure stands on, so dev comes from what is left
     for name in ("test", "dev"):
         if name not in parts:
             parts["train"], parts[name] = parts["train"].split(task, seed, name)
-            reading.note(f"{name}: {len(parts[name].keys):,} rows carved from {origin} (stratified, seed {seed})")
+            reading.note(Note.of(kind, split=name, count=len(parts[name].keys), seed=seed))

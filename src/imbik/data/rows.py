@@ -86,6 +86,7 @@ def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
     """Return the chunk's texts, checked in one go and searched only if something is wrong."""
     cells = chunk.columns[name]
     try:
+        # fails on what is no str, and shows zero bytes and surrogates of all cells in one pass
         joined = "".join(cells)
         if "\x00" not in joined:
             joined.encode()
@@ -127,6 +128,7 @@ def examples(texts: TextStore, pairs: TextStore | None, targets: NDArray[Any] | 
         fingerprint.update(b"no targets")
     else:
         for array in pack(targets) if is_ragged(targets) else (targets,):
+            # one byte order, so that the fingerprint is the same on every machine
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
             fingerprint.update(f"{little.dtype.kind}{array.shape}".encode() + little.tobytes())
     return Examples(texts, pairs, targets, fingerprint.hexdigest())

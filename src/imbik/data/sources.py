@@ -65,6 +65,7 @@ def assign_splits(files: Sequence[Path]) -> dict[str, list[Path]]:
     """
     splits: dict[str, list[Path]] = {}
     for file in files:
+        # whole words only: `pretrain.csv` is no train file, and `train_dev.csv` says two things
         words = {_NAMES[word] for word in re.split(r"[-_. ]", file.stem.lower()) if word in _NAMES}
         if len(words) == 1:
             splits.setdefault(words.pop(), []).append(file)
@@ -118,7 +119,8 @@ def _hub_tables(name: str) -> dict[str, list[Table]]:
         raise nothing from error
     repository, _, configuration = name.partition(":")
     try:
-        loaded = load_dataset(repository, configuration or None)
+        # a data set is data: code that it brings along is never run
+        loaded = load_dataset(repository, configuration or None, trust_remote_code=False)
     except Exception as error:  # the hub's client raises its own types, from half a dozen packages
         nothing.found = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
         raise nothing from error

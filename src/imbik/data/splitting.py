@@ -38,6 +38,7 @@ def keys_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray
     if pairs is None:
         return keys
     second = _keys(pairs)
+    # overflow wraps and is meant to
     mixed = (keys * np.int64(1_000_003)) ^ second  # order matters: (a, b) is not (b, a)
     return np.where((keys == 0) & (second == 0), 0, np.where(mixed == 0, 1, mixed))
 
@@ -48,7 +49,10 @@ def _keys(texts: Sequence[str]) -> NDArray[np.int64]:
     joined = "\x00".join(texts).casefold()
     if not joined.isascii():
         joined = _marks().sub(" ", joined)
+    # all texts in one string, parted by zero bytes (which no text may hold): each pass below runs
+    # in C
     pieces = [b" ".join(piece.split()) for piece in joined.encode().translate(_SPACED).split(b"\x00")]
+    # 0 means "no text": a hash that is 0 becomes 1
     return np.fromiter((hash(piece) or 1 if piece else 0 for piece in pieces), np.int64, len(pieces))
 
 
@@ -90,12 +94,14 @@ def split_off(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, mos
         most: rows that leave at most.
     """
     wanted = min(max(round(SHARE * len(groups)), 1), most)
+    # a duplicate text could end on both sides, and dev would reward learning by heart
     free = ~_several(keys)
     if free.sum() < 2 * wanted:
         free = np.ones(len(groups), bool)
     generator = np.random.default_rng(seed)
     names, sizes = np.unique(groups, return_counts=True)
     exact = wanted * sizes / sizes.sum()
+    # largest remainders (Hamilton): shares are rounded down, what is left goes to those cut most
     deal = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
     for i in np.argsort(-(exact - np.floor(exact)), kind="stable"):
         if deal.sum() < wanted and deal[i] < sizes[i] - 1:

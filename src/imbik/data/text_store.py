@@ -37,6 +37,7 @@ class _Blob:
         self._touched += len(piece) + _FAULT
         if self._touched > _WINDOW:
             self._touched = 0
+            # Windows has no such call
             if hasattr(mmap, "MADV_DONTNEED"):
                 self._map.madvise(mmap.MADV_DONTNEED)
         return piece

@@ -71,10 +71,11 @@ def run_demo(
     results = compress(
         load_checkpoint(teacher), splits, directory / "run", source=str(teacher), recipes=RECIPES, lang=lang, progress=progress, say=say
     )
-    choice = results.get((results.choice or {}).get("id"))
+    choice = results.get(results.choice.id if results.choice else None)
     answers: tuple[tuple[str, str, float], ...] = ()
-    if choice is not None and choice.engine != "pytorch" and splits.train.pairs is None:
-        predictor = load_artefact(directory / "run" / choice.name / "artefacts" / choice.engine)
+    artefact = None if choice is None else directory / "run" / choice.name / "artefacts" / choice.engine
+    if artefact is not None and artefact.is_dir() and splits.train.pairs is None:
+        predictor = load_artefact(artefact)
         messages = MESSAGES if data is None else tuple(splits.test.texts[:4])
         outputs, task = predictor.scores(messages), task_of(splits.task)
         if task.one_label(outputs) is not None:  # it answers with one label

@@ -21,7 +21,7 @@ from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent
 from imbik.models.hooks import Tap, capture
 from imbik.training.loop import fit
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 
 _ENTRY = "(student's path, teacher's path): a loss module, or (weight, loss module)"
 
@@ -70,7 +70,8 @@ def distill(
         student: any network; on the CPU and in evaluation mode afterwards.
         loader: gives batches, as often as it is iterated, and has a length (a ``DataLoader``, a list).
         losses: ``{(student's path, teacher's path): loss}`` or ``…: (weight, loss)``. Paths are those of ``named_modules``; ``""`` is the
-            network's own output. A loss is one of :mod:`imbik.distillation.feature_losses`, or any module called as ``loss(student, teacher, mask)``.
+            network's own output. A loss is one of :mod:`imbik.distillation.feature_losses`, or any module called as
+            ``loss(student, teacher, mask)``.
         epochs: passes over the loader.
         learning_rate: the highest.
         label_loss: ``label_loss(student's output, batch)``, added to the sum.
@@ -98,9 +99,11 @@ def distill(
     source = LiveTeacher(teacher, Modules(teacher), [pair.teacher for pair in pairs], call=call)
     transfer = Transfer(pairs, Modules(student), source, call=call)
     batches = _Batches(loader)
+    # the caller's own random numbers go on afterwards as if nothing had been drawn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transfer.bind(student, batches.first())
+        # a "row" is a whole batch of length 1: with a budget of one token each is a step of its own
         settings = Training(epochs=epochs, learning_rate=learning_rate, batch_tokens=1, weight_decay=weight_decay)
         with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
             state = fit(
@@ -108,12 +111,11 @@ def distill(
                 _Loss(transfer, batches, label_loss),
                 batches,
                 settings,
-                seed=seed,
-                directory=Path(folder),
-                progress=progress or Silent(),
+                # never saved in between: the folder is gone with the call, so nothing could be
+                # resumed
+                RunSettings(seed, Path(folder), progress or Silent(), save_every=float("inf")),
                 what="distilling",
                 evaluate=_scored(evaluate),
-                save_every=float("inf"),
             )
     return Distilled(state.epoch, state.best_epoch + 1, state.history, state.seconds)
 
@@ -132,6 +134,7 @@ class _Batches:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
+        # equal lengths: the loop then has nothing to sort by
         return np.ones(len(self.loader), dtype=np.int64)
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -149,6 +152,8 @@ class _Batches:
 
     def next(self, device: torch.device) -> Any:
         """The next batch; the loader is iterated again when it is at its end."""
+        # twice: at the loader's end it is iterated anew, and one that is empty then has nothing to
+        # give
         for _ in range(2):
             for batch in self._running:
                 return _to(batch, device)
@@ -195,7 +200,7 @@ def _check(teacher: nn.Module, student: nn.Module, epochs: int, learning_rate: f
 def _pairs(losses: Losses) -> list[Pair]:
     """One pair per entry. A loss that stands at several places is copied, since its projection and shapes belong to one place."""
     if not isinstance(losses, Mapping):
-        raise UserError("losses is no mapping", where="losses", found=type(losses).__name__, expected=_ENTRY)
+        raise UserError("losses must be a mapping", where="losses", found=type(losses).__name__, expected=_ENTRY)
     pairs: list[Pair] = []
     for paths, value in losses.items():
         pair = _pair(paths, value)
@@ -210,7 +215,7 @@ def _pair(paths: tuple[str, str], value: nn.Module | tuple[float, nn.Module]) ->
     if not (two and isinstance(loss, nn.Module)):
         raise UserError("a loss stands between two modules", where="losses", found=f"{paths!r}: {type(loss).__name__}", expected=_ENTRY)
     if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
-        raise UserError("the weight of a loss is no factor", where=f"losses, {paths!r}", found=repr(weight), expected="a number from 0")
+        raise UserError("the weight of a loss must be a number", where=f"losses, {paths!r}", found=repr(weight), expected="a number from 0")
     return Pair(paths[0], paths[1], loss, float(weight))
 
 

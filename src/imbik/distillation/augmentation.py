@@ -2,7 +2,7 @@
 
 Algorithm 1 of arXiv 1909.10351: of every text N copies are made; in each, every word is exchanged with probability p for one of K
 candidates. A word that is one piece of the tokenizer gets the candidates that a masked language model puts in its place, a word of
-several pieces its nearest neighbours among word vectors. Words without a letter stay.
+several pieces its nearest neighbors among word vectors. Words without a letter stay.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from pydantic import AfterValidator
 
 from imbik.data.text_store import TextStore, TextWriter
 from imbik.distillation.word_candidates import MaskedWords, VectorWords, masked_words, vector_words
+from imbik.jobs.files import replacing
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.models.checkpoint import fingerprint
+from imbik.jobs.seeds import mixed
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
-from imbik.training.loop import mixed
-from imbik.types import Checkpoint, Examples
+from imbik.types import Examples
 
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
@@ -37,7 +38,7 @@ class Augmentation:
 
     Attributes:
         masked_model: folder of a masked language model (``imbik finetune --task mlm`` makes one), or ``none``: words of one piece get
-            their neighbours among the word vectors too. It has no default: the two make different texts.
+            their neighbors among the word vectors too. It has no default: the two make different texts.
         vectors: ``teacher`` (the mean of a word's rows in the teacher's embedding table) or a file in GloVe's text format, ``word
             number number …`` a line.
         copies: N, texts made of each.
@@ -65,7 +66,7 @@ def _settings(value: bool | Mapping[str, Any]) -> bool | dict[str, Any]:
     if not isinstance(given.get("masked_model"), str):
         raise ValueError(
             "a mapping with masked_model: the folder of a masked language model (imbik finetune --task mlm makes one), or none, where "
-            "words of one piece shall get their neighbours among the word vectors too"
+            "words of one piece shall get their neighbors among the word vectors too"
         )
     _check_ranges(given)
     return asdict(Augmentation(**given))
@@ -113,7 +114,7 @@ def with_augmented(rows: Examples, augment: bool | dict[str, Any], context: Cont
     return replace(rows, texts=TextStore.of(chain(rows.texts, made.texts)), pairs=pairs, fingerprint=rows.fingerprint + made.fingerprint)
 
 
-def augmented(rows: Examples, settings: Augmentation, teacher: Checkpoint, directory: Path, progress: Progress) -> Examples:
+def augmented(rows: Examples, settings: Augmentation, teacher: Teacher, directory: Path, progress: Progress) -> Examples:
     """Up to N new texts of each row, found on disk where the same were made before; a text that equals its source is dropped.
 
     Raises:
@@ -121,16 +122,14 @@ def augmented(rows: Examples, settings: Augmentation, teacher: Checkpoint, direc
     """
     masked = None if settings.masked_model == "none" else masked_words(settings.masked_model, settings.candidates)
     vectors = vector_words(settings.vectors, teacher, chain(rows.texts, rows.pairs or ()), settings.candidates, WORD)
-    parts = {"rows": rows.fingerprint, "settings": asdict(settings), "teacher": fingerprint(teacher), "key": vectors.key}
+    parts = {"rows": rows.fingerprint, "settings": asdict(settings), "teacher": teacher.fingerprint, "key": vectors.key}
     key = key_of({**parts, "masked": masked.key if masked else None})
     file = directory / f"{key}.jsonl"
     if not file.is_file():
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as out:
+        with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as out:
             for made in _all(rows, _Maker(settings, masked, vectors), settings, progress):
                 out.write(json.dumps(made, ensure_ascii=False) + "\n")
-        temporary.replace(file)
     return _read(file, rows.pairs is not None, key)
 
 
@@ -141,6 +140,7 @@ def _all(rows: Examples, maker: _Maker, settings: Augmentation, progress: Progre
             versions = [maker.copies(list(column)) for column in columns]
             for row, copies in enumerate(zip(*versions, strict=True)):
                 sources = tuple(str(column[row]) for column in columns)
+                # dict.fromkeys: equal copies once, in the order in which they were drawn
                 yield from map(list, dict.fromkeys(made for made in zip(*copies, strict=True) if made != sources))
             bar.advance(len(columns[0]))
 
@@ -168,7 +168,10 @@ class _Maker:
         found = self.masked.candidates(texts, spans) if self.masked else nothing
         out = []
         for text, here, candidates in zip(texts, spans, found, strict=True):
+            # algorithm 1: a word of one piece asks the language model, any other the word vectors
             options = [c if c is not None else self.vectors.candidates(text[a:b]) for (a, b), c in zip(here, candidates, strict=True)]
+            # of the text and not of its place: one more row in the data leaves all other copies as
+            # they are; hash() would differ from process to process
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             generator = np.random.default_rng(mixed(self.settings.seed, int.from_bytes(digest, "little")))
             out.append([_exchanged(text, here, options, self.settings.probability, generator) for _ in range(self.settings.copies)])
@@ -179,6 +182,8 @@ def _exchanged(
     text: str, spans: list[tuple[int, int]], options: list[list[str]], probability: float, generator: np.random.Generator
 ) -> str:
     pieces, last = [], 0
+    # one draw per word, used or not: whether a word has candidates does not move the draws behind
+    # it
     draws = generator.random(len(spans))
     for (start, stop), words, draw in zip(spans, options, draws, strict=True):
         if words and draw < probability:

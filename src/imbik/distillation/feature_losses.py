@@ -97,7 +97,7 @@ class AttentionMSE(nn.Module):
     """Mean squared difference of attention: L = mean over heads and real pairs of tokens of (A_S - A_T)².
 
     TinyBERT's attention loss (arXiv 1909.10351, eq. 7), which takes the scores q·kᵀ/√d before the softmax because training converges
-    faster on them. Where the numbers of heads differ, both are pooled to their greatest common divisor, neighbours averaged.
+    faster on them. Where the numbers of heads differ, both are pooled to their greatest common divisor, neighbors averaged.
 
     Args:
         on: ``scores`` or, after the softmax over real keys, ``probabilities``.

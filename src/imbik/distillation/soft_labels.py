@@ -17,26 +17,36 @@ from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
 from imbik.training.heads import head_of
-from imbik.training.loop import fit
+from imbik.training.loop import Evaluate, fit
 from imbik.training.prediction import Batch, RowTargets, dev_score, run
-from imbik.training.settings import training_of
+from imbik.training.settings import TrainedOnDev, training_of
 from imbik.training.state import State
 from imbik.training.teacher_cache import TeacherLogits
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
-Evaluate = Callable[[nn.Module], float]
-
-
 Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
 
 
-def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str = "distilling", wrap: Wrap | None = None) -> State:
+def train_on_soft_labels(
+    checkpoint: Checkpoint,
+    context: Context,
+    settings: TrainedOnDev,
+    *,
+    temperature: float,
+    hard: float,
+    augment: bool | dict[str, Any] = False,
+    what: str = "distilling",
+    wrap: Wrap | None = None,
+) -> State:
     """Train ``checkpoint.model`` in place on the teacher's logits.
 
     Args:
         checkpoint: the student.
         context: teacher, data, cache.
-        settings: a method with :class:`Distill`'s fields.
+        settings: how training goes.
+        temperature: T of the loss.
+        hard: weight of the labels, 0 to 1.
+        augment: a field of the kind :data:`imbik.distillation.augmentation.Augment`.
         what: what progress calls it.
         wrap: gives the loss and the dev score that are used in the place of those it is given; the loss's own parameters train too.
 
@@ -44,12 +54,12 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         UserError: the student has another number of labels than the teacher.
     """
     check_labels(checkpoint, context.teacher)
-    rows = with_augmented(learning_rows(context.splits), getattr(settings, "augment", False), context)
+    rows = with_augmented(learning_rows(context.splits), augment, context)
     data = encode_for(checkpoint.task, rows, checkpoint.tokenizer)
     dev = encode_for(checkpoint.task, context.splits.dev, checkpoint.tokenizer)
     teacher = context.cache.logits(rows, context.progress)
     targets = RowTargets.of(context.splits.train, data, checkpoint.task)
-    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, settings.temperature, settings.hard)
+    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:
         loss, evaluate = wrap(loss, evaluate)
@@ -59,11 +69,12 @@ def distil(checkpoint: Checkpoint, context: Context, settings: Any, *, what: str
         loss,
         data,
         training_of(settings, int(data.offsets[-1])),
+        context.training(),
         what=what,
         evaluate=evaluate,
         pieces=np.union1d(data.pieces(), dev.pieces()),
+        # what an earlier step made good must not come out worse
         keep_start=True,
-        **context.loop(),
     )
 
 
@@ -102,10 +113,13 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         """
         device = next(iter(outputs.values())).device if isinstance(outputs, Mapping) else outputs.device
         width = None if mask is None else mask.shape[1]
+        # looked up by row and not computed: the teacher ran once per text, for all epochs and
+        # recipes
         wanted = self.teacher.tensors(rows.numpy(), width, device)
         soft = self.head.distillation_loss(outputs, wanted, self.temperature, mask)
         if self.hard == 0.0 or self.targets is None:
             return soft, None
+        # rows with labels stand first: unlabelled and augmented texts were put behind them
         labelled = rows < len(self.targets)
         if not labelled.any():
             return soft, None
@@ -144,6 +158,7 @@ def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
     """
     of_student = student.model.config.id2label
     of_teacher = teacher.model.config.id2label
+    # the names by index: the same names in another order would teach wrong answers without an error
     if of_student != of_teacher:
         raise UserError(
             "student and teacher have different labels",

@@ -52,6 +52,7 @@ class LiveTeacher:
     def _move_to(self, batch: Any) -> None:
         tensor, weight = next(tensors_in(batch), None), next(self.model.parameters(), None)
         if tensor is not None and weight is not None and tensor.device != weight.device:
+            # a copy: the teacher belongs to the caller, who goes on using it where it was
             self.model = copy.deepcopy(self.model).to(tensor.device)
 
 
@@ -66,6 +67,8 @@ class StoredTeacher:
 
     def __init__(self, model: nn.Module, reader: Any, names: Iterable[str], data: Encoded, file: Path) -> None:
         self.model, self.reader, self.names, self.data, self.file = model, reader, tuple(dict.fromkeys(names)), data, file
+        # taps give a row per token; attention scores, T numbers for each of them and each head, are
+        # computed from queries and keys when they are asked for
         self.taps = list(dict.fromkeys(tap for name in self.names for tap in reader.taps(name)))
         self.widths = [tensor.shape[-1] for tensor in self._run(np.arange(1)).values()]
 
@@ -80,6 +83,7 @@ class StoredTeacher:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.file.with_suffix(".tmp")
+        # float16 halves the file; its rounding, 1 in 2,000, is far below a student's distance
         store = np.memmap(temporary, dtype=np.float16, mode="w+", shape=self._shape())
         with progress.track("teacher's inner states", len(self.data)) as bar, precision(next(self.model.parameters()).device):
             for rows in sorted_batches(self.data.lengths, 4096):
@@ -88,6 +92,7 @@ class StoredTeacher:
                 store[where[mask]] = values.cpu().numpy()[mask].astype(np.float16)
                 bar.advance(len(rows))
         store.flush()
+        # a mapped file cannot be renamed on Windows; the final name says that the file is complete
         del store
         temporary.replace(self.file)
 
@@ -98,6 +103,7 @@ class StoredTeacher:
         flat = torch.from_numpy(store[where[mask]]).to(batch["input_ids"].device)
         padded = torch.zeros((*mask.shape, flat.shape[-1]), dtype=flat.dtype, device=flat.device)
         padded[torch.from_numpy(mask).to(flat.device)] = flat
+        # (B, T, sum of widths) cut into the taps' own (B, T, H)
         captured = dict(zip(self.taps, padded.float().split(self.widths, dim=-1), strict=True))
         return {name: self.reader.read(name, captured) for name in self.names}
 

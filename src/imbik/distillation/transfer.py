@@ -58,6 +58,7 @@ class Modules:
             UserError: no such module; the message lists what exists.
         """
         module_at(self.model, name)
+        # copied: networks such as ResNets go on with in-place operations on what the module gave
         return (Tap(name, copied=True),)
 
     def read(self, name: str, captured: Mapping[Tap, Tensor]) -> Tensor:
@@ -90,6 +91,7 @@ class Transfer(nn.Module):
     def __init__(self, pairs: Sequence[Pair], reader: Any, teacher: TeacherStates, call: Any = None) -> None:
         super().__init__()
         self.pairs, self.reader, self.call = weighted(pairs), reader, call or run_model
+        # a module list, so that fit finds and trains the projections that live on the losses
         self.losses = nn.ModuleList(pair.loss for pair in self.pairs)
         self.teacher = teacher
         self.dimensions: dict[str, int] = {}
@@ -114,6 +116,7 @@ class Transfer(nn.Module):
     def _bind(self, pair: Pair, ours: Tensor, theirs: Tensor, mask: Tensor | None) -> None:
         try:
             if hasattr(pair.loss, "bind"):
+                # no gradient: a projection starts at a fit to numbers
                 pair.loss.bind(ours.detach(), theirs, mask)
             value = pair.loss(ours, theirs, mask)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""Words that may stand for a word: what a masked language model expects in its place, or its neighbours among word vectors."""
+"""Words that may stand for a word: what a masked language model expects in its place, or its neighbors among word vectors."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ class MaskedWords:
             where = torch.zeros_like(mask, dtype=torch.bool)
             where[torch.arange(len(masked)), torch.tensor([at for _, at in masked])] = True
             logits = masked_output(self.model, {"input_ids": batch, "attention_mask": mask}, where).logits
+        # heads may be wider than the tokenizer (padded to a round number): those ids are no pieces
         rows = logits.float()[:, : len(self.words)]
+        # one more than K: the word itself is nearly always among them and is taken out
         best = rows.masked_fill(self.banned[: rows.shape[1]], -torch.inf).topk(self.count + 1, dim=-1).indices
         return [[str(self.words[i]) for i in row] for row in best.tolist()]
 
@@ -101,6 +103,7 @@ class VectorWords:
     def _nearest(self, word: str, vector: NDArray[np.float32]) -> list[str]:
         scores = self.unit @ vector
         few = min(self.count + 1, len(scores))
+        # all W scores would be sorted for the K that are wanted
         best = np.argpartition(-scores, few - 1)[:few]
         ordered = best[np.argsort(-scores[best], kind="stable")]
         return [self.words[i] for i in ordered if self.words[i] != word][: self.count]
@@ -148,6 +151,7 @@ def vector_words(source: str, teacher: Checkpoint, texts: Iterable[str], count: 
     backend = teacher.tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
+    # the space: byte-level BPE cuts a word at the start of a text otherwise than within it
     ids = [encoding.ids for encoding in backend.encode_batch([" " + w for w in listed], add_special_tokens=False)]
     vectors = np.stack([table[row].mean(0) if row else np.zeros(table.shape[1], dtype=np.float32) for row in ids])
     return VectorWords(listed, vectors, count, "teacher")
@@ -204,6 +208,7 @@ def _single(encoding: Any, spans: list[Span]) -> list[tuple[int, int]]:
     starts = {start: at for at, (start, stop) in enumerate(encoding.offsets) if stop > start}
     found = []
     for number, (start, stop) in enumerate(spans):
+        # one piece only where it begins and ends with the word
         at = starts.get(start)
         if at is not None and encoding.offsets[at] == (start, stop):
             found.append((number, at))

@@ -1,4 +1,4 @@
-"""Quantization under a limit on quality: find the operators that hurt, put them back to float one by one, stop inside the limit."""
+"""Quantization under a limit on quality: find the operators that hurt, put them back to float one by one, stop inside the floor."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _RANKED_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Limit:
-    """What a quantized model must keep.
+class AccuracyFloor:
+    """Quality that a quantized model must keep.
 
     Attributes:
         dev: labelled rows that decide.
@@ -44,8 +44,8 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Held:
-    """The best model found.
+class KeptAccuracy:
+    """The best model found, and what it keeps.
 
     Attributes:
         reverted: operators put back to float, the most harmful first.
@@ -61,14 +61,14 @@ class Held:
 Build = Callable[[frozenset[str]], Predictor]
 
 
-def hold(limit: Limit, floats: Predictor, build: Build, operators: Sequence[str], progress: Progress) -> Held:
-    """Revert operators until the model keeps what the limit asks.
+def restore_accuracy(floor: AccuracyFloor, floats: Predictor, build: Build, operators: Sequence[str], progress: Progress) -> KeptAccuracy:
+    """Revert operators until the model keeps what the floor asks.
 
     Operators are ranked by measured damage: each alone is put back to float, and what that takes off the mean squared error of the
     logits on dev counts. They are then reverted in that order, all before them staying reverted, and the task's metric decides.
 
     Args:
-        limit: what must be kept.
+        floor: what must be kept.
         floats: the model before quantization.
         build: gives the quantized model with some operators in float.
         operators: names that ``build`` takes.
@@ -77,15 +77,15 @@ def hold(limit: Limit, floats: Predictor, build: Build, operators: Sequence[str]
     Returns:
         The first model inside the limit; if there is none, the best of those tried.
     """
-    began, judge = time.monotonic(), _Judge(limit, floats)
+    began, judge = time.monotonic(), _Judge(floor, floats)
     plain = judge(build(frozenset()))
     best: tuple[float, tuple[str, ...]] = (plain, ())
     damage: dict[str, float] = {}
-    if plain < limit.min_retention:
+    if plain < floor.min_retention:
         with progress.track("operators that hurt", 2 * len(operators)) as bar:
 
             def spent(share: float) -> bool:
-                return time.monotonic() - began > share * limit.seconds
+                return time.monotonic() - began > share * floor.seconds
 
             damage = _ranked(judge, build, operators, lambda: spent(0.5), bar.advance)
             order = sorted(operators, key=lambda name: -damage.get(name, -np.inf))
@@ -93,28 +93,28 @@ def hold(limit: Limit, floats: Predictor, build: Build, operators: Sequence[str]
                 kept = judge(build(frozenset(order[:count])))
                 bar.advance(note=f"{kept:.1%} kept")
                 best = max(best, (kept, tuple(order[:count])), key=lambda pair: pair[0])
-                if kept >= limit.min_retention or spent(1.0):
+                if kept >= floor.min_retention or spent(1.0):
                     break
-    log.info("kept %.4f of %s, %d operators reverted", best[0], limit.metric, len(best[1]))
-    return Held(best[1], judge.record(plain, best[0]) | {"damage": damage})
+    log.info("kept %.4f of %s, %d operators reverted", best[0], floor.metric, len(best[1]))
+    return KeptAccuracy(best[1], judge.record(plain, best[0]) | {"damage": damage})
 
 
 class _Judge:
     """Share of the reference's quality that a model keeps on dev."""
 
-    def __init__(self, limit: Limit, floats: Predictor) -> None:
-        self.limit = limit
-        count = min(limit.rows, len(limit.dev.texts))
-        rows = np.sort(np.random.default_rng(0).permutation(len(limit.dev.texts))[:count]).tolist()
-        self.texts = [limit.dev.texts[row] for row in rows]
-        self.pairs = None if limit.dev.pairs is None else [limit.dev.pairs[row] for row in rows]
-        self.targets = np.asarray(limit.dev.targets)[rows]
+    def __init__(self, floor: AccuracyFloor, floats: Predictor) -> None:
+        self.floor = floor
+        count = min(floor.rows, len(floor.dev.texts))
+        rows = np.sort(np.random.default_rng(0).permutation(len(floor.dev.texts))[:count]).tolist()
+        self.texts = [floor.dev.texts[row] for row in rows]
+        self.pairs = None if floor.dev.pairs is None else [floor.dev.pairs[row] for row in rows]
+        self.targets = np.asarray(floor.dev.targets)[rows]
         self.task = task_of(floats.task)
-        self.metric = self.task.metric(limit.metric)
+        self.metric = self.task.metric(floor.metric)
         self.floats = floats.scores(self.texts, self.pairs)
         self.own = self._quality(self.floats)
-        reached = limit.teacher is not None and self._share(self.own, limit.teacher) >= limit.min_retention
-        self.reference = limit.teacher if reached and limit.teacher is not None else self.own
+        reached = floor.teacher is not None and self._share(self.own, floor.teacher) >= floor.min_retention
+        self.reference = floor.teacher if reached and floor.teacher is not None else self.own
 
     def __call__(self, model: Predictor) -> float:
         return self._share(self._quality(model.scores(self.texts, self.pairs)), self.reference)
@@ -128,15 +128,15 @@ class _Judge:
     def record(self, before: float, kept: float) -> dict[str, Any]:
         value = self.reference / kept if self.metric.less_is_better and kept else self.reference * kept
         return {
-            "min_retention": self.limit.min_retention,
-            "metric": self.limit.metric,
+            "min_retention": self.floor.min_retention,
+            "metric": self.floor.metric,
             "rows": len(self.texts),
             "reference": self.reference,
             "float": self.own,
             "value": value,
             "kept": kept,
             "before": before,
-            "shortfall": max(0.0, self.limit.min_retention - kept),
+            "shortfall": max(0.0, self.floor.min_retention - kept),
         }
 
     def _quality(self, outputs: Outputs) -> float:

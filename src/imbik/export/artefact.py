@@ -4,34 +4,35 @@ were compared.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.export.accuracy import Limit, hold
-from imbik.export.folder import finish, put_in_place, refuse_foreign, write_json, write_tokenizer
-from imbik.export.parity import ParityError, parity, side_by_side
+from imbik.export.accuracy import AccuracyFloor, restore_accuracy
+from imbik.export.builders.builder import EngineBuilder
+from imbik.export.builders.registry import builder
+from imbik.export.folder import finish, write_tokenizer
+from imbik.export.parity import Gate, ParityError, side_by_side
 from imbik.export.readme import readme
-from imbik.export.request import BuildRequest, builder
+from imbik.export.request import BuildRequest, quantize_step
+from imbik.jobs.files import remove_folder, replacing_folder
 from imbik.jobs.progress import Progress, Silent
-from imbik.methods.registry import make_method, settings_of
+from imbik.methods.quantize import Quantize
+from imbik.models.facts import facts, manifest_of
 from imbik.models.layers.clustered import expanded
+from imbik.models.tokenizers import tokenizer_of
 from imbik.quantization.ranges import set_ranges
-from imbik.runtime.engines import ENGINES, engine, quantize_step, refusal
-from imbik.runtime.engines.pytorch import facts, manifest_of
-from imbik.runtime.manifest import BATCH_TOKENS, NAME, read_artefact
+from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.runtime.processors import int8_preset
 from imbik.tasks.registry import task_of
 from imbik.types import Artefact, Checkpoint, Examples, Step
 
-__all__ = ["PARITY_TEXTS", "ParityError", "check_engine", "export", "quantized", "settled"]
+__all__ = ["PARITY_TEXTS", "ParityError", "export", "quantized", "settled"]
 
 PARITY_TEXTS = 200
 
@@ -44,17 +45,18 @@ def export(
     texts: Examples | Sequence[str] | None = None,
     calibration: Examples | None = None,
     preset: Mapping[str, Any] | None = None,
-    limit: Limit | None = None,
+    limit: AccuracyFloor | None = None,
     progress: Progress | None = None,
 ) -> Artefact:
     """Write an artefact folder: the engine's files, ``tokenizer.json``, ``manifest.json`` and a README with
     code that runs it.
 
-    The folder appears under its name only when it is complete; one that stood there is replaced.
+    The folder appears under its name only when it is complete. An artefact that stood there is replaced; anything else that lies
+    there stays, and is refused before any work.
 
     Args:
         checkpoint: the model; a last step ``quantize`` lowers it. It comes back as it was.
-        engine_name: a name of :data:`imbik.runtime.engines.ENGINES`.
+        engine_name: a name of :func:`imbik.export.builders.builders`.
         directory: the artefact folder.
         texts: real texts for the parity gate (the first 200 count); None: the gate compares a few sentences
             of our own.
@@ -67,57 +69,53 @@ def export(
         progress: where the work is shown.
 
     Raises:
-        UserError: unknown engine, or an architecture or quantization scheme that the engine cannot take.
+        UserError: unknown engine, an architecture or quantization scheme that the engine cannot take, or a folder that holds other
+            files.
         ParityError: a float artefact's predictions differ from the checkpoint's.
     """
-    check_engine(engine_name)
-    reason = refusal(engine_name, checkpoint.steps)
+    made_by = builder(engine_name)
+    reason = made_by.refusal(checkpoint.steps)
     if reason:
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
     if not task_of(checkpoint.task).one_row:
         raise UserError("no engine has models of this task yet", where="export", found=checkpoint.task, fix="use the model in PyTorch")
-    module = builder(engine_name)
-    refuse_foreign(directory)
-    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
-    writer, probe, progress = _Writer(checkpoint, engine_name, module), _probe(texts, checkpoint.pairs), progress or Silent()
-    try:
-        with progress.track(f"export to {engine_name}", 3) as bar:
-            manifest = writer.write(partial, request)
-            bar.advance(note="parity")
-            found = {} if request.quantize is None else _against_float(writer, partial, request, probe, limit, progress)
-            if found.get("reverted"):
-                shutil.rmtree(partial)
-                manifest = writer.write(partial, replace(request, reverted=frozenset(found["reverted"])))
-            bar.advance()
-            manifest["parity"] = parity(checkpoint, partial, *probe) | found
-            (partial / "README.md").write_text(readme(manifest, paired=probe[1] is not None), encoding="utf-8")
-            finish(partial, manifest)
-            put_in_place(partial, directory)
-            bar.advance()
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    writer = _Writer(checkpoint, made_by)
+    gate = Gate.of(checkpoint, writer.tokenizer, writer.common, *_probe(texts, checkpoint.pairs))
+    progress = progress or Silent()
+    with replacing_folder(directory, artefact_files) as partial, progress.track(f"export to {engine_name}", 3) as bar:
+        manifest = writer.write(partial, request)
+        bar.advance(note="parity")
+        found = {} if request.quantize is None else _against_float(writer, partial, request, gate, limit, progress)
+        if found.get("reverted"):
+            remove_folder(partial, artefact_files(partial))
+            manifest = writer.write(partial, replace(request, reverted=frozenset(found["reverted"])))
+        bar.advance()
+        manifest["parity"] = gate.check(partial) | found
+        (partial / "README.md").write_text(readme(manifest, paired=gate.pairs is not None), encoding="utf-8")
+        finish(partial, manifest)
+        bar.advance()
     return read_artefact(directory)
 
 
 class _Writer:
     """Writes folders of one checkpoint that can be loaded; what does not depend on the request is computed once."""
 
-    def __init__(self, checkpoint: Checkpoint, engine_name: str, module: ModuleType) -> None:
-        self.checkpoint, self.module = checkpoint, module
+    def __init__(self, checkpoint: Checkpoint, made_by: EngineBuilder) -> None:
+        self.made_by = made_by
         self._plain = replace(checkpoint, model=expanded(checkpoint.model))
-        self.common: dict[str, Any] = {"schema": 1, "engine": engine_name} | manifest_of(checkpoint) | facts(checkpoint.model)
+        self.common: dict[str, Any] = {"schema": 1, "engine": made_by.engine} | facts(checkpoint.model) | manifest_of(checkpoint)
+        self.tokenizer = tokenizer_of(checkpoint)
         self.operators: list[str] = []
 
     def write(self, directory: Path, request: BuildRequest) -> dict[str, Any]:
         """The manifest of what was written, without sizes and digests."""
-        directory.mkdir(parents=True)
-        built = dict(self.module.build(self._plain, directory, request))
+        directory.mkdir(parents=True, exist_ok=True)
+        built = dict(self.made_by.build(self._plain, directory, request))
         self.operators = list(built.pop("operators", ()))
         manifest = self.common | built | {"batch_tokens": BATCH_TOKENS, "cpu": dict(request.preset)}
-        write_tokenizer(self.checkpoint, directory, int(manifest["max_length"]), str(manifest["truncation_side"]))
-        write_json(directory / NAME, manifest | {"files": {}})
+        write_tokenizer(self.tokenizer, directory, int(manifest["max_length"]), str(manifest["truncation_side"]))
+        finish(directory, manifest)
         return manifest
 
 
@@ -125,8 +123,8 @@ def _against_float(
     writer: _Writer,
     directory: Path,
     request: BuildRequest,
-    probe: tuple[list[str], list[str] | None],
-    limit: Limit | None,
+    gate: Gate,
+    limit: AccuracyFloor | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """``float_parent``: speed beside the model before quantization; ``limit`` and ``reverted`` where a limit was given.
@@ -136,7 +134,7 @@ def _against_float(
     """
     with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
         writer.write(Path(folder) / "float", replace(request, quantize=None))
-        parity(writer.checkpoint, Path(folder) / "float", *probe)
+        gate.check(Path(folder) / "float")
         floats, model = load_artefact(Path(folder) / "float"), load_artefact(directory)
         found: dict[str, Any] = {}
         if limit is not None:
@@ -147,10 +145,10 @@ def _against_float(
                 writer.write(trial, replace(request, reverted=reverted))
                 return load_artefact(trial)
 
-            held = hold(limit, floats, lambda reverted: build(reverted) if reverted else model, writer.operators, progress)
-            found = {"reverted": list(held.reverted), "limit": held.record}
-            model = build(frozenset(held.reverted)) if held.reverted else model
-        return found | {"float_parent": side_by_side(floats, model, *probe)}
+            kept = restore_accuracy(limit, floats, lambda reverted: build(reverted) if reverted else model, writer.operators, progress)
+            found = {"reverted": list(kept.reverted), "limit": kept.record}
+            model = build(frozenset(kept.reverted)) if kept.reverted else model
+        return found | {"float_parent": side_by_side(floats, model, gate.texts, gate.pairs)}
 
 
 def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: Examples | None, progress: Progress) -> Checkpoint:
@@ -164,16 +162,20 @@ def quantized(checkpoint: Checkpoint, settings: Mapping[str, Any], calibration: 
     Raises:
         UserError: the checkpoint is quantized already, the scheme trains, or it needs texts and there are none.
     """
-    made = make_method({"quantize": settings}, "--quantize")
+    made = Quantize.of(dict(settings), "--quantize")
     if quantize_step(checkpoint.steps) is not None:
         raise UserError("the checkpoint is quantized already", where="--quantize", found=dict(quantize_step(checkpoint.steps) or {}))
     if made.scheme == "qat":
-        raise UserError("qat trains", where="--quantize", fix="use imbik compress --recipe int8-qat, which has the teacher and the labels")
+        raise UserError(
+            "quantization-aware training needs data",
+            where="--quantize",
+            fix="use imbik compress --recipe int8-qat, which has the teacher and the labels",
+        )
     if not made.lowered and calibration is None:
         raise UserError(f"the scheme '{made.scheme}' observes texts", where="--quantize", fix="name texts of the task with --data")
     ranges = made.observe(checkpoint, calibration, 0, progress) if calibration is not None else {}
     set_ranges(checkpoint.model, ranges)
-    return replace(checkpoint, steps=(*checkpoint.steps, {"quantize": settings_of(made)}))
+    return replace(checkpoint, steps=(*checkpoint.steps, made.record()))
 
 
 def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
@@ -185,21 +187,7 @@ def settled(steps: Sequence[Step]) -> dict[str, Any] | None:
     settings = quantize_step(steps)
     if settings is None:
         return None
-    made = make_method({"quantize": settings}, "the checkpoint's steps")
-    return settings_of(made)
-
-
-def check_engine(name: str) -> None:
-    """Refuse an engine that no artefacts are made for, or not here.
-
-    Raises:
-        UserError: with the names that there are.
-        MissingExtra: its package is not installed.
-    """
-    if name not in ENGINES or not ENGINES[name].builds:
-        known = ", ".join(known for known, entry in ENGINES.items() if entry.builds)
-        raise UserError("no artefacts are made for this engine", where="--engine", found=name, expected=known)
-    engine(name)
+    return Quantize.of(dict(settings), "the checkpoint's steps").settings
 
 
 _SENTENCES = (

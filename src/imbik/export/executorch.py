@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from imbik.errors import UserError
+from imbik.export.calibration import calibration_feeds
 from imbik.export.request import BuildRequest
+from imbik.jobs.quiet import silenced
 from imbik.models.inputs import Logits, attention_as, input_names
 from imbik.quantization.integer import SMALL_TABLE, symmetric
 from imbik.runtime.engines.executorch import MODEL
-from imbik.training.encoding import encode
 from imbik.types import Checkpoint
 
 SHORTEST = 3
-"""Fewest tokens of a text, special tokens included: MobileBERT reads each token with its two neighbours, and torch.export
+"""Fewest tokens of a text, special tokens included: MobileBERT reads each token with its two neighbors, and torch.export
 specializes a program on the lengths 0 to 2."""
 
 
@@ -40,22 +37,26 @@ class Int8Table(nn.Module):  # type: ignore[misc]
         return nn.functional.embedding(ids, self.rows).to(torch.float32) * nn.functional.embedding(ids, self.scale)
 
 
-def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write the program and return what the manifest records; see :func:`imbik.export.executorch.build`."""
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.pte`` for XNNPACK, lowered as the request asks, and return what the manifest records.
+
+    Raises:
+        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
+    """
     names = input_names(checkpoint.model, checkpoint.tokenizer)
     settings = request.quantize
     longest = int(checkpoint.tokenizer.model_max_length)
     model = copy.deepcopy(checkpoint.model).eval()
     tables = lower_tables(model) if settings is not None and settings["embeddings"] else 0
-    with _quiet(), attention_as(model, "eager"):
+    with silenced(), attention_as(model, "eager"):
         program = _exported(Logits(model, names).eval(), len(names), longest)
         if settings is not None:
             program = _quantized(program, settings, checkpoint, names, request, longest)
         counts = product_counts(program.graph_module)
-        path.write_bytes(_lowered(program, dynamic=settings is not None and settings["scheme"] == "dynamic"))
+        (directory / MODEL).write_bytes(_lowered(program, dynamic=settings is not None and settings["scheme"] == "dynamic"))
     quantization = None if settings is None else {"scheme": settings["scheme"], "weight_bits": 8, "tables": tables}
     return {
-        "model": path.name,
+        "model": MODEL,
         "inputs": list(names),
         "shapes": {"minimum": SHORTEST, "maximum": longest, "rows": 1},
         "quantisation": quantization,
@@ -103,13 +104,15 @@ def _quantized(
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    dynamic = settings["scheme"] == "dynamic"
-    if not dynamic and request.calibration is None:
-        raise UserError("static quantization needs texts to observe activations on", where="executorch", fix="name them with --data")
+    dynamic = settings["scheme"] == "dynamic"  # its ranges are found at run time: one made-up row is enough
+    feeds: Iterable[tuple[torch.Tensor, ...]] = [_example(len(names), 8)]
+    if not dynamic:
+        texts = calibration_feeds(checkpoint, names, request, "executorch", SHORTEST)
+        feeds = (tuple(torch.from_numpy(value) for value in feed.values()) for feed in texts)
     config = get_symmetric_quantization_config(is_per_channel=settings.get("granularity") != "per-tensor", is_dynamic=dynamic)
     prepared = prepare_pt2e(_integers_kept(program.module()), XNNPACKQuantizer().set_global(config))
     with torch.no_grad():
-        for feed in _feeds(settings, checkpoint, names, request):
+        for feed in feeds:
             prepared(*feed)
     return _exported(convert_pt2e(prepared), len(names), longest)
 
@@ -126,21 +129,6 @@ def _integers_kept(module: Any) -> Any:
             node.target = plain[node.target]
     module.recompile()
     return module
-
-
-def _feeds(
-    settings: Mapping[str, Any], checkpoint: Checkpoint, names: Sequence[str], request: BuildRequest
-) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Calibration texts, one at a time; for ``dynamic``, whose ranges are found at run time, one made-up row."""
-    if settings["scheme"] == "dynamic" or request.calibration is None:
-        yield _example(len(names), 8)
-        return
-    encoded = encode(request.calibration, checkpoint.tokenizer)
-    rows = np.random.default_rng(0).permutation(len(encoded))
-    rows = rows[encoded.lengths[rows] >= SHORTEST][: int(settings["samples"])]
-    for row in rows:
-        batch = encoded.batch(row[None])
-        yield tuple(torch.from_numpy(batch[name]) for name in names)
 
 
 def product_counts(module: Any) -> tuple[int, int]:
@@ -166,29 +154,3 @@ def _lowered(program: Any, *, dynamic: bool) -> bytes:
         partitioners.insert(0, XnnpackPartitioner(config_precisions=ConfigPrecisionType.DYNAMIC_QUANT, per_op_mode=True))
     edge = to_edge_transform_and_lower(program, partitioner=partitioners, compile_config=EdgeCompileConfig(_check_ir_validity=False))
     return bytes(edge.to_executorch().buffer)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export and ExecuTorch warn of their own insides."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-
-
-def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write ``model.pte`` for XNNPACK, lowered as the request asks.
-
-    Returns:
-        ``inputs``, ``model``, ``shapes``, ``quantisation`` and ``graph`` for the manifest.
-
-    Raises:
-        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
-    """
-
-    return build_model(checkpoint, directory / MODEL, request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import logging
@@ -10,23 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openvino
-from numpy.typing import NDArray
 from onnx import helper
 
 from imbik.errors import MissingExtra, UserError
-from imbik.export.onnx.build import TOLERANCE, Run, difference, float_graph
+from imbik.export.calibration import calibration_feeds
+from imbik.export.onnx.build import TOLERANCE, difference, float_graph
 from imbik.export.onnx.graph import Graph, fold_constants
 from imbik.export.onnx.int8 import Inputs, Weights, lower_table
 from imbik.export.onnx.operators import Product, operators, products, tables
 from imbik.export.onnx.trace import trace
 from imbik.export.request import BuildRequest
+from imbik.jobs.quiet import silenced
 from imbik.models.inputs import input_names
 from imbik.quantization.ranges import ranges_of
-from imbik.runtime.engines.openvino import MODEL, compiled
+from imbik.runtime.engines.openvino import MODEL, OpenVinoSession, compiled
 from imbik.runtime.processors import float_precision
-from imbik.training.encoding import encode
 from imbik.types import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -35,21 +33,26 @@ LENGTH_MULTIPLE = 8
 """OpenVINO prepares every new shape for some milliseconds: lengths are rounded up to a multiple of this."""
 
 
-def build_model(checkpoint: Checkpoint, path: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write the model and return what the manifest records; see :func:`imbik.export.openvino.build`."""
+def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+    """Write ``model.xml`` and ``model.bin``, lowered as the request asks, and return what the manifest records.
+
+    Raises:
+        MissingExtra: quantization needs ``nncf``.
+        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
+    """
     names, settings = input_names(checkpoint.model, checkpoint.tokenizer), request.quantize
     if settings is not None and settings["scheme"] == "qat":
         model, facts, listed = _trained(checkpoint, request)
     else:
         if settings is not None and importlib.util.find_spec("nncf") is None:
-            raise MissingExtra("openvino-build", "nncf")
+            raise MissingExtra("nncf")
         model, facts, listed = _float_model(checkpoint, names, request)
         if settings is not None:
             model = _by_nncf(model, settings, checkpoint, names, request)
     integers, floats = product_counts(model)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    openvino.save_model(model, directory / MODEL, compress_to_fp16=False)
     return {
-        "model": path.name,
+        "model": MODEL,
         "inputs": list(names),
         "precision": float_precision(request.preset),
         "shapes": {"multiple": LENGTH_MULTIPLE},
@@ -72,15 +75,15 @@ def _read(graph: Graph) -> Any:
 
 def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> _Made:
     """onnxruntime's fused graph where OpenVINO reads it and computes the same, else the traced one."""
-    if "openvino" in request.memo:
-        model, facts, listed = request.memo["openvino"]
+    if "float in OpenVINO" in request.memo:
+        model, facts, listed = request.memo["float in OpenVINO"]
         return model.clone(), facts, listed
     reasons: list[str] = []
     for make in (_fused, _plain):
         try:
             graph, facts = make(checkpoint, names, request)
             model = _read(graph)
-            gap = difference(_runner(model), checkpoint.model, names)
+            gap = difference(_session(model).run, checkpoint.model, names)
         except UserError:
             raise
         except Exception as error:
@@ -89,7 +92,7 @@ def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildR
             reasons.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:160]}")
             continue
         if gap <= TOLERANCE:
-            request.memo["openvino"] = model, {**facts, "max_abs_relative": gap, "unfused_because": reasons}, operators(graph)
+            request.memo["float in OpenVINO"] = model, {**facts, "max_abs_relative": gap, "unfused_because": reasons}, operators(graph)
             return _float_model(checkpoint, names, request)
         reasons.append(f"logits differ by {gap:.1e} of the largest")
     raise UserError(
@@ -111,11 +114,9 @@ def _plain(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest
     return graph, {"fused": False}
 
 
-def _runner(model: Any) -> Run:
-    """The model in float32 as a function of a feed."""
-    ready = compiled(model, {"INFERENCE_PRECISION_HINT": "f32"})
-    known = [value.get_any_name() for value in ready.inputs]
-    return lambda feed: np.asarray(ready({name: feed[name] for name in known})[0])
+def _session(model: Any) -> OpenVinoSession:
+    """Open the model in float32."""
+    return OpenVinoSession(compiled(model, {"INFERENCE_PRECISION_HINT": "f32"}))
 
 
 def _trained(checkpoint: Checkpoint, request: BuildRequest) -> _Made:
@@ -161,14 +162,14 @@ def restore_product(graph: Graph, product: Product, weights: Weights, inputs: In
 
 
 def _by_nncf(model: Any, settings: Mapping[str, Any], checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> Any:
-    with _quiet():
+    with silenced():
         import nncf
 
         nncf.set_log_level(logging.ERROR)
         present = {node.get_friendly_name() for node in model.get_ops()}
         kept = nncf.IgnoredScope(names=sorted(request.reverted & present), validate=False)
         if settings["scheme"] == "static":
-            feeds = _feeds(settings, checkpoint, names, request)
+            feeds = list(calibration_feeds(checkpoint, names, request, "openvino"))
             return nncf.quantize(
                 model, nncf.Dataset(feeds), subset_size=len(feeds), model_type=nncf.ModelType.TRANSFORMER, ignored_scope=kept
             )
@@ -183,28 +184,6 @@ def _by_nncf(model: Any, settings: Mapping[str, Any], checkpoint: Checkpoint, na
             ignored_scope=kept,
             advanced_parameters=fallback,
         )
-
-
-def _feeds(
-    settings: Mapping[str, Any], checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest
-) -> list[dict[str, NDArray[np.int64]]]:
-    """Calibration texts, one a feed."""
-    if request.calibration is None:
-        raise UserError(
-            "static quantization needs texts to observe activations on",
-            where="openvino",
-            fix="name the task's training data with --data",
-        )
-    encoded = encode(request.calibration, checkpoint.tokenizer)
-    rows = np.random.default_rng(0).permutation(len(encoded))[: int(settings["samples"])]
-    return [{name: value for name, value in encoded.batch(row[None]).items() if name in names} for row in rows]
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """NNCF draws progress bars on standard output, which belongs to our answers."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
 
 
 def product_counts(model: Any) -> tuple[int, int]:
@@ -231,17 +210,3 @@ def _stored(node: Any) -> str | None:
     if node.get_type_name() not in _BETWEEN:
         return None
     return _stored(node.input_value(0).get_node())
-
-
-def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write ``model.xml`` and ``model.bin``, lowered as the request asks.
-
-    Returns:
-        ``inputs``, ``model``, ``precision``, ``shapes``, ``quantisation`` and ``graph`` for the manifest.
-
-    Raises:
-        MissingExtra: quantization needs ``nncf``.
-        UserError: the model cannot be exported, or nobody gave texts to calibrate on.
-    """
-
-    return build_model(checkpoint, directory / MODEL, request)

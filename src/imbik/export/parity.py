@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from imbik.models.hooks import evaluating
-from imbik.runtime.engines.pytorch import TorchSession, tokenizer_of
+from imbik.runtime.engines.pytorch import TorchSession
 from imbik.runtime.predictor import Predictor, load_artefact
-from imbik.tasks.outputs import numbers_of
+from imbik.tasks.outputs import Outputs, numbers_of
 from imbik.tasks.retention import agreement
 from imbik.types import Checkpoint
 
@@ -30,45 +32,76 @@ class ParityError(Exception):
     """A float artefact does not compute what its checkpoint computes."""
 
 
-def parity(checkpoint: Checkpoint, directory: Path, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, Any]:
-    """Compare an artefact with its checkpoint on texts.
+@dataclass(frozen=True)
+class Gate:
+    """What every artefact of one checkpoint must pass: its answers beside what PyTorch computes.
 
-    Returns:
-        ``max_abs`` (largest difference of logits), ``max_abs_relative`` (to the largest logit), ``agreement``
-        (share of equal labels; None for regression), ``texts``, ``int8_ops``, ``float_matmuls`` (products
-        with a weight left in float) and ``reverted`` (operators put back to float).
-
-    Raises:
-        ParityError: the artefact is a float one and differs (by more than bfloat16 explains, where it computes in that).
+    Attributes:
+        texts, pairs: what is asked.
+        reference: the checkpoint's outputs on them, computed once.
     """
-    artefact = load_artefact(directory)
-    manifest = artefact.manifest
-    with evaluating(checkpoint.model):
-        session = TorchSession(checkpoint.model, manifest["inputs"], task=checkpoint.task)
-        reference = Predictor(manifest, tokenizer_of(checkpoint), session).scores(texts, pairs)
-    found = artefact.scores(texts, pairs)
-    worst = float(np.abs(numbers_of(found) - numbers_of(reference)).max())
-    relative = worst / max(float(np.abs(numbers_of(reference)).max()), 1e-6)
-    same = agreement(manifest["task"], found, reference)
-    quantized = bool(manifest.get("quantisation"))
-    low = manifest.get("precision") == "bf16"
-    wrong = not np.isfinite(worst) or relative > (TOLERANCE_BF16 if low else TOLERANCE)
-    differs = same is not None and same < (0.97 if low else 0.999) and relative > 1e-5
-    if not quantized and (wrong or differs):
-        raise ParityError(
-            f"{manifest['engine']}: logits differ from PyTorch's by up to {worst:.2e} ({relative:.1e} of the largest), "
-            f"equal labels on {same if same is not None else 1:.1%} of {len(texts)} texts"
-        )
-    graph = manifest.get("graph") or {}
-    return {
-        "max_abs": worst,
-        "max_abs_relative": relative,
-        "agreement": same,
-        "texts": len(texts),
-        "int8_ops": graph.get("int8_ops", 0),
-        "float_matmuls": graph.get("float_matmuls", 0),
-        "reverted": [],
-    }
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
+    reference: Outputs
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        tokenizer: Tokenizer,
+        manifest: Mapping[str, Any],
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+    ) -> Gate:
+        """Return the gate of a checkpoint.
+
+        Args:
+            checkpoint: it comes back as it was.
+            tokenizer: the checkpoint's; it comes back as it was, too.
+            manifest: the fields that do not depend on an engine (:func:`imbik.models.facts.manifest_of`), and an engine's name.
+            texts, pairs: what is asked.
+        """
+        with evaluating(checkpoint.model):
+            session = TorchSession(checkpoint.model, manifest["inputs"], task=checkpoint.task)
+            return cls(texts, pairs, Predictor(manifest, Tokenizer.from_str(tokenizer.to_str()), session).scores(texts, pairs))
+
+    def check(self, directory: Path) -> dict[str, Any]:
+        """Compare an artefact with its checkpoint.
+
+        Returns:
+            ``max_abs`` (largest difference of logits), ``max_abs_relative`` (to the largest logit), ``agreement`` (share of equal labels;
+            None for regression), ``texts``, ``int8_ops``, ``float_matmuls`` (products with a weight left in float) and ``reverted``
+            (operators put back to float).
+
+        Raises:
+            ParityError: the artefact is a float one and differs (by more than bfloat16 explains, where it computes in that).
+        """
+        artefact = load_artefact(directory)
+        manifest = artefact.manifest
+        found = artefact.scores(self.texts, self.pairs)
+        worst = float(np.abs(numbers_of(found) - numbers_of(self.reference)).max())
+        relative = worst / max(float(np.abs(numbers_of(self.reference)).max()), 1e-6)
+        same = agreement(manifest["task"], found, self.reference)
+        quantized = bool(manifest["quantisation"])
+        low = manifest["precision"] == "bf16"
+        wrong = not np.isfinite(worst) or relative > (TOLERANCE_BF16 if low else TOLERANCE)
+        differs = same is not None and same < (0.97 if low else 0.999) and relative > 1e-5
+        if not quantized and (wrong or differs):
+            raise ParityError(
+                f"{manifest['engine']}: logits differ from PyTorch's by up to {worst:.2e} ({relative:.1e} of the largest), "
+                f"equal labels on {same if same is not None else 1:.1%} of {len(self.texts)} texts"
+            )
+        graph = manifest["graph"]
+        return {
+            "max_abs": worst,
+            "max_abs_relative": relative,
+            "agreement": same,
+            "texts": len(self.texts),
+            "int8_ops": graph["int8_ops"],
+            "float_matmuls": graph["float_matmuls"],
+            "reverted": [],
+        }
 
 
 def side_by_side(floats: Predictor, quantized: Predictor, texts: Sequence[str], pairs: Sequence[str] | None) -> dict[str, Any]:

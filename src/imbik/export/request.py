@@ -1,14 +1,12 @@
-"""What an engine is asked to build, and the module that builds it."""
+"""What an engine is asked to build."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
-from imbik.types import Examples
+from imbik.types import Examples, Step
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,12 @@ class BuildRequest:
     memo: dict[str, Any] = field(default_factory=dict)
 
 
-BUILDERS = {"onnx": "imbik.export.onnx.build", "openvino": "imbik.export.openvino", "executorch": "imbik.export.executorch"}
-"""Engine -> the module whose ``build(checkpoint, directory, request)`` writes its files and returns what the manifest records."""
+def quantize_step(steps: Sequence[Step]) -> Mapping[str, Any] | None:
+    """Return the settings of a ``quantize`` step that ends a recipe, or None when the model stays in float.
 
-
-def builder(name: str) -> ModuleType:
-    """Import the module that builds an engine's files."""
-    return importlib.import_module(BUILDERS[name])
+    >>> quantize_step(({"distill": {}}, {"quantize": {"scheme": "dynamic"}}))
+    {'scheme': 'dynamic'}
+    >>> quantize_step(({"distill": {}},)) is None
+    True
+    """
+    return steps[-1]["quantize"] if steps and "quantize" in steps[-1] else None

@@ -1,9 +1,12 @@
-"""What a model's matrices meet on real texts: the second moments of their inputs, their Fisher information, how often they are used."""
+"""Statistics of a model's matrices on real texts: moments, Fisher information, uses.
+
+The second moments of their inputs, the empirical Fisher information, how often they are used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,20 +19,28 @@ from imbik.training.losses import label_loss
 from imbik.training.prediction import Batch, model_inputs, to_batch
 from imbik.types import TaskName
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 _BATCH_TOKENS = 1024
+"""Tokens of a batch: every module's inputs and gradients are held for one batch at a time."""
 
 Observer = Callable[[str, Tensor, Tensor], None]
 
 
 @torch.no_grad()
-def input_moments(model: Any, modules: Mapping[str, nn.Module], data: Encoded) -> dict[str, NDArray[np.float64]]:
-    """E[x xᵀ] ``(n, n)`` over the tokens (padding left out) that each module reads in ``data``, by name."""
+def input_moments(model: PreTrainedModel, modules: Mapping[str, nn.Module], data: Encoded) -> dict[str, NDArray[np.float64]]:
+    """Compute E[x xᵀ] ``(n, n)`` over the tokens that each module reads in ``data``, by name.
+
+    Padding is left out.
+    """
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(modules, 0)
     for batch in _batches(data):
         mask = batch["attention_mask"].bool()
 
         def observe(name: str, x: Tensor, _: Tensor, mask: Tensor = mask) -> None:
+            # (B, T, n) -> (tokens, n); what has one vector a text has no padding.
             rows = (x[mask] if x.shape[:-1] == mask.shape else x.flatten(0, -2)).double()
             sums[name] = sums[name] + rows.T @ rows if name in sums else rows.T @ rows
             counts[name] += len(rows)
@@ -39,8 +50,11 @@ def input_moments(model: Any, modules: Mapping[str, nn.Module], data: Encoded) -
 
 
 @torch.no_grad()
-def uses(model: Any, modules: Mapping[str, nn.Module], data: Encoded) -> dict[str, int]:
-    """How often each module runs when the model reads a text: more than once where layers share it."""
+def count_uses(model: PreTrainedModel, modules: Mapping[str, nn.Module], data: Encoded) -> dict[str, int]:
+    """Count how often each module runs when the model reads a text.
+
+    More than once where layers share it.
+    """
     counts = dict.fromkeys(modules, 0)
 
     def observe(name: str, x: Tensor, _: Tensor) -> None:
@@ -51,55 +65,68 @@ def uses(model: Any, modules: Mapping[str, nn.Module], data: Encoded) -> dict[st
 
 
 def fisher_inputs(
-    model: Any,
+    model: PreTrainedModel,
     modules: Mapping[str, nn.Module],
     data: Encoded,
     targets: NDArray[Any],
     task: TaskName,
 ) -> dict[str, NDArray[np.float64]]:
-    """The empirical Fisher information of each module's matrix, summed over its outputs: ``(n,)``, one number per input.
+    """Compute the empirical Fisher information of each module's matrix, summed over outputs.
 
-    I_ij = E[(∂L / ∂W_ij)²], the mean over texts of the squared gradient of one text's loss against its label; the result is
-    Σ_i I_ij. In the notation of FWSVD (Hsu et al. 2022, arXiv 2207.00112), y = x W, an input is a row of W.
+    ``(n,)``, one number per input.
+
+    I_ij = E[(∂L / ∂W_ij)²], the mean over texts of the squared gradient of one text's loss against
+    its label; the result is Σ_i I_ij. In the notation of FWSVD (Hsu et al. 2022, arXiv 2207.00112),
+    y = x W, an input is a row of W.
 
     Args:
         targets: one per row of ``data``, as in :class:`imbik.types.Examples`.
     """
     sums = {name: torch.zeros(module.in_features, dtype=torch.float64) for name, module in modules.items()}
     for batch in _batches(data):
-        held: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in modules}
+        passes: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in modules}
 
-        def observe(name: str, x: Tensor, y: Tensor, held: dict[str, list[tuple[Tensor, Tensor]]] = held) -> None:
+        def observe(name: str, x: Tensor, y: Tensor, passes: dict[str, list[tuple[Tensor, Tensor]]] = passes) -> None:
+            # ∂L / ∂y of an inner tensor is thrown away unless it is asked for.
             y.retain_grad()
-            held[name].append((x.detach(), y))
+            passes[name].append((x.detach(), y))
 
-        wanted = torch.from_numpy(np.asarray(targets)[batch["rows"].numpy()])
+        labels = torch.from_numpy(np.asarray(targets)[batch["rows"].numpy()])
         logits = _run(model, modules, batch, observe)
         # The loss is a mean over the batch; times its size, every text's gradient is that of its own loss.
-        (label_loss(task, logits, wanted) * len(wanted)).backward()
-        for name, pairs in held.items():
+        (label_loss(task, logits, labels) * len(labels)).backward()
+        for name, pairs in passes.items():
             sums[name] += _squared_gradients([(x, y) for x, y in pairs if y.grad is not None])
     model.zero_grad(set_to_none=True)
     return {name: (total / len(data)).numpy() for name, total in sums.items()}
 
 
 def _squared_gradients(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Σ over texts and outputs of (∂L / ∂W_ij)², ``(n,)``; a module that ran several times adds its gradients up first.
+    """Compute Σ over texts and outputs of (∂L / ∂W_ij)², ``(n,)``.
 
-    One text's gradient is G = Σ_t δ_t x_tᵀ, and Σ_i G_ij² = Σ_t x_tj Σ_u (δ_t · δ_u) x_uj: with far fewer tokens in a text than
-    outputs in a layer, G itself is never needed.
+    A module that ran several times adds its gradients up first.
+
+    One text's gradient is G = Σ_t δ_t x_tᵀ, and Σ_i G_ij² = Σ_t x_tj Σ_u (δ_t · δ_u) x_uj: with far
+    fewer tokens in a text than outputs in a layer, G itself is never needed.
     """
+    # (B, T, n) and (B, T, m); the pooler and the head read one vector a text, (B, n) -> (B, 1, n).
     used = [(x.flatten(1, -2) if x.ndim > 2 else x[:, None], y.grad.flatten(1, -2) if y.ndim > 2 else y.grad[:, None]) for x, y in pairs]
-    x, slope = torch.cat([x for x, _ in used], dim=1), torch.cat([slope for _, slope in used], dim=1)  # (B, T, n), (B, T, m)
+    x = torch.cat([x for x, _ in used], dim=1)  # (B, uses · T, n)
+    slope = torch.cat([slope for _, slope in used], dim=1)  # (B, uses · T, m)
+    # (B, T, T) = δ δᵀ, times x: (B, T, n).
     return (x * (slope @ slope.transpose(1, 2) @ x)).sum(dim=(0, 1)).double()
 
 
 def _batches(data: Encoded) -> list[Batch]:
+    """Turn the rows into batches of like length."""
     return [to_batch(data, rows) for rows in sorted_batches(data.lengths, _BATCH_TOKENS)]
 
 
-def _run(model: Any, modules: Mapping[str, nn.Module], batch: Batch, observe: Observer) -> Tensor:
-    """Logits of a batch in float32; ``observe`` sees the input and the output of every module."""
+def _run(model: PreTrainedModel, modules: Mapping[str, nn.Module], batch: Batch, observe: Observer) -> Tensor:
+    """Return the logits of a batch in float32.
+
+    ``observe`` sees the input and the output of every module.
+    """
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         return lambda _, inputs, output: observe(name, inputs[0], output)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Curve:
-    """What a matrix loses at every rank that would make it smaller.
+    """Losses of a matrix at every rank that would make it smaller.
 
     Attributes:
         losses: ``(R,)``, the loss at rank 1, 2, …, R; falling. At full size it loses nothing.
@@ -27,19 +27,26 @@ class Curve:
     step: int = 1
 
     def points(self) -> list[tuple[float, float, int]]:
-        """(cost, loss, rank) of every choice, cheapest first; rank 0 stands for the matrix as it is."""
+        """List (cost, loss, rank) of every choice, cheapest first.
+
+        Rank 0 stands for the matrix as it is.
+        """
         ranks = range(self.step, len(self.losses) + 1, self.step)
         return [(self.unit * r, float(self.losses[r - 1]), r) for r in ranks] + [(self.whole, 0.0, 0)]
 
 
 def allocate(curves: Sequence[Curve], budget: float) -> list[int] | None:
-    """The ranks whose losses have the least sum among all that cost at most ``budget``; 0: the matrix stays as it is.
+    """Choose the ranks whose losses have the least sum among all that cost at most ``budget``.
 
-    Each curve is replaced by its lower convex hull, and the hulls' pieces are bought in the order of loss saved per cost. For a
-    convex curve that is optimal (every other choice of the same cost swaps a piece for one that saves less: Everett 1963), whatever the
-    number of matrices; a curve that is not convex (the last step, from the largest rank to the whole matrix, saves much for little)
-    is only ever left on its hull. The first piece that no longer fits is bought as far as the budget goes: at most one matrix is off
-    its hull, which is all that separates the result from the optimum.
+    Rank 0: the matrix stays as it is.
+
+    Each curve is replaced by its lower convex hull, and the hulls' pieces are bought in the order
+    of loss saved per cost. For a convex curve that is optimal (every other choice of the same cost
+    swaps a piece for one that saves less: Everett 1963), whatever the number of matrices; a curve
+    that is not convex (the last step, from the largest rank to the whole matrix, saves much for
+    little) is only ever left on its hull. The first piece that no longer fits is bought as far as
+    the budget goes: at most one matrix is off its hull, which is all that separates the result from
+    the optimum.
 
     Returns:
         A rank per curve, or None when even the smallest ranks cost more than the budget.
@@ -50,15 +57,20 @@ def allocate(curves: Sequence[Curve], budget: float) -> list[int] | None:
     """
     points = [curve.points() for curve in curves]
     chosen = [0] * len(curves)
+    # Everyone starts at the cheapest choice; what is left buys pieces of the hulls.
     left = budget - sum(choices[0][0] for choices in points)
+    # Budgets are sums of floats: a billionth over is not over.
     if left < -1e-9:
         return None
     pieces = [piece for number, choices in enumerate(points) for piece in _pieces(number, choices)]
     stopped: set[int] = set()
+    # Steepest first: slopes are negative, and on a convex hull they come in their own order.
     for _, number, target in sorted(pieces):
         if number in stopped:
             continue
-        choices, now = points[number], chosen[number]
+        choices = points[number]
+        now = chosen[number]
+        # A piece that does not fit is cut short, off the hull, and its curve is done.
         while target > now and choices[target][0] - choices[now][0] > left + 1e-9:
             target -= 1
             stopped.add(number)
@@ -68,9 +80,13 @@ def allocate(curves: Sequence[Curve], budget: float) -> list[int] | None:
 
 
 def _pieces(number: int, choices: Sequence[tuple[float, float, int]]) -> list[tuple[float, int, int]]:
-    """(slope, which curve, index that it leads to) of every piece of the lower convex hull, from the cheapest choice on."""
+    """List the pieces of the lower convex hull, from the cheapest choice on.
+
+    Each as (slope, which curve, index that it leads to).
+    """
     hull: list[int] = []
     for index in range(len(choices)):
+        # A point above the line between its neighbors is no corner of the hull.
         while len(hull) >= 2 and _slope(choices, hull[-1], index) <= _slope(choices, hull[-2], hull[-1]):
             hull.pop()
         hull.append(index)
@@ -78,4 +94,5 @@ def _pieces(number: int, choices: Sequence[tuple[float, float, int]]) -> list[tu
 
 
 def _slope(choices: Sequence[tuple[float, float, int]], start: int, stop: int) -> float:
+    """Return the loss per cost between two choices; negative."""
     return (choices[stop][1] - choices[start][1]) / (choices[stop][0] - choices[start][0])

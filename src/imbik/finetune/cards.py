@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imbik import __version__
+from imbik.locale.notes import sentence
 from imbik.models.cards import _HEAD, _labels
 from imbik.types import Splits
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
     """Return README.md of a fine-tuned teacher."""
-    notes = "".join(f"* {note}\n" for note in splits.notes)
+    notes = "".join(f"* {sentence(note)}\n" for note in splits.notes)
     return (
         _HEAD.format(tags="")
         + f"# Teacher: {base} fine-tuned for {splits.task}\n\n"

@@ -24,7 +24,7 @@ from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
 from imbik.training.loop import fit
 from imbik.training.prediction import Batch, RowTargets, dev_score, predict, quality_of, run
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 from imbik.types import Checkpoint, Splits, TaskName
 
 _DONE = "finetune.json"
@@ -64,6 +64,7 @@ def finetune(
     data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
     settings = replace(settings or default_settings(len(data)), **(changes or {}))
     arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
+    # the encoded base counts by its weights: the same folder with other content is another teacher
     key = key_of(arguments | {"seed": seed})
     if read_json(directory / _DONE).get("key") == key:
         say(f"{directory}: finished earlier")
@@ -73,7 +74,9 @@ def finetune(
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
     with Workspace(directory, {"finetune": key}) as workspace:
         result = _train(checkpoint, splits, data, settings, seed, workspace.path("finetune"), progress)
-        save_checkpoint(result.checkpoint, directory, teacher_card(result, splits, str(base)))
+        made = workspace.path("made")
+        save_checkpoint(result.checkpoint, made, teacher_card(result, splits, str(base)))
+        workspace.publish(made)
         facts = {entry.name: getattr(result, entry.name) for entry in fields(result) if entry.name != "checkpoint"}
         write_json(directory / _DONE, {"key": key} | facts)
     return result
@@ -90,13 +93,12 @@ def _train(
         LabelLoss(splits.task, targets),
         data,
         settings,
-        seed=seed,
-        directory=directory,
-        progress=progress,
+        RunSettings(seed, directory, progress),
         what="fine-tuning",
         evaluate=dev_score(splits, dev),
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
+    # once and at the end: no epoch, rate or seed is chosen by it
     test = _quality(checkpoint.model, splits, encode_for(splits.task, splits.test, checkpoint.tokenizer))
     checkpoint = replace(checkpoint, pairs=splits.train.pairs is not None)
     return Finetuned(
@@ -119,11 +121,13 @@ def _finished(directory: Path) -> Finetuned:
 
 def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) -> Checkpoint:
     """Return the base with a new head for the task."""
+    # before loading: the new head is drawn there
     torch.manual_seed(seed)
     checkpoint = load_base(base, splits.task, splits.labels)
     if max_length:
         checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model.config))
     checkpoint.model.config.imbik_base = base_name(base)
+    # after the seed and before the fingerprint: the prepared head is a part of the start
     head_of(splits.task).prepare(checkpoint.model, np.asarray(splits.train.targets))
     return checkpoint
 
@@ -134,6 +138,7 @@ def default_settings(rows: int) -> Training:
     >>> default_settings(3_000).epochs > default_settings(60_000).epochs
     True
     """
+    # small data need more passes and bear a higher rate
     epochs = 10 if rows < 20_000 else 3
     return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
 

@@ -22,7 +22,7 @@ from imbik.pretraining.corpus import BLOCK, build_blocks
 from imbik.pretraining.masking import Masker
 from imbik.pretraining.mlm import MaskedLoss, check_length, mlm_quality
 from imbik.training.loop import fit
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 
 HEAD = Training(epochs=2, learning_rate=1e-3, batch_tokens=4096, weight_decay=0.01)
 """Settings for the head alone: it is small and new."""
@@ -82,23 +82,22 @@ def finetune_mlm(
             MaskedLoss(masker),
             train,
             settings,
+            RunSettings(seed, workspace.path("mlm"), progress, save_every),
             what="masked language modeling",
-            seed=seed,
-            directory=workspace.path("mlm"),
-            progress=progress,
-            save_every=save_every,
             evaluate=lambda trained: -mlm_quality(trained, held_out, masker, seed).loss,
         )
         result = FittedMlm(model, tokenizer, before, mlm_quality(model, held_out, masker, seed), len(train), state.epoch, state.seconds)
-        _save(result, directory, documents.source, base)
+        _save(result, workspace, documents.source, base)
         shutil.rmtree(workspace.root / "corpus", ignore_errors=True)
     return result
 
 
-def _save(result: FittedMlm, directory: Path, corpus: str, base: str | Path) -> None:
+def _save(result: FittedMlm, workspace: Workspace, corpus: str, base: str | Path) -> None:
     result.model.requires_grad_(True)
     result.model.config.imbik_base = base_name(base)
-    save_model(result.model, result.tokenizer, directory, {"steps": [], "task": "mlm"}, mlm_card(result, corpus, str(base)))
+    folder = workspace.path("made")
+    save_model(result.model, result.tokenizer, folder, {"steps": [], "task": "mlm"}, mlm_card(result, corpus, str(base)))
+    workspace.publish(folder)
 
 
 def _opened(base: str | Path, length: int, seed: int, encoder: bool, say: Callable[[str], None]) -> tuple[Any, Any]:

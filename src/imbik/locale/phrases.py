@@ -3,22 +3,15 @@ signs as that language writes them."""
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Mapping
-from importlib.resources import files
-from typing import Any
-
-import yaml
 
 from imbik.errors import UserError
-from imbik.measure.quantities import QUANTITIES
+from imbik.locale.catalogue import LANGUAGES, texts, with_marks
+from imbik.locale.notes import read, sentence
+from imbik.types import Note
 
 GLYPHS = {"fit": "✓", "caution": "≈", "open": "?", "unfit": "✗",
           "margin": "✓✓", "met": "✓", "borderline": "≈", "not_met": "✗", "not_measured": "?"}  # fmt: skip
-LANGUAGES = ("en", "tr")
-_NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)( ?%)?")
-_TURKISH_MARKS = str.maketrans(",.", ".,")
 _SHARES = ("accuracy", "macro-f1", "micro-f1")
 
 
@@ -35,10 +28,10 @@ class Phrases:
         if lang not in LANGUAGES:
             raise UserError("no such language", where="--lang", found=lang, expected=" or ".join(LANGUAGES))
         self.lang = lang
-        self.texts = _texts(lang)
+        self.texts = texts(lang)
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text at the dotted ``key`` with ``values`` put in.
+        """Return the text at the dotted ``key`` with ``values`` put in.
 
         Raises:
             KeyError: no such text (a defect of ours: a test compares the languages).
@@ -46,43 +39,32 @@ class Phrases:
         return self.texts[key].format(**values) if values else self.texts[key]
 
     def maybe(self, key: str, otherwise: str) -> str:
-        """The text at ``key``, or ``otherwise`` where there is none (a task or metric that came later)."""
+        """Return the text at ``key``, or ``otherwise`` where there is none (a task or metric that came later)."""
         return self.texts.get(key, otherwise)
 
-    def note(self, text: str) -> str:
-        """A note of ours, which results hold in English, in this language; any other note as it stands.
+    def note(self, note: Note | str) -> str:
+        """Return a note's sentence in this language; English text is a note of an older version (:func:`imbik.locale.notes.read`).
 
         >>> Phrases("tr").note("25 of 3,080 test texts also stand in train")
         '3.080 test metninden 25 tanesi eğitim kümesinde de var'
         """
-        for key, pattern in _note_patterns():
-            match = pattern.fullmatch(text)
-            if match:
-                return self(key, **{name: self._noted(name, value) for name, value in match.groupdict().items()})
-        return text
-
-    def _noted(self, name: str, value: str) -> str:
-        """What stands in a note's placeholder: a split by its name, a number with this language's marks."""
-        if name == "split":
-            return self.maybe(f"method.{value}", value)
-        number = _NUMBER.fullmatch(value) if self.lang == "tr" else None
-        return value if number is None else ("%" if number[2] else "") + number[1].translate(_TURKISH_MARKS)
+        return sentence(read(note) if isinstance(note, str) else note, self.lang)
 
     def number(self, value: float, digits: int = 0) -> str:
-        """``value`` with ``digits`` decimals, thousands grouped."""
+        """Return ``value`` with ``digits`` decimals, thousands grouped."""
         text = f"{value:,.{digits}f}"
         text = text.replace("-", "\N{MINUS SIGN}")
-        return text.translate(_TURKISH_MARKS) if self.lang == "tr" else text
+        return with_marks(text, self.lang)
 
     def percent(self, value: float, digits: int = 1) -> str:
-        """A share as a percentage; Turkish puts the sign first."""
+        """Return a share as a percentage; Turkish puts the sign first."""
         text = self.number(value * 100, digits)
         if self.lang != "tr":
             return f"{text}%"
         return f"\N{MINUS SIGN}%{text[1:]}" if text.startswith("\N{MINUS SIGN}") else f"%{text}"
 
     def unit(self, value: float, unit: str) -> str:
-        """``value`` with its unit and as many decimals as its size deserves."""
+        """Return ``value`` with its unit and as many decimals as its size deserves."""
         if unit == "share":
             return self.percent(value)
         if unit == "flag":
@@ -93,13 +75,8 @@ class Phrases:
             return self.number(value, 0 if float(value).is_integer() else 3)
         return self(f"unit.{unit}", value=self.number(value, decimals(value)))
 
-    def quantity(self, name: str, value: float) -> str:
-        """A named quantity's value, with its unit."""
-        return self.unit(value, QUANTITIES[name].unit)
-
-    def limit(self, name: str, value: float) -> str:
-        """A limit as it was given: no decimals that say nothing (``20 ms``, not ``20.0 ms``)."""
-        unit = QUANTITIES[name].unit
+    def limit(self, value: float, unit: str) -> str:
+        """Return a limit as it was given: no decimals that say nothing (``20 ms``, not ``20.0 ms``)."""
         shown = round(value * 100, 6) if unit == "share" else value
         if not float(shown).is_integer() or unit in ("number", "flag"):
             return self.unit(value, unit)
@@ -108,7 +85,7 @@ class Phrases:
         return self(f"unit.{unit}", value=self.number(value))
 
     def capital(self, text: str) -> str:
-        """``text`` with its first letter as a capital, as the language writes it.
+        """Return ``text`` with its first letter as a capital, as the language writes it.
 
         >>> Phrases("tr").capital("istek"), Phrases("en").capital("istek")
         ('İstek', 'Istek')
@@ -117,26 +94,26 @@ class Phrases:
         return first + text[1:]
 
     def quality(self, metric: str | None, value: float) -> str:
-        """A quality: a percentage for accuracy and F1, a plain number for correlations."""
+        """Return a quality: a percentage for accuracy and F1, a plain number for correlations."""
         return self.percent(value) if metric in _SHARES else self.number(value, 3)
 
     def money(self, value: float, currency: str) -> str:
-        """An amount; cents only below 100, more decimals below a cent's tenth."""
+        """Return an amount; cents only below 100, more decimals below a cent's tenth."""
         digits = 0 if abs(value) >= 100 else 4 if 0 < abs(value) < 0.1 else 2
         return self("unit.money", value=self.number(value, digits), currency=currency)
 
     def source(self, path: str | None) -> str:
-        """A price list's file, or that it is the shipped example."""
+        """Return a price list's file, or that it is the shipped example."""
         return path or self("roi.shipped")
 
     def among(self, texts: Mapping[str, str], otherwise: str) -> str:
-        """The text of this language out of a mapping by language; English, then ``otherwise``, where there is
+        """Return the text of this language out of a mapping by language; English, then ``otherwise``, where there is
         none."""
         return texts.get(self.lang) or texts.get("en") or otherwise
 
 
 def decimals(value: float) -> int:
-    """Decimals that leave about three figures: 2 below 10, 1 below 100, else 0; more for what is very small.
+    """Return decimals that leave about three figures: 2 below 10, 1 below 100, else 0; more for what is very small.
 
     >>> [decimals(v) for v in (0.004, 0.71, 12.3, 410.0)]
     [4, 2, 1, 0]
@@ -145,31 +122,3 @@ def decimals(value: float) -> int:
     if 0 < size < 0.1:
         return 4
     return 2 if size < 10 else 1 if size < 100 else 0
-
-
-@functools.cache
-def _texts(lang: str) -> dict[str, str]:
-    """Dotted keys to texts."""
-    flat: dict[str, str] = {}
-
-    def walk(prefix: str, node: Any) -> None:
-        if isinstance(node, dict):
-            for key, child in node.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), child)
-        else:
-            flat[prefix] = str(node)
-
-    walk("", yaml.safe_load(files("imbik.locale").joinpath(f"{lang}.yaml").read_text("utf-8")))
-    return flat
-
-
-@functools.cache
-def _note_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """The key of every note with a pattern of its English text."""
-    found = []
-    for key, text in _texts("en").items():
-        if key.startswith("note."):
-            parts = re.split(r"{(\w+)}", text)  # fixed text and names, in turn
-            pattern = "".join(f"(?P<{part}>.+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-            found.append((key, re.compile(pattern)))
-    return tuple(found)

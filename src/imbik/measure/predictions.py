@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.tasks.outputs import Array, Outputs, count_of, from_arrays, is_ragged, ragged, to_arrays
 from imbik.tasks.retention import Evaluable
 
@@ -39,11 +39,19 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write an ``.npz`` file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"id": predictions.id, "labels": predictions.labels, "task": predictions.task, "fingerprints": predictions.fingerprints}
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    refuse_foreign_file(path, is_predictions)
     arrays = {name: array for split, values in predictions.logits.items() for name, array in to_arrays(values, f"logits_{split}").items()}
-    with partial.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+
+
+def is_predictions(path: Path) -> bool:
+    """Return whether a file holds stored predictions: the proof that it may be replaced."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "about.npy" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def load_predictions(path: str | Path) -> Predictions:
@@ -56,6 +64,7 @@ def load_predictions(path: str | Path) -> Predictions:
     if not path.is_file():
         raise UserError("no such file", where=path, expected="predictions.npz, written by imbik compress to DIR/teacher")
     try:
+        # a pickle in a file from elsewhere would run its code
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in file.files if name.startswith("logits_")}
@@ -93,6 +102,8 @@ class OutputFile:
         else:
             if self._plain is None:
                 shape = (self.count, *outputs.shape[1:])
+                # the shape is known with the first chunk, so the file is written in place and never
+                # held whole
                 self._plain = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float32, shape=shape)
             self._plain[self.done : self.done + len(outputs)] = outputs
         self.done += count_of(outputs)
@@ -121,7 +132,7 @@ def load_outputs(path: str | Path) -> Outputs:
 
 
 def check_fits(predictions: Predictions, splits: Evaluable, path: object) -> None:
-    """Stored predictions must be of the same rows and labels.
+    """Check that stored predictions are of the same rows and labels.
 
     Raises:
         UserError: they are not.

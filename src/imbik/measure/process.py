@@ -33,11 +33,12 @@ class Candidate:
     Attributes:
         id: ``recipe/engine``, unique among those measured together.
         name: the recipe's name.
-        engine: see :data:`imbik.runtime.engines.ENGINES`.
-        path: artefact folder, or a plain checkpoint folder for ``pytorch`` and ``pytorch-cuda``.
+        engine: a name of :func:`imbik.runtime.engines.engines`.
+        path: artefact folder, or a plain checkpoint folder for an engine that runs those.
         steps: the recipe steps that made the model.
         train_seconds: what making it took, or None.
         length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
+        parent: name of the same recipe without its ``quantize`` step, where it has one.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Candidate:
     steps: tuple[Step, ...] = ()
     train_seconds: float | None = None
     length_multiple: int | None = None
+    parent: str | None = None
 
 
 class Process:
@@ -60,13 +62,17 @@ class Process:
     def __init__(self, candidate: Candidate, threads: int) -> None:
         self.candidate = candidate
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed with the process
+        # the libraries read these once, when they load: they must stand before the process begins
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
         asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
+        # -P: code in the working folder, such as a numpy.py beside a downloaded artefact, is never imported.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "imbik.measure.worker", *asked],
+            [sys.executable, "-P", "-m", "imbik.measure.worker", *asked],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # a file and not a pipe: one that nobody reads while answers are awaited would fill up
+            # and block
             stderr=self._errors,
             text=True,
             encoding="utf-8",
@@ -105,6 +111,7 @@ class Process:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         try:
+            # a closed standard input ends the worker's loop; one that hangs in its engine is killed
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
@@ -124,6 +131,7 @@ def start(candidate: Candidate, threads: int, text: str, pair: str | None) -> tu
     Raises:
         UserError, CandidateError: as :meth:`Process.ask`.
     """
+    # spawn, imports, loading and the first answer: what a user of a fresh instance waits for
     begin = time.perf_counter()
     process = Process(candidate, threads)
     try:

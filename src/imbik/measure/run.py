@@ -14,14 +14,27 @@ from typing import Any
 
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent, Task
-from imbik.machine import environment, physical_cores
+from imbik.locale.notes import read
+from imbik.machine import physical_cores
+from imbik.measure.measurement import (
+    Architecture,
+    Calibration,
+    ClassQuality,
+    Measurement,
+    Parity,
+    Quality,
+    Retention,
+    group,
+)
 from imbik.measure.predictions import Predictions, load_outputs
 from imbik.measure.process import Candidate, CandidateError, Process, start
 from imbik.measure.timing import ROUNDS, Timing, time_candidates, write_rows, write_sample
+from imbik.measure.values import Environment, Failure
+from imbik.runtime.engines.registry import engine
 from imbik.tasks.outputs import Outputs
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import Evaluable, agreement, quality, retention
-from imbik.types import Measurement
+from imbik.types import Note
 
 __all__ = ["Candidate", "Measured", "measure"]
 
@@ -36,19 +49,19 @@ class Measured:
     Attributes:
         measurements: in the order of the candidates, without those that failed.
         logits: id -> split (``dev``, ``test``) -> outputs, logits ``(N, L)`` for most tasks.
-        environment: the machine, see :func:`imbik.machine.environment`.
+        environment: the machine.
         failures: candidates that could not be measured: ``{"id", "name", "error"}``.
         baseline: id of the baseline among the candidates, or None.
     """
 
     measurements: tuple[Measurement, ...]
     logits: Mapping[str, Mapping[str, Outputs]]
-    environment: Mapping[str, Any]
-    failures: tuple[Mapping[str, str], ...] = ()
+    environment: Environment
+    failures: tuple[Failure, ...] = ()
     baseline: str | None = None
 
     def predictions(self, identifier: str, data: Evaluable) -> Predictions:
-        """The logits of one candidate in the form that :func:`imbik.measure.predictions.save_predictions` stores."""
+        """Return the logits of one candidate in the form that :func:`imbik.measure.predictions.save_predictions` stores."""
         prints = {"test": data.test.fingerprint} | ({"dev": data.dev.fingerprint} if data.dev is not None else {})
         return Predictions(identifier, tuple(data.labels), data.task, prints, dict(self.logits[identifier]))
 
@@ -94,7 +107,7 @@ def measure(
     _check(candidates, baseline)
     threads = threads or physical_cores()
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    failures: list[dict[str, str]] = []
+    failures: list[Failure] = []
     with ExitStack() as stack, (progress or Silent()).track("measure", len(candidates) * (COLD_STARTS + 2 + 1 + rounds)) as bar:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imbik-")))
         subjects = _start(candidates, data, threads, stack, failures, bar)
@@ -104,7 +117,7 @@ def measure(
         logits = {subject.candidate.id: subject.logits for subject in subjects}
         reference = logits.get(baseline or "") or (predictions.logits if predictions else None)
         found = tuple(_measurement(subject, data, reference, threads) for subject in subjects)
-    return Measured(found, logits, environment(threads), tuple(failures), baseline)
+    return Measured(found, logits, Environment.here(threads), tuple(failures), baseline)
 
 
 def _check(candidates: Sequence[Candidate], baseline: str | None) -> None:
@@ -115,7 +128,7 @@ def _check(candidates: Sequence[Candidate], baseline: str | None) -> None:
         raise UserError("the baseline is not among the candidates", found=baseline, expected=", ".join(ids))
 
 
-def _say_failures(failures: Sequence[Mapping[str, str]], baseline: str | None) -> None:
+def _say_failures(failures: Sequence[Failure], baseline: str | None) -> None:
     for failure in failures:
         _log.info("%s could not be measured: %s", failure["id"], failure["error"])
         if failure["id"] == baseline:
@@ -127,10 +140,11 @@ def _start(
     data: Evaluable,
     threads: int,
     stack: ExitStack,
-    failures: list[dict[str, str]],
+    failures: list[Failure],
     bar: Task,
 ) -> list[_Subject]:
     """Start every candidate three times, in turn, and keep the last process of each."""
+    # one text for all, so that cold starts differ by the model alone
     text, pair = data.test.texts[0], None if data.test.pairs is None else data.test.pairs[0]
     times: dict[str, list[float]] = {candidate.id: [] for candidate in candidates}
     subjects = []
@@ -157,7 +171,7 @@ def _run(
     subjects: list[_Subject],
     data: Evaluable,
     folder: Path,
-    failures: list[dict[str, str]],
+    failures: list[Failure],
     bar: Task,
     rounds: int,
     deadline: float | None,
@@ -172,6 +186,7 @@ def _run(
                 subject.timing = timing
                 _predict(subject, data, folder, bar)
             return
+        # all are timed again: the rounds that the others had beside it are not like those to come
         except CandidateError as error:
             lost = next(s for s in subjects if s.candidate.id == error.candidate)
             failures.append({"id": lost.candidate.id, "name": lost.candidate.name, "error": str(error)})
@@ -179,7 +194,7 @@ def _run(
 
 
 def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> None:
-    """All rows of dev and test, and the process's facts and memory."""
+    """Predict all rows of dev and test, and ask for the process's facts and memory."""
     for split, examples in (("dev", data.dev), ("test", data.test)):
         if examples is not None:
             rows = folder / f"{split}.jsonl"
@@ -190,6 +205,8 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
             subject.process.ask("scores", rows=str(rows), count=count, out=str(out), budget=subject.timing.budget)
             subject.logits[split] = load_outputs(out)
         bar.advance(note=f"{split} {subject.candidate.id}")
+    # asked before the facts: those of a plain checkpoint are counted on the model and may raise the
+    # peak
     memory = subject.process.ask("memory")
     subject.facts = subject.process.ask("facts") | memory
 
@@ -203,24 +220,25 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Out
     if targets is None:
         raise UserError("no labels to measure against", expected="a labelled test or dev split")
     sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
-    error = task.calibration(decoded, targets)
-    latency = timing.latency() | {"length_multiple": subject.facts["length_multiple"]}
+    latency = timing.latency(subject.facts["length_multiple"])
+    classes = task.per_class(decoded, targets, data.labels) or {}
     return Measurement(
         id=candidate.id,
         name=candidate.name,
         engine=candidate.engine,
+        parent=candidate.parent,
         steps=tuple(candidate.steps),
-        architecture=manifest["architecture"],
+        architecture=group(Architecture, manifest["architecture"]),
         params=int(manifest["params"]),
-        flops_per_item=_flops(manifest["flops"], latency["tokens"]),
+        flops_per_item=_flops(manifest["flops"], latency.tokens or 0.0),
         bytes=_shipped(candidate.path, sizes),
         model_bytes=sizes.get(manifest["model"], 0),
-        quality=quality(data, "test", data.test, subject.logits),
-        dev_quality=quality(data, "dev", data.dev, subject.logits),
-        retention=retention(data, subject.logits["test"], other),
+        quality=group(Quality, quality(data, "test", data.test, subject.logits)),
+        dev_quality=group(Quality, quality(data, "dev", data.dev, subject.logits)),
+        retention=group(Retention, retention(data, subject.logits["test"], other)),
         agreement=agreement(data.task, subject.logits["test"], other),
-        calibration=None if error is None else {"ece": error},
-        per_class=task.per_class(decoded, targets, data.labels),
+        calibration=Calibration(task.calibration(decoded, targets)),
+        per_class={label: group(ClassQuality, values) for label, values in classes.items()},
         latency_ms=latency,
         throughput=timing.throughput(),
         peak_rss_bytes=int(subject.facts["peak_rss_bytes"]),
@@ -228,38 +246,35 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Out
         cpu_s_per_1000=statistics.median(timing.cpu),
         train_seconds=candidate.train_seconds,
         threads=threads,
-        parity=manifest.get("parity"),
-        notes=_notes(manifest),
+        parity=group(Parity, manifest["parity"]),
+        notes=notes_of(manifest),
     )
 
 
 def _shipped(path: Path, sizes: Mapping[str, int]) -> int:
-    """Bytes of all that a deployment copies, the manifest included."""
+    """Return the bytes of all that a deployment copies, the manifest included."""
     manifest = path / "manifest.json"
     return sum(sizes.values()) + (manifest.stat().st_size if manifest.is_file() else 0)
 
 
 def _flops(coefficients: Sequence[float], tokens: float) -> float:
-    """Floating-point operations of a text of ``tokens`` tokens; see :func:`imbik.models.facts.flops`."""
+    """Return the floating-point operations of a text of ``tokens`` tokens; see :func:`imbik.models.facts.flops`."""
     return float(sum(value * tokens**power for power, value in enumerate(coefficients)))
 
 
-def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    parity, graph = manifest.get("parity") or {}, manifest.get("graph") or {}
-    notes = [str(note) for note in manifest.get("notes") or ()]
-    beside, limit = parity.get("float_parent") or {}, parity.get("limit") or {}
-    if beside.get("slower"):
-        notes.append(f"slower than its float parent on this machine: {beside['p50_ms']:.2f} ms against {beside['float_p50_ms']:.2f} ms")
-    if parity.get("reverted"):
-        notes.append("put back to float to keep quality: " + ", ".join(parity["reverted"]))
-    if limit.get("shortfall"):
-        notes.append(f"keeps {limit['kept']:.1%} on dev, {limit['min_retention']:.1%} asked, whatever is put back to float")
-    if manifest.get("quantisation") and parity.get("float_matmuls"):
-        notes.append(f"{parity['float_matmuls']} products with a weight stayed in float")
-    if graph and not graph.get("fused", True):
-        notes.append("attention was not fused: " + "; ".join(graph.get("unfused_because", [])))
-    if manifest["engine"] == "pytorch":
-        notes.append("runs in PyTorch only")
-    if manifest["engine"] == "pytorch-cuda":
-        notes.append(f"ran on a GPU ({manifest['device']}) in {manifest['precision']}; it needs that and PyTorch: shown, never chosen")
-    return tuple(notes)
+def notes_of(manifest: Mapping[str, Any]) -> tuple[Note, ...]:
+    """Return what an artefact's manifest says that a reader of its measurement must know."""
+    parity = group(Parity, manifest["parity"])
+    beside, graph = parity.float_parent, manifest["graph"]
+    notes = [read(note) for note in manifest["notes"]]
+    if beside and beside.slower:
+        notes.append(Note.of("slower", own=beside.p50_ms or 0.0, parent=beside.float_p50_ms or 0.0))
+    if parity.reverted:
+        notes.append(Note.of("reverted", names=parity.reverted))
+    if parity.limit and parity.limit["shortfall"]:
+        notes.append(Note.of("below", kept=parity.limit["kept"], asked=parity.limit["min_retention"]))
+    if manifest["quantisation"] and parity.float_matmuls:
+        notes.append(Note.of("float_left", count=parity.float_matmuls))
+    if not graph["fused"]:
+        notes.append(Note.of("unfused", reasons="; ".join(graph["unfused_because"])))
+    return (*notes, *engine(manifest["engine"]).notes(manifest))

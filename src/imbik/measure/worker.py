@@ -1,8 +1,8 @@
-"""``python -m imbik.measure.worker FOLDER THREADS [LENGTH-MULTIPLE [ENGINE]]``: one model in a process of its own, asked over its standard input.
+"""``python -m imbik.measure.worker FOLDER THREADS [LENGTH-MULTIPLE [ENGINE]]``: one model in a process of its own.
 
-A request is one line of JSON with ``do``; the answer is one line of JSON on standard output. Texts and logits travel in files, so
-that neither side holds more than a chunk of them. An answer is sent only when the process's threads have gone to sleep: threads that
-spin for a while after their work would slow down whoever is measured next.
+It is asked over its standard input. A request is one line of JSON with ``do``; the answer is one line of JSON on standard output.
+Texts and logits travel in files, so that neither side holds more than a chunk of them. An answer is sent only when the process's
+threads have gone to sleep: threads that spin for a while after their work would slow down whoever is measured next.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def peak_rss_bytes() -> int:
     """Largest resident memory that this process has had; 0 where the operating system does not tell."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            # the high-water mark of this program; ru_maxrss may still hold that of the parent it
+            # was forked from
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -36,6 +38,7 @@ def peak_rss_bytes() -> int:
         import resource
     except ImportError:
         return 0
+    # bytes on macOS, KiB elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
@@ -76,6 +79,7 @@ class Worker:
     def latency(self, rows: str, start: int, count: int) -> dict[str, Any]:
         """Milliseconds and tokens of ``count`` requests of one text each."""
         texts, pairs = self._load(rows)
+        # the first few, with negative numbers, are not counted: after a pause caches are cold
         chosen = [(start + index) % len(texts) for index in range(-WARM_REQUESTS, count)]
         times, tokens = [], []
         for index in chosen:
@@ -96,6 +100,7 @@ class Worker:
             self.predictor.predict(texts, pairs)
             items += len(texts)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        # after the clocks were read: only for the report
         lengths = [len(encoding.ids) for encoding in self.predictor.encode(texts, pairs)]
         batches = sum(1 for _ in token_batches(lengths, budget))
         return {"items": items, "wall": wall, "cpu": cpu, "batch": len(texts) / batches}
@@ -104,10 +109,7 @@ class Worker:
         """What is known of the model, and the memory that the process has taken so far."""
         manifest = dict(self.predictor.manifest)
         if "params" not in manifest:
-            from imbik.runtime.engines import pytorch
-
-            assert isinstance(self.predictor.session, pytorch.TorchSession)
-            manifest |= pytorch.facts(self.predictor.session.model)
+            manifest |= self.predictor.session.facts()
         return {"peak_rss_bytes": peak_rss_bytes(), "manifest": manifest, "length_multiple": self.predictor.length_multiple}
 
     def memory(self) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def settle(limit: float = 1.0) -> None:
     while time.perf_counter() < end:
         before = time.process_time()
         time.sleep(0.01)
+        # below a tenth of the time slept: no thread spins any more
         if time.process_time() - before < 0.001:
             return
 
@@ -154,6 +157,7 @@ def serve(
             answer = {"error": str(error), "user": True}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
+        # the first answer is a cold start, which is timed by who asks: settling would count into it
         if request["do"] != "predict":
             settle()
         _send(answers, answer)
@@ -166,6 +170,8 @@ def _send(answers: TextIO, answer: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Entry point. Whatever a library prints goes to standard error; standard output carries answers only."""
+    # the real standard output under a new number; number 1 leads to standard error from here on,
+    # for C++ libraries as well, which sys.stdout does not reach
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     multiple = int(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3] else None

@@ -4,6 +4,6 @@ A new method is one file here with ``@method("name")``; :func:`registered` finds
 with the same decorator when that package is imported.
 """
 
-from imbik.methods.registry import Method, check_order, make_method, method, registered, settings_of
+from imbik.methods.registry import Method, check_order, make_method, make_methods, method, registered
 
-__all__ = ["Method", "check_order", "make_method", "method", "registered", "settings_of"]
+__all__ = ["Method", "check_order", "make_method", "make_methods", "method", "registered"]

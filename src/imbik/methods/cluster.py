@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 from torch import nn
@@ -15,7 +15,7 @@ from imbik.models.layers.clustered import ClusteredEmbedding, ClusteredLinear
 from imbik.models.structure import replace_module
 from imbik.sharing.kmeans import nearest_values
 from imbik.training.context import Context
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ SMALL = 1024
 
 
 @method("cluster")
-class Cluster:
+class Cluster(Method):
     """Every matrix keeps ``values`` different entries, found by k-means: w_ij = c[k_ij], min Σ (w_ij - c[k_ij])².
 
     The indices k are stored packed (4 bits each for 16 values) beside the codebook c, in the checkpoint and in the artefact. A
@@ -39,42 +39,49 @@ class Cluster:
         embeddings: the embedding tables too.
     """
 
+    rewrites_matrices: ClassVar[bool] = True
     values: Annotated[int, Ge(2), Le(256)] = 16
     embeddings: bool = True
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with clustered matrices.
+        """Return the checkpoint with clustered matrices.
 
         Raises:
             UserError: the model has no matrix that is large enough.
         """
         model = checkpoint.model
+        # listed before the first replacement, since named_modules() walks the tree that is changed
+        # below; it gives a shared module once, and replace_module puts the new one at all of its
+        # places
         chosen = [(name, module) for name, module in model.named_modules() if self._takes(module)]
         if not chosen:
             raise UserError("nothing to cluster", where="cluster", found=type(model).__name__, expected=f"matrices of {SMALL} or more")
         with context.progress.track("k-means", len(chosen)) as bar:
             for name, module in chosen:
-                made = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
+                clustered = ClusteredEmbedding if isinstance(module, nn.Embedding) else ClusteredLinear
+                # float32: NumPy has no bfloat16, which a checkpoint may be in
                 codebook, indices = nearest_values(module.weight.detach().float().cpu().numpy(), self.values)
-                replace_module(model, name, made.of(module, codebook, indices))
+                replace_module(model, name, clustered.of(module, codebook, indices))
                 bar.advance()
-        note = (
-            f"cluster: {self.values} values a matrix; this saves bytes in the file and not time, since the engine unpacks the matrices "
-            "when it opens the file"
-        )
-        return replace(checkpoint, model=model.eval(), notes=(*checkpoint.notes, note))
+        return replace(checkpoint, model=model.eval(), notes=(*checkpoint.notes, Note.of("cluster", count=self.values)))
 
     def refuse_before(self, later: Method) -> str | None:
-        """What would give the matrices new entries cannot stand behind cluster."""
-        if later.name == "cluster":
+        """Refuse what would give the matrices new entries."""
+        if isinstance(later, Cluster):
             return "cluster once, with the number of values that is wanted in the end"
-        if later.name in ("share", "low_rank"):
+        if later.rewrites_matrices:
             return f"cluster is the last change of the weights; put {later.name} before it"
-        if getattr(later, "scheme", None) == "qat":
-            return "qat trains every weight, cluster leaves few values to train; quantize with scheme: static, or leave cluster out"
+        if later.trains_every_weight:
+            return (
+                "quantization-aware training changes every weight, cluster leaves few values to train; "
+                "quantize with scheme: static, or leave cluster out"
+            )
         return None
 
     def _takes(self, module: nn.Module) -> bool:
         if type(module) is nn.Embedding and not self.embeddings:
             return False
+        # exact types: a subclass has a forward of its own, which a ClusteredLinear would drop
+        # without a word; at 8 entries a value the float32 codebook alone is already an eighth of
+        # the matrix
         return type(module) in (nn.Linear, nn.Embedding) and module.weight.numel() >= max(SMALL, 8 * self.values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -14,10 +14,11 @@ from imbik.distillation.inner_states import states_of, teacher_rows
 from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, targets_of, without_dropout
 from imbik.distillation.transfer import TeacherStates, mask_of
 from imbik.errors import UserError
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
 from imbik.models.anatomy import anatomy, depth_of, listen
+from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
-from imbik.pretraining.general import General, copy_mlm_head, general_files, open_general, predictions
+from imbik.pretraining.general import GeneralStage, copy_mlm_head, general_files, open_general, predict_masked
 from imbik.pretraining.masking import Masker
 from imbik.students.distilbert import alternate_layers, copy_encoder
 from imbik.training.context import Context
@@ -31,7 +32,7 @@ _LAST = "hidden.-1"
 
 
 @method("distilbert")
-class DistilBert(TrainedOnDev):
+class DistilBert(TrainedOnDev, Method):
     """Learn from the teacher's predictions, from the truth and from the direction of the teacher's last hidden states, together.
 
     L = w_soft · T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)) + w_hard · L_truth + w_cosine · (1 - cos(h_S, h_T)), the last one mean
@@ -53,6 +54,7 @@ class DistilBert(TrainedOnDev):
         max_grad_norm and the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     stage: Literal["general", "task"] = "task"
     corpus: str = ""
     teacher: str = "base"
@@ -76,16 +78,17 @@ class DistilBert(TrainedOnDev):
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training. The general stage changes its encoder and leaves its head as it was.
+        """Return the student after training. The general stage changes its encoder and leaves its head as it was.
 
         Raises:
             UserError: a corpus that cannot be opened, no masked-language-model head, labels or tokens that differ.
         """
+        # both stages compare states of student and teacher: dropout would be noise in one of them
         without_dropout(checkpoint.model)
         return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
 
-    def reads(self, teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the corpus and the general teacher of a general stage."""
         return general_files(teacher, self.teacher, self.corpus) if self.stage == "general" else []
 
     def _general(self, student: Checkpoint, context: Context) -> Checkpoint:
@@ -97,6 +100,7 @@ class DistilBert(TrainedOnDev):
             _start_again(student, general)
         copy_mlm_head(general.teacher, general.student)
         loss = GeneralTriple(general, self)
+        # before fit(): the optimizer takes the parameters that exist when it is made
         if self.cosine:
             loss.bind(to_batch(general.train, np.arange(min(8, len(general.train)))))
         fit(
@@ -104,9 +108,9 @@ class DistilBert(TrainedOnDev):
             loss,
             general.train,
             training_of(self, int(general.train.lengths.sum())),
+            context.training(),
             what="general distillation",
             evaluate=general.score,
-            **context.loop(),
         )
         student.model.eval()
         return student
@@ -116,12 +120,13 @@ class DistilBert(TrainedOnDev):
         rows = learning_rows(context.splits)
         data, dev = encode(rows, student.tokenizer), encode(context.splits.dev, student.tokenizer)
         training = training_of(self, int(data.offsets[-1]))
-        wanted, targets = context.cache.logits(rows, context.progress), targets_of(context.splits, len(rows.texts))
-        labels = SoftLabels(student.task, wanted, targets, self.temperature, self.hard)
+        logits = context.cache.logits(rows, context.progress)
+        targets = targets_of(context.splits, len(rows.texts))
+        labels = SoftLabels(student.task, logits, targets, self.temperature, self.hard)
         states = None
         if self.cosine:
-            theirs, reader = teacher_rows(data, rows, student, context.teacher), anatomy(context.teacher.model)
-            states = states_of(context.teacher.model, reader, [_LAST], theirs, data, training.epochs, context)
+            teacher_data = teacher_rows(data, rows, student, context.teacher)
+            states = states_of(context.teacher, [_LAST], teacher_data, data, training.epochs, context)
         loss = TaskTriple(student.model, labels, states, self)
         if self.cosine:
             loss.bind(student.model, to_batch(data, np.arange(min(64, len(data)))))
@@ -130,33 +135,36 @@ class DistilBert(TrainedOnDev):
             loss,
             data,
             training,
+            context.training(),
             what="distilling",
             evaluate=dev_score(context.splits, dev),
+            # rows of the table for pieces that neither train nor dev shows do not train, which
+            # saves most of AdamW's work on a small student
             pieces=np.union1d(data.pieces(), dev.pieces()),
-            **context.loop(),
         )
         return student
 
 
-def _start_again(student: Checkpoint, general: General) -> None:
-    """Every other layer of the general teacher; only for a DistilBERT as wide as it."""
-    ours, theirs = general.student.base_model, general.teacher.base_model
-    width = int(theirs.config.hidden_size)
-    if ours.config.model_type != "distilbert" or int(ours.config.hidden_size) != width:
+def _start_again(student: Checkpoint, general: GeneralStage) -> None:
+    """Copy every other layer of the general teacher into a DistilBERT that is as wide."""
+    encoder = general.student.base_model
+    teacher = general.teacher.base_model
+    width = int(teacher.config.hidden_size)
+    if encoder.config.model_type != "distilbert" or int(encoder.config.hidden_size) != width:
         raise UserError(
             "this student cannot start from the general teacher's layers",
             where="distilbert.start",
-            found=f"{ours.config.model_type}, width {ours.config.hidden_size}",
+            found=f"{encoder.config.model_type}, width {encoder.config.hidden_size}",
             expected=f"a DistilBERT of width {width}",
             fix="set start: keep",
         )
-    copy_encoder(theirs, ours, alternate_layers(depth_of(theirs), depth_of(ours)))
+    copy_encoder(teacher, encoder, alternate_layers(depth_of(teacher), depth_of(encoder)))
 
 
 class GeneralTriple(nn.Module):
     """The three losses on masked raw text."""
 
-    def __init__(self, general: General, weights: DistilBert) -> None:
+    def __init__(self, general: GeneralStage, weights: DistilBert) -> None:
         super().__init__()
         self.general, self.weights, self.cosine = general, weights, HiddenCosine()
         self.readers = anatomy(general.student), anatomy(general.teacher)
@@ -169,15 +177,17 @@ class GeneralTriple(nn.Module):
         return self._forward(model, batch)
 
     def _forward(self, model: nn.Module, batch: Batch, bind: bool = False) -> Tensor:
+        # the stage is no module of this loss, so fit does not move its teacher and does not train
+        # it
         teacher, weights = self.general.teacher.to(batch["input_ids"].device), self.weights
         names = [_LAST] if weights.cosine else []
-        with listen(model, self.readers[0], names) as ours, listen(teacher, self.readers[1], names) as theirs:
-            said = predictions(model, teacher, batch, self.general.masker, weights.everywhere)
-        loss = weights.soft * said.soft(weights.temperature) + weights.hard * said.hard()
+        with listen(model, self.readers[0], names) as student_states, listen(teacher, self.readers[1], names) as teacher_states:
+            predicted = predict_masked(model, teacher, batch, self.general.masker, weights.everywhere)
+        loss = weights.soft * predicted.soft(weights.temperature) + weights.hard * predicted.hard()
         if weights.cosine:
             if bind:
-                self.cosine.bind(ours[_LAST], theirs[_LAST], mask_of(batch))
-            loss = loss + weights.cosine * self.cosine(ours[_LAST], theirs[_LAST], mask_of(batch))
+                self.cosine.bind(student_states[_LAST], teacher_states[_LAST], mask_of(batch))
+            loss = loss + weights.cosine * self.cosine(student_states[_LAST], teacher_states[_LAST], mask_of(batch))
         return loss
 
 
@@ -192,17 +202,17 @@ class TaskTriple(nn.Module):
     def bind(self, model: nn.Module, batch: Batch) -> None:
         """Make the cosine's projection where the widths differ."""
         assert self.states is not None
-        with listen(model, self.reader, [_LAST]) as ours:
+        with listen(model, self.reader, [_LAST]) as student_states:
             model(**model_inputs(batch))
-        self.cosine.bind(ours[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
+        self.cosine.bind(student_states[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        with listen(model, self.reader, [_LAST] if self.states is not None else []) as ours:
+        with listen(model, self.reader, [_LAST] if self.states is not None else []) as student_states:
             logits: Tensor = model(**model_inputs(batch)).logits.float()
         soft, hard = self.labels.terms(logits, batch["rows"])
         loss = self.weights.soft * soft
         if hard is not None:
             loss = loss + self.weights.hard * hard
         if self.states is not None:
-            loss = loss + self.weights.cosine * self.cosine(ours[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
+            loss = loss + self.weights.cosine * self.cosine(student_states[_LAST], self.states.states(batch)[_LAST], mask_of(batch))
         return loss

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 from imbik.distillation.augmentation import Augment, files_of
-from imbik.distillation.soft_labels import distil
-from imbik.methods.registry import method
+from imbik.distillation.soft_labels import train_on_soft_labels
+from imbik.methods.registry import Method, method
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.training.prediction import quality_of
 from imbik.training.settings import Positive, Share, TrainedOnDev
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 
 @method("distill")
-class Distill(TrainedOnDev):
+class Distill(TrainedOnDev, Method):
     """Train the student on the teacher's logits.
 
     L = (1 - hard) · T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T)) + hard · L_labels. Multi-label uses a sigmoid per label,
@@ -24,27 +26,30 @@ class Distill(TrainedOnDev):
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
-        augment: more texts made of the task's own, labelled by the teacher, see :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
+        augment: more texts made of the task's own, labelled by the teacher, see
+            :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     temperature: Positive = 2.0
     hard: Share = 0.0
     augment: Augment = False
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
+        """Return the student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
 
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        state = distil(checkpoint, context, self)
+        state = train_on_soft_labels(checkpoint, context, self, temperature=self.temperature, hard=self.hard, augment=self.augment)
+        # the start stood for election too (keep_start): -1 says that training gained nothing on
+        # dev, which a user who waited for it should read in the model card
         if state.best_epoch < 0:
-            start = quality_of(context.splits, state.best_score)
-            note = f"distill: no epoch was better on dev than the start ({start:.4f}), which was kept"
+            note = Note.of("kept_start", score=quality_of(context.splits, state.best_score))
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
 
-    def reads(self, _teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the files and folders that augmentation reads."""
         return files_of(self.augment)

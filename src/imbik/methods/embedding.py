@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,16 +13,16 @@ from pydantic import model_validator
 
 from imbik.errors import UserError
 from imbik.factorization.decomposition import decompose, largest_rank, tail
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
 from imbik.models.layers.factorized_embedding import FactorizedEmbedding
 from imbik.models.structure import replace_module
 from imbik.training.context import Context
 from imbik.training.encoding import encode
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Note
 
 
 @method("embedding")
-class Embedding:
+class Embedding(Method):
     """The word table (V × H) becomes a table (V × E) and a projection (E × H), the shape that ALBERT has from the start (Lan et al.
     2020, arXiv 1909.11942), here from the table's own singular value decomposition.
 
@@ -47,40 +47,47 @@ class Embedding:
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with a factorized table; one that is factorized already is cut further, never enlarged.
+        """Return the checkpoint with a factorized table; one that is factorized already is cut further, never enlarged.
 
         Raises:
             UserError: E at or above V · H / (V + H), which makes the table larger.
         """
         model = checkpoint.model
         old = model.get_input_embeddings()
+        # of a factorized table the product is decomposed: what is lost of its two factors one by
+        # one says nothing about the vectors that the layers read
         table = old.projection(old.table.weight) if isinstance(old, FactorizedEmbedding) else old.weight
         counts = self._counts(checkpoint, context, len(table))
+        # (V, E) and (E, H); float64, because the counts weight rows by a factor of up to millions
         up, down = self._factors(table.detach().double().numpy(), counts)
+        # a rank that is not below the present one would only round the same product anew
         if isinstance(old, FactorizedEmbedding) and down.shape[0] >= old.rank:
             return checkpoint
         new = FactorizedEmbedding.of(torch.from_numpy(up), torch.from_numpy(down.T), old.padding_idx)
-        replace_module(model, next(name for name, found in model.named_modules() if found is old), new.eval())
+        replace_module(model, next(name for name, module in model.named_modules() if module is old), new.eval())
         (rows, width), rank = table.shape, down.shape[0]
         left = (rows + width) * rank / (rows * width)
-        note = f"embedding: table of {rows} x {width} as {rows} x {rank} and {rank} x {width}, {left:.1%} of its numbers left"
+        note = Note.of("embedding", rows=rows, width=width, rank=rank, left=left)
         return replace(checkpoint, notes=(*checkpoint.notes, note))
 
     def _counts(self, checkpoint: Checkpoint, context: Context, rows: int) -> NDArray[np.float64] | None:
         if self.weights == "none":
             return None
         ids = encode(context.splits.train, checkpoint.tokenizer).ids
+        # plus one: without it the row of a piece that train never shows could become anything at
+        # all
         return 1.0 + np.bincount(np.asarray(ids), minlength=rows).astype(np.float64)
 
-    def _factors(self, table: NDArray[np.float64], counts: NDArray[np.float64] | None) -> tuple[Any, Any]:
-        """``(V, E)`` and ``(E, H)``."""
+    def _factors(self, table: NDArray[np.float64], counts: NDArray[np.float64] | None) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return ``(V, E)`` and ``(E, H)``."""
         most = largest_rank(*table.shape)
-        found = decompose(table.T, counts)  # a text reads the table by y = tableᵀ · one-hot, so that E[x xᵀ] is the pieces' frequency
+        parts = decompose(table.T, counts)  # a text reads the table by y = tableᵀ · one-hot, so that E[x xᵀ] is the pieces' frequency
         if self.rank is not None:
             rank = self.rank
         else:
             assert self.energy is not None
-            rank = 1 + int(np.searchsorted(1 - tail(found.values), self.energy))
+            # tail(values)[r - 1] is what is lost with r columns, hence the 1 +
+            rank = 1 + int(np.searchsorted(1 - tail(parts.values), self.energy))
         if rank > most:
             raise UserError(
                 "the factorized table would be larger than the table",
@@ -88,5 +95,6 @@ class Embedding:
                 found=f"{rank} columns",
                 expected=f"at most {most}, below V·H/(V+H) for {table.shape[0]} rows of {table.shape[1]}",
             )
-        up, down = found.factors(rank)
+        up, down = parts.factors(rank)
+        # decomposed was the transposed table, so the two factors change places
         return down.T, up.T

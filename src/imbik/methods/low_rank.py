@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from pydantic import model_validator
 
 from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
-from imbik.factorization.moments import fisher_inputs, input_moments, uses
+from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.factorization.ranks import Curve, allocate
-from imbik.methods.registry import Method, make_method, method
+from imbik.locale.notes import sentence
+from imbik.methods.distill import Distill
+from imbik.methods.registry import Method, method
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
 from imbik.models.structure import replace_module
@@ -26,7 +28,7 @@ from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.losses import distillation_loss
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ PROBE_TEXTS = 128
 
 
 @method("low_rank")
-class LowRank:
+class LowRank(Method):
     """Every Linear of the encoder's layers, W (m × n), becomes U V with U (m × r), V (r × n) where that is smaller.
 
     ``svd`` keeps the r largest singular values: the least ‖W - U V‖. ``asvd`` weighs by what the layer reads: the least
@@ -47,9 +49,9 @@ class LowRank:
 
     A rank at or above break-even, r ≥ m n / (m + n), would make a matrix larger: such a matrix stays as it is. With ``budget`` all
     matrices share one budget by their measured sensitivity: each is cut alone to the budget's share, the change of the model's outputs
-    (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought where
-    they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of a perturbation, as
-    lost energy does; that is what makes one number per matrix enough.
+    (KL to its own outputs before; squared for regression) on train texts tells how much its lost energy costs, and ranks are bought
+    where they save most per byte (:func:`imbik.factorization.ranks.allocate`). Near the model itself the KL grows with the square of
+    a perturbation, as lost energy does; that is what makes one number per matrix enough.
 
     Recovery is a ``distill`` step of its own after this one.
 
@@ -65,6 +67,7 @@ class LowRank:
         multiple: ranks are multiples of it, for the processor's sake, in matrices whose break-even rank is at least eight times as large.
     """
 
+    rewrites_matrices: ClassVar[bool] = True
     method: Literal["svd", "asvd", "fwsvd", "nmf"] = "svd"
     rank: Annotated[int, Ge(1)] | None = None
     energy: Annotated[float, Gt(0), Lt(1)] | None = None
@@ -79,29 +82,34 @@ class LowRank:
     def _one_size(self) -> LowRank:
         if sum(value is not None for value in (self.rank, self.energy, self.budget)) != 1:
             raise ValueError("exactly one of rank, energy and budget")
-        make_method({"distill": self.recovery}, "low_rank.recovery")
+        Distill.of(self.recovery, "low_rank.recovery")
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with factorized layers.
+        """Return the checkpoint with factorized layers.
 
         Raises:
             UserError: no rank under break-even meets the request, or nothing would become smaller.
         """
-        report = ""
+        notes = checkpoint.notes
         for stage in range(1, self.stages + 1):
             report = self._cut(checkpoint, context, stage / self.stages)
-            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, report)
+            # the last report alone remains: it compares with the dense matrices and so covers
+            # earlier cuts
+            notes = (*checkpoint.notes, report)
+            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, sentence(report))
             if stage < self.stages:
+                # own folder and seed: fit goes on from whatever state lies in its folder, so that a
+                # second stage would otherwise find the finished training of the first
                 inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
-                checkpoint = make_method({"distill": self.recovery}, "low_rank.recovery").apply(checkpoint, inner)
-        return replace(checkpoint, notes=(*checkpoint.notes, report))
+                checkpoint = Distill.of(self.recovery, "low_rank.recovery").apply(checkpoint, inner)
+        return replace(checkpoint, notes=notes)
 
     def refuse_before(self, later: Method) -> str | None:
-        """Layers whose ranks differ cannot share their weights."""
-        return "put share before low_rank: factorized layers have ranks of their own" if later.name == "share" else None
+        """Refuse to tie layers whose ranks differ."""
+        return f"put {later.name} before low_rank: factorized layers have ranks of their own" if later.ties_layers else None
 
-    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> str:
+    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> Note:
         """Factorize once; ``done``, up to 1, is how far this stage goes."""
         matrices = matrices_of(checkpoint.model, nmf=self.method == "nmf")
         rows = _sample(context.splits.train, self.texts, context.seed)
@@ -121,33 +129,39 @@ class LowRank:
         """Tell every matrix what its inputs count, and how often it is used."""
         model, data = checkpoint.model, encode(rows, checkpoint.tokenizer)
         modules = {name: matrix.module for name, matrix in matrices.items()}
-        found: Mapping[str, NDArray[np.float64]] = {}
+        weights: Mapping[str, NDArray[np.float64]] = {}
         if self.method == "asvd":
-            found = input_moments(model, modules, data)
+            weights = input_moments(model, modules, data)
         if self.method == "fwsvd":
-            found = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
-        counts = uses(model, modules, data) if self.measure == "flops" else {}
+            weights = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
+        # ALBERT-like models store a matrix once and multiply by it at every layer
+        counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
-            matrix.weights, matrix.uses = found.get(name), counts.get(name, 1)
+            matrix.weights = weights.get(name)
+            matrix.uses = counts.get(name, 1)
 
     def _own(self, matrix: Matrix, done: float) -> int:
-        """The rank of one matrix where each has its own; 0 leaves it."""
+        """Return the rank of one matrix where each has its own; 0 leaves it."""
         if self.rank is not None:
+            # from break-even down in steps of one ratio: rank(done) = start · (rank / start)^done
             start = max(matrix.largest + 1, self.rank)
-            wanted = round(start * (self.rank / start) ** done)
+            rank = round(start * (self.rank / start) ** done)
         else:
             assert self.energy is not None
-            wanted = 1 + int(np.searchsorted(1 - matrix.losses, 1 - (1 - self.energy) * done))
-        return wanted if wanted <= matrix.largest else 0
+            # here the lost energy grows in equal steps, 1 - energy in the end
+            rank = 1 + int(np.searchsorted(1 - matrix.losses, 1 - (1 - self.energy) * done))
+        return rank if rank <= matrix.largest else 0
 
     def _shared(self, checkpoint: Checkpoint, matrices: Mapping[str, Matrix], probe: Encoded, done: float) -> dict[str, int]:
-        """Ranks under one budget, by measured sensitivity."""
+        """Return ranks under one budget, by measured sensitivity."""
         assert self.budget is not None
+        # stages of one ratio again: the last one reaches the budget itself
         share = self.budget**done
         before = predict_logits(checkpoint.model, probe)
         curves = []
         for name, matrix in matrices.items():
             step = self.multiple if matrix.largest >= 8 * self.multiple else 1
+            # a matrix that no rank makes smaller is not run: it stays as it is
             cost = _sensitivity(checkpoint, name, matrix, share, probe, before) if matrix.largest else 0.0
             curves.append(Curve(cost * matrix.losses, matrix.unit, matrix.now, step))
         dense = sum(matrix.dense for matrix in matrices.values())
@@ -158,7 +172,7 @@ class LowRank:
         return dict(zip(matrices, ranks, strict=True))
 
     def _refuse_nothing(self, matrices: Mapping[str, Matrix], ranks: Mapping[str, int]) -> None:
-        """A dense model that stays dense is not what was asked for; one that is small enough already is."""
+        """Refuse to leave a dense model dense; one that is small enough already may stay as it is."""
         if any(ranks.values()) or any(isinstance(matrix.module, LowRankLinear) for matrix in matrices.values()):
             return
         most = max((matrix.largest for matrix in matrices.values()), default=0)
@@ -173,28 +187,38 @@ class LowRank:
 
 
 def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: NDArray[np.float32]) -> float:
-    """How far the model's outputs move per share of this matrix's energy that is lost, measured near the rank that it may get."""
+    """Measure how far the model's outputs move per share of this matrix's energy that is lost, near the rank that it may get."""
     layer, loss = matrix.probe(min(max(1, round(share * (matrix.largest + 1))), matrix.largest))
+    # in place and back again: a copy of the model per matrix would cost far more than the run
     put_everywhere(checkpoint.model, name, layer.eval())
     try:
         after = predict_logits(checkpoint.model, probe)
     finally:
         put_everywhere(checkpoint.model, name, matrix.module)
     moved = float(distillation_loss(checkpoint.task, torch.from_numpy(after), torch.from_numpy(before)))
+    # rounding can push a tiny KL below zero; a cut that loses no energy must not divide by it
     return max(moved, 0.0) / max(loss, 1e-9)
 
 
-def _report(method_name: str, matrices: Mapping[str, Matrix]) -> str:
+def _report(method_name: str, matrices: Mapping[str, Matrix]) -> Note:
     ranks = [matrix.module.rank for matrix in matrices.values() if isinstance(matrix.module, LowRankLinear)]
     left = sum(matrix.now for matrix in matrices.values()) / sum(matrix.dense for matrix in matrices.values())
-    what = f"{len(ranks)} of {len(matrices)} matrices of the encoder factorized, ranks {min(ranks)} to {max(ranks)}"
-    return f"low_rank ({method_name}): {what}; {left:.1%} of their numbers left"
+    return Note.of(
+        "low_rank",
+        method=method_name,
+        count=len(ranks),
+        total=len(matrices),
+        least=min(ranks),
+        most=max(ranks),
+        left=left,
+    )
 
 
 def _sample(rows: Examples, count: int, seed: int) -> Examples:
-    """At most ``count`` random rows."""
+    """Return at most ``count`` random rows."""
     if len(rows.texts) <= count:
         return rows
+    # sorted: the draw says which rows, their order stays that of the file
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
     pairs = None if rows.pairs is None else [rows.pairs[i] for i in chosen]
     targets = None if rows.targets is None else rows.targets[chosen]
@@ -202,7 +226,7 @@ def _sample(rows: Examples, count: int, seed: int) -> Examples:
 
 
 def _targets(rows: Examples, context: Context) -> NDArray[Any]:
-    """The rows' labels, or what the teacher says of them."""
+    """Return the rows' labels, or what the teacher says of them."""
     if rows.targets is not None:
         return rows.targets
     logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))

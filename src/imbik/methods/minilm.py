@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -12,8 +12,8 @@ from imbik.distillation.inner_states import learn_states
 from imbik.distillation.soft_labels import learning_rows
 from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
-from imbik.methods.registry import method
-from imbik.models.anatomy import anatomy
+from imbik.methods.registry import Method, method
+from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.training.settings import Count, Positive, Trained, Weight
 from imbik.types import Checkpoint
@@ -22,7 +22,7 @@ _STATES = {"qq": "query", "kk": "key", "vv": "value"}
 
 
 @method("minilm")
-class MiniLM(Trained):
+class MiniLM(Trained, Method):
     """Teach the student's last layer how every token relates to every other in one late layer of the teacher.
 
     L = Σ over relations a in {query, key, value} of weight · mean over R relation heads and tokens of
@@ -39,6 +39,7 @@ class MiniLM(Trained):
         target_steps, learning_rate and the others: see :class:`imbik.training.settings.Trained`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     layer: Count | Literal["auto"] = "auto"
     relation_heads: Count | Literal["auto"] = "auto"
     relations: tuple[Literal["qq", "kk", "vv"], ...] = ("qq", "kk", "vv")
@@ -58,7 +59,7 @@ class MiniLM(Trained):
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training; its head is not touched.
+        """Return the student after training; its head is not touched.
 
         Raises:
             UserError: a layer or a number of heads that does not fit, other tokens than the teacher's.
@@ -66,16 +67,18 @@ class MiniLM(Trained):
         rows = with_augmented(learning_rows(context.splits), self.augment, context)
         return learn_states(checkpoint, context.teacher, self.pairs(context.teacher), rows, self, context, "learning relations")
 
-    def reads(self, _teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the files and folders that augmentation reads."""
         return files_of(self.augment)
 
-    def pairs(self, teacher: Checkpoint) -> list[Pair]:
-        """One pair per relation, between the student's last layer and the teacher's ``layer``."""
-        depth = len(anatomy(teacher.model).layers)
+    def pairs(self, teacher: Teacher) -> list[Pair]:
+        """Return one pair per relation, between the student's last layer and the teacher's ``layer``."""
+        depth = teacher.depth
         layer = (depth if depth <= 12 else round(depth * 7 / 8)) if self.layer == "auto" else self.layer
         if layer > depth:
             raise UserError("the teacher has no such layer", where="minilm.layer", found=layer, expected=f"auto, or 1 to {depth}")
         weights = self.weights or (1.0,) * len(self.relations)
         named = zip(self.relations, weights, strict=True)
+        # -1: the last layer of the student, whatever its depth; recipes count layers from 1, states
+        # from 0
         return [Pair(f"{_STATES[r]}.-1", f"{_STATES[r]}.{layer - 1}", RelationKL(self.relation_heads), w) for r, w in named]

@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 from torch import nn
 
-from imbik.distillation.mobilebert.bridge import (
-    Headed,
-    PretrainingDistillation,
-    TaskLogits,
-    block_map,
-    bridge_pairs,
-    fits,
-    given_ib_bert,
-    other_shape,
-    sample,
-    shape_of,
-)
-from imbik.distillation.mobilebert.schedule import Masked, OnBase, Sum, Transferring, Weights
-from imbik.distillation.mobilebert.start import copy_from_ib, start_head, start_ib_bert
+from imbik.distillation.mobilebert.bridge import PretrainingDistillation, TaskLogits, fits, given_ib_bert, other_shape, shape_of
+from imbik.distillation.mobilebert.schedule import OnBaseModel, SumOfLosses, Weights
+from imbik.distillation.mobilebert.stage import BlockwiseTransfer, Schedule, Stage
+from imbik.distillation.mobilebert.start import start_head
 from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, without_dropout
-from imbik.distillation.teacher_states import LiveTeacher
-from imbik.distillation.transfer import Pair, Transfer
-from imbik.errors import UserError
+from imbik.distillation.transfer import Pair
 from imbik.jobs.fingerprints import key_of
-from imbik.methods.registry import method
+from imbik.methods.registry import Method, method
 from imbik.models.anatomy import anatomy
-from imbik.models.checkpoint import fingerprint, save_checkpoint
-from imbik.models.pretrained import load_checkpoint
+from imbik.models.checkpoint import labels_of
+from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
-from imbik.pretraining.general import General, general_files, open_general, with_mlm_head
+from imbik.pretraining.general import add_mlm_head, general_files, open_general
 from imbik.pretraining.masking import Masker
-from imbik.students.mobilebert import MobileShape, make_ib_bert
+from imbik.students.spec import Inherited
 from imbik.training.context import Context
-from imbik.training.encoding import Encoded, encode
-from imbik.training.loop import fit
-from imbik.training.prediction import dev_score
-from imbik.training.settings import Count, Optimized, Positive, Share, Weight, check_stage, training_for
+from imbik.training.encoding import encode
+from imbik.training.prediction import Batch, dev_score
+from imbik.training.settings import Count, Optimized, Positive, Share, Training, Weight, check_stage, training_for
 from imbik.types import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @method("mobilebert")
-class MobileBert(Optimized):
+class MobileBert(Optimized, Method):
     """Teach a MobileBERT student, block by block, what an IB-BERT of the same width between blocks computes.
 
     For every block: L = w_attention · KL(P_T ‖ P_S) per head + w_hidden · MSE(norm h_S, norm h_T) + w_mean · (μ_S - μ_T)²
@@ -72,12 +62,14 @@ class MobileBert(Optimized):
         accumulate: see :class:`imbik.training.settings.Training`; the others: see :class:`imbik.training.settings.Optimized`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     stage: Literal["general", "task"] = "task"
-    schedule: Literal["progressive", "joint", "auxiliary"] = "progressive"
+    schedule: Schedule = "progressive"
     teacher: str = "made"
     base: str = "base"
     inner: Annotated[int, Ge(0)] = 0
     embeddings: Literal["copy", "match"] = "copy"
+    # the four factors of the published training command; the transfers differ in size by that much
     attention: Weight = 1.0
     hidden: Weight = 100.0
     mean: Weight = 5000.0
@@ -101,14 +93,14 @@ class MobileBert(Optimized):
         check_stage(self.stage, self.corpus)
         return self
 
-    def refuse_after(self, earlier: Any) -> str | None:
-        """The transfer gives the student its weights, so nothing may have changed its structure before."""
-        if earlier.name in ("distill", "distilbert", "minilm", "mobilebert", "tinybert"):
+    def refuse_after(self, earlier: Method) -> str | None:
+        """Refuse what changed the structure: the transfer gives weights to the student as it was made."""
+        if earlier.keeps_shape:
             return None
         return "mobilebert before it: the transfer fills a student whose structure is still that of a MobileBERT"
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after the transfer.
+        """Return the student after the transfer.
 
         Raises:
             UserError: a student that is no MobileBERT, an IB-BERT of another shape or with other labels.
@@ -116,139 +108,132 @@ class MobileBert(Optimized):
         shape_of(checkpoint.model)
         check_labels(checkpoint, context.teacher)
         without_dropout(checkpoint.model)
-        return self._general(checkpoint, context) if self.stage == "general" else self._task(checkpoint, context)
+        transfer = GeneralTransfer if self.stage == "general" else TaskTransfer
+        transfer(self, checkpoint, context).run()
+        checkpoint.model.eval()
+        return checkpoint
 
-    def reads(self, teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the given IB-BERT, and the corpus and classic model of a general stage."""
         given = "" if self.teacher == "made" else self.teacher
         return general_files(teacher, given or self.base, self.corpus) if self.stage == "general" else [name for name in (given,) if name]
 
-    def _task(self, student: Checkpoint, context: Context) -> Checkpoint:
-        rows = learning_rows(context.splits)
-        data = encode(rows, student.tokenizer)
-        ib = self._task_teacher(student, data, context)
-        copy_from_ib(ib.model, student.model, sample(data))
-        weights, match, training = self.weights(), self.embeddings == "match", training_for(self, self.transfer_steps)
-        transferring = Transferring(ib.model, student.model, data, None, weights, match, training, context)
-        if self.schedule != "auxiliary":
-            transferring.run(self.schedule)
-            return student
-        logits = SoftLabels(student.task, context.cache.logits(rows, context.progress), None, 2.0, 0.0)
-        dev = encode(context.splits.dev, student.tokenizer)
-        self._fit(
-            student.model,
-            Sum(transferring.loss(), logits),
-            data,
-            self.transfer_steps,
-            context,
-            "transfer and prediction",
-            evaluate=dev_score(context.splits, dev),
-        )
-        return student
-
+    @property
     def weights(self) -> Weights:
         """The factors of the transfers."""
         return Weights(self.attention, self.hidden, self.mean, self.variance)
 
-    def _fit(
-        self, model: Any, loss: nn.Module, data: Any, steps: int, context: Context, what: str, rate: float | None = None, **more: Any
-    ) -> None:
-        fit(
-            model,
-            loss,
-            data,
-            training_for(self, steps, rate),
-            what=what,
-            pieces=data.pieces() if isinstance(data, Encoded) and "evaluate" not in more else None,
-            **context.loop(what.replace(" ", "-")),
-            **more,
-        )
+    @property
+    def bridge(self) -> Training:
+        """How an IB-BERT is made."""
+        return training_for(self, self.bridge_steps, self.bridge_rate)
 
-    def _task_teacher(self, student: Checkpoint, data: Encoded, context: Context) -> Checkpoint:
-        """The IB-BERT: opened, found finished, or made of the classic teacher and kept for other recipes."""
-        shape = shape_of(student.model)
-        if self.teacher != "made":
-            return given_ib_bert(self.teacher, shape, context.teacher)
+    def training(self, steps: int) -> Training:
+        """Return how transfer and prediction train."""
+        return training_for(self, steps)
+
+
+class TaskTransfer(BlockwiseTransfer):
+    """The transfer on the task's texts, from its fine-tuned teacher; prediction is a ``distill`` step of its own, or joins the sum."""
+
+    settings: MobileBert
+
+    def __init__(self, settings: MobileBert, student: Checkpoint, context: Context) -> None:
+        self.checkpoint = student
+        self.rows = learning_rows(context.splits)
+        data = encode(self.rows, student.tokenizer)
+        super().__init__(Stage(data, None, context, starts=256, binds=64), student.model, shape_of(student.model), settings)
+
+    def ib_bert(self) -> PreTrainedModel:
+        """Return the IB-BERT: opened, found finished, or made of the task's teacher and kept for other recipes."""
+        settings, context = self.settings, self.stage.context
+        if settings.teacher != "made":
+            return given_ib_bert(settings.teacher, self.shape, context.teacher).model
+        unlabelled = context.splits.unlabelled is not None
         parts = {
-            "teacher": fingerprint(context.teacher),
+            "teacher": context.teacher.fingerprint,
             "data": context.splits.fingerprint,
-            "shape": replace(shape, bottleneck=0, feedforwards=1).__dict__,
-            "settings": [self.inner, self.bridge_steps, self.bridge_rate, self.batch_tokens, context.splits.unlabelled is not None],
+            # what is inside the student's blocks leaves the IB-BERT as it is: students with other
+            # bottlenecks find the same one
+            "shape": replace(self.shape, bottleneck=0, feedforwards=1).__dict__,
+            "settings": [settings.inner, settings.bridge_steps, settings.bridge_rate, settings.batch_tokens, unlabelled],
         }
-        folder = context.shared / "ib-bert" / key_of(parts)
-        if not (folder / "config.json").is_file():
-            made = self._bridge(context.teacher, shape, data, context)
-            temporary = folder.with_name(folder.name + ".tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
-            save_checkpoint(made, temporary)
-            temporary.replace(folder)
-        return load_checkpoint(folder, role="IB-BERT")
+        return context.kept("IB-BERT", key_of(parts), self._made).model
 
-    def _bridge(self, classic: Checkpoint, shape: MobileShape, data: Any, context: Context) -> Checkpoint:
-        """An IB-BERT that says what the classic teacher says: its states, its attention, its logits."""
-        ib = self._empty_ib(classic, shape)
-        start_ib_bert(classic.model, ib.model, block_map(classic.model, shape.layers), sample(data))
-        start_head(classic.model, ib.model, sample(data))
-        pairs = [*bridge_pairs(classic.model, ib.model), Pair("logits", "logits", TaskLogits(classic.task))]
-        reader = anatomy(classic.model)
-        transfer = Transfer(pairs, anatomy(ib.model), LiveTeacher(classic.model, reader, [pair.teacher for pair in pairs]))
-        transfer.bind(ib.model, sample(data, 64))
-        without_dropout(ib.model)
-        self._fit(ib.model, transfer, data, self.bridge_steps, context, "making the IB-BERT", self.bridge_rate)
-        return ib
+    def _made(self) -> Checkpoint:
+        teacher = self.stage.context.teacher
+        ib = self.empty_ib_bert(Inherited.of(teacher))
+        return Checkpoint(self.make_ib_bert(ib, ib, teacher.model, teacher.anatomy), teacher.tokenizer, teacher.task)
 
-    def _empty_ib(self, classic: Checkpoint, shape: MobileShape) -> Checkpoint:
-        config = classic.model.config
-        wide = int(getattr(config, "intermediate_size", None) or config.hidden_dim)
-        inner = self.inner or int(config.hidden_size)
-        if inner % shape.heads:
-            found = f"inner {inner}, heads {shape.heads}"
-            raise UserError("the heads do not divide the width inside the IB-BERT", where="mobilebert.inner", found=found)
-        return make_ib_bert(classic, shape, inner, wide if inner == int(config.hidden_size) else 4 * inner)
+    def start_head(self, ib: PreTrainedModel, batch: Batch) -> None:
+        """Start the IB-BERT's classifier at the teacher's answers."""
+        start_head(self.stage.context.teacher.model, ib, batch)
 
-    def _general(self, student: Checkpoint, context: Context) -> Checkpoint:
-        masker = Masker.of(student.tokenizer, self.mask, self.whole_words)
-        teacher = self.base if self.teacher == "made" else self.teacher
-        general = open_general(student, context, teacher=teacher, corpus=self.corpus, length=self.block, masker=masker, where="mobilebert")
-        shape, classic = shape_of(student.model), general.teacher
-        if self.teacher == "made":
-            general = replace(general, teacher=self._general_bridge(student, shape, general, context))
-        elif not fits(classic, shape):
-            raise other_shape(self.teacher, classic, shape)
-        general.teacher.requires_grad_(False)
-        copy_from_ib(general.teacher, general.student, sample(general.train, 32))
-        transferring = Transferring(
-            general.teacher,
-            general.student,
-            general.train,
-            masker,
-            self.weights(),
-            self.embeddings == "match",
-            training_for(self, self.transfer_steps),
+    def prediction_pairs(self) -> Sequence[Pair]:
+        """Return one term: the logits."""
+        return [Pair("logits", "logits", TaskLogits(self.checkpoint.task))]
+
+    def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
+        """Distil the teacher's logits, beside the blocks."""
+        context = self.stage.context
+        # T = 2 and no labels: what a distill step does by default
+        logits = SoftLabels(self.checkpoint.task, context.cache.logits(self.rows, context.progress), None, 2.0, 0.0)
+        evaluate = dev_score(context.splits, encode(context.splits.dev, self.checkpoint.tokenizer))
+        self.stage.fit(self.student, joined(logits), self.settings.training(steps), "transfer and prediction", evaluate)
+
+
+class GeneralTransfer(BlockwiseTransfer):
+    """The transfer on raw text, from a masked language model; prediction is the paper's pre-training distillation."""
+
+    settings: MobileBert
+
+    def __init__(self, settings: MobileBert, student: Checkpoint, context: Context) -> None:
+        self.checkpoint = student
+        masker = Masker.of(student.tokenizer, settings.mask, settings.whole_words)
+        self.general = open_general(
+            student,
             context,
+            teacher=settings.base if settings.teacher == "made" else settings.teacher,
+            corpus=settings.corpus,
+            length=settings.block,
+            masker=masker,
+            where="mobilebert",
         )
-        loss: nn.Module = PretrainingDistillation(general, self.truth)
-        steps = self.predict_steps
-        if self.schedule == "auxiliary":
-            loss, steps = Sum(Masked(transferring.loss(), masker), loss), self.transfer_steps + self.predict_steps
-        else:
-            transferring.run(self.schedule)
-        self._fit(general.student, loss, general.train, steps, context, "pre-training distillation", evaluate=general.score)
-        student.model.eval()
-        return student
+        stage = Stage(self.general.train, masker, context, starts=32, binds=8)
+        super().__init__(stage, self.general.student, shape_of(student.model), settings)
 
-    def _general_bridge(self, student: Checkpoint, shape: MobileShape, general: General, context: Context) -> Any:
-        """An IB-BERT with a masked-language-model head, made of the classic masked language model on the corpus."""
-        classic = general.teacher
-        as_checkpoint = Checkpoint(Headed(classic, context.teacher.model.config), student.tokenizer, student.task)
-        ib = with_mlm_head(self._empty_ib(as_checkpoint, shape).model)
-        start_ib_bert(classic.base_model, ib, block_map(classic.base_model, shape.layers), sample(general.train, 32))
-        pairs = bridge_pairs(classic.base_model, ib.base_model)
-        reader = anatomy(classic.base_model)
-        states = LiveTeacher(classic.base_model, reader, [pair.teacher for pair in pairs])
-        transfer = Transfer(pairs, anatomy(ib.base_model), states)
-        transfer.bind(ib.base_model, sample(general.train, 8))
-        without_dropout(ib)
-        loss = Sum(Masked(OnBase(transfer), general.masker), PretrainingDistillation(general, self.truth))
-        self._fit(ib, loss, general.train, self.bridge_steps, context, "making the IB-BERT", self.bridge_rate)
-        return ib
+    def ib_bert(self) -> PreTrainedModel:
+        """Return the given masked language model where it fits, else an IB-BERT that is made of the classic one on the corpus.
+
+        Raises:
+            UserError: an IB-BERT of another shape than the student's.
+        """
+        classic, settings = self.general.teacher, self.settings
+        if settings.teacher == "made":
+            classic = self._made()
+        elif not fits(classic, self.shape):
+            raise other_shape(settings.teacher, classic, self.shape)
+        # from here on the IB-BERT is the teacher, for the blocks and for the predictions
+        self.general = replace(self.general, teacher=classic.requires_grad_(False))
+        return self.general.teacher
+
+    def _made(self) -> PreTrainedModel:
+        classic, student = self.general.teacher, self.checkpoint
+        rows = int(classic.get_input_embeddings().num_embeddings)
+        inherited = Inherited(classic.config, rows, student.tokenizer, student.task, labels_of(self.stage.context.teacher))
+        ib = add_mlm_head(self.empty_ib_bert(inherited))
+        return self.make_ib_bert(ib, ib.base_model, classic.base_model, anatomy(classic.base_model))
+
+    def bridge_loss(self, transfer: nn.Module) -> nn.Module:
+        """Return states and prediction of masked tokens together."""
+        return SumOfLosses(self.stage.on_text(OnBaseModel(transfer)), PretrainingDistillation(self.general, self.settings.truth))
+
+    def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
+        """Distil the IB-BERT's predictions of masked tokens."""
+        loss = joined(PretrainingDistillation(self.general, self.settings.truth))
+        training = self.settings.training(steps + self.settings.predict_steps)
+        self.stage.fit(self.student, loss, training, "pre-training distillation", self.general.score)
+
+    def predict_afterwards(self) -> None:
+        """Distil the predictions alone."""
+        self.predict(0, lambda prediction: prediction)

@@ -1,9 +1,10 @@
-"""Quantization. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed or trained."""
+"""Quantization. The arithmetic is lowered where the artefact is built (:mod:`imbik.export.artefact`); here ranges are observed
+or trained."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,32 +12,33 @@ from annotated_types import Gt, Le
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from imbik.distillation.soft_labels import Evaluate, check_labels, distil
+from imbik.distillation.soft_labels import check_labels, train_on_soft_labels
 from imbik.jobs.progress import Progress
 from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
 from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
-from imbik.quantization.ranges import Ranges, calibrate, drawn, set_ranges, uses
+from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
 from imbik.training.context import Context
 from imbik.training.encoding import encode
+from imbik.training.loop import Evaluate
 from imbik.training.prediction import Batch, dev_score, model_inputs, quality_of, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
 
 _NARROWED_ON = 64
 """Training texts that ranges are narrowed on."""
 
 
 @method("quantize")
-class Quantize(TrainedOnDev):
+class Quantize(TrainedOnDev, Method):
     """Integers in the place of floats (Jacob et al. 2018, arXiv 1712.05877: r = S(q - Z)).
 
     ``dynamic``: weights are stored in int8, activations are quantized at run time by the range of each tensor. ``static``: their
     ranges are constants, observed on training texts. ``qat``: as static, and the model is trained to bear it: int8 arithmetic is
     imitated while it distils from its teacher, starting from the static ranges, narrowed where that helps the logits
-    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for size. ``integer``:
-    as static, and products, biases and requantization run in integers alone.
+    (:mod:`imbik.quantization.narrowing`); they train along. ``weight-only``: weights in 4 or 8 bits with a scale per block, for
+    size. ``integer``: as static, and products, biases and requantization run in integers alone.
 
     The PyTorch checkpoint stays float; ranges travel in its config (``imbik_ranges``) and the artefact holds the integers.
 
@@ -55,6 +57,7 @@ class Quantize(TrainedOnDev):
         target_steps, learning_rate and the others: of the training in ``qat``, see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
+    quantizes: ClassVar[bool] = True
     scheme: Literal["dynamic", "static", "qat", "weight-only", "integer"] = "dynamic"
     bits: Literal[8, 4] = 8
     granularity: Literal["per-channel", "per-tensor"] = "per-channel"
@@ -80,11 +83,16 @@ class Quantize(TrainedOnDev):
 
     @property
     def lowered(self) -> bool:
-        """Whether the model itself stays as it is: then there is nothing to keep on disk."""
+        """Whether only the artefact differs, so that there is nothing to keep on disk."""
         return self.scheme in ("dynamic", "weight-only")
 
+    @property
+    def trains_every_weight(self) -> bool:
+        """Whether the scheme trains: then it trains all weights."""
+        return self.scheme == "qat"
+
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with ranges in its config, for ``qat`` with trained weights; ``(B, L)`` logits in float as before.
+        """Return the checkpoint with ranges in its config, for ``qat`` with trained weights; ``(B, L)`` logits in float as before.
 
         Raises:
             UserError: ``qat`` of a student with another number of labels than the teacher.
@@ -97,58 +105,66 @@ class Quantize(TrainedOnDev):
         return replace(checkpoint, notes=notes)
 
     def observe(self, checkpoint: Checkpoint, examples: Examples, seed: int, progress: Progress) -> Ranges:
-        """The activation ranges that the scheme needs; empty for one that needs none."""
+        """Return the activation ranges that the scheme needs; empty for one that needs none."""
         if self.lowered:
             return {}
         percentile = self.percentile if self.calibration == "percentile" else 100.0
+        # clustered matrices as plain ones: what is observed are the products that the artefact
+        # computes
         plain = replace(checkpoint, model=expanded(checkpoint.model))
         return calibrate(plain, examples, samples=self.samples, percentile=percentile, seed=seed, progress=progress)
 
-    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, str]:
+    def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, Note]:
         """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
         check_labels(checkpoint, context.teacher)
         model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
-        _, same = uses(model, model_inputs(to_batch(dev, np.arange(1))))
+        # one row is enough: which products read the same tensor does not depend on the text
+        _, same = trace_products(model, model_inputs(to_batch(dev, np.arange(1))))
         quantizer = FakeQuantizer(
             ranges,
             same,
             per_channel=self.granularity == "per-channel",
             embeddings=self.embeddings,
             learn=self.learn_ranges,
+            # one optimizer with one rate trains both: the gain makes a step in a range's logarithm
+            # as large as a rate of its own would
             gain=self.range_learning_rate / self.learning_rate,
         )
         score = _imitated(quantizer, dev_score(context.splits, dev))
+        # measured before anything moves: what qat must beat, and the note's first figure
         static = score(model)
         before = self._narrow(checkpoint, context, quantizer, score, static) if self.learn_ranges else static
-        state = distil(
+        state = train_on_soft_labels(
             checkpoint,
             context,
             self,
+            temperature=self.temperature,
+            hard=self.hard,
             what="training for int8",
             wrap=lambda loss, evaluate: (_Imitating(loss, quantizer), _imitated(quantizer, evaluate)),
         )
+        # fit moves a loss, and with it these ranges, to the device of the model
         quantizer.to("cpu")
-        after = max(state.best_score, before)
-        return quantizer.learned(), _note(*(quality_of(context.splits, merit) for merit in (static, before, after)))
+        # max(): an elected start is recorded one float below its score so that an equal epoch wins
+        static, start, after = (quality_of(context.splits, merit) for merit in (static, before, max(state.best_score, before)))
+        return quantizer.learned(), Note.of("qat", static=static, start=start, after=after)
 
     def _narrow(self, checkpoint: Checkpoint, context: Context, quantizer: FakeQuantizer, score: Evaluate, static: float) -> float:
         """Narrow the ranges that training starts from, unless dev says that those observed are better: the dev score of the start."""
-        rows = drawn(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
+        rows = draw_rows(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
+        # copies: narrow() writes into these buffers
         observed = quantizer.start.clone(), quantizer.covered.clone()
         narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
-        found = score(checkpoint.model)
-        if found < static:
+        narrowed = score(checkpoint.model)
+        # narrowing is fitted to logits of train texts; on dev it may have cut off what mattered
+        if narrowed < static:
             quantizer.start, quantizer.covered = observed
             return static
-        return found
+        return narrowed
 
     def refuse_before(self, later: Method) -> str | None:
-        """quantize is last: a later step would change weights that are integers already."""
+        """Refuse everything: a later step would change weights that are integers already."""
         return f"quantize is the last step; put {later.name} before it"
-
-
-def _note(static: float, start: float, after: float) -> str:
-    return f"qat: dev in imitated int8 {static:.4f} as calibrated, {start:.4f} at the start, {after:.4f} after training"
 
 
 class _Imitating(nn.Module):
@@ -164,8 +180,8 @@ class _Imitating(nn.Module):
         return value
 
 
-def _imitated(quantizer: FakeQuantizer, evaluate: Evaluate) -> Any:
-    """The dev score in imitated int8."""
+def _imitated(quantizer: FakeQuantizer, evaluate: Evaluate) -> Evaluate:
+    """Return the dev score in imitated int8."""
 
     def score(model: nn.Module) -> float:
         with torch.no_grad(), quantizer.quantized(model):

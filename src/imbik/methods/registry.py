@@ -1,58 +1,161 @@
-"""The registry of methods and the order in which they may follow one another."""
+"""The base class of methods, their registry, and the order in which they may follow one another."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import fields
-from inspect import get_annotations
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.validated import Wording, dotted, field_names, validated
 from imbik.types import Checkpoint, Step
 
+if TYPE_CHECKING:
+    from imbik.models.teacher import Teacher
+    from imbik.training.context import Context
 
-class Method(Protocol):
-    """A frozen dataclass whose fields are its settings; ``apply`` is the whole interface, same type in and out."""
-
-    name: ClassVar[str]
-
-    def apply(self, checkpoint: Checkpoint, context: Any) -> Checkpoint:
-        """The changed checkpoint. May change ``checkpoint.model`` in place (compress hands over a copy), never the teacher."""
+_WORDING = Wording(wrong="wrong setting", missing="setting missing", unknown="unknown setting")
 
 
-_METHODS: dict[str, type[Any]] = {}
+class Method:
+    """One step of a recipe: a frozen dataclass whose fields are its settings.
+
+    ``apply`` does the work. The rest has defaults, and says what other steps must know: a method never names another one, it
+    compares what the other declares.
+
+    Attributes:
+        name: what a recipe calls it.
+        keeps_shape: every module of the model stays where it is and as large as it is; only weights change.
+        ties_layers: layers use one another's weights afterwards.
+        rewrites_matrices: the entries of weight matrices are computed anew, whatever they were.
+        quantizes: the artefact computes in integers, as its settings say.
+    """
+
+    name: ClassVar[str] = ""
+    keeps_shape: ClassVar[bool] = False
+    ties_layers: ClassVar[bool] = False
+    rewrites_matrices: ClassVar[bool] = False
+    quantizes: ClassVar[bool] = False
+    _given: Mapping[str, object] | None = None
+
+    @classmethod
+    def of(cls, settings: object, where: str) -> Self:
+        """Make the method from the settings of a recipe.
+
+        Args:
+            settings: a mapping; None stands for an empty one.
+            where: names the step in messages.
+
+        Raises:
+            UserError: an unknown or ill-typed setting.
+        """
+        given: object = {} if settings is None else settings
+        if not isinstance(given, dict):
+            raise UserError("the settings of a step must be a mapping", where=f"{where}, {cls.name}", found=given)
+        wording = replace(_WORDING, place=lambda location: dotted((cls.name, *location)))
+        made = validated(cls, given, where, wording)
+        # the dataclass is frozen; kept beside its fields so that a printed recipe repeats its
+        # author and does not list every default
+        object.__setattr__(made, "_given", dict(given))
+        return made
+
+    def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
+        """Return the changed checkpoint.
+
+        May change ``checkpoint.model`` in place (compress hands over a copy), never the teacher.
+        """
+        raise NotImplementedError(f"the method {self.name} has no apply()")
+
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the files, folders and hub names whose content the result depends on, beside teacher and data."""
+        return []
+
+    def refuse_before(self, later: Method) -> str | None:
+        """Return why ``later`` cannot stand behind this step, or None when it can."""
+        return None
+
+    def refuse_after(self, earlier: Method) -> str | None:
+        """Return why this step cannot stand behind ``earlier``, or None when it can."""
+        return None
+
+    @property
+    def lowered(self) -> bool:
+        """Whether the model itself stays as it is, so that there is nothing to keep on disk."""
+        return False
+
+    @property
+    def trains_every_weight(self) -> bool:
+        """Whether each entry of a matrix must be free to learn for itself."""
+        return False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting, defaults included: first those that the class itself declares.
+
+        >>> make_method({"quantize": {}}, "recipe").settings["scheme"]
+        'dynamic'
+        """
+        return {name: getattr(self, name) for name in field_names(type(self))}
+
+    def record(self) -> Step:
+        """Return what a checkpoint records of the step: every setting, so that a changed default is a changed key."""
+        return {self.name: self.settings}
+
+    def written(self) -> Step:
+        """Return the step as its author wrote it; of one that was made in a program, every setting.
+
+        >>> make_method({"quantize": {"scheme": "static"}}, "recipe").written()
+        {'quantize': {'scheme': 'static'}}
+        """
+        return self.record() if self._given is None else {self.name: dict(self._given)}
 
 
+_METHODS: dict[str, type[Method]] = {}
 _Class = TypeVar("_Class", bound=type)
 
 
 def method(name: str) -> Callable[[_Class], _Class]:
-    """Register a class under ``name`` and make it a frozen, validated dataclass: unknown or ill-typed settings are refused."""
+    """Register a class under ``name`` and make it a frozen, validated dataclass: unknown or ill-typed settings are refused.
+
+    A class that is no :class:`Method` becomes one, and so gets the members that it does not have.
+    """
 
     def register(cls: _Class) -> _Class:
-        made = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=False))(cls)
-        made.name = name  # type: ignore[attr-defined]
+        made = _as_dataclass(cls)
+        if not issubclass(made, Method):
+            made = _as_dataclass(type(cls.__name__, (made, Method), {"__module__": cls.__module__, "__doc__": cls.__doc__}))
+        made.name = name
         _METHODS[name] = made
-        return made  # type: ignore[return-value]
+        return made  # type: ignore[no-any-return]
 
     return register
 
 
-def registered() -> dict[str, type[Any]]:
+def _as_dataclass(cls: type) -> Any:
+    # extra="forbid": a misspelt setting must not fall back to a default in silence;
+    # strict=False: YAML writes 3 where a float is meant
+    return pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=False))(cls)
+
+
+def registered() -> dict[str, type[Method]]:
     """Return all methods by name: every module of this package is imported once, so that its methods register themselves."""
     package = importlib.import_module("imbik.methods")
-    for found in pkgutil.iter_modules(package.__path__, "imbik.methods."):
-        importlib.import_module(found.name)
+    for module in pkgutil.iter_modules(package.__path__, "imbik.methods."):
+        importlib.import_module(module.name)
     return dict(_METHODS)
 
 
-def make_method(step: Step, where: str) -> Any:
-    """The method object that one recipe step describes.
+def make_method(step: object, where: str) -> Method:
+    """Make the method object that one step of a recipe describes.
+
+    Args:
+        step: a mapping of one method's name to its settings.
+        where: names the step in messages.
 
     Raises:
         UserError: unknown method, unknown or ill-typed setting.
@@ -63,69 +166,34 @@ def make_method(step: Step, where: str) -> Any:
     methods = registered()
     if name not in methods:
         raise UserError("unknown method", where=where, found=name, expected="one of " + ", ".join(sorted(methods)))
-    if settings is None:
-        settings = {}
-    if not isinstance(settings, dict):
-        raise UserError("the settings of a step must be a mapping", where=f"{where}, {name}", found=settings)
-    try:
-        return methods[name](**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field, *_ = (*map(str, first["loc"]), "")
-        said = [entry["msg"] for entry in error.errors() if entry["loc"][:1] == first["loc"][:1]]
-        known = ", ".join(_settings(methods[name]))
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            raise UserError("unknown setting", where=f"{where}, {name}", found=field, expected=known) from None
-        place = f"{where}, {name}.{field}" if field else f"{where}, {name}"
-        expected = " or ".join(dict.fromkeys(part.removeprefix("Value error, ").removeprefix("Input should be ") for part in said))
-        expected = expected.replace("a valid tuple", "a list")
-        raise UserError("wrong setting", where=place, found=settings.get(field, settings), expected=expected) from None
+    return methods[name].of(settings, where)
 
 
-def settings_of(made: Any) -> dict[str, Any]:
-    """Every setting of a method object, defaults included; class variables are none.
+def make_methods(steps: Sequence[object], where: str) -> tuple[Method, ...]:
+    """Make the method objects of a recipe's steps, in an order that has a meaning.
 
-    >>> settings_of(make_method({"quantize": {}}, "recipe"))["scheme"]
-    'dynamic'
+    Raises:
+        UserError: as :func:`make_method` and :func:`check_order`.
     """
-    return {name: getattr(made, name) for name in _settings(type(made))}
+    methods = tuple(make_method(step, f"{where}, step {number}") for number, step in enumerate(steps, 1))
+    check_order(methods, where)
+    return methods
 
 
-def _settings(cls: type[Any]) -> list[str]:
-    """Names of a method's settings: first those that the class itself declares, then those that it inherits."""
-    names = {entry.name: None for entry in fields(cls)}
-    own = [name for name in get_annotations(cls) if name in names]
-    return list(dict.fromkeys(own) | names)
-
-
-def check_order(steps: tuple[Step, ...], where: str) -> None:
-    """Refuse an order of methods that has no meaning.
-
-    A method declares it with ``refuse_before(later)`` or ``refuse_after(earlier)``, which give a reason or None.
+def check_order(methods: Sequence[Method], where: str) -> None:
+    """Refuse an order of methods that has no meaning, see :meth:`Method.refuse_before` and :meth:`Method.refuse_after`.
 
     Raises:
         UserError: with the declared reason.
     """
-    done: list[Any] = []
-    for number, step in enumerate(steps, 1):
-        made = make_method(step, f"{where}, step {number}")
-        for earlier in done:
-            reason = getattr(earlier, "refuse_before", _never)(made) or getattr(made, "refuse_after", _never)(earlier)
+    # every pair and not neighbors alone: what quantize forbids stays forbidden two steps later
+    for number, later in enumerate(methods):
+        for earlier in methods[:number]:
+            reason = earlier.refuse_before(later) or later.refuse_after(earlier)
             if reason:
                 raise UserError(
                     "these steps cannot follow one another",
-                    where=f"{where}, step {number}",
-                    found=f"{made.name} after {earlier.name}",
+                    where=f"{where}, step {number + 1}",
+                    found=f"{later.name} after {earlier.name}",
                     expected=reason,
                 )
-        done.append(made)
-
-
-def _never(_other: Any) -> str | None:
-    return None
-
-
-def settled(step: Step) -> Step:
-    """The step with every setting written out, so that a changed default is a changed key."""
-    made = make_method(step, "recipe")
-    return {made.name: settings_of(made)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 from pydantic import model_validator
@@ -13,11 +13,12 @@ from imbik.distillation.feature_losses import AttentionMSE, HiddenMSE
 from imbik.distillation.inner_states import learn_states
 from imbik.distillation.soft_labels import learning_rows
 from imbik.distillation.transfer import Pair
-from imbik.methods.registry import method
-from imbik.models.anatomy import anatomy
+from imbik.methods.registry import Method, method
+from imbik.models.anatomy import depth_of
 from imbik.models.checkpoint import labels_of
 from imbik.models.pretrained import load_base, positions_of
-from imbik.pretraining.corpus import BLOCK, build_blocks
+from imbik.models.teacher import Teacher
+from imbik.pretraining.corpus import BLOCK, Blocks, build_blocks
 from imbik.pretraining.general import base_of, general_files
 from imbik.students.layer_map import layer_map
 from imbik.training.context import Context
@@ -26,7 +27,7 @@ from imbik.types import Checkpoint, Examples
 
 
 @method("tinybert")
-class TinyBERT(Trained):
+class TinyBERT(Trained, Method):
     """Teach the student its teacher's embeddings, attention and hidden states, layer by layer.
 
     L = w_e · MSE(E_S W_e, E_T) + Σ over student layers m of (w_a · MSE(A_S(m), A_T(g(m))) + w_h · MSE(H_S(m) W_h, H_T(g(m)))), A the
@@ -47,6 +48,7 @@ class TinyBERT(Trained):
         target_steps, learning_rate and the others: see :class:`imbik.training.settings.Trained`.
     """
 
+    keeps_shape: ClassVar[bool] = True
     stage: Literal["general", "task"] = "task"
     layers: Literal["uniform", "top", "bottom"] | tuple[Count, ...] = "uniform"
     attention: Literal["scores", "probabilities"] = "scores"
@@ -73,7 +75,7 @@ class TinyBERT(Trained):
         return self
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The student after training; its head is not touched.
+        """Return the student after training; its head is not touched.
 
         Raises:
             UserError: a map that does not fit, other tokens than the teacher's, a corpus or a general teacher that cannot be opened.
@@ -82,29 +84,34 @@ class TinyBERT(Trained):
         what = "learning the layers" if self.stage == "task" else "general distillation"
         return learn_states(checkpoint, teacher, self.pairs(checkpoint, teacher), self._rows(checkpoint, context), self, context, what)
 
-    def reads(self, teacher: Checkpoint) -> list[str]:
-        """Files and folders whose content the result depends on."""
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the files and folders that augmentation, or a general stage, reads."""
         general = general_files(teacher, "" if self.teacher == "task" else self.teacher, self.corpus)
         return files_of(self.augment) if self.stage == "task" else general
 
-    def pairs(self, student: Checkpoint, teacher: Checkpoint) -> list[Pair]:
-        """The terms of the sum."""
-        ours, theirs = len(anatomy(student.model).layers), len(anatomy(teacher.model).layers)
-        out = [Pair("embeddings", "embeddings", HiddenMSE(), self.embedding_weight)]
-        for m, g in enumerate(layer_map(self.layers, theirs, ours)):
-            out.append(Pair(f"hidden.{m}", f"hidden.{g}", HiddenMSE(), self.hidden_weight))
-            out.append(Pair(f"scores.{m}", f"scores.{g}", AttentionMSE(self.attention), self.attention_weight))
-        return out
+    def pairs(self, student: Checkpoint, teacher: Teacher) -> list[Pair]:
+        """Return the terms of the sum."""
+        # the paper's eq. 9, then per layer eq. 8 and eq. 7; terms of weight 0 are dropped by the
+        # transfer, which then does not read their states either
+        pairs = [Pair("embeddings", "embeddings", HiddenMSE(), self.embedding_weight)]
+        for layer, source in enumerate(layer_map(self.layers, teacher.depth, depth_of(student.model))):
+            pairs.append(Pair(f"hidden.{layer}", f"hidden.{source}", HiddenMSE(), self.hidden_weight))
+            pairs.append(Pair(f"scores.{layer}", f"scores.{source}", AttentionMSE(self.attention), self.attention_weight))
+        return pairs
 
-    def _teacher(self, context: Context) -> Checkpoint:
+    def _teacher(self, context: Context) -> Teacher:
         if self.teacher == "task":
             return context.teacher
         base = base_of(context.teacher, self.teacher, "tinybert")
-        return load_base(base, context.teacher.task, labels_of(context.teacher))
+        # a pretrained model has no classifier: it gets a fresh one here that nothing reads, since
+        # this method compares inner states alone
+        return Teacher.of(load_base(base, context.teacher.task, labels_of(context.teacher)), base)
 
-    def _rows(self, student: Checkpoint, context: Context) -> Examples | Any:
+    def _rows(self, student: Checkpoint, context: Context) -> Examples | Blocks:
         if self.stage == "task":
             return with_augmented(learning_rows(context.splits), self.augment, context)
+        # a longer block would look up positions that the student's table does not have
         length = min(self.block, positions_of(student.model.config))
         documents = open_documents(self.corpus)
+        # under `shared`: all recipes of the output folder read one tokenized corpus
         return build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)

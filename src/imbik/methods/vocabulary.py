@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
-from imbik.methods.registry import method
+from imbik.locale.notes import sentence
+from imbik.methods.registry import Method, method
 from imbik.models.layers.factorized_embedding import rows_of
 from imbik.models.tables import replace_table
-from imbik.models.tokenizers import Spec, characters, closed, pieces_of, rewritten, special_ids, with_backend
+from imbik.models.tokenizers import Spec, characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode
 from imbik.training.prediction import predict_logits
-from imbik.types import Checkpoint, Examples
+from imbik.types import Checkpoint, Examples, Note
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ _PROBE = 8
 
 
 @method("vocabulary")
-class Vocabulary:
+class Vocabulary(Method):
     """Keep the embedding rows of the pieces that the texts of the task use; rewrite the tokenizer to match.
 
     Kept are: special tokens; every piece that occurs at least ``min_count`` times in train and unlabelled texts; single characters, so
@@ -53,7 +57,7 @@ class Vocabulary:
     characters: Literal["all", "seen"] = "all"
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
-        """The checkpoint with a smaller table and tokenizer, and a note of what it means for dev.
+        """Return the checkpoint with a smaller table and tokenizer, and a note of what it means for dev.
 
         Raises:
             UserError: a tokenizer of another kind, an embedding that has no rows to choose from, or a model that answers otherwise
@@ -62,33 +66,37 @@ class Vocabulary:
         spec = json.loads(checkpoint.tokenizer.backend_tokenizer.to_str())
         corpus = [encode(part, checkpoint.tokenizer) for part in (context.splits.train, context.splits.unlabelled) if part is not None]
         size = int(checkpoint.model.get_input_embeddings().num_embeddings)
-        spec, old = rewritten(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
+        spec, old = keep_pieces(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
         dev = encode(context.splits.dev, checkpoint.tokenizer)
-        pruned = replace(checkpoint, tokenizer=with_backend(checkpoint.tokenizer, spec))
+        pruned = replace(checkpoint, tokenizer=wrap_spec(checkpoint.tokenizer, spec))
         probe = _covered(context.splits.train, corpus[0], set(old))
+        # before the next line: it prunes the table of this very model in place
         before = predict_logits(checkpoint.model, encode(probe, checkpoint.tokenizer))
         _prune_table(checkpoint.model, old, pruned.tokenizer)
         _check_same(before, predict_logits(pruned.model, encode(probe, pruned.tokenizer)), type(checkpoint.model).__name__)
         note = _note(size, len(old), dev, encode(context.splits.dev, pruned.tokenizer), checkpoint.tokenizer, pruned.tokenizer)
-        logger.info(note)
+        logger.info(sentence(note))
         return replace(pruned, notes=(*checkpoint.notes, note))
 
     def kept(self, spec: Spec, counts: NDArray[np.int64], backend: Tokenizer) -> set[int]:
-        """Old ids that stay, from how often each occurs."""
+        """Return the old ids that stay, from how often each occurs."""
         pieces, single = pieces_of(spec), characters(spec)
         used = set(np.flatnonzero(counts >= self.min_count).tolist())
         stay = set(single.values())
         if self.characters == "seen":
             letters = {letter for piece, index in pieces.items() if counts[index] for letter in piece}
+            # [-1]: a mark such as ## stands before the character
             stay = {index for piece, index in single.items() if piece[-1].isascii() or piece[-1] in letters}
-        needed = closed(spec, used | special_ids(spec) | stay)
+        # a BPE piece is reached only through its parts, so these stay with it
+        needed = close_under_merges(spec, used | special_ids(spec) | stay)
         spare = (piece for piece in _frequent_first(spec) if pieces[piece] not in needed and piece not in single)
         more = islice((piece for piece in spare if _is_a_word(piece, spec, backend)), self.margin)
-        return closed(spec, needed | {pieces[piece] for piece in more})
+        # once more: the spare pieces bring parts of their own
+        return close_under_merges(spec, needed | {pieces[piece] for piece in more})
 
 
 def _frequent_first(spec: Spec) -> list[str]:
-    """The table's pieces, most frequent first: by score where it has scores, else in the order of the table."""
+    """Return the table's pieces, most frequent first: by score where it has scores, else in the order of the table."""
     pieces = pieces_of(spec)
     if spec["model"]["type"] == "Unigram":
         return [piece for piece, _ in sorted(spec["model"]["vocab"], key=lambda entry: -entry[1])]
@@ -96,7 +104,7 @@ def _frequent_first(spec: Spec) -> list[str]:
 
 
 def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
-    """False for a WordPiece entry that no text can give, such as ``[unused7]``."""
+    """Return whether a text can give the piece, unlike a WordPiece entry such as ``[unused7]``."""
     inside = spec["model"].get("continuing_subword_prefix") or ""
     if spec["model"]["type"] != "WordPiece" or (inside and piece.startswith(inside)):
         return True
@@ -104,16 +112,20 @@ def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
 
 
 def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
-    """How often each of ``size`` ids occurs, ``(size,)``."""
+    """Count how often each of ``size`` ids occurs, ``(size,)``."""
     counts = np.zeros(size, dtype=np.int64)
     for part in corpus:
+        # 4 million ids at a time: bincount widens the whole of what it is given to int64, and the
+        # ids are a memory-mapped file that may be larger than memory
         for start in range(0, len(part.ids), 1 << 22):
             counts += np.bincount(part.ids[start : start + (1 << 22)], minlength=size)
     return counts
 
 
 def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
-    """The first few texts whose pieces are all kept."""
+    """Return the first few texts whose pieces are all kept."""
+    # a text that lost a piece is cut otherwise afterwards, so its logits may differ for a good
+    # reason
     rows = (row for row in range(len(data)) if kept.issuperset(data.ids[data.offsets[row] : data.offsets[row + 1]].tolist()))
     chosen = list(islice(rows, _PROBE))
     pairs = None if examples.pairs is None else [examples.pairs[row] for row in chosen]
@@ -121,9 +133,10 @@ def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
 
 
 @torch.no_grad()
-def _prune_table(model: Any, old: list[int], tokenizer: Any) -> None:
+def _prune_table(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedTokenizerFast) -> None:
     """Keep the rows ``old`` of the model's table, in that order, and set the ids in its config right."""
     table = model.get_input_embeddings()
+    # ids are renumbered: the row of the padding token has another number now
     padding = old.index(table.padding_idx) if getattr(table, "padding_idx", None) in old else None
     replace_table(model, rows_of(table, torch.tensor(old), padding))
     model.config.vocab_size = len(old)
@@ -134,6 +147,7 @@ def _prune_table(model: Any, old: list[int], tokenizer: Any) -> None:
 
 
 def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: str) -> None:
+    # not bit by bit: a model that computes with the numbers of the ids is off by far more than this
     if np.allclose(before, after, rtol=1e-3, atol=1e-3):
         return
     raise UserError(
@@ -145,11 +159,17 @@ def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: s
     )
 
 
-def _note(size: int, left: int, before: Encoded, after: Encoded, old: Any, new: Any) -> str:
-    """What pruning means for texts that it did not see."""
+def _note(size: int, left: int, before: Encoded, after: Encoded, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast) -> Note:
+    """Return what pruning means for texts that it did not see."""
     unknown = [float(np.mean(data.ids == tokenizer.unk_token_id)) for data, tokenizer in ((before, old), (after, new))]
     length = [len(data.ids) / max(len(data), 1) for data in (before, after)]
-    return (
-        f"vocabulary: {left:,} of {size:,} pieces kept ({1 - left / size:.1%} gone); on dev, unseen by this step, unknown pieces "
-        f"{unknown[0]:.2%} before and {unknown[1]:.2%} after, pieces per text {length[0]:.2f} before and {length[1]:.2f} after"
+    return Note.of(
+        "vocabulary",
+        count=left,
+        total=size,
+        gone=1 - left / size,
+        unknown=unknown[0],
+        after=unknown[1],
+        length=length[0],
+        longer=length[1],
     )

@@ -1,5 +1,8 @@
-"""Where a Transformer's intermediate states come out: found by running it once on four tokens, so that shared layers, fused matrices
-and swapped-in modules are read as they run and not as their names promise."""
+"""Anatomy of a Transformer: where its intermediate states come out.
+
+Found by running the model once on four tokens, so that shared layers, fused matrices and swapped-in
+modules are read as they run and not as their names promise.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from imbik.errors import UserError
 from imbik.models.hooks import Tap, capture, evaluating
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ROLES = {
     "query": ("query", "q_lin", "q_proj", "query_proj", "attn.q"),
@@ -29,25 +35,33 @@ ROLES = {
 
 
 def roles_of(layer: nn.Module) -> dict[str, tuple[str, nn.Module]]:
-    """Name and module of a layer's matrices by role; a role is missing where the names say nothing.
+    """Return name and module of a layer's matrices, by role.
 
-    A module with a matrix of its own inside is none: ALBERT's ``ffn`` is a matrix, DistilBERT's holds two.
+    A role is missing where the names say nothing.
+
+    A module with a matrix of its own inside is none: ALBERT's ``ffn`` is a matrix, DistilBERT's
+    holds two.
     """
+    # A block that holds the matrix has a telling name too: only the innermost module is the matrix.
     named = [(name, _role(name), module) for name, module in layer.named_modules()]
-    found: dict[str, tuple[str, nn.Module]] = {}
+    roles: dict[str, tuple[str, nn.Module]] = {}
     for name, role, module in named:
-        if role and role not in found and not any(inner and other.startswith(name + ".") for other, inner, _ in named):
-            found[role] = (name, module)
-    return found
+        if role and role not in roles and not any(inner and other.startswith(name + ".") for other, inner, _ in named):
+            roles[role] = (name, module)
+    return roles
 
 
 def _role(name: str) -> str | None:
+    """Return the role of a module by its name, None where the name says nothing."""
     return next((role for role, names in ROLES.items() if any(name == n or name.endswith("." + n) for n in names)), None)
 
 
 @dataclass(frozen=True)
 class LayerTaps:
-    """Where one layer is read; query, key and value are missing where the architecture keeps them under names unknown here."""
+    """Places where one layer is read.
+
+    Query, key and value are missing where the architecture keeps them under names unknown here.
+    """
 
     input: Tap
     output: Tap
@@ -58,12 +72,13 @@ class LayerTaps:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Names for a Transformer's states, and where each is read.
+    """Names of a Transformer's states, and where each is read.
 
-    ``embeddings``: what the first layer takes, ``(B, T, H)``. ``hidden.i``: what layer i gives, ``(B, T, H)``. ``query.i``, ``key.i``,
-    ``value.i``: ``(B, T, H)``, all heads side by side. ``scores.i``: q·kᵀ/√d of each head before mask and softmax, ``(B, A, T, T)``; in
-    architectures with relative or rotary positions this is the content part alone. ``logits``: what the model gives. Layers count from
-    0; ``hidden.-1`` is the last.
+    ``embeddings``: what the first layer takes, ``(B, T, H)``. ``hidden.i``: what layer i gives,
+    ``(B, T, H)``. ``query.i``, ``key.i``, ``value.i``: ``(B, T, H)``, all heads side by side.
+    ``scores.i``: q·kᵀ/√d of each head before mask and softmax, ``(B, A, T, T)``; in architectures
+    with relative or rotary positions this is the content part alone. ``logits``: what the model
+    gives. Layers count from 0; ``hidden.-1`` is the last.
 
     Attributes:
         model: class name, for messages.
@@ -76,7 +91,7 @@ class Anatomy:
     heads: int
 
     def taps(self, name: str) -> tuple[Tap, ...]:
-        """Where the state ``name`` is read.
+        """Return where the state ``name`` is read.
 
         Raises:
             UserError: no such state.
@@ -87,14 +102,14 @@ class Anatomy:
         if name == "embeddings":
             return (self.layers[0].input,)
         layer = self._layer(name, number)
-        wanted = {"hidden": ("output",), "scores": ("query", "key")}.get(kind, (kind,))
-        found = tuple(tap for part in wanted if isinstance(tap := getattr(layer, part, None), Tap))
-        if kind not in ("hidden", "scores", "query", "key", "value") or len(found) < len(wanted):
+        parts = {"hidden": ("output",), "scores": ("query", "key")}.get(kind, (kind,))
+        taps = tuple(tap for part in parts if isinstance(tap := getattr(layer, part, None), Tap))
+        if kind not in ("hidden", "scores", "query", "key", "value") or len(taps) < len(parts):
             raise UserError("no such state", where=self.model, found=name, expected=", ".join(self.names()))
-        return found
+        return taps
 
     def read(self, name: str, captured: Mapping[Tap, Tensor]) -> Tensor:
-        """The state ``name`` from what its taps gave.
+        """Return the state ``name``, computed from what its taps gave.
 
         Raises:
             UserError: a tap gave nothing in this forward pass.
@@ -103,18 +118,20 @@ class Anatomy:
         missing = [tap.path for tap in taps if tap not in captured]
         if missing:
             raise UserError("a module did not run", where=self.model, found=", ".join(missing))
+        # (B, T, H) twice -> (B, A, T, T)
         if name.startswith("scores."):
             return attention_scores(captured[taps[0]], captured[taps[1]], self.heads)
         return captured[taps[0]]
 
     def names(self) -> list[str]:
-        """All states that can be read."""
-        have = ["hidden", *(k for k in ("query", "key", "value") if getattr(self.layers[0], k) is not None)]
-        have += ["scores"] if "query" in have else []
+        """List all states that can be read, for messages."""
+        kinds = ["hidden", *(k for k in ("query", "key", "value") if getattr(self.layers[0], k) is not None)]
+        kinds += ["scores"] if "query" in kinds else []
         last = len(self.layers) - 1
-        return ["embeddings", *(f"{kind}.0 … {kind}.{last}" if last else f"{kind}.0" for kind in have), "logits"]
+        return ["embeddings", *(f"{kind}.0 … {kind}.{last}" if last else f"{kind}.0" for kind in kinds), "logits"]
 
     def _layer(self, name: str, number: str) -> LayerTaps:
+        """Return the taps of layer ``number``, counted from the end where negative."""
         try:
             return self.layers[int(number)]
         except (ValueError, IndexError):
@@ -122,27 +139,31 @@ class Anatomy:
 
 
 def attention_scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
-    """q·kᵀ/√d per head, ``(B, A, T, T)``, from ``(B, T, A·d)``.
+    """Compute q·kᵀ/√d of each head, ``(B, A, T, T)``, from ``(B, T, A·d)``.
 
     >>> attention_scores(torch.ones(1, 2, 4), torch.ones(1, 2, 4), 2).shape
     torch.Size([1, 2, 2, 2])
     """
+    # (B, T, A·d) -> (B, T, A, d) -> (B, A, T, d); in float32 even where the model runs in bf16.
     split = [x.float().unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key)]
     return split[0] @ split[1].transpose(-1, -2) / math.sqrt(split[0].shape[-1])
 
 
-def anatomy(model: Any) -> Anatomy:
-    """How to read a transformers encoder.
+def anatomy(model: PreTrainedModel) -> Anatomy:
+    """Find out how to read a transformers encoder.
 
     Args:
-        model: any transformers model whose layers :func:`imbik.models.anatomy.layer_stack` finds; it is run once on four tokens.
+        model: any transformers model whose layers :func:`imbik.models.anatomy.layer_stack` finds;
+            it is run once on four tokens.
 
     Raises:
         UserError: no stack of like layers.
     """
     stack_name, stack = layer_stack(model)
+    # Backwards, so that a layer that stands in several places keeps the path of the first one.
     paths = {id(layer): f"{stack_name}.{index}" for index, layer in reversed(list(enumerate(stack)))}
-    events: list[tuple[str, str]] = []  # (what, path) in the order in which modules run
+    # (role or "layer", path) in the order in which modules run.
+    events: list[tuple[str, str]] = []
     with ExitStack() as hooks:
         for layer in {id(layer): layer for layer in stack}.values():
             path = paths[id(layer)]
@@ -153,8 +174,10 @@ def anatomy(model: Any) -> Anatomy:
     return Anatomy(type(model).__name__, tuple(_layers(events)), int(model.config.num_attention_heads))
 
 
-def depth_of(model: Any) -> int:
-    """How many layers run, shared ones as often as they do: ALBERT's one layer counts ``num_hidden_layers`` times.
+def depth_of(model: PreTrainedModel) -> int:
+    """Count the layers that run, shared ones as often as they do.
+
+    ALBERT's one layer counts ``num_hidden_layers`` times.
 
     >>> from imbik.testing.contract import tiny_bert
     >>> depth_of(tiny_bert(family="albert", layers=3).model)
@@ -163,14 +186,19 @@ def depth_of(model: Any) -> int:
     return len(anatomy(model).layers)
 
 
-def _note(events: list[tuple[str, str]], role: str, path: str, *_: Any) -> None:
+def _note(events: list[tuple[str, str]], role: str, path: str, *_: object) -> None:
+    """Forward hook: write down that a module runs."""
     events.append((role, path))
 
 
 def _layers(events: list[tuple[str, str]]) -> Iterator[LayerTaps]:
-    """One entry per run of a layer; a role that runs twice within one (relative positions) is read the first time."""
+    """Turn the modules that ran, in their order, into one entry per run of a layer.
+
+    A role that runs twice within one layer (relative positions) is read the first time.
+    """
     calls: dict[str, int] = {}
     current: dict[str, Tap] = {}
+    # The layer without a path at the end closes the last one.
     for role, path in [*events, ("layer", "")]:
         if role == "layer" and current:
             yield LayerTaps(**{k: v for k, v in current.items() if k in LayerTaps.__dataclass_fields__})
@@ -179,28 +207,41 @@ def _layers(events: list[tuple[str, str]]) -> Iterator[LayerTaps]:
         calls[path] = call + 1
         if role == "layer":
             current = {"input": Tap(path, call, "input"), "output": Tap(path, call)}
-        elif role == "qkv":
+        elif role == "qkv":  # one product gives all three side by side: (B, T, 3·H)
             current |= {name: Tap(path, call, part=(i, 3)) for i, name in enumerate(("query", "key", "value"))}
         elif role not in current:
             current[role] = Tap(path, call)
 
 
 @torch.no_grad()
-def _run_once(model: Any) -> None:
+def _run_once(model: PreTrainedModel) -> None:
+    """Run the model on the ids 1 to 4."""
     ids = torch.arange(1, 5, device=next(model.parameters()).device).unsqueeze(0)
     with evaluating(model):
-        model(input_ids=ids)  # no mask: transformers reads its values, which a model on the meta device has not
+        # No mask: transformers reads its values, which a model on the meta device does not have.
+        model(input_ids=ids)
+
+
+class StateReader(Protocol):
+    """Reader of a network's states: an :class:`Anatomy`, or one that knows module paths alone."""
+
+    def taps(self, name: str) -> tuple[Tap, ...]:
+        """Return where the state ``name`` is read."""
+
+    def read(self, name: str, captured: Mapping[Tap, Tensor]) -> Tensor:
+        """Return the state ``name``, computed from what its taps gave."""
 
 
 class States(Mapping[str, Tensor]):
-    """The states of one forward pass by name, see :class:`Anatomy`."""
+    """States of one forward pass by name, see :class:`Anatomy`."""
 
-    def __init__(self, reader: Any, names: Iterable[str], captured: Mapping[Tap, Tensor]) -> None:
-        self._reader, self._names, self._captured = reader, tuple(names), captured
+    def __init__(self, reader: StateReader, names: Iterable[str], captured: Mapping[Tap, Tensor]) -> None:
+        self._reader = reader
+        self._names = tuple(names)
+        self._captured = captured
 
     def __getitem__(self, name: str) -> Tensor:
-        state: Tensor = self._reader.read(name, self._captured)
-        return state
+        return self._reader.read(name, self._captured)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -210,12 +251,15 @@ class States(Mapping[str, Tensor]):
 
 
 @contextmanager
-def listen(model: nn.Module, reader: Any, names: Iterable[str]) -> Iterator[States]:
-    """Inside, a forward pass of ``model`` fills the states ``names``; gradients flow through them.
+def listen(model: nn.Module, reader: StateReader, names: Iterable[str]) -> Iterator[States]:
+    """Context manager: a forward pass of ``model`` inside fills the states ``names``.
+
+    Gradients flow through them.
 
     Args:
         model: the network.
-        reader: its :class:`Anatomy`, or :class:`imbik.distillation.transfer.Modules` for other networks.
+        reader: its :class:`Anatomy`, or :class:`imbik.distillation.transfer.Modules` for other
+            networks.
         names: states to read.
 
     >>> from imbik.testing.contract import tiny_bert
@@ -231,14 +275,18 @@ def listen(model: nn.Module, reader: Any, names: Iterable[str]) -> Iterator[Stat
 
 
 def layer_stack(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Name and module of the encoder's layers: the longest ModuleList of one class that holds most parameters.
+    """Find the encoder's layers: the ModuleList of one class that holds most parameters.
+
+    Returns its name and the module.
 
     Raises:
         UserError: the model has no stack of like layers.
     """
+    # By size, since a model may hold other lists of like modules: embeddings per feature, adapters.
     best: tuple[int, str, nn.ModuleList] | None = None
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len({type(layer) for layer in module}) == 1:
+            # Shared layers count once: parameters() gives each parameter once.
             size = sum(p.numel() for p in module.parameters())
             if best is None or size > best[0]:
                 best = (size, name, module)

@@ -1,28 +1,36 @@
-"""Load and save a Checkpoint: a plain transformers folder (safetensors only) that ``AutoModelFor….from_pretrained`` opens without imbik;
-for a model with replaced or shared layers, one that :func:`load_checkpoint` alone opens (:mod:`imbik.models.structure`)."""
+"""Checkpoints on disk: a model, its tokenizer and the record of what made it.
+
+A plain transformers folder (safetensors only) that ``AutoModelFor….from_pretrained`` opens without
+imbik; for a model with replaced or shared layers, one that
+:func:`imbik.models.pretrained.load_checkpoint` alone opens (:mod:`imbik.models.structure`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from imbik.errors import UserError
+from imbik.jobs.files import replacing_folder
+from imbik.jobs.quiet import quiet_transformers
+from imbik.jobs.workspace import MODEL_FILES
+from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
 from imbik.tasks.registry import task_of
-from imbik.types import Checkpoint, Step, TaskName
+from imbik.types import Checkpoint, Note, Step, TaskName
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _RECORD = "imbik.json"
-
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
+_BLANK: dict[str, Any] = {"task": None, "steps": (), "notes": (), "pairs": None}
 
 
-def set_labels(config: Any, task: TaskName, labels: tuple[str, ...]) -> None:
+def set_labels(config: PretrainedConfig, task: TaskName, labels: tuple[str, ...]) -> None:
     """Write task and label names into a transformers config."""
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
@@ -31,45 +39,60 @@ def set_labels(config: Any, task: TaskName, labels: tuple[str, ...]) -> None:
 
 
 def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Label names in the order of the logits."""
+    """Return the label names in the order of the logits."""
     names = checkpoint.model.config.id2label
     return tuple(names[index] for index in range(len(names)))
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:
-    """Write model (safetensors), tokenizer, the steps that made it and, if given, a model card."""
+    """Write model (safetensors), tokenizer, the steps that made it and, if given, a card."""
     record: dict[str, Any] = {"steps": [dict(step) for step in checkpoint.steps], "task": checkpoint.task}
-    record |= {"notes": list(checkpoint.notes), "pairs": checkpoint.pairs}
+    record |= {"notes": [document(note) for note in checkpoint.notes], "pairs": checkpoint.pairs}
     save_model(checkpoint.model, checkpoint.tokenizer, directory, record, card)
 
 
-def save_model(model: Any, tokenizer: Any, directory: Path, record: dict[str, Any], card: str | None = None) -> None:
-    """A transformers folder: model (safetensors), tokenizer, our record, and a model card."""
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, record: dict[str, Any], card: str | None = None
+) -> None:
+    """Write a transformers folder: model (safetensors), tokenizer, record and model card."""
     directory.mkdir(parents=True, exist_ok=True)
-    if structure_of(model.config):
-        save_structured(model, directory)
-    else:
-        model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    with quiet_transformers():
+        # save_pretrained would write replaced layers under names that from_pretrained cannot place.
+        if structure_of(model.config):
+            save_structured(model, directory)
+        else:
+            model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:
         (directory / "README.md").write_text(card, encoding="utf-8")
 
 
 def read_steps(directory: Path) -> tuple[Step, ...]:
-    """The recipe steps recorded beside a checkpoint; empty for a folder that imbik did not make."""
-    return tuple(_record(directory).get("steps", ()))
+    """Return the recipe steps recorded beside a checkpoint.
+
+    Empty for a folder that imbik did not make.
+    """
+    return tuple(_record(directory)["steps"])
 
 
-def read_notes(directory: Path) -> tuple[str, ...]:
-    """What the steps found out, see :class:`imbik.types.Checkpoint`; empty for a folder that imbik did not make."""
-    return tuple(_record(directory).get("notes", ()))
+def read_notes(directory: Path) -> tuple[Note, ...]:
+    """Return what the steps found out, see :class:`imbik.types.Checkpoint`.
+
+    Empty for a folder that imbik did not make.
+    """
+    return tuple(read(note) for note in _record(directory)["notes"])
 
 
 def _record(directory: Path) -> dict[str, Any]:
+    """Read ``imbik.json`` of a folder; what it lacks, or all where there is none, is blank.
+
+    Raises:
+        UserError: the file is no JSON object.
+    """
     path = directory / _RECORD
     if not path.is_file():
-        return {}
+        return dict(_BLANK)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -78,17 +101,39 @@ def _record(directory: Path) -> dict[str, Any]:
         raise UserError(
             "not what imbik wrote there", where=path, found="no valid JSON object", fix="copy the folder again, or delete this file"
         )
-    return record
+    return _BLANK | record
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """sha256 (hex) over the config, every tensor and the tokenizer: the key of all that is cached for a model."""
+    """Compute the key of all that is cached for a model: sha256, hex.
+
+    Over the config, every tensor and the tokenizer.
+    """
     digest = hashlib.sha256()
+    # Where a model was loaded from, and by which transformers, does not change what it computes.
     config = {k: v for k, v in checkpoint.model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(checkpoint.tokenizer.backend_tokenizer.model.__getstate__())
     digest.update(str(checkpoint.tokenizer.model_max_length).encode())
+    # As bytes: NumPy has no bfloat16.
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def save_whole(checkpoint: Checkpoint, directory: Path, **facts: object) -> None:
+    """Write a checkpoint's folder beside its place, then put the complete one there.
+
+    An older folder at that place is replaced.
+
+    Args:
+        checkpoint: the model.
+        directory: its folder; a kill leaves it as it was.
+        facts: file name without ``.json`` -> what else is written there.
+    """
+    files = {*MODEL_FILES, *(f"{name}.json" for name in facts)}
+    with replacing_folder(directory, lambda _: files) as temporary:
+        save_checkpoint(checkpoint, temporary)
+        for name, value in facts.items():
+            (temporary / f"{name}.json").write_text(json.dumps(value, indent=1), encoding="utf-8")

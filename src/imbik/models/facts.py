@@ -1,17 +1,55 @@
-"""What a PyTorch model is made of: family, shape, parameters, floating-point operations."""
+"""Facts about a PyTorch model: family, shape, parameters, floating-point operations."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from imbik.locale.notes import document
+from imbik.machine import versions
+from imbik.models.inputs import input_names
+from imbik.types import Checkpoint
 
-def architecture(model: Any) -> dict[str, Any]:
-    """``family``, ``layers``, ``hidden``, ``heads``, ``intermediate``, ``vocabulary`` of a transformers
-    model; None where unknown.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def facts(model: PreTrainedModel) -> dict[str, Any]:
+    """Return ``params``, ``architecture`` and ``flops`` of a model; runs it three times."""
+    return {"params": parameters(model), "architecture": architecture(model), "flops": flops(model)}
+
+
+def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the fields of an artefact's manifest that do not depend on an engine."""
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    labels = model.config.id2label
+    return {
+        "schema": 1,
+        "task": checkpoint.task,
+        "labels": [str(labels[index]) for index in range(len(labels))],
+        "max_length": int(tokenizer.model_max_length),
+        "padding": {
+            "side": tokenizer.padding_side,
+            "token": tokenizer.pad_token,
+            "id": int(tokenizer.pad_token_id or 0),
+            "type_id": int(tokenizer.pad_token_type_id or 0),
+        },
+        "truncation_side": tokenizer.truncation_side,
+        "inputs": list(input_names(model, tokenizer)),
+        "steps": [dict(step) for step in checkpoint.steps],
+        "notes": [document(note) for note in checkpoint.notes],
+        "pairs": checkpoint.pairs,
+        "versions": versions(),
+    }
+
+
+def architecture(model: PreTrainedModel) -> dict[str, Any]:
+    """Return the shape of a transformers model, None for what its config does not tell.
+
+    ``family``, ``layers``, ``hidden``, ``heads``, ``intermediate``, ``vocabulary``.
     """
     config = model.config
     return {
@@ -25,24 +63,32 @@ def architecture(model: Any) -> dict[str, Any]:
 
 
 def parameters(model: torch.nn.Module) -> int:
-    """Number of parameters, shared ones counted once; a weight that is tied to a codebook counts as a weight."""
+    """Count the parameters, shared ones once.
+
+    A weight that is tied to a codebook counts as a weight.
+    """
+    # Clustered layers hold a codebook as their parameter and their indices as a buffer.
     tied: int = sum(int(module.tied_weights) for module in model.modules() if hasattr(module, "tied_weights"))
     return int(tied + sum(parameter.numel() for parameter in model.parameters()))
 
 
-def flops(model: Any) -> list[float]:
-    """``[c0, c1, c2]`` such that one text of T tokens takes ``c0 + c1·T + c2·T²`` floating-point operations.
+def flops(model: PreTrainedModel) -> list[float]:
+    """Return ``[c0, c1, c2]``: a text of T tokens takes ``c0 + c1·T + c2·T²`` operations.
 
-    A multiplication and an addition count as two. The three numbers come from counting at three lengths:
-    products with weights grow with T, attention with T².
+    Operations in floating point; a multiplication and an addition count as two.
+
+    The three numbers come from counting at three
+    lengths: products with weights grow with T, attention with T².
     """
+    # Three points fix a parabola: solve [1, T, T²] · [c0, c1, c2] = count for each T.
     lengths = (4, 8, 16)
     counted = [_count(model, length) for length in lengths]
     system = np.array([[1.0, length, length**2] for length in lengths])
     return [round(float(value), 3) for value in np.linalg.solve(system, np.array(counted, dtype=np.float64))]
 
 
-def _count(model: Any, length: int) -> int:
+def _count(model: PreTrainedModel, length: int) -> int:
+    """Count the operations that one text of ``length`` tokens takes."""
     ids = torch.ones((1, length), dtype=torch.long, device=next(model.parameters()).device)
     # With gradients on: the counter's hooks cannot follow a parameter that is passed to a module without them.
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:

@@ -1,4 +1,4 @@
-"""Read what the modules inside a network take and give during one forward pass: forward hooks by module path."""
+"""Forward hooks by module path: read what modules take and give during a forward pass."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from imbik.errors import UserError
 
 @dataclass(frozen=True)
 class Tap:
-    """One place in a network where a tensor is read.
+    """Place in a network where a tensor is read.
 
     Attributes:
         path: the module's dotted path, as ``named_modules`` gives it; ``""`` is the network itself.
-        call: which call of the module within one forward pass (a shared layer runs several times); -1 is the last.
+        call: which call of the module within one forward pass (a shared layer runs several times);
+            -1 is the last.
         side: what the module gives, or what it takes.
-        part: ``(i, n)``: the i-th of n equal pieces of the last dimension (a fused query-key-value matrix); None: all of it.
-        copied: keep a copy, so that what works in place behind the module (``ReLU(inplace=True)``, ``out += x``) does not change it.
+        part: ``(i, n)``: the i-th of n equal pieces of the last dimension (a fused query-key-value
+            matrix); None: all of it.
+        copied: keep a copy, so that what works in place behind the module (``ReLU(inplace=True)``,
+            ``out += x``) does not change it.
     """
 
     path: str
@@ -33,9 +36,12 @@ class Tap:
 
 @contextmanager
 def capture(model: nn.Module, taps: Iterable[Tap]) -> Iterator[dict[Tap, Tensor]]:
-    """Inside, one forward pass of ``model`` fills the dictionary; gradients flow through what is captured.
+    """Context manager: fill a dictionary with what one forward pass shows at ``taps``.
 
-    A second pass overwrites the first. The hooks are gone on leaving, so the model is never changed.
+    Gradients flow through what is captured.
+
+    A second pass overwrites the first. The hooks are gone on leaving, so the model is never
+    changed.
 
     Raises:
         UserError: a path that the model does not have.
@@ -47,28 +53,31 @@ def capture(model: nn.Module, taps: Iterable[Tap]) -> Iterator[dict[Tap, Tensor]
     >>> seen[Tap("0")].shape
     torch.Size([1, 3])
     """
-    wanted: dict[str, list[Tap]] = {}
+    by_path: dict[str, list[Tap]] = {}
     for tap in taps:
-        wanted.setdefault(tap.path, []).append(tap)
+        by_path.setdefault(tap.path, []).append(tap)
     captured: dict[Tap, Tensor] = {}
-    ears = {path: _Ear(here, captured) for path, here in wanted.items()}
+    recorders = {path: _Recorder(here, captured) for path, here in by_path.items()}
     with ExitStack() as stack:
-        for path, ear in ears.items():
+        for path, recorder in recorders.items():
             module = module_at(model, path)
-            stack.callback(module.register_forward_pre_hook(ear.before, with_kwargs=True).remove)
-            stack.callback(module.register_forward_hook(ear.after).remove)
+            stack.callback(module.register_forward_pre_hook(recorder.before, with_kwargs=True).remove)
+            stack.callback(module.register_forward_hook(recorder.after).remove)
 
         def restart(_module: nn.Module, _arguments: tuple[Any, ...]) -> None:
-            for ear in ears.values():
-                ear.calls = 0
+            for recorder in recorders.values():
+                recorder.calls = 0
 
+        # First of all hooks: the network itself may have a tap, and its count must be 0 by then.
         stack.callback(model.register_forward_pre_hook(restart, prepend=True).remove)
         yield captured
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, ``model`` is in evaluation mode; on leaving, after an error too, each of its modules is in the mode that it was in.
+    """Context manager: put ``model`` into evaluation mode.
+
+    On leaving, after an error too, each of its modules is in the mode that it was in.
 
     >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
     >>> with evaluating(net):
@@ -82,24 +91,27 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        # Set module by module: model.train() would also wake a dropout that had been put to sleep.
         for module, training in modes:
             module.training = training
 
 
-class _Ear:
-    """Counts the calls of one module and keeps what its taps ask for."""
+class _Recorder:
+    """Recorder of one module: it counts the calls and keeps what the taps ask for."""
 
     def __init__(self, taps: list[Tap], captured: dict[Tap, Tensor]) -> None:
-        self.taps, self.captured, self.calls = taps, captured, 0
+        self.taps = taps
+        self.captured = captured
+        self.calls = 0
 
     def before(self, _module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._keep("input", (*arguments, *keywords.values()))
 
-    def after(self, _module: nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
+    def after(self, _module: nn.Module, _arguments: tuple[Any, ...], output: object) -> None:
         self._keep("output", output)
         self.calls += 1
 
-    def _keep(self, side: str, value: Any) -> None:
+    def _keep(self, side: str, value: object) -> None:
         for tap in self.taps:
             if tap.side == side and tap.call in (-1, self.calls):
                 tensor = first_tensor(value)
@@ -109,19 +121,22 @@ class _Ear:
 
 
 def module_at(model: nn.Module, path: str) -> nn.Module:
-    """The module with this dotted path.
+    """Return the module with this dotted path.
 
     Raises:
         UserError: there is none; the message lists what exists nearby.
     """
-    found = dict(model.named_modules(remove_duplicate=False)).get(path)
-    if found is not None:
-        return found
+    module = dict(model.named_modules(remove_duplicate=False)).get(path)
+    if module is not None:
+        return module
     raise UserError("the model has no such module", where=type(model).__name__, found=repr(path), expected=_nearby(model, path))
 
 
-def first_tensor(value: Any) -> Tensor | None:
-    """The tensor itself, ``logits`` of a model's output, or the first tensor of a tuple, list or mapping.
+def first_tensor(value: object) -> Tensor | None:
+    """Return the tensor in a module's input or output, None where there is none.
+
+    That is the tensor itself, ``logits`` of a model's output, or the first tensor of a tuple, list
+    or mapping.
 
     >>> import torch
     >>> first_tensor((None, torch.ones(2)))
@@ -133,12 +148,12 @@ def first_tensor(value: Any) -> Tensor | None:
         logits = value.get("logits")
         return logits if isinstance(logits, Tensor) else first_tensor(tuple(value.values()))
     if isinstance(value, tuple | list):
-        return next((found for found in map(first_tensor, value) if found is not None), None)
+        return next((tensor for tensor in map(first_tensor, value) if tensor is not None), None)
     return None
 
 
 def _nearby(model: nn.Module, path: str, limit: int = 40) -> str:
-    """Paths that exist under the longest beginning of ``path`` that does."""
+    """List the paths that exist under the longest part of ``path`` that does, for a message."""
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     start = path
     while start and start not in names:
@@ -151,13 +166,15 @@ def _nearby(model: nn.Module, path: str, limit: int = 40) -> str:
     return "one of " + ", ".join(shown[:limit]) + more
 
 
-def put_everywhere(model: Any, path: str, new: nn.Module) -> None:
+def put_everywhere(model: nn.Module, path: str, new: nn.Module) -> None:
     """Put ``new`` in every place where the module at ``path`` stands."""
     old = model.get_submodule(path)
+    # Found by identity, all names kept: a layer that is shared stands in the model under several names.
     for place in [name for name, module in model.named_modules(remove_duplicate=False) if module is old]:
         _set(model, place, new)
 
 
-def _set(model: Any, path: str, new: nn.Module) -> None:
+def _set(model: nn.Module, path: str, new: nn.Module) -> None:
+    """Put ``new`` at ``path``, there alone."""
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, new)

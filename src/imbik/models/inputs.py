@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from imbik.models.hooks import evaluating
@@ -18,7 +17,9 @@ Tensors: TypeAlias = Tensor | Mapping[str, Tensor]
 
 
 def read_outputs(output: Any, kinds: Sequence[Output]) -> Tensors:
-    """Return what a task asks of a transformers model output, in float32: ``(B, …)``, or ``(B, T, …)`` of one per token.
+    """Return what a task asks of a transformers model output, in float32.
+
+    The shapes are ``(B, …)``, or ``(B, T, …)`` of what there is for each token.
 
     Args:
         output: what the model returned.
@@ -28,8 +29,17 @@ def read_outputs(output: Any, kinds: Sequence[Output]) -> Tensors:
     return tensors if len(tensors) > 1 else next(iter(tensors.values()))
 
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
 @contextmanager
-def attention_as(model: Any, name: str) -> Iterator[None]:
+def attention_as(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Context manager: let ``model`` compute attention by the implementation ``name``.
+
+    It is in evaluation mode inside; both are put back on leaving.
+    """
+    # There is no public way to ask for it; set_attn_implementation is the public way to set it.
     before = model.config._attn_implementation
     model.set_attn_implementation(name)
     try:
@@ -54,20 +64,21 @@ class Logits(nn.Module):  # type: ignore[misc]
         self.names = tuple(names)
         self.outputs = tuple(outputs)
 
-    def forward(self, *tensors: torch.Tensor) -> Any:
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
         output = self.model(**dict(zip(self.names, tensors, strict=True)))
         found = tuple(getattr(output, name) for name in self.outputs)
         return found if len(found) > 1 else found[0]
 
 
-def input_names(model: Any, tokenizer: Any) -> tuple[str, ...]:
-    """Which of ``input_ids``, ``attention_mask``, ``token_type_ids`` the model is to be given.
+def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Return which of ``input_ids``, ``attention_mask``, ``token_type_ids`` a model is given.
 
-    Token types are given where the model takes them and either the tokenizer makes them or the model tells
-    them apart.
+    Token types are given where the model takes them and either the tokenizer makes them or the
+    model tells them apart.
     """
     accepted = inspect.signature(model.forward).parameters
     names = ["input_ids", "attention_mask"]
+    # RoBERTa takes token types and has one row for them: it would add the same vector everywhere.
     makes = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
     if "token_type_ids" in accepted and makes and getattr(model.config, "type_vocab_size", 2) > 1:
         names.append("token_type_ids")

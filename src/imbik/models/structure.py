@@ -1,19 +1,21 @@
-"""What a compressed model has that its transformers class has not: replaced layers and modules that stand in several places.
+"""Structure of a compressed model: replaced layers, and modules used in several places.
 
-The transformers config carries the list of changes (``config.imbik_structure``), in the order in which they were made:
-``{"module": path, "layer": name, "arguments": {...}}`` for a module that a registered layer class replaced, and
-``{"module": path, "same_as": path}`` for a module that is another one. Loading builds the plain architecture, makes the same
-changes, then loads the weights, name by name: the recipe is not run again. A plain transformers model carries nothing of this.
+The transformers config carries the list of changes (``config.imbik_structure``), in the order in
+which they were made: ``{"module": path, "layer": name, "arguments": {...}}`` for a module that a
+registered layer class replaced, and ``{"module": path, "same_as": path}`` for a module that is
+another one. Loading builds the plain architecture, makes the same changes, then loads the weights,
+name by name: the recipe is not run again. A plain transformers model carries nothing of this.
 
-A changed model is stored as ``structured.safetensors``: transformers, which knows nothing of the changes, then finds no weights and
-says so, where it would fill the new layers with random numbers if the file had its usual name.
+A changed model is stored as ``structured.safetensors``: transformers, which knows nothing of the
+changes, then finds no weights and says so, where it would fill the new layers with random numbers
+if the file had its usual name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,33 +24,40 @@ from torch import Tensor, nn
 
 from imbik.errors import UserError
 from imbik.models.hooks import _set, put_everywhere
-from imbik.models.layers.registry import layer_kinds
+from imbik.models.layers.registry import Layer, layer_kinds
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 WEIGHTS = "structured.safetensors"
 _FIELD = "imbik_structure"
 
 
-def structure_of(config: Any) -> list[dict[str, Any]]:
-    """The changes that a config lists; empty for a plain transformers model."""
+def structure_of(config: PretrainedConfig) -> list[dict[str, Any]]:
+    """Return the changes that a config lists; empty for a plain transformers model."""
     return list(getattr(config, _FIELD, None) or ())
 
 
-def replace_module(model: Any, path: str, new: Any) -> None:
-    """Put ``new``, of a registered layer class, where the module ``path`` stands (everywhere, if it is shared), and record it."""
+def replace_module(model: PreTrainedModel, path: str, new: Layer) -> None:
+    """Put ``new`` where the module ``path`` stands, and record it.
+
+    ``new`` is of a registered layer class. A shared module is replaced everywhere.
+    """
     put_everywhere(model, path, new)
     _record(model, path, {"module": path, "layer": new.layer_name, "arguments": new.arguments})
 
 
-def tie_module(model: Any, path: str, original: str) -> None:
+def tie_module(model: PreTrainedModel, path: str, original: str) -> None:
     """Let the module ``original`` stand at ``path`` too, and record it."""
     _set(model, path, model.get_submodule(original))
     _record(model, path, {"module": path, "same_as": original})
 
 
 def unique_state(model: nn.Module) -> dict[str, Tensor]:
-    """Every stored tensor once, a shared one under its first name."""
+    """Return every stored tensor once, a shared one under its first name."""
     seen: set[int] = set()
     out = {}
+    # keep_vars: the parameters themselves, whose identity tells which are shared.
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:
             seen.add(id(tensor))
@@ -56,19 +65,23 @@ def unique_state(model: nn.Module) -> dict[str, Tensor]:
     return out
 
 
-def save_structured(model: Any, directory: Path) -> None:
+def save_structured(model: PreTrainedModel, directory: Path) -> None:
     """Write ``config.json`` and ``structured.safetensors``, every tensor once."""
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(directory)
+    # safetensors refuses tensors that share memory or are not contiguous: hence the copies.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in unique_state(model).items()}
     save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
 
 
-def load_structured(model: Any, directory: Path) -> None:
-    """Make the changes that ``model.config`` lists in the plain ``model`` and load its weights, in place.
+def load_structured(model: PreTrainedModel, directory: Path) -> None:
+    """Make the changes that the config lists in the plain ``model``, and load its weights.
+
+    In place.
 
     Raises:
-        UserError: a broken list of changes, no weights, or weights that do not fit the changed model.
+        UserError: a broken list of changes, no weights, or weights that do not fit the changed
+            model.
     """
     rebuild(model, f"{directory / 'config.json'}, {_FIELD}")
     file = directory / WEIGHTS
@@ -78,20 +91,22 @@ def load_structured(model: Any, directory: Path) -> None:
         stored = load_file(file)
     except SafetensorError as error:
         raise UserError("the weights cannot be read", where=file, found=str(error), fix="copy the folder again") from None
-    wanted = unique_state(model)
-    _check_fit(wanted, stored, file)
+    expected = unique_state(model)
+    _check_fit(expected, stored, file)
     with torch.no_grad():
-        for name, tensor in wanted.items():
+        for name, tensor in expected.items():
             tensor.copy_(stored[name])
+    # Layers that derive something from their tensors (unpacked indices) must forget it now.
     for module in model.modules():
         getattr(module, "after_load", _nothing)()
 
 
-def rebuild(model: Any, where: str) -> None:
+def rebuild(model: PreTrainedModel, where: str) -> None:
     """Make the changes that ``model.config`` lists; the new layers' weights are not set.
 
     Raises:
-        UserError: an entry that is not understood, a layer or module that does not exist, arguments that the layer does not take.
+        UserError: an entry that is not understood, a layer or module that does not exist, arguments
+            that the layer does not take.
     """
     changes = getattr(model.config, _FIELD, None)
     if not isinstance(changes, list):
@@ -101,12 +116,12 @@ def rebuild(model: Any, where: str) -> None:
 
 
 def _nothing() -> None:
-    """What a layer without ``after_load`` does once its tensors are filled."""
+    """Stand in for ``after_load`` of layers that have none."""
 
 
-def _apply(model: Any, change: Any, where: str) -> None:
-    keys = set(change) if isinstance(change, Mapping) else set()
-    if keys not in ({"module", "layer", "arguments"}, {"module", "same_as"}):
+def _apply(model: PreTrainedModel, change: object, where: str) -> None:
+    """Make one change of the list, or refuse it."""
+    if not isinstance(change, Mapping) or set(change) not in ({"module", "layer", "arguments"}, {"module", "same_as"}):
         expected = "module, layer and arguments, or module and same_as"
         raise UserError("not a change of a layer", where=where, found=change, expected=expected, fix="copy the folder again")
     _require(model, change["module"], where)
@@ -117,8 +132,8 @@ def _apply(model: Any, change: Any, where: str) -> None:
         return
     kinds = layer_kinds()
     if change["layer"] not in kinds:
-        known = ", ".join(sorted(kinds))
-        raise UserError("unknown layer", where=where, found=change["layer"], expected=known, fix="install the imbik that wrote it")
+        names = ", ".join(sorted(kinds))
+        raise UserError("unknown layer", where=where, found=change["layer"], expected=names, fix="install the imbik that wrote it")
     try:
         new = kinds[change["layer"]](**change["arguments"])
     except (TypeError, ValueError, RuntimeError) as error:
@@ -129,16 +144,17 @@ def _apply(model: Any, change: Any, where: str) -> None:
             expected=f"the arguments of {change['layer']}",
             fix="copy the folder again",
         ) from None
+    # Not recorded: the change is read from the list, which it must leave as it is.
     put_everywhere(model, change["module"], new)
 
 
 def _check_apart(path: str, original: str, where: str) -> None:
     """Refuse a module that would contain itself."""
     if f"{path}.".startswith(f"{original}.") or f"{original}.".startswith(f"{path}."):
-        raise UserError("a module cannot stand inside itself", where=where, found=f"{path} as {original}", fix="copy the folder again")
+        raise UserError("a module cannot contain itself", where=where, found=f"{path} as {original}", fix="copy the folder again")
 
 
-def _require(model: Any, path: Any, where: str) -> None:
+def _require(model: PreTrainedModel, path: object, where: str) -> None:
     """Refuse a path at which the model has no module."""
     try:
         if not isinstance(path, str) or not path:
@@ -148,22 +164,32 @@ def _require(model: Any, path: Any, where: str) -> None:
         raise UserError("the model has no such module", where=where, found=path, expected=f"a module of {type(model).__name__}") from None
 
 
-def _record(model: Any, path: str, change: dict[str, Any]) -> None:
-    """Append a change; earlier ones of the same module or inside it are overwritten by it and go."""
+def _record(model: PreTrainedModel, path: str, change: dict[str, Any]) -> None:
+    """Append a change.
+
+    Earlier ones of the same module or inside it are overwritten by it and go.
+    """
+    # The dot keeps "layer.1" apart from "layer.10".
     kept = [c for c in structure_of(model.config) if c["module"] != path and not c["module"].startswith(path + ".")]
     setattr(model.config, _FIELD, [*kept, change])
 
 
 def _check_fit(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse weights whose names, types or shapes are not those of the model."""
+
     def shape(tensor: Tensor) -> str:
         return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
+    # Three of each kind at most: a message is read, a dump of all names is not.
     missing, extra = sorted(set(wanted) - set(stored)), sorted(set(stored) - set(wanted))
-    other = [name for name in wanted if name in stored and shape(wanted[name]) != shape(stored[name])]
-    if not missing and not extra and not other:
+    changed = [name for name in wanted if name in stored and shape(wanted[name]) != shape(stored[name])]
+    if not missing and not extra and not changed:
         return
-    found = [f"no {name}" for name in missing[:3]] + [f"an unknown {name}" for name in extra[:3]]
-    found += [f"{name} {shape(stored[name])} instead of {shape(wanted[name])}" for name in other[:3]]
+    differences = [f"no {name}" for name in missing[:3]] + [f"an unknown {name}" for name in extra[:3]]
+    differences += [f"{name} {shape(stored[name])} instead of {shape(wanted[name])}" for name in changed[:3]]
     raise UserError(
-        "the weights do not fit the layers that config.json lists", where=file, found="; ".join(found), fix="copy the folder again"
+        "the weights do not fit the layers that config.json lists",
+        where=file,
+        found="; ".join(differences),
+        fix="copy the folder again",
     )

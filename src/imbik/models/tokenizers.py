@@ -1,9 +1,11 @@
-"""A tokenizer with fewer pieces: the ``tokenizers`` JSON of a WordPiece, BPE or Unigram model, rewritten so that nothing contradicts.
+"""Pruned tokenizers: a WordPiece, BPE or Unigram model rewritten with fewer pieces.
 
-A text whose pieces are all kept is cut exactly as before (up to the new ids):
+The ``tokenizers`` JSON is changed so that nothing in it contradicts. A text whose pieces are all
+kept is cut exactly as before (up to the new ids):
 
 * WordPiece takes the longest piece at each place; taking away other pieces leaves it the longest.
-* BPE merges the pair of lowest rank; every kept piece keeps all merges that build it, and those that are left keep their order.
+* BPE merges the pair of lowest rank; every kept piece keeps all merges that build it, and those
+  that are left keep their order.
 * Unigram takes the most probable cut; taking away other pieces leaves it the most probable.
 """
 
@@ -11,14 +13,18 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
+from imbik.types import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Spec = dict[str, Any]
 """``json.loads(tokenizer.to_str())``."""
@@ -27,7 +33,7 @@ KINDS = ("WordPiece", "BPE", "Unigram")
 
 
 def pieces_of(spec: Spec) -> dict[str, int]:
-    """Piece -> id of the model's table, without the tokens that were added behind it.
+    """Return piece -> id of the model's table, without the tokens added behind it.
 
     Raises:
         UserError: another kind of tokenizer, or a BPE that marks the inside or the end of words.
@@ -43,28 +49,36 @@ def pieces_of(spec: Spec) -> dict[str, int]:
             expected=", ".join(KINDS) + " (BPE without marks inside or at the end of words)",
             fix="leave the vocabulary step out for this teacher",
         )
-    if kind == "Unigram":
+    if kind == "Unigram":  # a list of (piece, log probability), the id is the place
         return {piece: index for index, (piece, _) in enumerate(model["vocab"])}
     return dict(model["vocab"])
 
 
 def special_ids(spec: Spec) -> set[int]:
-    """Ids that always stay: added tokens (padding, class, separator, mask, …) and the one for what is unknown."""
+    """Return the ids that always stay.
+
+    These are added tokens (padding, class, separator, mask, …) and the one for what is unknown.
+    """
     model, ids = spec["model"], {int(token["id"]) for token in spec["added_tokens"]}
     if model["type"] == "Unigram":
         return ids | ({int(model["unk_id"])} if model.get("unk_id") is not None else set())
+    # WordPiece and BPE name the piece for what is unknown, Unigram gives its id.
     unknown = model.get("unk_token")
     return ids | ({int(model["vocab"][unknown])} if unknown in model["vocab"] else set())
 
 
 def characters(spec: Spec) -> dict[str, int]:
-    """The pieces that are a single character, at the start of a word or inside: with them nothing is unknown that was not before.
+    """Return the pieces that are a single character, at the start of a word or inside.
+
+    With them nothing is unknown that was not before.
 
     >>> characters({"model": {"type": "WordPiece", "vocab": {"a": 0, "##b": 1, "card": 2}, "continuing_subword_prefix": "##"}})
     {'a': 0, '##b': 1}
     """
     prefix = spec["model"].get("continuing_subword_prefix") or ""
+    # Byte fallback of BPE and Unigram: a character without a piece is spelled by its bytes.
     byte = {f"<0x{value:02X}>" for value in range(256)}
+    # Unigram marks the start of a word in the piece: "▁a" is the character a there.
     marks = ("▁",) if spec["model"]["type"] == "Unigram" else ()
     out = {}
     for piece, index in pieces_of(spec).items():
@@ -75,8 +89,11 @@ def characters(spec: Spec) -> dict[str, int]:
     return out
 
 
-def closed(spec: Spec, ids: Iterable[int]) -> set[int]:
-    """``ids`` and all that they are built from: for BPE the parts of every merge on the way, else nothing more."""
+def close_under_merges(spec: Spec, ids: Iterable[int]) -> set[int]:
+    """Return ``ids`` and all that they are built from.
+
+    For BPE these are the parts of every merge on the way, else nothing more.
+    """
     kept = set(ids)
     if spec["model"]["type"] != "BPE":
         return kept
@@ -88,13 +105,14 @@ def closed(spec: Spec, ids: Iterable[int]) -> set[int]:
     return kept
 
 
-def rewritten(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
-    """The tokenizer with the pieces ``kept`` only, and the old id of every new one.
+def keep_pieces(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
+    """Return the tokenizer with the pieces ``kept`` only, and the old id of every new one.
 
     Args:
         spec: not changed.
-        kept: closed under :func:`closed`, :func:`special_ids` among them.
+        kept: closed under merges (:func:`close_under_merges`), :func:`special_ids` among them.
     """
+    # In the order of the old ids, so that row i of the new table is row old[i] of the old one.
     old = sorted(set(kept))
     new_id = {before: after for after, before in enumerate(old)}
     spec = copy.deepcopy(spec)
@@ -108,6 +126,7 @@ def rewritten(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
         model["vocab"] = {names[before]: after for before, after in new_id.items() if before in names}
     if model["type"] == "BPE":
         used = {pair for piece in model["vocab"] for pair in _derivation(piece, _ranks(spec))}
+        # In their old order: the place of a merge in the list is its rank.
         model["merges"] = [merge for merge in model["merges"] if _pair(merge) in used]
     spec["added_tokens"] = [{**token, "id": new_id[token["id"]]} for token in spec["added_tokens"]]
     if spec.get("post_processor"):
@@ -118,7 +137,7 @@ def rewritten(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
 
 
 def _processor(processor: Mapping[str, Any], new_id: Mapping[int, int]) -> dict[str, Any]:
-    """A post-processor with the new ids of the tokens that it adds."""
+    """Return a post-processor with the new ids of the tokens that it adds."""
     out = dict(processor)
     if out["type"] == "Sequence":
         out["processors"] = [_processor(part, new_id) for part in out["processors"]]
@@ -131,35 +150,42 @@ def _processor(processor: Mapping[str, Any], new_id: Mapping[int, int]) -> dict[
     return out
 
 
-def _pair(merge: Any) -> tuple[str, str]:
-    """A merge is written as a list of two, in older files as two words in one string."""
+def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
+    """Return the two sides of a merge.
+
+    It is written as a list of two, in older files as two words in one string.
+    """
     left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
     return left, right
 
 
 def _ranks(spec: Spec) -> dict[tuple[str, str], int]:
+    """Return the rank of every merge: its place in the list."""
     return {_pair(merge): rank for rank, merge in enumerate(spec["model"]["merges"])}
 
 
 def _derivation(piece: str, ranks: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
-    """The merges that build a piece from its characters, in order.
+    """Return the merges that build a piece from its characters, in order.
 
     >>> _derivation("abc", {("b", "c"): 0, ("a", "b"): 1, ("a", "bc"): 2})
     [('b', 'c'), ('a', 'bc')]
     """
-    symbols, done = list(piece), []
+    symbols = list(piece)
+    done = []
     while len(symbols) > 1:
         pairs = [(ranks.get(pair, len(ranks)), place) for place, pair in enumerate(pairwise(symbols))]
         rank, place = min(pairs)
-        if rank == len(ranks):
+        if rank == len(ranks):  # no pair merges any more
             break
         done.append((symbols[place], symbols[place + 1]))
+        # One merge at a time, the pair of lowest rank, the leftmost of equals: as BPE itself does.
         symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
     return done
 
 
-def with_backend(tokenizer: Any, spec: Spec) -> PreTrainedTokenizerFast:
-    """A transformers tokenizer around a rewritten ``tokenizers`` JSON, with the settings of ``tokenizer``."""
+def wrap_spec(tokenizer: PreTrainedTokenizerBase, spec: Spec) -> PreTrainedTokenizerFast:
+    """Wrap a ``tokenizers`` JSON for transformers, with the settings of ``tokenizer``."""
+    # Lists (additional special tokens) are left out: they stand in the JSON as added tokens.
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(spec)),
@@ -169,3 +195,8 @@ def with_backend(tokenizer: Any, spec: Spec) -> PreTrainedTokenizerFast:
         model_input_names=list(tokenizer.model_input_names),
         **special,
     )
+
+
+def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
+    """Return an own copy of the ``tokenizers`` object behind a checkpoint's tokenizer."""
+    return Tokenizer.from_str(checkpoint.tokenizer.backend_tokenizer.to_str())

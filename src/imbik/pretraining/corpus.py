@@ -1,7 +1,8 @@
-"""Raw text, tokenized once into packed blocks on disk: what general stages train on, of any size.
+"""A corpus on disk: raw text, tokenized once into packed blocks.
 
-A block is ``[CLS] tokens [SEP]`` of exactly ``length`` ids; documents follow one another in it with a ``[SEP]`` between (the packing
-that RoBERTa calls FULL-SENTENCES, arXiv 1907.11692). No padding is computed on, and only the blocks of a batch are read.
+A block is ``[CLS] tokens [SEP]`` of exactly ``length`` ids; documents follow one another in it with
+a ``[SEP]`` between (the packing that RoBERTa calls FULL-SENTENCES, arXiv 1907.11692). No padding is
+computed on, and only the blocks of a batch are read.
 """
 
 from __future__ import annotations
@@ -13,21 +14,28 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imbik.data.documents import Documents
 from imbik.errors import UserError
+from imbik.jobs.files import write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 BLOCK = 128
 """Tokens of a block unless the user says otherwise."""
 
-_CHUNK = 1 << 20  # characters tokenized at once
-_SAVE = 20.0  # seconds between two notes of how far tokenizing has come
+_CHUNK = 1 << 20
+"""Characters tokenized at once."""
+
+_SAVE = 20.0
+"""Seconds between two notes of how far tokenizing has come."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +62,35 @@ class Blocks:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of every block, ``(N,)``: one number, repeated without memory."""
+        """Number of tokens of every block, ``(N,)``: one number, repeated without memory."""
         return np.broadcast_to(np.int64(self.ids.shape[1]), (len(self),))
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        """``input_ids`` and ``attention_mask`` of some blocks, each ``(B, L)``."""
+        """Return ``input_ids`` and ``attention_mask`` of some blocks, each ``(B, L)``."""
         chosen = rows if self.index is None else self.index[rows]
         ids = np.asarray(self.ids[chosen], dtype=np.int64)
         _release(self.ids)
         return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
     def held_out(self, share: float = 0.02, most: int = 400) -> tuple[Blocks, Blocks]:
-        """These blocks without a few, and those few: up to 8 stretches of neighbours, evenly spread, about ``share`` of all.
+        """Split off a few blocks: up to 8 stretches of neighbors, about ``share`` of all.
 
-        Neighbours, because the next block often goes on in the same document.
+        Returns these blocks without the few, and the few, evenly spread. Neighbors, because the
+        next block often goes on in the same document.
+
+        Raises:
+            UserError: fewer than two blocks.
+
+        Neighbors, because the next block often goes on in the same document.
         """
         count = min(most, max(1, round(share * len(self))))
         if len(self) < 2:
             fix = "give more text or a shorter block"
             raise UserError("too little text", where="corpus", found=f"{len(self)} block", expected="at least two", fix=fix)
+        # ⌈count / 8⌉ blocks a stretch.
         size = -(-count // 8)
         stretches = max(1, count // size)
+        # Evenly spread; the last stretch closes the corpus, none opens it.
         starts = np.linspace(0, len(self) - size, stretches + 1, dtype=np.int64)[1:]
         out = np.unique((starts[:, None] + np.arange(size)).ravel())
         every = np.arange(len(self)) if self.index is None else self.index
@@ -82,13 +98,17 @@ class Blocks:
         return Blocks(self.ids, rest, self.key), Blocks(self.ids, every[out], self.key)
 
     def first(self, count: int) -> Blocks:
-        """``count`` blocks, evenly spread."""
+        """Return ``count`` blocks, evenly spread."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self)), dtype=np.int64))
         return Blocks(self.ids, rows if self.index is None else self.index[rows], self.key)
 
 
-def build_blocks(documents: Documents, tokenizer: Any, directory: Path, *, length: int = BLOCK, progress: Progress | None = None) -> Blocks:
-    """Tokenize a corpus into blocks on disk; found finished, it is only opened, and after a kill it goes on where it was.
+def build_blocks(
+    documents: Documents, tokenizer: PreTrainedTokenizerBase, directory: Path, *, length: int = BLOCK, progress: Progress | None = None
+) -> Blocks:
+    """Tokenize a corpus into blocks on disk.
+
+    Found finished, it is only opened, and after a kill it goes on where it was.
 
     Args:
         documents: see :func:`imbik.data.documents.open_documents`.
@@ -101,7 +121,8 @@ def build_blocks(documents: Documents, tokenizer: Any, directory: Path, *, lengt
         All blocks; a last one that is not full is dropped.
 
     Raises:
-        UserError: fewer tokens than one block has, a tokenizer without the tokens that part documents.
+        UserError: fewer tokens than one block has, a tokenizer without the tokens that part
+            documents.
     """
     ends = _special(tokenizer)
     vocabulary = tokenizer.backend_tokenizer.to_str()
@@ -123,7 +144,12 @@ def build_blocks(documents: Documents, tokenizer: Any, directory: Path, *, lengt
     return Blocks(ids, None, key)
 
 
-def _special(tokenizer: Any) -> tuple[int, int]:
+def _special(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Return the ids that open and close a block.
+
+    Raises:
+        UserError: the tokenizer has no such tokens.
+    """
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     if first is None or last is None:
@@ -131,12 +157,17 @@ def _special(tokenizer: Any) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _write(documents: Documents, tokenizer: Any, folder: Path, length: int, ends: tuple[int, int], progress: Progress) -> None:
+def _write(
+    documents: Documents, tokenizer: PreTrainedTokenizerBase, folder: Path, length: int, ends: tuple[int, int], progress: Progress
+) -> None:
+    """Tokenize the documents that are not in the folder yet, and pack them."""
+    # Vocabularies of up to 65,536 pieces take two bytes a token.
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "int32"
     packer = _Packer(folder, length, ends, dtype)
     megabytes = max(1, documents.bytes >> 20)
     chunks = _chunks(documents.stream(), packer.documents)
     backend = tokenizer.backend_tokenizer
+    # The folder of a tokenizer may carry both settings; here every token of a document counts.
     backend.no_padding()
     backend.no_truncation()
     characters = packer.characters
@@ -150,25 +181,30 @@ def _write(documents: Documents, tokenizer: Any, folder: Path, length: int, ends
 
 
 def _chunks(stream: Iterator[str], skip: int) -> Iterator[list[str]]:
-    held: list[str] = []
+    """Gather documents into lists of about a million characters, the first ``skip`` left out."""
+    documents: list[str] = []
     size = 0
     for number, document in enumerate(stream):
         if number < skip:
             continue
-        held.append(document)
+        documents.append(document)
         size += len(document)
         if size > _CHUNK:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
+            yield documents
+            documents = []
+            size = 0
+    if documents:
+        yield documents
 
 
 class _Packer:
-    """Writes blocks to ``blocks.bin`` and, now and then, how far it has come to ``progress.json``."""
+    """Writer of ``blocks.bin`` that notes in ``progress.json`` how far it has come."""
 
     def __init__(self, folder: Path, length: int, ends: tuple[int, int], dtype: str) -> None:
-        self.folder, self.length, self.ends, self.dtype = folder, length, ends, np.dtype(dtype)
+        self.folder = folder
+        self.length = length
+        self.ends = ends
+        self.dtype = np.dtype(dtype)
         self.blocks = self.tokens = self.documents = self.characters = 0
         self.carry: NDArray[np.int64] = np.zeros(0, np.int64)
         note = folder / "progress.json"
@@ -182,7 +218,8 @@ class _Packer:
     def __enter__(self) -> _Packer:
         path = self.folder / "blocks.bin"
         self.file = open(path, "r+b" if path.is_file() else "w+b")
-        self.file.truncate(self.blocks * self.length * self.dtype.itemsize)  # what a killed run wrote after its last note
+        # Off goes what a killed run wrote after its last note: it will be tokenized again.
+        self.file.truncate(self.blocks * self.length * self.dtype.itemsize)
         self.file.seek(0, os.SEEK_END)
         return self
 
@@ -195,12 +232,14 @@ class _Packer:
         for ids in documents:
             parts += [np.asarray(ids, np.int64), np.array([self.ends[1]])]
         stream = np.concatenate(parts)
+        # Between [CLS] and the last [SEP].
         body = self.length - 2
         count = len(stream) // body
         blocks = np.empty((count, self.length), self.dtype)
         blocks[:, 0], blocks[:, -1] = self.ends
         blocks[:, 1:-1] = stream[: count * body].reshape(count, body)
         self.file.write(blocks.tobytes())
+        # What does not fill a block goes on into the next one.
         self.carry = stream[count * body :]
         self.blocks += count
         self.documents += len(documents)
@@ -209,15 +248,13 @@ class _Packer:
         if time.monotonic() - self.saved > _SAVE:
             self.note("progress.json", carry=self.carry.tolist())
 
-    def note(self, name: str, **more: Any) -> None:
+    def note(self, name: str, **more: str | int | list[int]) -> None:
         """Record the position, after what it speaks of is on disk."""
         if not self.file.closed:
             self.file.flush()
             os.fsync(self.file.fileno())
         state = {"blocks": self.blocks, "tokens": self.tokens, "documents": self.documents, "characters": self.characters}
-        temporary = self.folder / (name + ".tmp")
-        temporary.write_text(json.dumps(state | more), encoding="utf-8")
-        temporary.replace(self.folder / name)
+        write_json(self.folder / name, state | more)
         self.saved = time.monotonic()
 
     def finish(self) -> None:
@@ -227,7 +264,10 @@ class _Packer:
 
 
 def _release(array: NDArray[Any]) -> None:
-    """Hand mapped pages back: the kernel keeps them cached, and they do not count as this process's memory."""
+    """Hand mapped pages back.
+
+    The kernel keeps them cached, and they do not count as this process's memory.
+    """
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,10 +1,14 @@
-"""What general stages share: the pretrained teacher with its masked-language-model head, the student's twin with one, the corpus."""
+"""Parts that general stages share: a teacher and a student with a head, and a corpus.
+
+A general stage lets a student learn from raw text before its task. The teacher is the pretrained
+model with its masked-language-model head, the student's twin gets one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,43 +25,54 @@ from imbik.training.context import Context
 from imbik.training.prediction import Batch, model_inputs
 from imbik.types import Checkpoint
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
-class General:
-    """What a general stage works with.
+class GeneralStage:
+    """Models and blocks that a general stage works with.
 
     Attributes:
         teacher: a ``…ForMaskedLM`` in evaluation mode.
-        student: the student's encoder under a masked-language-model head; its ``base_model`` is the student's own.
+        student: the student's encoder under a masked-language-model head; its ``base_model`` is the
+            student's own.
         train, held: blocks to learn from, and a few held out.
         masker: hides tokens.
     """
 
-    teacher: Any
-    student: Any
+    teacher: PreTrainedModel
+    student: PreTrainedModel
     train: Blocks
     held: Blocks
     masker: Masker
 
-    def score(self, model: Any) -> float:
-        """``evaluate`` for :func:`imbik.training.loop.fit`: minus the cross-entropy at masked tokens of the held-out blocks."""
+    def score(self, model: PreTrainedModel) -> float:
+        """Return minus the cross-entropy at masked tokens of the held-out blocks.
+
+        ``evaluate`` for :func:`imbik.training.loop.fit`.
+        """
         return -float(mlm_quality(model, self.held, self.masker).loss)
 
 
-def open_general(student: Checkpoint, context: Context, *, teacher: str, corpus: str, length: int, masker: Masker, where: str) -> General:
+def open_general(
+    student: Checkpoint, context: Context, *, teacher: str, corpus: str, length: int, masker: Masker, where: str
+) -> GeneralStage:
     """Open teacher and corpus of a general stage, and put a head on the student's encoder.
 
     Args:
         student: its encoder will be trained in place.
         context: of the step.
-        teacher: folder or hub name of a masked language model; ``base``: the model that the task's teacher was fine-tuned from.
+        teacher: folder or hub name of a masked language model; ``base``: the model that the task's
+            teacher was fine-tuned from.
         corpus: see :func:`imbik.data.documents.open_documents`.
         length: tokens of a block.
         masker: hides tokens.
         where: the step, for messages.
 
     Raises:
-        UserError: no such corpus or teacher, one without a masked-language-model head or with other tokens than the student's.
+        UserError: no such corpus or teacher, one without a masked-language-model head or with other
+            tokens than the student's.
     """
     model, tokenizer = general_teacher(context.teacher, teacher, where)
     if tokenizer.get_vocab() != student.tokenizer.get_vocab():
@@ -67,22 +82,25 @@ def open_general(student: Checkpoint, context: Context, *, teacher: str, corpus:
             found=f"{len(tokenizer)} and {len(student.tokenizer)} pieces",
             expected="the pretrained model that the task's teacher came from",
         )
+    # Both read the same blocks, so the shorter of the two decides.
     longest = min(positions_of(model.config), positions_of(student.model.config))
     if not 8 <= length <= longest:
         raise UserError("blocks of this length cannot be read", where=f"{where}.block", found=length, expected=f"8 to {longest} tokens")
     blocks = build_blocks(open_documents(corpus), student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)
     train, held = blocks.held_out()
-    return General(model.eval().requires_grad_(False), with_mlm_head(student.model), train, held, masker)
+    return GeneralStage(model.eval().requires_grad_(False), add_mlm_head(student.model), train, held, masker)
 
 
 def general_files(task_teacher: Checkpoint, teacher: str, corpus: str) -> list[str]:
-    """The files and folders that a general stage with these settings reads; hub names among them."""
+    """List the files and folders that a general stage reads; hub names among them."""
     base = getattr(task_teacher.model.config, "imbik_base", None) if teacher == "base" else teacher
     return [str(name) for name in (corpus, base) if name]
 
 
 def base_of(task_teacher: Checkpoint, name: str, where: str) -> str:
-    """Folder or hub name of a general stage's teacher; ``base`` is the model that the task's teacher was fine-tuned from.
+    """Return folder or hub name of a general stage's teacher.
+
+    ``base`` is the model that the task's teacher was fine-tuned from.
 
     Raises:
         UserError: ``base`` is not known.
@@ -98,8 +116,8 @@ def base_of(task_teacher: Checkpoint, name: str, where: str) -> str:
     return str(base)
 
 
-def general_teacher(task_teacher: Checkpoint, name: str, where: str) -> tuple[Any, Any]:
-    """The pretrained masked language model and its tokenizer.
+def general_teacher(task_teacher: Checkpoint, name: str, where: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the pretrained masked language model and its tokenizer.
 
     Raises:
         UserError: ``base`` is not known, or there is no head.
@@ -116,31 +134,40 @@ def general_teacher(task_teacher: Checkpoint, name: str, where: str) -> tuple[An
     return model, tokenizer
 
 
-def with_mlm_head(model: Any) -> Any:
-    """A ``…ForMaskedLM`` of the same architecture whose encoder is the model's own, weights shared; the head is new, tied to the table."""
+def add_mlm_head(model: PreTrainedModel) -> PreTrainedModel:
+    """Make a ``…ForMaskedLM`` whose encoder is the model's own, weights shared.
+
+    Of the same architecture; the head is new, tied to the table.
+    """
     twin = AutoModelForMaskedLM.from_config(model.config, attn_implementation="eager", dtype=torch.float32)
     setattr(twin, twin.base_model_prefix, model.base_model)
+    # The decoder is the table: with another encoder inside it must be tied anew.
     twin.tie_weights()
     return twin
 
 
 @torch.no_grad()
-def copy_mlm_head(teacher: Any, student: Any) -> bool:
-    """Start the student's head from the teacher's where both are a product, an activation, a norm and a bias of the same width.
+def copy_mlm_head(teacher: PreTrainedModel, student: PreTrainedModel) -> bool:
+    """Start the student's head from the teacher's, where both have the same shape.
+
+    That is: a product, an activation, a norm and a bias of the same width.
 
     Returns:
         Whether it was possible.
     """
-    theirs, ours = _head_parts(teacher), _head_parts(student)
-    if theirs is None or ours is None or any(a.shape != b.shape for a, b in zip(theirs, ours, strict=True)):
+    teacher_parts, student_parts = _head_parts(teacher), _head_parts(student)
+    if teacher_parts is None or student_parts is None or any(a.shape != b.shape for a, b in zip(teacher_parts, student_parts, strict=True)):
         return False
-    for source, target in zip(theirs, ours, strict=True):
+    for source, target in zip(teacher_parts, student_parts, strict=True):
         target.copy_(source)
     return True
 
 
-def _head_parts(model: Any) -> list[Tensor] | None:
-    """Weight and bias of the product, weight and bias of the norm, bias of the decoder."""
+def _head_parts(model: PreTrainedModel) -> list[Tensor] | None:
+    """Return weight and bias of the product, of the norm, and the bias of the decoder.
+
+    None for an architecture whose head is not known here.
+    """
     kind = model.config.model_type
     if kind == "distilbert":
         dense, norm, decoder = model.vocab_transform, model.vocab_layer_norm, model.vocab_projector
@@ -156,28 +183,38 @@ def _head_parts(model: Any) -> list[Tensor] | None:
 
 @dataclass
 class Predictions:
-    """What student and teacher say of one batch of masked blocks: logits ``(M, V)`` of the M tokens, and their labels ``(M,)``."""
+    """Predictions of student and teacher for one batch of masked blocks.
+
+    Logits ``(M, V)`` of the M tokens, and their labels ``(M,)``.
+    """
 
     student: Tensor
     teacher: Tensor
     labels: Tensor
 
     def soft(self, temperature: float) -> Tensor:
-        """T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)), mean over the tokens."""
-        ours, theirs = (F.log_softmax(z / temperature, dim=-1) for z in (self.student, self.teacher))
-        return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+        """Compute T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)), mean over the tokens."""
+        student, teacher = (F.log_softmax(z / temperature, dim=-1) for z in (self.student, self.teacher))
+        # Times T²: gradients of the soft loss shrink by 1 / T² (Hinton et al. 2015, section 2.1).
+        return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
     def hard(self) -> Tensor:
-        """Cross-entropy at the masked ones among them."""
+        """Compute the cross-entropy at the masked ones among the tokens."""
         return F.cross_entropy(self.student, self.labels, ignore_index=IGNORED)
 
 
-def predictions(student: Any, teacher: Any, batch: Batch, masker: Masker, everywhere: bool = False) -> Predictions:
-    """Hide tokens of a batch and let both predict them (or, ``everywhere``, all tokens)."""
+def predict_masked(
+    student: PreTrainedModel, teacher: PreTrainedModel, batch: Batch, masker: Masker, everywhere: bool = False
+) -> Predictions:
+    """Hide tokens of a batch and let both models predict them.
+
+    Or, ``everywhere``, all tokens.
+    """
     ids, labels = masker(batch["input_ids"])
     inputs = model_inputs(batch) | {"input_ids": ids}
+    # Everywhere: also at tokens that are not hidden, which the teacher has an opinion on as well.
     where = batch["attention_mask"].bool() if everywhere else labels != IGNORED
     with torch.no_grad():
-        theirs = masked_output(teacher, inputs, where).logits.float()
-    ours = masked_output(student, inputs, where).logits.float()
-    return Predictions(ours, theirs, labels[where])
+        teacher_logits = masked_output(teacher, inputs, where).logits.float()
+    student_logits = masked_output(student, inputs, where).logits.float()
+    return Predictions(student_logits, teacher_logits, labels[where])

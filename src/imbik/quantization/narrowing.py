@@ -1,13 +1,13 @@
-"""Where quantization-aware training starts: ranges narrowed as long as the model's logits come nearer to those in float.
+"""The start of quantization-aware training: ranges narrowed while that helps the logits.
 
-A range that covers one large value leaves few integers to all others, and what the large value is worth shows only in the model's
-output. So each range is tried alone, by halves, on texts of the task, in the order in which the model computes.
+A range that covers one large value leaves few integers to all others, and what the large value is
+worth shows only in the model's output. So each range is tried alone, by halves, on texts of the
+task, in the order in which the model computes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,20 @@ from torch import Tensor, nn
 from imbik.jobs.progress import Progress
 from imbik.quantization.fake_quant import FakeQuantizer
 
-_HALVINGS = 7  # what is left of 8 bits then is one
+_HALVINGS = 7
+"""Halvings tried at most: what is left of 8 bits then is one."""
+
 _PATIENCE = 2
+"""Halvings in a row without a gain that end the search: a single one may be an accident of rounding."""
 
 
 @torch.no_grad()
 def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tensor], progress: Progress) -> tuple[float, float]:
-    """Set the quantizer's starting ranges and weight shares to those with the least squared error of the logits.
+    """Set starting ranges and weight shares to those with the least error of the logits.
 
-    Each is halved until two halvings in a row gain nothing: first the share of a product's weight that its scale covers, then both ends
-    of its input's range. Products are visited once, in their order.
+    Each is halved until two halvings in a row gain nothing: first the share of a product's weight
+    that its scale covers, then both ends of its input's range. Products are visited once, in their
+    order.
 
     Args:
         quantizer: its ``start`` and ``covered`` change in place.
@@ -36,6 +40,7 @@ def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tens
         Mean squared error of the logits against the float model's, before and after.
     """
     model.eval()
+    # The float model is the reference: narrowing needs no labels.
     exact = model(**inputs).logits
 
     def error() -> float:
@@ -43,24 +48,30 @@ def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tens
             return float((model(**inputs).logits - exact).square().mean())
 
     before = best = error()
-    knobs: dict[Any, tuple[Tensor, int]] = {}
+    searched: dict[tuple[int, int], tuple[Tensor, int]] = {}
     for name in quantizer.same:
+        # Products that share a weight or an input share the entry: it is searched once.
         for tensor, index in ((quantizer.covered, quantizer.weight[name]), (quantizer.start, quantizer.group[name])):
-            knobs.setdefault((id(tensor), index), (tensor, index))
-    with progress.track("narrowing ranges", len(knobs)) as bar:
-        for tensor, index in knobs.values():
+            searched.setdefault((id(tensor), index), (tensor, index))
+    with progress.track("narrowing ranges", len(searched)) as bar:
+        for tensor, index in searched.values():
             best = _halved(tensor, index, error, best)
             bar.advance(1)
     return before, best
 
 
 def _halved(tensor: Tensor, index: int, error: Callable[[], float], best: float) -> float:
-    kept, since = tensor[index].clone(), 0
+    """Halve one range or share until that gains nothing; return the least error."""
+    kept = tensor[index].clone()
+    since = 0
     for _ in range(_HALVINGS):
         tensor[index] *= 0.5
-        found, since = error(), since + 1
-        if found < best:
-            best, kept, since = found, tensor[index].clone(), 0
+        now = error()
+        since += 1
+        if now < best:
+            best = now
+            kept = tensor[index].clone()
+            since = 0
         elif since == _PATIENCE:
             break
     tensor[index] = kept

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from imbik.models.anatomy import depth_of
-from imbik.types import Checkpoint
+from imbik.models.teacher import Teacher
 
 
-def ladder(teacher: Checkpoint) -> list[str]:
-    """Names of at least five recipes, in the order of what they cost to make.
+def ladder(teacher: Teacher) -> list[str]:
+    """Return the names of at least five recipes, in the order of what they cost to make.
 
     int8 alone costs no training; then the teacher's own layers, few first (they train fastest and gain most); then half and three
     quarters of its depth, which harder tasks need; last the narrow students, which have the least to start from.
@@ -15,7 +14,7 @@ def ladder(teacher: Checkpoint) -> list[str]:
     Args:
         teacher: its depth and width decide.
     """
-    depth = depth_of(teacher.model)
+    depth = teacher.depth
     width = int(teacher.model.config.hidden_size)
     layers = sorted({1, 2, max(1, depth // 2), max(1, depth * 2 // 3)} & set(range(1, depth + 1)))
     names = ["int8", *(f"layers-{count}+int8" for count in layers)]

@@ -34,7 +34,9 @@ class _Scale:
     def __init__(self, points: Sequence[Point], less_is_better: bool = False) -> None:
         xs = [p.x for p in points]
         ys = [v for p in points for v in (p.y, p.low, p.high) if v is not None]
+        # a third more on both sides: one candidate alone still gets an axis, and labels find room
         self.x0, self.x1 = math.log10(min(xs) / 1.35), math.log10(max(xs) * 1.35)
+        # `or`: equal values would leave an axis of no height to divide by
         pad = (max(ys) - min(ys)) * 0.06 or 0.01
         self.y0, self.y1 = min(ys) - pad, max(ys) + pad
         self.less_is_better = less_is_better
@@ -49,7 +51,7 @@ class _Scale:
 
 
 def ticks_log(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between ``low`` and ``high``; all of them where fewer than three would be left.
+    """Return 1, 2 and 5 times powers of ten between ``low`` and ``high``; all of them where fewer than three would be left.
 
     >>> ticks_log(0.3, 40)
     [0.5, 1.0, 2.0, 5.0, 10.0, 20.0]
@@ -60,7 +62,7 @@ def ticks_log(low: float, high: float) -> list[float]:
 
 
 def ticks_linear(low: float, high: float, wanted: int = 6) -> list[float]:
-    """Round numbers between ``low`` and ``high``.
+    """Return round numbers between ``low`` and ``high``.
 
     >>> ticks_linear(0.86, 0.945)
     [0.86, 0.88, 0.9, 0.92, 0.94]
@@ -68,6 +70,7 @@ def ticks_linear(low: float, high: float, wanted: int = 6) -> list[float]:
     raw = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+    # rounded: 0.3 / 0.1 is 2.9999999999999996 in floats, and a tick on the edge must not be lost
     first = math.ceil(round(low / step, 9))
     return [round(n * step, 10) for n in range(first, math.floor(round(high / step, 9)) + 1)]
 
@@ -100,6 +103,7 @@ def _outline(points: Sequence[Point], less_is_better: bool = False) -> list[Poin
     """Return, from left to right, those that are better than all to their left: the front in this plot's two numbers."""
     sign = -1 if less_is_better else 1
     found: list[Point] = []
+    # of equal x the best first, so that it hides the others
     for p in sorted(points, key=lambda p: (p.x, -sign * p.y)):
         if not found or sign * p.y > sign * found[-1].y:
             found.append(p)
@@ -111,6 +115,8 @@ def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool
     parts = []
     y_ticks = ticks_linear(scale.y0, scale.y1)
     step = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 else 0.01
+    # as many as tell neighboring ticks apart; 1e-9, as a step such as 0.1 is not exact and its
+    # logarithm may fall below the whole number
     digits = max(0, -math.floor(math.log10(step * (100 if share else 1)) + 1e-9))
     for value in y_ticks:
         y = scale.y(value)
@@ -152,8 +158,9 @@ def _point(p: Point, scale: _Scale, label: str) -> str:
 
 
 def _label(p: Point, x: float, y: float, boxes: list[_Box]) -> str:
-    """The name beside the point where it is free; nothing where it would cover another (hovering shows it)."""
+    """Return the name beside the point where it is free; nothing where it would cover another (hovering shows it)."""
     width = len(p.label) * _CHAR
+    # right, left, above, below, then the corners: the order in which a reader would look
     places = [(x + 11, y + 4, "start"), (x - 11, y + 4, "end"), (x, y - 13, "middle"), (x, y + 22, "middle")]
     places += [(x + 9, y - 11, "start"), (x + 9, y + 18, "start"), (x - 9, y - 11, "end"), (x - 9, y + 18, "end")]
     for left, base, anchor in places:

@@ -5,10 +5,9 @@ Both come from the same sections (:mod:`imbik.report.view`) and the same figures
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,20 @@ from imbik.advise.advice import advise
 from imbik.advise.choice import without_shown
 from imbik.advise.scenario import load_scenario, shipped_scenarios
 from imbik.errors import UserError
-from imbik.literature.published import brief_costs, brief_results, published
+from imbik.jobs.files import refuse_foreign_file, replacing
+from imbik.literature.comparison import Architectures, load_architectures
+from imbik.literature.published import published, study_costs, study_results
 from imbik.locale.phrases import GLYPHS, Phrases
 from imbik.measure.results import Results
-from imbik.report.detail import View
-from imbik.report.figures import Page, Source
-from imbik.report.view import COLUMNS
+from imbik.report.columns import COLUMNS, MARKDOWN, TIPPED
+from imbik.report.figures import Figures
+from imbik.report.source import Source
+from imbik.report.view import View
 from imbik.roi.cost import Load
 from imbik.roi.prices import Prices, load_prices
 
-TIPPED = ("quality", "retention", "p50", "items_per_s", "megabytes", "params")  # columns that a point of the plot shows
-MARKDOWN = ("params", "megabytes", "quality", "retention", "p50", "p95", "speedup", "items_per_s", "throughput_gain", "peak_rss")
+MADE = "<!-- made by imbik -->"
+"""Last line of a Markdown report, which is not shown: it tells a report from a page of the user's."""
 LOADS: Mapping[str, Load] = {"always-on": Load(100_000), "batch": Load(200_000, "batch")}
 
 
@@ -57,24 +59,31 @@ def write_report(
         architectures: what ``imbik compare-architectures --json`` wrote.
 
     Raises:
-        UserError: an unknown language or scenario, a broken price list, results without a candidate.
+        UserError: an unknown language or scenario, a broken price list, results without a candidate, a file at ``path`` that is no
+            report.
     """
     runs, path = [results] if isinstance(results, Results) else list(results), Path(path)
+    refuse_foreign_file(path, is_report)
+    markdown = path.suffix.lower() in (".md", ".markdown")
     text = render(
         runs,
-        markdown=path.suffix.lower() in (".md", ".markdown"),
+        markdown=markdown,
         lang=lang,
         source=report_source(runs, prices, scenarios, loads, devices),
-        architectures=_architectures(architectures),
+        architectures=None if architectures is None else load_architectures(architectures),
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except FileNotFoundError:
-        raise UserError("no such folder", where=path.parent, fix="create it, or choose another --out") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not path.absolute().parent.is_dir():
+        raise UserError("no such folder", where=path.parent, fix="create it, or choose another --out")
+    with replacing(path) as temporary:
+        temporary.write_text(text + (f"\n{MADE}\n" if markdown else ""), encoding="utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report: the proof that it may be replaced."""
+    text = path.read_text(encoding="utf-8")
+    # the head of a page, the end of a Markdown file: where a report says so, and not in any text
+    # between
+    return '<meta name="generator" content="imbik ' in text[:4096] or MADE in text[-200:]
 
 
 def report_source(
@@ -84,7 +93,7 @@ def report_source(
     loads: Mapping[str, Load] | None = None,
     devices: Sequence[Results] = (),
 ) -> Source:
-    """All that a report's figures are computed from; with it each figure can be recomputed.
+    """Return all that a report's figures are computed from; with it each figure can be recomputed.
 
     Raises:
         UserError: as :func:`write_report`.
@@ -94,27 +103,27 @@ def report_source(
             raise UserError("no candidate was measured", where=run.path or "results.json",
                             fix="run imbik compress; its failures are listed in the same file")  # fmt: skip
     wanted = {s.name: s for s in (load_scenario(name) for name in scenarios or shipped_scenarios())}
-    known = prices if isinstance(prices, Prices) else load_prices(prices)
-    return Source(runs, known, {**LOADS, **(loads or {})}, wanted, devices)
+    price_list = prices if isinstance(prices, Prices) else load_prices(prices)
+    return Source(runs, price_list, {**LOADS, **(loads or {})}, wanted, devices)
 
 
-def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Mapping[str, Any] | None = None) -> str:
-    """The report as a string."""
+def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Architectures | None = None) -> str:
+    """Return the report as a string."""
     texts = Phrases(lang)
-    page = Page(source, texts)
-    views = [View(page, i, not markdown) for i in range(len(runs))]
+    figures = Figures(source, texts)
+    views = [View(figures, i, not markdown) for i in range(len(runs))]
     folder, environment = _templates(markdown)
     template = environment.get_template("report.md" if markdown else "report.html")
     return template.render(
         views=views,
-        p=page,
+        f=figures,
         t=texts,
         n=texts.number,
         texts=texts,
         lang=lang,
-        title=", ".join(dict.fromkeys(_short(v.results.data.get("source")) or v.name for v in views)),
-        columns=[key for key, *_ in COLUMNS],
-        md_columns=[key for key, *_ in COLUMNS if key in MARKDOWN],
+        title=", ".join(dict.fromkeys(_short(v.data.results.data.source) or v.data.name for v in views)),
+        columns=list(COLUMNS),
+        md_columns=[key for key in COLUMNS if key in MARKDOWN],
         tipped=TIPPED,
         glyphs=GLYPHS,
         modes=list(source.loads),
@@ -122,9 +131,9 @@ def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source
         prices=source.prices,
         shared=_shared(runs),
         published=published(),
-        brief_costs=brief_costs(),
+        study_costs=study_costs(),
         architectures=architectures,
-        decisions=_brief_decisions(source, architectures, texts),
+        decisions=_study_decisions(source, architectures, texts),
         hundred=texts.percent(1.0, 0),
         log10=math.log10,
         version=__version__,
@@ -134,11 +143,13 @@ def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source
 
 
 def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
-    """The folder of the templates, and the environment that renders them."""
+    """Return the folder of the templates, and the environment that renders them."""
     folder = files("imbik.report").joinpath("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        # labels and texts are the user's and may hold markup, which a page would run
         autoescape=not markdown,
+        # a name misspelt in a template is an error, not an empty cell in a manager's report
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -148,49 +159,37 @@ def _templates(markdown: bool) -> tuple[Any, jinja2.Environment]:
 
 
 def _short(source: object) -> str:
-    """The last part of a path, for the title; a hub name stays whole."""
+    """Return the last part of a path, for the title; a hub name stays whole."""
     text = str(source or "")
     return Path(text).name if Path(text).is_absolute() or Path(text).exists() else text
 
 
 def _soft(identifier: str) -> Markup:
-    """An id that may break behind a slash or a plus, for narrow columns."""
+    """Return an id that may break behind a slash or a plus, for narrow columns."""
     return Markup(str(escape(identifier)).replace("/", "/<wbr>").replace("+", "+<wbr>"))
 
 
-def _brief_decisions(source: Source, architectures: Mapping[str, Any] | None, texts: Phrases) -> list[dict[str, Any]]:
-    """The brief's cases judged on its own models at full size; empty without a comparison that holds BERT-base and another."""
-    run = brief_results(architectures) if architectures else None
+@dataclass(frozen=True)
+class _StudyDecision:
+    """A case of the study, judged on its own models at full size."""
+
+    title: str
+    reasons: Sequence[str]
+
+
+def _study_decisions(source: Source, architectures: Architectures | None, texts: Phrases) -> list[_StudyDecision]:
+    """Return the study's cases judged on its own models; empty without a comparison that holds BERT-base and another."""
+    run = study_results(architectures) if architectures else None
     if run is None or run.baseline is None or len(run.measurements) < 2:
         return []
-    found = []
-    for scenario in source.scenarios.values():
-        if scenario.about.get("brief"):
-            title = texts.among(scenario.about.get("title") or {}, scenario.name)
-            found.append({"title": title, "reasons": advise(run, scenario, texts=texts).reasons})
-    return found
+    return [
+        _StudyDecision(texts.among(scenario.title, scenario.name), advise(run, scenario, texts=texts).reasons)
+        for scenario in source.scenarios.values()
+        if scenario.study
+    ]
 
 
 def _shared(runs: Sequence[Results]) -> list[str]:
-    """Ids that at least two runs measured, in the order of the first that has them."""
+    """Return the ids that at least two runs measured, in the order of the first that has them."""
     ids = [m.id for run in runs for m in run.measurements]
     return [i for i in dict.fromkeys(ids) if ids.count(i) > 1]
-
-
-def _architectures(path: str | Path | None) -> dict[str, Any] | None:
-    """The file of ``imbik compare-architectures``, checked for what the template needs."""
-    if path is None:
-        return None
-    try:
-        document = json.loads(Path(path).read_text("utf-8"))
-        rows = document["rows"]
-        needed = {"name", "shape", "precision", "params", "layers", "hidden", "heads", "engine", "bytes", "p50_ms", "items_per_s",
-                  "speedup", "throughput_gain", "latency_ms", "peak_rss_bytes", "cold_start_s", "cpu_s_per_1000"}  # fmt: skip
-        missing = sorted({key for row in rows for key in needed - set(row)})
-    except FileNotFoundError:
-        raise UserError("no such file", where=path, fix="write it with imbik compare-architectures --json FILE") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError("not an architecture comparison", where=path, expected="what imbik compare-architectures --json wrote") from None
-    if missing:
-        raise UserError("fields missing", where=path, found=", ".join(missing), fix="measure again with imbik compare-architectures")
-    return dict(document)

@@ -2,73 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.table import Table
 
 from imbik.advise.choice import slowed_down
-from imbik.measure.quantities import dev_retention
+from imbik.locale.phrases import Phrases
+from imbik.measure.measurement import Measurement
 from imbik.measure.results import Results
-from imbik.types import Measurement
+from imbik.report.columns import COLUMNS, TERMINAL
 
 
-def results_table(results: Results) -> Table:
-    """Candidates in the order they were measured; ``●`` on the Pareto front (quality, latency, size), ``►`` the choice."""
+def results_table(results: Results, lang: str = "en") -> Table:
+    """Return the candidates in the order they were measured; ``●`` on the Pareto front (quality, latency, size), ``►`` the choice."""
+    texts = Phrases(lang)
     base = results.get(results.baseline)
-    metric = base.quality.get("metric", "quality") if base else "quality"
-    table = Table(title=f"{results.data.get('source', '')}: {metric} on test with 95 % interval; speed against {results.baseline}")
+    metric = (base.quality.metric if base else None) or "quality"
+    title = texts("terminal.title", source=results.data.source or "", metric=metric, baseline=results.baseline)
+    table = Table(title=title)
     if any(slowed_down(m, results.measurements) for m in results.measurements):
-        table.caption = "▼ slower for single requests than the same model in float"
+        table.caption = texts("terminal.slower")
     table.add_column("")
-    table.add_column("candidate", no_wrap=True)
-    for column in (metric, "95 %", "retention", "dev ret.", "p50 ms", "p95 ms", "items/s", "× batch", "÷ p50", "MB"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for measurement in results.measurements:
-        table.add_row(*_row(measurement, base, results))
+    table.add_column(texts("terminal.candidate"), no_wrap=True)
+    for heading in (metric, *(texts(f"terminal.{key}") for key in ("interval", *TERMINAL))):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for m in results.measurements:
+        shown = [COLUMNS[key].plain(m, base) for key in TERMINAL]
+        table.add_row(_mark(m, results), m.id, COLUMNS["quality"].plain(m, base), _interval(m), *shown)
     return table
 
 
-def _row(m: Measurement, base: Measurement | None, results: Results) -> list[str]:
-    chosen = results.choice is not None and results.choice.get("id") == m.id
+def _mark(m: Measurement, results: Results) -> str:
+    chosen = results.choice is not None and results.choice.id == m.id
     mark = ("►" if chosen else " ") + ("●" if m.id in results.pareto else " ")
-    mark += "▼" if slowed_down(m, results.measurements) else ""
-    quality = m.quality
-    retention = m.retention or {}
-    dev = dev_retention(m, base) if base else None
-    rate, slow = m.throughput.get("items_per_s"), m.latency_ms.get("p50")
-    return [
-        mark,
-        m.id,
-        _number(quality.get("value"), 4),
-        f"{_number(quality.get('low'), 3)}–{_number(quality.get('high'), 3)}",
-        _percent(retention.get("value")),
-        _percent(dev),
-        _number(slow, 2),
-        _number(m.latency_ms.get("p95"), 2),
-        _number(rate, 0),
-        _number(_ratio(rate, base.throughput.get("items_per_s") if base else None), 1),
-        _number(_ratio(base.latency_ms.get("p50") if base else None, slow), 1),
-        _number(m.bytes / 1e6, 1),
-    ]
+    return mark + ("▼" if slowed_down(m, results.measurements) else "")
 
 
-def choice_line(results: Results) -> str:
-    """The choice and its reason in one line."""
-    choice = results.choice or {}
-    line = f"Choice: {choice.get('id') or 'none'}. {choice.get('why', '')}"
-    batch = choice.get("batch") or {}
-    if batch.get("id") and batch["id"] != choice.get("id") and batch.get("items_per_s"):
-        line += f" For batches {batch['id']} is the fastest: {batch['items_per_s']:,.0f} texts/s."
+def _interval(m: Measurement) -> str:
+    low, high = ("–" if end is None else f"{end:.3f}" for end in (m.quality.low, m.quality.high))
+    return f"{low}–{high}"
+
+
+def choice_line(results: Results, lang: str = "en") -> str:
+    """Return the choice and its reason in one line; a choice of schema 1 gives its reason in English."""
+    texts, choice = Phrases(lang), results.choice
+    if choice is None:
+        return texts("terminal.choice", id=texts("terminal.no_choice"), why="")
+    why = " ".join(texts.note(reason) for reason in choice.reasons) or choice.why
+    line = texts("terminal.choice", id=choice.id or texts("terminal.no_choice"), why=why)
+    # said only where it is another candidate
+    batch = choice.batch
+    if batch and batch.id != choice.id and batch.items_per_s:
+        line += " " + texts("terminal.batch", id=batch.id, rate=texts.number(batch.items_per_s))
     return line
-
-
-def _ratio(one: Any, other: Any) -> float | None:
-    return one / other if one is not None and other else None
-
-
-def _number(value: Any, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _percent(value: Any) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
-from imbik.advise.choice import SHOWN_ONLY
 from imbik.errors import UserError
+from imbik.measure.measurement import Latency, Measurement
 from imbik.measure.results import Results
-from imbik.roi.prices import Instance, Prices
+from imbik.measure.values import Environment
+from imbik.roi.prices import HOURS_PER_YEAR, Instance, Prices
 from imbik.roi.queueing import highest_rate, response_quantile, service_times
-from imbik.types import Measurement
+from imbik.runtime.engines.registry import shown_only
 
 MEMORY_SHARE = 0.8  # of an instance's memory that workers may fill; the rest is the system's
 TABLE = 32  # instances up to which the highest rate is computed; beyond, it grows in proportion
@@ -107,11 +107,12 @@ class Cost:
     unchecked: tuple[str, ...] = ()
 
 
-def workers_on(m: Measurement, instance: Instance, environment: Mapping[str, Any]) -> int:
-    """Workers that fit on an instance: by processors (the threads that were measured, as logical processors)
+def workers_on(m: Measurement, instance: Instance, environment: Environment) -> int:
+    """Return the workers that fit on an instance: by processors (the threads that were measured, as logical processors)
     and by 80 % of memory."""
-    cores, logical = environment.get("cores"), environment.get("logical_cores")
+    cores, logical = environment.cores, environment.logical_cores
     per_core = logical / cores if cores and logical else 1.0
+    # clouds sell logical processors, threads were measured on physical cores
     by_cpu = int(instance.vcpu / max(1.0, (m.threads or 1) * per_core))
     if not m.peak_rss_bytes:
         return by_cpu
@@ -119,7 +120,7 @@ def workers_on(m: Measurement, instance: Instance, environment: Mapping[str, Any
 
 
 def instances_needed(rates: tuple[float, ...], rate: float, least: int = 1) -> int | None:
-    """The fewest instances whose highest rate carries ``rate``; beyond the table in proportion to its last
+    """Return the fewest instances whose highest rate carries ``rate``; beyond the table in proportion to its last
     entry; None when no number of instances keeps the limit. The page's sliders compute the same.
 
     >>> instances_needed((1.0, 2.5), 2.0), instances_needed((1.0, 2.5), 6.0), instances_needed((0.0,), 1.0)
@@ -127,95 +128,97 @@ def instances_needed(rates: tuple[float, ...], rate: float, least: int = 1) -> i
     """
     for n, highest in enumerate(rates, 1):
         if rate <= highest * (1 + 1e-9):
+            # the factor above forgives the last digits of rates that were multiplied and divided
+            # again
             return max(n, least)
     last = rates[-1] if rates else 0.0
     return max(math.ceil(rate / last * len(rates) - 1e-9), least) if last > 0 else None
 
 
 @functools.lru_cache(maxsize=4096)
-def _rates(key: tuple[tuple[str, float], ...], workers: int, limit_s: float, utilisation: float, speed: float) -> tuple[float, ...]:
-    times = service_times(dict(key), 1.0 / speed)
+def _rates(latency: Latency, workers: int, limit_s: float, utilisation: float, speed: float) -> tuple[float, ...]:
+    times = service_times(latency, 1.0 / speed)
     assert times is not None  # the caller has asked
     found: list[float] = []
     cap = utilisation * workers / float(times.mean())
     for n in range(1, TABLE + 1):
+        # once utilisation and not waiting is the bound, it stays so: no more bisections are needed
         pooled = found and found[-1] >= cap * (n - 1) * (1 - 1e-9)  # more workers behind one queue only wait less
         found.append(cap * n if pooled else highest_rate(times, workers * n, limit_s, utilisation))
     return tuple(found)
-
-
-def _key(m: Measurement) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted((k, float(v)) for k, v in m.latency_ms.items() if (k.startswith("p") or k == "mean") and v))
 
 
 def _always_on(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost:
     times = service_times(m.latency_ms, 1.0 / load.speed)
     if times is None:
         return Cost(m.id, None, why_not="latency")
-    rates = _rates(_key(m), workers, load.limit_ms / 1000, load.utilisation, load.speed)
+    rates = _rates(m.latency_ms, workers, load.limit_ms / 1000, load.utilisation, load.speed)
     count = instances_needed(rates, load.peak_rate, load.min_instances)
     if count is None:
         return Cost(m.id, None, why_not="limit")
+    # all workers behind one queue, as behind a load balancer that sends to whoever is free
     servers = count * workers
     return Cost(
-        m.id,
-        instance.name,
-        workers,
-        count,
-        response_quantile(times, servers, load.peak_rate) * 1000,
-        load.peak_rate * float(times.mean()) / servers,
-        count * 8760.0,
-        count * instance.yearly,
-        instance.hourly / 3600 / rates[0] * 1e6 if rates[0] else None,
-        rates,
+        id=m.id,
+        instance=instance.name,
+        workers=workers,
+        count=count,
+        p95_ms=response_quantile(times, servers, load.peak_rate) * 1000,
+        busy=load.peak_rate * float(times.mean()) / servers,
+        hours=count * HOURS_PER_YEAR,
+        yearly=count * instance.yearly,
+        per_million=instance.hourly / 3600 / rates[0] * 1e6 if rates[0] else None,
+        rates=rates,
     )
 
 
 def _batch(m: Measurement, instance: Instance, workers: int, load: Load) -> Cost:
-    rate = m.throughput.get("items_per_s")
+    rate = m.throughput.items_per_s
     if not rate:
         return Cost(m.id, None, why_not="throughput")
     each = rate * load.speed * workers
     start = m.cold_start_s or 0.0
+    # the cold start is paid once per night and instance, before the first item
     window = load.window_hours * 3600 * load.utilisation - start
     if window <= 0:
         return Cost(m.id, None, why_not="limit")
     count = max(math.ceil(load.per_day / each / window - 1e-9), load.min_instances)
     seconds = load.per_day / each / count + start
     unit = instance.billing_minutes * 60
+    # the small number keeps 60.000000001 s from being billed as two minutes
     hours = count * math.ceil(seconds / unit - 1e-9) * unit / 3600 * 365
     rates = tuple(each * n for n in range(1, TABLE + 1))
     return Cost(
-        m.id,
-        instance.name,
-        workers,
-        count,
-        None,
-        seconds / (load.window_hours * 3600),
-        hours,
-        hours * instance.hourly,
-        instance.hourly / 3600 / (each * instance.sustained) * 1e6,
-        rates,
+        id=m.id,
+        instance=instance.name,
+        workers=workers,
+        count=count,
+        busy=seconds / (load.window_hours * 3600),
+        hours=hours,
+        yearly=hours * instance.hourly,
+        per_million=instance.hourly / 3600 / (each * instance.sustained) * 1e6,
+        rates=rates,
     )
 
 
-def options(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> tuple[list[tuple[Instance, Cost]], list[str]]:
-    """Every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
+def options(m: Measurement, prices: Prices, load: Load, environment: Environment) -> tuple[list[tuple[Instance, Cost]], list[str]]:
+    """Return every instance of the price list that can carry the load with ``m``, with its cost; and why the others cannot.
 
-    GPU instances are only considered for measurements made on a GPU. What is only shown (:data:`imbik.advise.choice.SHOWN_ONLY`) has no
+    GPU instances are only considered for measurements made on a GPU. What runs on an engine that is only shown has no
     price: how many workers share a GPU was not measured.
     """
-    if m.engine in SHOWN_ONLY:
+    if shown_only(m.engine):
         return [], ["instances"]
     found: list[tuple[Instance, Cost]] = []
     reasons: list[str] = []
     for instance in prices.instances:
-        if instance.gpu and not environment.get("gpu"):
+        if instance.gpu and not environment.gpu:
             continue
         workers = workers_on(m, instance, environment)
         if workers < 1:
             reasons.append("size")
             continue
+        # a burstable machine cannot be planned above what it may use all the time
         planned = replace(load, utilisation=min(load.utilisation, instance.sustained))
         cost = (_batch if load.mode == "batch" else _always_on)(m, instance, workers, planned)
         if cost.why_not:
@@ -225,8 +228,8 @@ def options(m: Measurement, prices: Prices, load: Load, environment: Mapping[str
     return found, reasons or ["instances"]
 
 
-def cost_of(m: Measurement, prices: Prices, load: Load, environment: Mapping[str, Any]) -> Cost:
-    """The cheapest of :func:`options`; equal costs: the fewest instances, then the lowest marginal cost.
+def cost_of(m: Measurement, prices: Prices, load: Load, environment: Environment) -> Cost:
+    """Return the cheapest of :func:`options`; equal costs: the fewest instances, then the lowest marginal cost.
 
     Always-on: the fewest instances whose p95 response time at the peak rate keeps the limit (:mod:`imbik.roi.queueing`), all year. Batch:
     items / (items/s x workers) on as few instances as keep the window at the planned utilisation, billed in whole units, 365 nights.
@@ -238,7 +241,7 @@ def cost_of(m: Measurement, prices: Prices, load: Load, environment: Mapping[str
 
 
 def roi(results: Results, prices: Prices, load: Load) -> tuple[Cost, ...]:
-    """One :class:`Cost` per measurement, in the order of the results.
+    """Compute one :class:`Cost` per measurement, in the order of the results.
 
     Raises:
         UserError: nothing was measured.
@@ -248,13 +251,20 @@ def roi(results: Results, prices: Prices, load: Load) -> tuple[Cost, ...]:
     return tuple(cost_of(m, prices, load, results.environment) for m in results.measurements)
 
 
-def saving(cost: Cost, baseline: Cost | None) -> tuple[float, float] | None:
-    """(amount a year, share) that ``cost`` saves against the baseline's; None where one of them has no cost.
+class Saving(NamedTuple):
+    """What one cost is below another: an amount a year, and its share of the other."""
+
+    amount: float
+    share: float
+
+
+def saving(cost: Cost, baseline: Cost | None) -> Saving | None:
+    """Return what ``cost`` saves against the baseline's; None where one of them has no cost.
 
     >>> saving(Cost("a", "x", yearly=6000.0), Cost("b", "x", yearly=14400.0))
-    (8400.0, 0.5833333333333334)
+    Saving(amount=8400.0, share=0.5833333333333334)
     """
     if cost.yearly is None or baseline is None or not baseline.yearly:
         return None
     amount = baseline.yearly - cost.yearly
-    return amount, amount / baseline.yearly
+    return Saving(amount, amount / baseline.yearly)

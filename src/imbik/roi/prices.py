@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imbik.errors import UserError
+from imbik.jobs.validated import Location, Wording, dotted, parse_yaml, read_yaml, validated
 
 HOURS_PER_YEAR = 8760.0
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -71,45 +71,37 @@ class _File(BaseModel):
 
 
 def load_prices(path: str | Path | None = None) -> Prices:
-    """The price list at ``path``; the shipped example without one.
+    """Load the price list at ``path``; the shipped example without one.
 
     Raises:
-        UserError: no such file, broken YAML, no currency, a negative price, an unknown field, a name that
-            stands twice.
+        UserError: no such file, broken YAML, no currency, a negative price, an unknown field, a duplicate name.
 
     >>> load_prices().currency
     'USD'
     """
     where = str(path) if path else "prices.yaml (shipped)"
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig") if path else shipped_prices()
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError("no such price list", where=where, fix="print the shipped one with imbik roi --show-prices") from None
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}, line {mark.line + 1}" if mark else where
-        raise UserError("not valid YAML", where=place, found=getattr(error, "problem", None)) from None
+    fix = "print the shipped one with imbik roi --show-prices"
+    document = read_yaml(path, "price list", fix) if path else parse_yaml(shipped_prices(), where)
     if not isinstance(document, dict):
         raise UserError("not a price list", where=where, expected="currency: and instances:", fix="start from imbik roi --show-prices")
-    try:
-        file = _File.model_validate(document)
-    except ValidationError as error:
-        raise _mistake(where, document, error) from None
+    if "currency" not in document:
+        raise UserError("no currency", where=where, expected="currency: USD (a three-letter code)", fix="add the line")
+    wording = Wording(wrong="price list not valid", place=lambda location: _place(document, location))
+    file = validated(_File, document, where, wording)
     names = [row.name for row in file.instances]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise UserError("an instance stands twice", where=f"{where}, instances", found=", ".join(twice))
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise UserError("duplicate instance", where=f"{where}, instances", found=", ".join(duplicates))
     return Prices(file.currency, tuple(_instance(row) for row in file.instances), str(path) if path else None)
 
 
 def shipped_prices() -> str:
-    """The YAML of the shipped price list, comments and all."""
+    """Return the YAML of the shipped price list, comments and all."""
     return files("imbik.roi").joinpath("prices.yaml").read_text("utf-8")
 
 
 def _instance(row: _Row) -> Instance:
+    # a month is a twelfth of a year's hours, 730, as providers reckon
     hourly = row.hourly if row.hourly is not None else (row.monthly or 0.0) * 12 / HOURS_PER_YEAR
     yearly = row.hourly * HOURS_PER_YEAR if row.hourly is not None else (row.monthly or 0.0) * 12
     return Instance(
@@ -126,16 +118,8 @@ def _instance(row: _Row) -> Instance:
     )
 
 
-def _mistake(where: str, document: dict[str, Any], error: ValidationError) -> UserError:
-    """The first finding, with the instance's name where it is about one."""
-    first = error.errors()[0]
-    location = list(first["loc"])
-    place = ".".join(str(part) for part in location)
-    if location[:1] == ["instances"] and len(location) > 1:
-        row = document["instances"][location[1]]
-        name = row.get("name") if isinstance(row, dict) else None
-        place += f" ({name})" if name else ""
-    if location == ["currency"] and first["type"] == "missing":
-        return UserError("no currency", where=where, expected="currency: USD (a three-letter code)", fix="add the line")
-    found = None if first["type"] == "missing" else repr(first["input"])[:80]
-    return UserError("price list not valid", where=f"{where}, {place}", found=found, expected=first["msg"].removeprefix("Value error, "))
+def _place(document: dict[str, Any], location: Location) -> str:
+    """Return a place in the list, with the instance's name where it is about one."""
+    row = document["instances"][location[1]] if tuple(location[:1]) == ("instances",) and len(location) > 1 else None
+    name = row.get("name") if isinstance(row, dict) else None
+    return f"{dotted(location)} ({name})" if name else dotted(location)

@@ -12,13 +12,12 @@ service. The service-time distribution is rebuilt from measured percentiles.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imbik.measure.measurement import Latency
 
 Array = NDArray[np.float64]
 
@@ -26,23 +25,25 @@ _BINS = 4096
 _POINTS = 2000
 _REACH = math.log(2.0)  # beyond the outer percentiles
 _SATURATED = 0.98  # busier than this the queue has no steady length worth estimating
-_PERCENTILE = re.compile(r"p[1-9]\d?$")
 
 
-def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | None:
-    """``(2000,)`` equally likely service times in seconds that have the measured percentiles (milliseconds).
+def service_times(latency: Latency, scale: float = 1.0) -> Array | None:
+    """Return ``(2000,)`` equally likely service times in seconds that have the measured percentiles (milliseconds).
 
-    ``latency`` holds ``p50`` and ``p95`` at least; ``p99`` and any other ``pNN`` make it closer. Between the
+    ``p50`` and ``p95`` are needed; ``p99`` makes it closer. Between the
     percentiles, and beyond the outer ones, the logarithm of the time is linear in the normal quantile (piecewise
     log-normal), but no further than half the lowest and twice the highest percentile. Where ``mean`` is there
     too, all times are scaled to it: how busy a worker is follows the mean. None when p50 or p95 is missing.
     """
-    if not latency.get("p50") or not latency.get("p95"):
+    if not latency.p50 or not latency.p95:
         return None
-    known = sorted((int(k[1:]) / 100, float(v)) for k, v in latency.items() if _PERCENTILE.match(k) and v)
+    known = [(percentile / 100, value) for percentile, value in sorted(latency.percentiles().items())]
     normal = NormalDist()
     z = np.array([normal.inv_cdf(p) for p, _ in known])
+    # few requests may put p99 a little below p95: percentiles must not fall
     logs = np.maximum.accumulate(np.log([v for _, v in known]))
+    # at the middle of each slice of probability, so that 0 and 1, which are infinite, are not asked
+    # for
     wanted = np.array([normal.inv_cdf((i + 0.5) / _POINTS) for i in range(_POINTS)])
     slopes = np.diff(logs) / np.diff(z)
     inside = np.interp(wanted, z, logs)
@@ -50,13 +51,13 @@ def service_times(latency: Mapping[str, Any], scale: float = 1.0) -> Array | Non
     beyond = np.minimum(logs[-1] + slopes[-1] * (wanted - z[-1]), logs[-1] + _REACH)
     found = np.where(wanted < z[0], before, np.where(wanted > z[-1], beyond, inside))
     times: Array = np.exp(found) * 1e-3
-    if latency.get("mean"):
-        times *= float(latency["mean"]) * 1e-3 / times.mean()
+    if latency.mean:
+        times *= latency.mean * 1e-3 / times.mean()
     return times * scale
 
 
 def erlang_c(workers: int, load: float) -> float:
-    """The probability that a request has to wait: ``workers`` servers, offered ``load`` = arrival rate x mean
+    """Return the probability that a request has to wait: ``workers`` servers, offered ``load`` = arrival rate x mean
     service time.
 
     ``C = B / (1 - rho (1 - B))`` with Erlang's blocking recursion ``B(k) = a B(k-1) / (k + a B(k-1))``; 1
@@ -75,7 +76,7 @@ def erlang_c(workers: int, load: float) -> float:
 
 
 def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) -> float:
-    """The ``q`` quantile of response time (wait + service, seconds) at ``rate`` requests a second; infinite
+    """Return the ``q`` quantile of response time (wait + service, seconds) at ``rate`` requests a second; infinite
     when the workers would be busier than 98 %.
 
     Args:
@@ -91,6 +92,7 @@ def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) 
     if load >= _SATURATED * workers:
         return math.inf
     waits = erlang_c(workers, load)
+    # practically nobody waits: the response is the service, and the grid below would only round it
     if waits < 1e-6:
         return float(np.quantile(times, q))
     step = _step(times, workers, load / workers)
@@ -103,32 +105,35 @@ def response_quantile(times: Array, workers: int, rate: float, q: float = 0.95) 
 
 
 def _step(times: Array, workers: int, rho: float) -> float:
-    """Width of a bin: the grid reaches 15 mean waits and the longest service."""
+    """Return the width of a bin: the grid reaches 15 mean waits and the longest service."""
     wait = float((times**2).mean() / (2 * times.mean() * workers)) / (1.0 - rho)
     return (15 * wait + 1.05 * float(times.max())) / _BINS
 
 
 def _histogram(times: Array, step: float) -> Array:
-    """``(4096,)`` probabilities of the bins."""
+    """Return the ``(4096,)`` probabilities of the bins."""
     return np.bincount(np.minimum(np.rint(times / step).astype(int), _BINS - 1), minlength=_BINS) / len(times)
 
 
 def _delay(times: Array, rho: float, step: float) -> Array:
-    """``(4096,)`` distribution of a wait that is not zero: a sum of N residual service times, N geometric
+    """Return the ``(4096,)`` distribution of a wait that is not zero: a sum of N residual service times, N geometric
     with ``rho``."""
     edges = np.arange(_BINS) * step  # mass at the bin's middle: half a bin at 0, or sums would come out short
     survive = 1.0 - np.searchsorted(np.sort(times), edges) / len(times)
     survive[0] /= 2
     residual = survive / survive.sum() if survive.sum() > 0 else np.eye(1, _BINS)[0]
+    # twice the bins: a cyclic convolution would carry the tail round to zero
     spectrum = np.fft.rfft(residual, 2 * _BINS)
+    # the geometric sum Σ (1 - ρ) ρⁿ Rⁿ in closed form, per frequency
     total = np.fft.irfft((1.0 - rho) * spectrum / (1.0 - rho * spectrum), 2 * _BINS)[:_BINS]
+    # the transform leaves tiny negative probabilities
     clipped: Array = np.clip(total, 0.0, None)
     clipped /= clipped.sum()
     return clipped
 
 
 def highest_rate(times: Array, workers: int, limit_s: float, utilisation: float, q: float = 0.95) -> float:
-    """Requests a second that ``workers`` can take with the ``q`` quantile of response time at most
+    """Return the requests a second that ``workers`` can take with the ``q`` quantile of response time at most
     ``limit_s`` and no worker busier than ``utilisation``; 0 when the service alone is too slow."""
     cap = utilisation * workers / float(times.mean())
     if float(np.quantile(times, q)) > limit_s:
@@ -136,6 +141,7 @@ def highest_rate(times: Array, workers: int, limit_s: float, utilisation: float,
     if response_quantile(times, workers, cap, q) <= limit_s:
         return cap
     low, high = 0.0, cap
+    # to 2^-24 of the cap: finer than any figure that is shown
     for _ in range(24):
         middle = (low + high) / 2
         if response_quantile(times, workers, middle, q) <= limit_s:

@@ -8,57 +8,81 @@ from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.jobs.files import sha256
+from imbik.jobs.files import inside, sha256
+from imbik.tasks.registry import task_of
 from imbik.types import Artefact
 
 SCHEMA = 1
-NAME = "manifest.json"
+MANIFEST_FILE = "manifest.json"
+TOKENIZER_FILE = "tokenizer.json"
 BATCH_TOKENS = 1024
 """Tokens of a batch, padding included, unless a manifest or the caller says otherwise."""
 
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "engine": str,
-    "model": str,
-    "task": str,
-    "labels": list,
-    "max_length": int,
-    "padding": dict,
-    "inputs": list,
-    "steps": list,
-    "files": dict,
+LONGEST = 1_000_000
+"""A manifest that asks for longer texts, in tokens, is damaged."""
+
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_REQUIRED = ("schema", "engine", "model", "task", "labels", "max_length", "padding", "inputs", "steps", "files")
+_OPTIONAL: Mapping[str, Any] = {
+    "batch_tokens": None,
+    "notes": (),
+    "pairs": None,
+    "precision": "f32",
+    "quantisation": None,
+    "truncation_side": "right",
+}
+_NESTED: Mapping[str, Mapping[str, Any]] = {
+    "graph": {"fused": True, "unfused_because": (), "int8_ops": 0, "float_matmuls": 0},
+    "padding": {"id": None, "type_id": 0, "side": "right"},
+    "parity": {},
+    "shapes": {"multiple": 1, "minimum": 1},
+    "versions": {},
 }
 
 
+def complete(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest in which every optional field has a value, so that nobody who reads one has to know the defaults.
+
+    >>> complete({"shapes": {"multiple": 8}})["shapes"]
+    {'multiple': 8, 'minimum': 1}
+    """
+    whole = {**_OPTIONAL, **{name: value for name, value in manifest.items() if value is not None}}
+    return whole | {name: {**defaults, **whole.get(name, {})} for name, defaults in _NESTED.items()}
+
+
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of an artefact folder, with every file there and of the recorded size.
+    """Read the manifest of an artefact folder, and check that every file that runs lies there and has the recorded size.
 
     Raises:
-        UserError: no folder, no manifest, broken JSON, another schema, a missing field, a missing or changed
-            file.
+        UserError: no folder, no manifest, broken JSON, another schema, a field that is missing or makes no sense, a name that leads out
+            of the folder, a file that is missing, changed, or not recorded.
     """
     manifest = _parsed(directory)
-    if manifest.get("schema") != SCHEMA:
+    where = directory / MANIFEST_FILE
+    schema = {"schema": None, **manifest}["schema"]
+    if schema != SCHEMA:
         raise UserError(
             "the manifest has another schema",
-            where=directory / NAME,
-            found=manifest.get("schema"),
+            where=where,
+            found=schema,
             expected=SCHEMA,
             fix="export the model again, or install the imbik that wrote it",
         )
-    for field, kind in _REQUIRED.items():
-        if not isinstance(manifest.get(field), kind):
-            raise UserError(
-                f"the manifest's field '{field}' is missing or of the wrong kind",
-                where=directory / NAME,
-                found=repr(manifest.get(field))[:80],
-                fix="export the model again",
-            )
-    _check_sizes(directory, manifest["files"])
+    for field in _broken(manifest):
+        raise UserError(
+            f"the manifest's field '{field}' is missing or makes no sense",
+            where=where,
+            found=repr(manifest.get(field))[:80],
+            fix="copy the folder again, or export the model again",
+        )
+    task_of(manifest["task"], where=where)  # refuses one that is not registered here
+    manifest = complete(manifest)
+    _check_files(directory, manifest)
     return manifest
 
 
 def _parsed(directory: Path) -> dict[str, Any]:
-    path = directory / NAME
+    path = directory / MANIFEST_FILE
     if not directory.is_dir():
         raise UserError(
             "no such artefact folder",
@@ -74,8 +98,8 @@ def _parsed(directory: Path) -> dict[str, Any]:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError("the manifest is not valid JSON", where=path, found=str(error), fix="export the model again") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError("the manifest is not valid JSON", where=path, found=str(error)[:200], fix="export the model again") from None
     if not isinstance(manifest, dict):
         raise UserError(
             "the manifest is not a JSON object",
@@ -86,37 +110,104 @@ def _parsed(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_sizes(directory: Path, files: Mapping[str, Any]) -> None:
-    for name, entry in files.items():
-        path = directory / name
+def _whole(value: object, least: int, most: int) -> bool:
+    """Whether a value is a whole number between two others."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _broken(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the fields that do not hold what a manifest must hold, in a fixed order."""
+    given = {**dict.fromkeys(_REQUIRED), **_OPTIONAL, **dict.fromkeys(_NESTED), **manifest}
+    nested = {name: given[name] is None or isinstance(given[name], dict) for name in _NESTED}
+    padding = {**_NESTED["padding"], **(given["padding"] or {})} if nested["padding"] else {}
+    shapes = {**_NESTED["shapes"], **(given["shapes"] or {})} if nested["shapes"] else {}
+    labels, inputs, steps, files = (given[name] for name in ("labels", "inputs", "steps", "files"))
+    fits = {
+        "engine": isinstance(given["engine"], str),
+        "model": isinstance(given["model"], str),
+        "task": isinstance(given["task"], str),
+        "labels": isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels),
+        "max_length": _whole(given["max_length"], 1, LONGEST),
+        "padding": bool(padding)
+        and _whole(padding["id"], 0, 2**31)
+        and _whole(padding["type_id"], 0, 2**31)
+        and padding["side"] in ("left", "right"),
+        "truncation_side": given["truncation_side"] in ("left", "right"),
+        "inputs": isinstance(inputs, list) and "input_ids" in inputs and all(isinstance(name, str) and name in _INPUTS for name in inputs),
+        "steps": isinstance(steps, list) and all(isinstance(step, dict) for step in steps),
+        "batch_tokens": given["batch_tokens"] is None or _whole(given["batch_tokens"], 1, 2**31),
+        "shapes": bool(shapes) and all(_whole(shapes[name], 1, LONGEST) for name in ("multiple", "minimum")),
+        "files": isinstance(files, dict) and all(map(_entry, files.values())),
+        "quantisation": given["quantisation"] is None or isinstance(given["quantisation"], dict),
+        **{name: nested[name] for name in ("versions", "parity", "graph")},
+    }
+    return [field for field, fit in fits.items() if not fit]
+
+
+def _entry(entry: object) -> bool:
+    """Whether the record of a file has its size and its digest."""
+    return (
+        isinstance(entry, dict)
+        and {"bytes", "sha256"} <= set(entry)
+        and _whole(entry["bytes"], 0, 2**60)
+        and isinstance(entry["sha256"], str)
+    )
+
+
+def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Check that all that an engine may open is recorded, lies inside of the folder and has the recorded size.
+
+    Weights that lie beside the model under its name (``model.bin``, ``model.onnx.data``) are opened with it. Pages of text are for
+    readers: an edited README stops nobody.
+    """
+    where, files = directory / MANIFEST_FILE, manifest["files"]
+    model = inside(directory, manifest["model"], where)
+    weights = (model.with_suffix(".bin"), model.with_name(model.name + ".data"), model.with_name(model.name + "_data"))
+    # onnxruntime and OpenVINO open these by the model's name, whatever the manifest says
+    beside = {path.relative_to(directory).as_posix() for path in weights if path.exists()}
+    for name in sorted({manifest["model"], TOKENIZER_FILE, *beside, *files}):
+        path = inside(directory, name, where)
+        if name not in files:
+            raise UserError(
+                "the manifest does not record a file that would run",
+                where=where,
+                found=name,
+                expected="its size and its sha256 under 'files'",
+                fix="copy the folder again, or export the model again",
+            )
         if not path.is_file():
             raise UserError(
                 "a file of the artefact is missing",
                 where=path,
                 fix="copy the whole folder, or export the model again",
             )
-        if path.stat().st_size != entry["bytes"]:
+        size = path.stat().st_size
+        if size != files[name]["bytes"] and not _page(name):
             raise UserError(
                 "a file of the artefact was changed or cut short",
                 where=path,
-                found=f"{path.stat().st_size} bytes",
-                expected=f"{entry['bytes']} bytes",
+                found=f"{size} bytes",
+                expected=f"{files[name]['bytes']} bytes",
                 fix="copy the folder again, or export the model again",
             )
 
 
+def _page(name: str) -> bool:
+    """Whether a file is a page for readers, which no engine opens."""
+    return name.endswith(".md")
+
+
 def verify(directory: str | Path) -> dict[str, Any]:
-    """Read the manifest and compare every file's sha256 with it (loading compares sizes only, which costs
-    nothing).
+    """Read the manifest and compare every file's sha256 with it (loading compares sizes only, which costs nothing).
 
     Raises:
-        UserError: as :func:`read_manifest`, or a file's content differs.
+        UserError: as :func:`read_manifest`, or the content of a file that runs differs.
     """
     directory = Path(directory)
     manifest = read_manifest(directory)
     for name, entry in manifest["files"].items():
         found = sha256(directory / name)
-        if found != entry["sha256"]:
+        if found != entry["sha256"] and not _page(name):
             raise UserError(
                 "a file of the artefact was changed",
                 where=directory / name,
@@ -127,8 +218,23 @@ def verify(directory: str | Path) -> dict[str, Any]:
     return manifest
 
 
+def artefact_files(directory: Path) -> set[str] | None:
+    """Return the files of an artefact folder as its manifest lists them, itself included; None for a folder that is no artefact.
+
+    Unlike :func:`read_manifest` it takes an incomplete one: this is the proof that a folder may be replaced, not that it can run.
+    """
+    try:
+        manifest = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    known = isinstance(manifest, dict) and {"schema", "engine", "task", "labels", "steps", "files"} <= manifest.keys()
+    if not known or not isinstance(manifest["files"], dict):
+        return None
+    return {*manifest["files"], MANIFEST_FILE}
+
+
 def read_artefact(directory: str | Path) -> Artefact:
-    """An artefact folder as a value.
+    """Return an artefact folder as a value.
 
     Raises:
         UserError: as :func:`read_manifest`.
@@ -136,9 +242,9 @@ def read_artefact(directory: str | Path) -> Artefact:
     directory = Path(directory)
     manifest = read_manifest(directory)
     files = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
-    files[NAME] = (directory / NAME).stat().st_size
+    files[MANIFEST_FILE] = (directory / MANIFEST_FILE).stat().st_size
     digests = {name: str(entry["sha256"]) for name, entry in manifest["files"].items()}
-    digests[NAME] = sha256(directory / NAME)
+    digests[MANIFEST_FILE] = sha256(directory / MANIFEST_FILE)
     return Artefact(
         path=directory,
         engine=manifest["engine"],
@@ -146,5 +252,5 @@ def read_artefact(directory: str | Path) -> Artefact:
         bytes=sum(files.values()),
         sha256=digests,
         steps=tuple(manifest["steps"]),
-        parity=manifest.get("parity") or {},
+        parity=manifest["parity"],
     )

@@ -5,7 +5,7 @@ back in order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 from imbik.data.batches import token_batches
 from imbik.errors import UserError
 from imbik.machine import physical_cores
-from imbik.runtime.engines import ENGINES, Session, engine
-from imbik.runtime.manifest import BATCH_TOKENS, NAME, read_artefact, read_manifest, verify
+from imbik.runtime.engines.engine import Ids, Session
+from imbik.runtime.engines.registry import BASELINE, engine, engines
+from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.tokenizer import RuntimeTokenizer
 from imbik.tasks.outputs import Array, Collector, Outputs, places_of
 from imbik.tasks.registry import task_of
@@ -30,7 +31,7 @@ CHUNK = 8192
 
 
 class Predictor:
-    """A model that answers texts.
+    """A model that answers texts. Several threads may ask it at once.
 
     Attributes:
         manifest: what the artefact folder says of itself.
@@ -54,27 +55,26 @@ class Predictor:
         batch_tokens: int | None = None,
         length_multiple: int | None = None,
     ) -> None:
-        self.manifest = manifest
+        manifest = complete(manifest)
+        self.manifest: Mapping[str, Any] = manifest
         self.labels: tuple[str, ...] = tuple(manifest["labels"])
         self.task: str = manifest["task"]
         self._task = task_of(self.task)
-        self.pairs: bool | None = manifest.get("pairs")
+        self.pairs: bool | None = manifest["pairs"]
         self.engine: str = manifest["engine"]
         self.max_length = int(manifest["max_length"])
-        self.batch_tokens = int(batch_tokens or manifest.get("batch_tokens") or BATCH_TOKENS)
-        shapes = manifest.get("shapes") or {}
-        self.length_multiple, self._shortest = int(length_multiple or shapes.get("multiple", 1)), int(shapes.get("minimum", 1))
+        self.batch_tokens = int(batch_tokens or manifest["batch_tokens"] or BATCH_TOKENS)
+        self.length_multiple = int(length_multiple or manifest["shapes"]["multiple"])
+        self._shortest = int(manifest["shapes"]["minimum"])
         self.threads = threads
         self.session = session
         self._one_row = self._task.one_row
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
-        self._pad, self._pad_type, self._left = (
-            int(padding["id"]),
-            int(padding.get("type_id", 0)),
-            padding.get("side") == "left",
-        )
-        self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest.get("truncation_side", "right"))
+        self._pad = int(padding["id"])
+        self._pad_type = int(padding["type_id"])
+        self._left = padding["side"] == "left"
+        self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest["truncation_side"])
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
         """Return what the task makes of the outputs, rows in the order of the texts: probabilities ``(N, L)``; regression: the
@@ -93,10 +93,10 @@ class Predictor:
             pairs: N second texts for a model of text pairs.
 
         Raises:
-            UserError: ``texts`` is one string, an element is not a string, ``pairs`` has another length, or is
-                given to a model of single texts, or is not to a model of pairs.
+            UserError: ``texts`` is one string, a table or has no order, an element is not a string, ``pairs`` has another length, or
+                is given to a model of single texts, or is not to a model of pairs; the model does not fit its labels.
         """
-        _check_texts(texts, pairs)
+        texts, pairs = _checked(texts, pairs)
         check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1 and self._one_row:
             return self._one(texts[0], None if pairs is None else pairs[0])
@@ -107,7 +107,7 @@ class Predictor:
             for rows in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
                 tokens, mask, kinds = self._padded(rows, ids, types)
                 there = None if places is None else [places[row] for row in rows]
-                out.put(start + rows, self.session.run(tokens, mask, kinds), mask, there)
+                out.put(start + rows, self._run(tokens, mask, kinds), mask, there)
         return out.result()
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, first: int = 0) -> list[Any]:
@@ -139,12 +139,25 @@ class Predictor:
         """A single request, without the machinery of batches."""
         rows, kinds = self._ids([text], None if pair is None else [pair], 0)
         if self._widths(len(rows[0])) != len(rows[0]):
-            return self.session.run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
+            return self._run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
         ids = np.array(rows, dtype=np.int64)
         types = None
         if self._types:
             types = np.zeros_like(ids) if kinds is None else np.array(kinds, dtype=np.int64)
-        return self.session.run(ids, np.ones_like(ids), types)
+        return self._run(ids, np.ones_like(ids), types)
+
+    def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
+        """Ask the session; where it gives one row of logits a text, check that it has a column for each label."""
+        outputs = self.session.run(ids, mask, types)
+        if self._task.one_row and not isinstance(outputs, Mapping) and outputs.shape != (len(ids), len(self.labels)):
+            raise UserError(
+                "the model does not fit the labels of the artefact",
+                where=MANIFEST_FILE,
+                found=f"answers of the shape {outputs.shape[1:]}",
+                expected=f"one number for each of {len(self.labels)} labels",
+                fix="copy the folder again, or export the model again",
+            )
+        return outputs
 
     def warm_up(self) -> int:
         """Run one row of every length that single requests are padded to, so that no user waits for the engine's preparations.
@@ -163,7 +176,9 @@ class Predictor:
         if self.length_multiple == 1 and self._shortest == 1:
             return lengths
         lengths = np.maximum(lengths, self._shortest)
+        # rounded up
         rounded = -(-lengths // self.length_multiple) * self.length_multiple
+        # longer ones are left as they are: to cut is the tokenizer's business
         return np.where(lengths > self.max_length, lengths, np.minimum(rounded, self.max_length))
 
     def _padded(
@@ -188,15 +203,32 @@ def _scatter(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) 
     return out
 
 
-def _check_texts(texts: Sequence[str], pairs: Sequence[str] | None) -> None:
-    if isinstance(texts, str):
-        raise UserError("predict takes a list of texts", found="one string", fix="put it in a list: predict([text])")
-    if pairs is not None and len(pairs) != len(texts):
+def _checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:
+    """Texts and pairs as sequences of one length."""
+    first = _sequence(texts, "texts")
+    second = None if pairs is None else _sequence(pairs, "pairs")
+    if second is not None and len(second) != len(first):
         raise UserError(
             "texts and pairs differ in number",
-            found=f"{len(texts)} texts, {len(pairs)} pairs",
+            found=f"{len(first)} texts, {len(second)} pairs",
             expected="one pair for each text",
         )
+    return first, second
+
+
+def _sequence(values: object, name: str) -> Sequence[str]:
+    """A column of texts as something that is counted from 0: lists and the like as they are, arrays, series and generators as lists."""
+    if isinstance(values, str):
+        raise UserError("predict takes a list of texts", where=name, found="one string", fix="put it in a list: predict([text])")
+    if isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray, memoryview)):
+        return values
+    if isinstance(values, Iterator):
+        return list(values)
+    for method in ("to_pylist", "tolist"):  # pyarrow; NumPy and pandas
+        if hasattr(values, method) and getattr(values, "ndim", 1) == 1:
+            return list(getattr(values, method)())
+    fix = "name its column: predict(table['text'])" if getattr(values, "ndim", 1) != 1 else "make it a list: predict(list(texts))"
+    raise UserError("predict takes a list of texts, in an order", where=name, found=type(values).__name__, fix=fix)
 
 
 def load_artefact(
@@ -222,20 +254,23 @@ def load_artefact(
         MissingExtra: its engine is not installed.
     """
     directory = Path(path)
-    threads = threads or physical_cores()
-    if not (directory / NAME).is_file() and (directory / "config.json").is_file():
-        name = engine_name or "pytorch"
-        _check_engine(name, [known for known, entry in ENGINES.items() if not entry.builds], directory)
-        manifest, tokenizer, session = engine(name).open_folder(directory, threads, name)
+    if not (directory / MANIFEST_FILE).is_file() and (directory / "config.json").is_file():
+        fitting = [known.name for known in engines().values() if known.runs_checkpoints]
+        name, where = engine_name or BASELINE, directory
     else:
         manifest = read_manifest(directory)
-        _check_engine(engine_name or manifest["engine"], [manifest["engine"]], directory)
-        task_of(manifest["task"], where=directory / NAME)
-        session = engine(manifest["engine"], where=directory / NAME).load(directory, manifest, threads)
-        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    return Predictor(manifest, tokenizer, session, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
-
-
-def _check_engine(name: str, fitting: Sequence[str], directory: Path) -> None:
+        fitting = [manifest["engine"]]
+        name, where = engine_name or manifest["engine"], directory / MANIFEST_FILE
     if name not in fitting:
         raise UserError("the folder is not for this engine", where=directory, found=name, expected=" or ".join(fitting))
+    threads = threads or physical_cores()
+    opened = engine(name, where=where).open(directory, threads)
+    task_of(opened.manifest["task"], where=where)  # refuses one that is not registered here
+    return Predictor(
+        opened.manifest,
+        opened.tokenizer,
+        opened.session,
+        threads=threads,
+        batch_tokens=batch_tokens,
+        length_multiple=length_multiple,
+    )

@@ -27,6 +27,7 @@ def int8_preset(flags: frozenset[str] | None = None) -> dict[str, Any]:
     {'name': 'arm', 'weight_bits': 8}
     """
     known = cpu_flags() if flags is None else flags
+    # macOS and Windows on ARM list no flags
     if known & {"asimd", "neon", "i8mm"} or (not known and platform.machine().lower() in ("arm64", "aarch64")):
         return {"name": "arm", "weight_bits": 8}
     if "amx_int8" in known:
@@ -47,6 +48,7 @@ def float_precision(preset: Mapping[str, Any], flags: frozenset[str] | None = No
     ('bf16', 'f32')
     """
     known = cpu_flags() if flags is None else flags
+    # VNNI processors came before bf16 ones: the name alone does not promise it, AMX's does
     native = preset["name"] == int8_preset(known)["name"] and bool(known & {"avx512_bf16", "amx_bf16"})
     return "bf16" if native or preset["name"] == "x86-amx" else "f32"
 

@@ -43,10 +43,14 @@ class RuntimeTokenizer:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=side)
         self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
+        # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
         self._before, self._after = frame or ((), ())
+        # what is left for words, since special tokens are never cut off
         self._room = max_length - len(self._before) - len(self._after)
         self._remembers = frame is not None and self._room > 0
+        # by the first character: a word that may hold the start of a special token goes the long
+        # way
         self._special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
 
     def ids(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
@@ -65,6 +69,9 @@ class RuntimeTokenizer:
             if self._learn(new):
                 found = [self._recall(text) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
         left = [row for row, ids in enumerate(found) if ids is None]
+        for row in left:
+            if not isinstance(texts[row], str):  # a tuple would be taken for a pair
+                raise _not_a_string(texts[row], first + row)
         for row, encoding in zip(left, self.encodings([texts[row] for row in left], [first + row for row in left]), strict=True):
             found[row] = encoding.ids
         return found  # type: ignore[return-value]  # none is None any more
@@ -90,6 +97,7 @@ class RuntimeTokenizer:
         encode = self.tokenizer.encode_batch if offsets else self.tokenizer.encode_batch_fast
         try:
             return list(encode(rows))
+        # cleaned only where it is needed: the check would cost every ordinary text
         except (TypeError, UnicodeError):
             cleaned = [_cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]
             return list(encode(cleaned))
@@ -99,15 +107,19 @@ class RuntimeTokenizer:
         words, ids = self.words, [*self._before]
         try:
             for word in text.split(" "):
+                # an exception for the rare case is cheaper than a test for every word
                 ids += words[word]
         except (KeyError, AttributeError, TypeError):
             return None
+        # cut as the tokenizer cuts: words first, special tokens behind
         del ids[len(self._before) + self._room :]
         ids += self._after
         return ids
 
     def _learn(self, texts: Iterable[str]) -> bool:
         """Remember the words of some texts, as far as there is room; whether any is new."""
+        # split(" ") and not split(): other white space is the tokenizer's business and part of the
+        # word
         words = {word for text in texts for word in text.split(" ")}
         new = [word for word in words if word not in self.words and self._ordinary(word)][: max(0, WORDS - len(self.words))]
         encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False) if new else []
@@ -162,14 +174,13 @@ def _state(part: Any) -> dict[str, Any]:
 
 
 def _cleaned(row: Any, number: int) -> Any:
-    """A row that the tokenizer takes: half a surrogate pair, which no encoding has, becomes a question mark."""
+    """Return a row that the tokenizer takes: an unpaired surrogate, which no encoding has, becomes a question mark."""
     if isinstance(row, tuple):
         return tuple(_cleaned(text, number) for text in row)
     if not isinstance(row, str):
-        raise UserError(
-            "a text is not a string",
-            where=f"text {number}",
-            found=f"{type(row).__name__} {row!r}"[:80],
-            expected="str",
-        )
+        raise _not_a_string(row, number)
     return row.encode("utf-8", "replace").decode("utf-8")
+
+
+def _not_a_string(value: object, number: int) -> UserError:
+    return UserError("a text is not a string", where=f"text {number}", found=f"{type(value).__name__} {value!r}"[:80], expected="str")

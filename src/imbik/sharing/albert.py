@@ -1,9 +1,12 @@
-"""BERT -> ALBERT (Lan et al. 2020, arXiv 1909.11942): the same computation in the class whose layers share their weights."""
+"""BERT -> ALBERT: the same computation in the class whose layers share their weights.
+
+ALBERT is by Lan et al. (2020, arXiv 1909.11942).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +19,10 @@ from imbik.training.encoding import encode
 from imbik.training.prediction import to_batch
 from imbik.types import Checkpoint, Examples
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# Where ALBERT keeps what a BERT layer holds.
 _LAYER = {
     "attention.self.query": "attention.query",
     "attention.self.key": "attention.key",
@@ -28,10 +35,13 @@ _LAYER = {
 }
 _TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _SAMPLE = 512
+"""Texts that the directions are computed on, evenly spread."""
 
 
 def group_of(layer: int, layers: int, groups: int) -> int:
-    """The group that a layer (0-based) belongs to: ALBERT's own rule, consecutive layers of nearly equal number.
+    """Return the group that a layer (0-based) belongs to.
+
+    ALBERT's own rule: consecutive layers of nearly equal number.
 
     >>> [group_of(layer, 6, 4) for layer in range(6)]
     [0, 0, 1, 2, 2, 3]
@@ -40,39 +50,48 @@ def group_of(layer: int, layers: int, groups: int) -> int:
 
 
 def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], embedding: int, texts: Examples) -> nn.Module:
-    """A plain ALBERT that computes what ``checkpoint`` computes with the given layers.
+    """Build the ALBERT classifier that computes what the BERT of ``checkpoint`` computes.
+
+    With the given layers; it is a plain ``AlbertForSequenceClassification``.
 
     Args:
-        checkpoint: a BERT; not changed.
-        layers: the state of one BERT layer per group; group g stands for the layers i with ``group_of(i) == g``.
-        embedding: E, the width of the factorized tables (V x E, then E x H); H for tables as they are. ALBERT always has the second
-            factor; where E = H it starts as the identity and nothing is lost.
+        checkpoint: a ``BertForSequenceClassification``; not changed.
+        layers: the state of one BERT layer per group; group g stands for the layers i with
+            ``group_of(i) == g``.
+        embedding: E, the width of the factorized tables (V x E, then E x H); H for tables as they
+            are. ALBERT always has the second factor; where E = H it starts as the identity and
+            nothing is lost.
         texts: whose pieces decide what E < H keeps, see :func:`factorized_embeddings`.
     """
     bert = checkpoint.model
     hidden = int(bert.config.hidden_size)
-    albert: Any = empty_model(_config(checkpoint, len(layers), embedding), checkpoint.task)
+    albert: PreTrainedModel = empty_model(_config(checkpoint, len(layers), embedding), checkpoint.task)
     state = {f"albert.pooler.{name}": value for name, value in bert.bert.pooler.dense.state_dict().items()}
     state |= {f"classifier.{name}": value for name, value in bert.classifier.state_dict().items()}
     for group, layer in enumerate(layers):
+        # One inner layer per group: ALBERT could repeat several, which BERT has no counterpart for.
         stem = f"albert.encoder.albert_layer_groups.{group}.albert_layers.0"
         state |= {f"{stem}.{_LAYER[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": value for name, value in layer.items()}
     if embedding == hidden:
         state |= {f"albert.embeddings.{name}": value for name, value in _named(bert.bert.embeddings).items()}
+        # ALBERT multiplies by an E x H matrix even where E = H: the identity leaves all as it was.
         state |= {"albert.encoder.embedding_hidden_mapping_in.weight": torch.eye(hidden)}
         state |= {"albert.encoder.embedding_hidden_mapping_in.bias": torch.zeros(hidden)}
     else:
         state |= factorized_embeddings(checkpoint, embedding, texts)
     albert.load_state_dict(state)
-    return albert.eval()  # type: ignore[no-any-return]
+    return albert.eval()
 
 
 def _named(embeddings: nn.Module) -> dict[str, Tensor]:
+    """Return the weights and biases of the embeddings, without their buffers."""
     return {name: value for name, value in embeddings.state_dict().items() if name.endswith((".weight", ".bias"))}
 
 
-def _config(checkpoint: Checkpoint, groups: int, embedding: int) -> Any:
+def _config(checkpoint: Checkpoint, groups: int, embedding: int) -> PretrainedConfig:
+    """Return ALBERT's config with BERT's sizes."""
     old = checkpoint.model.config
+    # BERT falls back on the hidden dropout, ALBERT has a number of its own.
     dropout = old.classifier_dropout if old.classifier_dropout is not None else old.hidden_dropout_prob
     same = (
         *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps"),
@@ -93,25 +112,32 @@ def _config(checkpoint: Checkpoint, groups: int, embedding: int) -> Any:
 
 @torch.no_grad()
 def factorized_embeddings(checkpoint: Checkpoint, width: int, texts: Examples) -> dict[str, Tensor]:
-    """ALBERT's tables of width E, its layer norm and its E x H matrix, nearest to what BERT's embeddings give on ``texts``.
+    """Compute ALBERT's factorized embeddings nearest to BERT's on ``texts``.
 
-    BERT's norm sees the centerd sum c of three rows and gives γ ⊙ √H c / |c| + β. With P (H × E-1) the leading eigenvectors of the
-    second moment of c / |c| over the tokens of the texts, and Q (E × E-1) an orthonormal basis of what is orthogonal to (1, …, 1), the
-    tables become T C P Qᵀ (C centers): their sum has mean zero, so ALBERT's norm at width E gives √E Q u / |u| with u = Pᵀ c, and the
-    matrix diag(γ) P Qᵀ √(H / E) with bias β brings it back. For E = H nothing is lost; for E < H what is lost is the part of c outside
-    of the directions P, and the change of its length.
+    These are the tables of width E, the layer norm and the E x H matrix; the fit is to what BERT's
+    embeddings give on the texts.
+
+    BERT's norm sees the centered sum c of three rows and gives γ ⊙ √H c / |c| + β. With P (H × E-1)
+    the leading eigenvectors of the second moment of c / |c| over the tokens of the texts, and Q (E
+    × E-1) an orthonormal basis of what is orthogonal to (1, …, 1), the tables become T C P Qᵀ (C
+    centers): their sum has mean zero, so ALBERT's norm at width E gives √E Q u / |u| with u = Pᵀ c,
+    and the matrix diag(γ) P Qᵀ √(H / E) with bias β brings it back. For E = H nothing is lost; for
+    E < H what is lost is the part of c outside of the directions P, and the change of its length.
     """
     embeddings = checkpoint.model.bert.embeddings
     hidden = int(checkpoint.model.config.hidden_size)
     directions = _directions(checkpoint, width - 1, texts)
     ones = torch.ones(width, 1, dtype=torch.float64)
+    # The first column of Q is (1, …, 1) up to a factor; the others are orthonormal and orthogonal to it.
     basis = torch.linalg.qr(torch.cat([ones, torch.eye(width, dtype=torch.float64)[:, : width - 1]], dim=1)).Q[:, 1:]
-    turn = directions @ basis.T  # (H, E)
+    turn = directions @ basis.T  # (H, E-1) @ (E-1, E) -> (H, E)
     state = {}
     for name in _TABLES:
         table = getattr(embeddings, name).weight.double()
+        # (V, H) @ (H, E) -> (V, E); minus the mean, since BERT's norm sees the centered sum.
         state[f"albert.embeddings.{name}.weight"] = ((table - table.mean(dim=1, keepdim=True)) @ turn).float()
     norm = embeddings.LayerNorm
+    # √(H / E): the norm at width E gives vectors of length √E, that at width H √H.
     back = norm.weight.double()[:, None] * turn * (hidden / width) ** 0.5
     state |= {"albert.embeddings.LayerNorm.weight": torch.ones(width), "albert.embeddings.LayerNorm.bias": torch.zeros(width)}
     state["albert.encoder.embedding_hidden_mapping_in.weight"] = back.float()
@@ -120,9 +146,12 @@ def factorized_embeddings(checkpoint: Checkpoint, width: int, texts: Examples) -
 
 
 def _directions(checkpoint: Checkpoint, rank: int, texts: Examples) -> Tensor:
-    """Leading eigenvectors ``(H, rank)``, float64, of the second moment of the centerd, unit-length embedding sums.
+    """Return the leading eigenvectors ``(H, rank)``, float64, of the embedding sums.
 
-    Directions that no text uses get what the whole table has there, at a thousandth of the weight: new texts bring new pieces.
+    Of the second moment of the centered, unit-length sums.
+
+    Directions that no text uses get what the whole table has there, at a thousandth of the weight:
+    new texts bring new pieces.
     """
     embeddings = checkpoint.model.bert.embeddings
     data = encode(texts, checkpoint.tokenizer)
@@ -133,13 +162,16 @@ def _directions(checkpoint: Checkpoint, rank: int, texts: Examples) -> Tensor:
         batch = to_batch(data, rows[start : start + 64])
         ids = batch["input_ids"]
         types = batch.get("token_type_ids", torch.zeros_like(ids))
+        # (B, T, H): the sum that BERT's norm sees.
         total = embeddings.word_embeddings(ids) + embeddings.token_type_embeddings(types)
         total = total + embeddings.position_embeddings(torch.arange(ids.shape[1]))
         part = _unit(total[batch["attention_mask"].bool()].double())
         moment += part.T @ part / len(rows)
+    # eigh gives rising eigenvalues: the last columns lead, and are turned round.
     return torch.linalg.eigh(moment).eigenvectors[:, -rank:].flip(1)
 
 
 def _unit(rows: Tensor) -> Tensor:
+    """Center the rows and scale them to length 1."""
     rows = rows - rows.mean(dim=-1, keepdim=True)
     return rows / rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)

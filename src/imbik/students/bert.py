@@ -1,76 +1,195 @@
-"""BERT-shaped students: layers copied, cut or projected from the teacher."""
+"""BERT-shaped students: layers copied, cut or projected from the teacher.
+
+Same width: the student takes the teacher's layers that lie evenly through its depth (uniform mapping, the last one included).
+Smaller width: the teacher's hidden space is projected on its principal directions over the task's own texts
+(:mod:`imbik.students.projection`).
+"""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import nn
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from imbik.errors import UserError
-from imbik.models.anatomy import anatomy, depth_of, layer_stack
-from imbik.models.checkpoint import labels_of, set_labels
-from imbik.models.hooks import module_at
+from imbik.models.anatomy import anatomy, layer_stack
+from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.structure import structure_of
+from imbik.models.teacher import Teacher
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
-from imbik.students.shape import Shape
-from imbik.types import Checkpoint, Examples
+from imbik.students.shape import CATALOGUE, Shape, check_shape, shape_of
+from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
+from imbik.types import Checkpoint, Examples, Note
 
-_LAYER_KEYS = ("num_hidden_layers", "n_layers", "num_layers")
-
-
-def _projected(teacher: Checkpoint, student: Checkpoint, shape: Shape, texts: Examples) -> Checkpoint:
-    """A plain BERT started from a teacher of another shape; what stays random is noted."""
-    if shape.hidden > int(teacher.model.config.hidden_size):
-        return replace(student, notes=("student: started at random: it is wider than its teacher",))
-    random = project(teacher, student, uniform_layers(depth_of(teacher.model), shape.layers), texts)
-    missing = f"{type(teacher.model).__name__} does not give them in the student's shape"
-    return replace(student, notes=(f"student: {', '.join(random)} started at random: {missing}",)) if random else student
+FIELDS = ("family", "from", "heads", "hidden", "init", "intermediate", "layers")
+_DEPTH_SETTINGS = ("num_hidden_layers", "n_layers", "num_layers")
 
 
-def _cut(teacher: Checkpoint, layers: int, init: str) -> Checkpoint:
-    """The teacher's own class with fewer layers."""
-    mapping = uniform_layers(depth_of(teacher.model), layers)
-    config = copy.deepcopy(teacher.model.config)
-    key = next((key for key in _LAYER_KEYS if key in config.to_dict()), None)
-    if key is None:
+@dataclass(frozen=True)
+class Bert(StudentSpec):
+    """``layers-N``, a name of the catalogue, or a mapping of numbers; what is left out is the teacher's.
+
+    Attributes:
+        named: the shape that a name of the catalogue stands for.
+        layers, hidden, heads, intermediate: the numbers that are given.
+        init: where the weights start: ``teacher`` or ``random``.
+    """
+
+    named: Shape | None = None
+    layers: int | None = None
+    hidden: int | None = None
+    heads: int | None = None
+    intermediate: int | None = None
+    init: str = "teacher"
+    names: ClassVar[tuple[str, ...]] = tuple(CATALOGUE)
+
+    @classmethod
+    def parse(cls, written: Written) -> Bert | None:
+        """Return the spec of ``layers-N``, a name of the catalogue, or a mapping of the family ``bert``."""
+        if isinstance(written, str):
+            match = re.fullmatch(r"layers-(\d+)", written)
+            if match:
+                return cls(written, layers=int(match[1]))
+            return cls(written, named=CATALOGUE[written]) if written in CATALOGUE else None
+        if not isinstance(written, Mapping) or family_of(written) != "bert":
+            return None
+        refuse_unknown(written, FIELDS)
+        return cls(
+            written,
+            layers=count_of(written, "layers"),
+            hidden=count_of(written, "hidden"),
+            heads=count_of(written, "heads"),
+            intermediate=count_of(written, "intermediate"),
+            init=init_of(written),
+        )
+
+    def plan(self, teacher: Teacher) -> BertPlan:
+        """Decide the shape, and which of the teacher's layers the student starts from.
+
+        Raises:
+            UserError: replaced or shared layers, more layers than the teacher has, heads that do not divide the width.
+        """
+        if structure_of(teacher.model.config):
+            raise UserError(
+                "a model with replaced or shared layers can be copied, not cut or projected",
+                where="student",
+                found=self.written,
+                expected="no student, or {from: folder}",
+                fix="start from the model that it was made of",
+            )
+        shape = check_shape(self.named or self._numbers(teacher), teacher)
+        mapping = tuple(uniform_layers(teacher.depth, shape.layers))
+        # nothing differs but the depth: the teacher's own class, whatever it is, keeps every detail
+        if shape == shape_of(teacher, shape.layers):
+            return CutPlan(teacher, shape, self.init, mapping, _depth_setting(teacher.model.config))
+        return ProjectedPlan(teacher, shape, self.init, mapping)
+
+    def _numbers(self, teacher: Teacher) -> Shape:
+        layers = self.layers if self.layers is not None else teacher.depth
+        like = shape_of(teacher, layers)
+        hidden = self.hidden or like.hidden
+        # at another width BERT's own proportion, four times the hidden size
+        wide = like.intermediate if hidden == like.hidden else 4 * hidden
+        return Shape(layers, hidden, self.heads or like.heads, self.intermediate or wide)
+
+
+@dataclass(frozen=True)
+class BertPlan(StudentPlan):
+    """A BERT-shaped student.
+
+    Attributes:
+        shape: its numbers.
+        init: where the weights start: ``teacher`` or ``random``.
+        layer_map: the teacher layer (0-based) of each student layer.
+    """
+
+    shape: Shape
+    init: str
+    layer_map: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CutPlan(BertPlan):
+    """The teacher's own class with fewer layers.
+
+    Attributes:
+        depth_setting: what the architecture's config calls its depth.
+    """
+
+    depth_setting: str
+
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
+        """Make the teacher's class anew and copy what it keeps."""
+        teacher, config = self.teacher, copy.deepcopy(self.teacher.model.config)
+        setattr(config, self.depth_setting, self.shape.layers)
+        # one entry per layer (such as ModernBERT's full and sliding attention) goes with its layer
+        if getattr(config, "layer_types", None):
+            config.layer_types = [config.layer_types[i] for i in self.layer_map]
+        model = empty_model(config, teacher.task)
+        if self.init == "teacher":
+            _copy_layers(teacher, model, self.layer_map)
+        return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
+
+
+@dataclass(frozen=True)
+class ProjectedPlan(BertPlan):
+    """A plain BERT of another shape than the teacher's."""
+
+    def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
+        """Make a plain BERT and project the teacher into it; what stays random is noted."""
+        teacher = self.teacher
+        student = Checkpoint(_empty_bert(inherited, self.shape).eval(), teacher.tokenizer, teacher.task)
+        if self.init == "random":
+            return student
+        # principal directions can only narrow a space
+        if self.shape.hidden > int(teacher.model.config.hidden_size):
+            return replace(student, notes=(Note.of("wider_start"),))
+        random = project(teacher, student, self.layer_map, texts)
+        if not random:
+            return student
+        return replace(student, notes=(Note.of("random_start", names=tuple(random), model=type(teacher.model).__name__),))
+
+
+def _depth_setting(config: PretrainedConfig) -> str:
+    name = next((name for name in _DEPTH_SETTINGS if name in config.to_dict()), None)
+    if name is None:
         raise UserError("this architecture has no setting for its depth", where="student", found=config.model_type)
-    setattr(config, key, layers)
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[i] for i in mapping]
-    model = empty_model(config, teacher.task)
-    if init == "teacher":
-        _copy_layers(teacher.model, model, mapping)
-    return Checkpoint(model.eval(), teacher.tokenizer, teacher.task)
+    return name
 
 
-def _copy_layers(source: nn.Module, target: nn.Module, mapping: list[int]) -> None:
-    """All weights by name, then those of each layer from the layer ``mapping`` gives it, in the order in which layers run."""
-    stack, have, values = layer_stack(target)[0] + ".", source.state_dict(), target.state_dict()
+def _copy_layers(source: Teacher, target: nn.Module, mapping: Sequence[int]) -> None:
+    """Copy all weights by name, then those of each layer from the layer ``mapping`` gives it, in the order in which layers run."""
+    stack, have, values = layer_stack(target)[0] + ".", source.model.state_dict(), target.state_dict()
+    # layers by number would copy the first ones: those keep their values here and follow below
     target.load_state_dict({name: value if name.startswith(stack) else have[name] for name, value in values.items()})
-    theirs, ours = anatomy(source).layers, anatomy(target).layers
-    for layer, index in zip(ours, mapping, strict=True):
-        new, old = module_at(target, layer.output.path), module_at(source, theirs[index].output.path).state_dict()
+    for layer, index in zip(anatomy(target).layers, mapping, strict=True):
+        new = target.get_submodule(layer.output.path)
+        old = source.model.get_submodule(source.anatomy.layers[index].output.path).state_dict()
         new.load_state_dict({name: old[name] for name in new.state_dict()})
 
 
-def _empty_bert(teacher: Checkpoint, shape: Shape) -> nn.Module:
-    """A plain BERT classifier with the teacher's vocabulary, positions and labels, weights at random."""
-    old = teacher.model.config
+def _empty_bert(inherited: Inherited, shape: Shape) -> nn.Module:
+    """Make a plain BERT classifier with the teacher's vocabulary, positions and labels, weights at random."""
+    old = inherited.config
     config = AutoConfig.for_model(
         "bert",
-        vocab_size=int(teacher.model.get_input_embeddings().num_embeddings),
+        vocab_size=inherited.vocabulary,
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.intermediate,
         max_position_embeddings=int(getattr(old, "max_position_embeddings", 512) or 512),
-        type_vocab_size=max(int(getattr(old, "type_vocab_size", 2) or 2), 2),
-        pad_token_id=int(teacher.tokenizer.pad_token_id or 0),
+        type_vocab_size=inherited.token_types,
+        pad_token_id=inherited.padding,
         layer_norm_eps=float(getattr(old, "layer_norm_eps", 1e-12)),
     )
-    set_labels(config, teacher.task, labels_of(teacher))
-    model: nn.Module = empty_model(config, teacher.task)
+    set_labels(config, inherited.task, inherited.labels)
+    model: nn.Module = empty_model(config, inherited.task)
     return model

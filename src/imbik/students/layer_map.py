@@ -11,18 +11,19 @@ MapName = Literal["uniform", "top", "bottom"]
 
 
 def uniform_layers(teacher: int, student: int) -> list[int]:
-    """The teacher layer (0-based) of each student layer: evenly spaced, ending with the last.
+    """Return the teacher layer (0-based) of each student layer: evenly spaced, ending with the last.
 
     TinyBERT's map g(m) = m · M / N (arXiv 1909.10351); where N does not divide M it is rounded.
 
     >>> uniform_layers(12, 4), uniform_layers(6, 1), uniform_layers(6, 4)
     ([2, 5, 8, 11], [5], [1, 2, 4, 5])
     """
+    # + 0.5 and not round(): Python rounds halves to even, so that 2.5 and 3.5 would fall 2 apart
     return [int(m * teacher / student + 0.5) - 1 for m in range(1, student + 1)]
 
 
 def layer_map(spec: MapName | Sequence[int], teacher: int, student: int) -> list[int]:
-    """The teacher layer (0-based) of each student layer.
+    """Return the teacher layer (0-based) of each student layer.
 
     ``uniform``: evenly spaced (:func:`uniform_layers`); ``top``: the teacher's last ``student`` layers, g(m) = m + M - N; ``bottom``: its
     first ones, g(m) = m; a list: as it says, 1-based as papers count.
@@ -56,4 +57,5 @@ def layer_map(spec: MapName | Sequence[int], teacher: int, student: int) -> list
             found=listed,
             expected=f"{student} numbers (one per student layer) from 1 to {teacher}",
         )
+    # papers and recipes count layers from 1, modules from 0
     return [layer - 1 for layer in listed]

@@ -1,14 +1,15 @@
-"""The shape of a student, read from a recipe and checked."""
+"""The shape of an encoder: its numbers, the shapes that have names, and what a teacher allows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from imbik.errors import UserError
-from imbik.models.anatomy import depth_of
-from imbik.types import Checkpoint
+from imbik.models.teacher import Teacher
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -21,22 +22,52 @@ class Shape:
     intermediate: int
 
 
-def _init(spec: Mapping[str, Any]) -> str:
-    init = spec.get("init", "teacher")
-    if init not in ("teacher", "random"):
-        raise UserError("unknown start", where="student.init", found=init, expected="teacher or random")
-    return str(init)
+CATALOGUE: dict[str, Shape] = {
+    # the two students that TinyBERT's authors published
+    "tinybert-4l-312": Shape(4, 312, 12, 1200),
+    "tinybert-6l-768": Shape(6, 768, 12, 3072),
+    "mini-4x256": Shape(4, 256, 8, 1024),
+    "mini-3x256": Shape(3, 256, 8, 1024),
+    "mini-2x192": Shape(2, 192, 6, 768),
+    "mini-2x128": Shape(2, 128, 4, 512),
+}
+"""Shapes by name. The ``mini`` ones have heads of 32 and widths that are multiples of 64: what processors multiply fastest."""
 
 
-def _count(spec: Mapping[str, Any], name: str, default: int | None) -> int | None:
-    value = spec.get(name, default)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
-    return value
+def shape_of(teacher: Teacher, layers: int) -> Shape:
+    """Return the teacher's own numbers with another depth."""
+    config = teacher.model.config
+    return Shape(layers, int(config.hidden_size), int(config.num_attention_heads), intermediate_of(config))
 
 
-def _checked(shape: Shape, teacher: Checkpoint) -> Shape:
-    depth = depth_of(teacher.model)
+def intermediate_of(config: PretrainedConfig) -> int:
+    """Return the width of the feed-forward networks."""
+    # DistilBERT calls it hidden_dim
+    return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
+
+
+def check_depth(layers: int, teacher: Teacher, what: str) -> int:
+    """Return ``layers`` where a student of this teacher can have as many.
+
+    Args:
+        layers: the student's.
+        teacher: the teacher.
+        what: the problem, for the message.
+
+    Raises:
+        UserError: none, or more than the teacher has.
+    """
+    if not 1 <= layers <= teacher.depth:
+        raise UserError(what, where="student", found=layers, expected=f"1 to {teacher.depth}")
+    return layers
+
+
+def check_shape(shape: Shape, teacher: Teacher) -> Shape:
+    """Return ``shape`` where a student of this teacher can have it.
+
+    Raises:
+        UserError: heads that do not divide the width, or more layers than the teacher has.
+    """
     if shape.hidden % shape.heads:
         raise UserError(
             "the heads do not divide the width",
@@ -44,21 +75,5 @@ def _checked(shape: Shape, teacher: Checkpoint) -> Shape:
             found=f"hidden {shape.hidden}, heads {shape.heads}",
             expected="hidden a multiple of heads",
         )
-    if not 1 <= shape.layers <= depth:
-        raise UserError(
-            "a student has at least one layer and no more layers than its teacher",
-            where="student",
-            found=shape.layers,
-            expected=f"1 to {depth}",
-        )
+    check_depth(shape.layers, teacher, "a student has at least one layer and no more layers than its teacher")
     return shape
-
-
-def _shape_of(teacher: Checkpoint, layers: int) -> Shape:
-    """The teacher's own numbers with another depth."""
-    config = teacher.model.config
-    return Shape(layers, int(config.hidden_size), int(config.num_attention_heads), _intermediate(config))
-
-
-def _intermediate(config: Any) -> int:
-    return int(getattr(config, "intermediate_size", None) or config.hidden_dim)

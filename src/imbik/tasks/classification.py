@@ -16,7 +16,7 @@ from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, LabelTask
 from imbik.tasks.task import Decoded, ModelConfig
-from imbik.types import Say
+from imbik.types import TakeNote
 
 CLASSIFICATION = "classification"
 
@@ -35,7 +35,7 @@ class Classification(LabelTask):
         return 0.5 if len(columns) == 1 else 0.0
 
     def read_targets(
-        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: Say, *, exact: bool = True
+        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return label indices of every split, and the label names."""
         columns = [one_column(rows, self.name) for rows in splits.values()]
@@ -44,6 +44,8 @@ class Classification(LabelTask):
         place = {name: index for index, name in enumerate(names)}
         targets = {}
         for split, column, cells in zip(splits, columns, known, strict=True):
+            # (distinct values,) read by (N,) codes: a name is looked up once, however many rows
+            # have it
             targets[split] = np.array([place[cell[0]] for cell in cells[0]], np.int64)[column.codes]
         return targets, names
 

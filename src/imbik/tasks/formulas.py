@@ -14,6 +14,7 @@ from imbik.tasks.outputs import Array
 
 def _ratio(top: Array, bottom: Array) -> Array:
     """``top / bottom`` with 0 where the bottom is 0."""
+    # `where` leaves the zeros of `out` standing and raises no warning
     return np.divide(top, bottom, out=np.zeros(np.broadcast(top, bottom).shape), where=np.asarray(bottom) != 0)
 
 
@@ -93,14 +94,18 @@ def ranks(values: Array) -> Array:
     order = np.argsort(values, axis=-1, kind="stable")
     ordered = np.take_along_axis(values, order, -1)
     place = np.arange(values.shape[-1])
+    # runs of equal values in the sorted order; a whole batch of resamples (R, N) at once, which a
+    # loop over ties could not do
     starts = np.ones(values.shape, bool)
     starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
     ends = np.roll(starts, -1, -1)
     ends[..., -1] = True
+    # every place of a run gets its first place from the left and its last one from the right
     first = np.maximum.accumulate(np.where(starts, place, 0), axis=-1)
     reverse = np.where(ends, place, values.shape[-1])[..., ::-1]
     last = np.minimum.accumulate(reverse, axis=-1)[..., ::-1]
     result = np.empty(values.shape, np.float64)
+    # + 1: ranks count from 1, places from 0
     np.put_along_axis(result, order, (first + last) / 2 + 1, -1)
     return result
 
@@ -144,7 +149,9 @@ def calibration_error(confidence: Array, right: Array, bins: int = 15) -> float:
     0.3
     """
     confidence = np.asarray(confidence, np.float64)
+    # ceil - 1: a confidence on an edge belongs to the bin below it; 0 itself to the first
     where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    # n_b · (accuracy_b - confidence_b) is a difference of sums, so empty bins need no care
     gap = np.bincount(where, weights=right, minlength=bins) - np.bincount(where, weights=confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
 

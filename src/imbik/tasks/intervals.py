@@ -86,12 +86,14 @@ def paired_retention(
     kind = task_of(task)
     of_student = _draw(metric, student, targets, task)
     of_teacher = _draw(metric, teacher, targets, task)
+    # the same items for both: two intervals of their own would be far too wide for the ratio
     pairs = [(of_student(items), of_teacher(items)) for items in _draws(len(targets), resamples, seed)]
     above, below = (np.concatenate(side) for side in zip(*pairs, strict=True))
     value = (kind.score(metric, student, targets), kind.score(metric, teacher, targets))
     if kind.metric(metric).less_is_better:
         above, below = below, above
         value = (value[1], value[0])
+    # draws in which the teacher scores 0 have no ratio
     defined = below != 0
     if value[1] == 0 or not defined.any():
         return (float("nan"),) * 3
@@ -102,6 +104,7 @@ def paired_retention(
 def _draws(items: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Yield item indices, (R, N), a bounded number of resamples at a time."""
     generator = np.random.default_rng(seed)
+    # the draws do not depend on the step: the generator fills rows one after the other
     step = max(1, _CELLS // max(items, 1))
     for start in range(0, resamples, step):
         yield generator.integers(0, items, (min(step, resamples - start), items))

@@ -77,12 +77,14 @@ def as_cell(value: Any, names: Sequence[str] | None) -> str:
         return value
     if value is None:
         return ""
+    # before the numbers: bool is an int in Python
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return json.dumps([as_cell(item, names) for item in value], ensure_ascii=False)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
+    # "1.0" and not "1": whether a column holds classes is decided later, when all of it is known
     if isinstance(value, float) and value.is_integer() and names is None:
         return str(value)
     if names is not None and not math.isnan(value):
@@ -100,9 +102,11 @@ def natural_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    # with its sign, which the split into runs of digits would lose
     if re.fullmatch(r"[-+]?\d+", name):
         return [(0, int(name), "")], name
     parts = re.split(r"(\d+)", name.casefold())
+    # triples of one form, as a number and a text cannot be compared; the name itself breaks ties
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part], name
 
 

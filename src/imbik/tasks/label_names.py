@@ -9,7 +9,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelledRows, natural_order
-from imbik.types import Say
+from imbik.types import Note, TakeNote
 
 LabelSets = list[list[tuple[str, ...]]]
 """Of one split: per label column, per distinct cell, the labels that it stands for."""
@@ -21,7 +21,7 @@ _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without 
 
 
 def match_labels(
-    splits: Mapping[str, LabelledRows], sets: Sequence[LabelSets], labels: Sequence[str] | None, say: Say, *, exact: bool
+    splits: Mapping[str, LabelledRows], sets: Sequence[LabelSets], labels: Sequence[str] | None, say: TakeNote, *, exact: bool
 ) -> tuple[tuple[str, ...], list[LabelSets]]:
     """Return the label names in order, and the sets of every split rewritten in these names.
 
@@ -44,13 +44,14 @@ def match_labels(
 
 
 def _names(
-    splits: Sequence[LabelledRows], sets: Sequence[LabelSets], labels: Sequence[str] | None, say: Say, exact: bool
+    splits: Sequence[LabelledRows], sets: Sequence[LabelSets], labels: Sequence[str] | None, say: TakeNote, exact: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the label names, and how the data's own names must be rewritten to match given ones."""
     per_split = [{name for column in columns for cell in column for name in cell} for columns in sets]
     where = f"{splits[0].where}, column {splits[0].labels[0].name!r}"
     if labels is None:
         names = natural_order(per_split[0])
+        # they get an index of their own, so that their rows count as errors and do not stop the run
         names = natural_order([*names, *_unlearnable(splits, sets, set(names), say)])
         if len(per_split[0]) < 2:
             raise UserError(
@@ -79,7 +80,7 @@ def _names(
     return tuple(labels), renamed
 
 
-def _unlearnable(splits: Sequence[LabelledRows], sets: Sequence[LabelSets], known: set[str], say: Say) -> list[str]:
+def _unlearnable(splits: Sequence[LabelledRows], sets: Sequence[LabelSets], known: set[str], say: TakeNote) -> list[str]:
     """Return labels that only dev or test have.
 
     A few such rows are usual where classes are rare, and count as errors of every model; many mean that the files do not belong
@@ -93,24 +94,25 @@ def _unlearnable(splits: Sequence[LabelledRows], sets: Sequence[LabelSets], know
             if 0 < count <= MOST_UNLEARNABLE * len(column.codes):
                 names = natural_order({name for cell in cells for name in cell} - known)
                 place = column.where(foreign.index(True))
-                say(f"{place}: {count} rows with labels that train lacks ({listed(names, 5)}); they count as errors")
+                say(Note.of("rare", file=place, count=count, labels=listed(names, 5)))
                 new += names
     return new
 
 
-def _rewrite(names: set[str], labels: Sequence[str], say: Say) -> dict[str, str]:
+def _rewrite(names: set[str], labels: Sequence[str], say: TakeNote) -> dict[str, str]:
     """Match names that differ in upper and lower case only, and class numbers for a model without class names."""
     if names <= set(labels):
         return {}
     if all(_GENERIC.match(label) for label in labels) and names <= {str(i) for i in range(len(labels))}:
-        say(f"the model has no label names; class numbers are matched: 0 = {labels[0]}, ...")
+        say(Note.of("class_numbers", label=labels[0]))
         return {str(i): label for i, label in enumerate(labels)}
     folded = {label.casefold(): label for label in labels}
     renamed = {name: folded[name.casefold()] for name in names - set(labels) if name.casefold() in folded}
+    # two names that differ in case alone, in the model or in the data: nothing says which is meant
     if len(folded) < len(labels) or len(renamed) + len(names & set(labels)) > len(set(renamed.values()) | (names & set(labels))):
         return {}
     if renamed:
-        say(f"label names matched without regard to case: {', '.join(f'{a} = {b}' for a, b in sorted(renamed.items()))}")
+        say(Note.of("label_case", pairs=tuple(f"{own} = {given}" for own, given in sorted(renamed.items()))))
     return renamed
 
 

@@ -93,6 +93,7 @@ class ItemMean(Metric):
 
     def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
         """Return the mean over drawn items; each item is scored once."""
+        # float32 halves the (R, N) array that is gathered; the mean is taken in float64
         values = self.per_item(predictions, targets).astype(np.float32)
         return lambda items: np.asarray(values[items].mean(1, dtype=np.float64))
 
@@ -145,8 +146,10 @@ class Counted(Metric):
 
         def counted(items: Array) -> Array:
             drawn, size = items.shape
+            # all draws in one bincount: draw r counts in places r · N to (r + 1) · N
             times = np.bincount((items + size * np.arange(drawn)[:, None]).ravel(), minlength=drawn * size)
             weights = times.reshape(drawn, size).astype(np.float32)
+            # one product (R, N) x (N, 3 L) for all draws; counts below 2^24 are exact in float32
             return self.from_counts((weights @ table).reshape(drawn, 3, -1).astype(np.float64))
 
         return counted

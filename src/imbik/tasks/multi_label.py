@@ -22,7 +22,7 @@ from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, LabelTask
 from imbik.tasks.task import Decoded
-from imbik.types import Say
+from imbik.types import TakeNote
 
 MULTI_LABEL = "multi-label"
 _ON = frozenset({"1", "1.0", "true", "yes"})
@@ -47,7 +47,7 @@ class MultiLabel(LabelTask):
         return 1.0 if lists and all(value.startswith("[") and json_list(value) is not None for value in column.values) else 0.0
 
     def read_targets(
-        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: Say, *, exact: bool = True
+        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return the 0/1 matrix of every split, and the label names."""
         sets = label_sets([rows.labels for rows in splits.values()])
@@ -62,6 +62,8 @@ class MultiLabel(LabelTask):
     def strata(self, targets: Array) -> NDArray[np.int64]:
         """Return the rarest of each row's labels."""
         on = targets.astype(np.float32) != 0
+        # (N, L): a label that the row lacks is made rarer than none, so that argmin passes it by;
+        # rows without a label are a group of their own, L
         frequency = np.where(on, on.sum(0), len(on) + 1)
         return np.asarray(np.where(on.any(1), frequency.argmin(1), on.shape[1]), np.int64)
 
@@ -84,6 +86,7 @@ def sigmoid(logits: Array) -> Floats:
     >>> sigmoid(np.array([[-1000.0, 0.0, 1000.0]])).tolist()
     [[0.0, 0.5, 1.0]]
     """
+    # the exponent is never above 0
     small = np.exp(-np.abs(np.asarray(logits, np.float64)))
     return np.where(np.asarray(logits) >= 0, 1.0 / (1.0 + small), small / (1.0 + small)).astype(np.float32)
 
@@ -106,6 +109,7 @@ def label_sets(splits: Sequence[Sequence[LabelCells]]) -> list[LabelSets]:
     seen = [{value for columns in splits for value in columns[i].values} for i in range(len(splits[0]))]
     if all({value.lower() for value in values} <= _ON | _OFF for values in seen):
         return [[[_switched(column.name, value) for value in column.values] for column in columns] for columns in splits]
+    # "yes" in two columns are two labels, which the column's name tells apart
     shared = {value for value, count in Counter(v for values in seen for v in values).items() if count > 1}
     return [[[(f"{column.name}={v}" if v in shared else v,) for v in column.values] for column in columns] for columns in splits]
 
@@ -132,5 +136,6 @@ def label_matrix(columns: Sequence[LabelCells], sets: LabelSets, labels: Sequenc
         table = np.zeros((len(values), len(labels)), np.float32)
         for code, names in enumerate(values):
             table[code, [place[name] for name in names]] = 1.0
+        # several columns may switch the same label on
         np.maximum(matrix, table[column.codes], out=matrix)
     return matrix

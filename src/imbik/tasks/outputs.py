@@ -44,6 +44,7 @@ def ragged(rows: Iterable[Array]) -> Array:
     (2,)
     """
     held = list(rows)
+    # np.array(rows) would stack rows that happen to be of one length
     array = np.empty(len(held), dtype=object)
     for index, row in enumerate(held):
         array[index] = row
@@ -128,6 +129,7 @@ def from_arrays(arrays: Mapping[str, Array], name: str) -> Outputs:
     parts = {key.removeprefix(f"{name}.") for key in arrays if key == f"{name}.values" or key.startswith(f"{name}.")}
     if not parts:
         raise KeyError(name)
+    # a single ragged array; with a name in between it is one of several
     if parts == {"values", "offsets"}:
         return unpack(arrays[f"{name}.values"], arrays[f"{name}.offsets"])
     whole = {part.removesuffix(".values") for part in parts if not part.endswith(".offsets")}
@@ -184,6 +186,7 @@ class Collector:
 
     def _dense(self, name: str, like: Array) -> Array:
         if name not in self._arrays:
+            # not zeros: every row is put exactly once
             self._arrays[name] = np.empty((self.count, *like.shape[1:]), dtype=np.float32)
         return self._arrays[name]
 

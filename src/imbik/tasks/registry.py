@@ -64,6 +64,7 @@ def task_of(name: str, where: object = "--task") -> Task:
 
 def guess_task(columns: Sequence[LabelCells], labels: Sequence[str] | None) -> Task:
     """Return the task that the label columns of train speak for most clearly; see :meth:`imbik.tasks.task.Task.recognize`."""
+    # equal claims go to the first by name, so that the guess does not hang on the order of imports
     return max(registered().values(), key=lambda task: task.recognize(columns, labels))
 
 

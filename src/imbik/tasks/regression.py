@@ -16,7 +16,7 @@ from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, SequenceTask
 from imbik.tasks.task import Answer, Decoded, ModelConfig
-from imbik.types import Say
+from imbik.types import TakeNote
 
 REGRESSION = "regression"
 _CLASSES = 20
@@ -39,11 +39,12 @@ class Regression(SequenceTask):
         return 0.9 if len(columns) == 1 and _are_values(columns[0], labels) else 0.0
 
     def read_targets(
-        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: Say, *, exact: bool = True
+        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return the values of every split, and one name: the column's."""
         first = next(iter(splits.values()))
         column = one_column(first, self.name)
+        # a model with one label may be a regressor, one with several cannot
         if labels is not None and len(labels) != 1:
             raise UserError(
                 "the labels are numbers, the model has classes",
@@ -57,6 +58,8 @@ class Regression(SequenceTask):
 
     def strata(self, targets: Array) -> NDArray[np.int64]:
         """Return each row's decile."""
+        # inner edges of ten groups of like size: a split then has small and large values as the
+        # whole has
         edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
         return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
 
@@ -93,4 +96,5 @@ def _are_values(column: LabelCells, labels: Sequence[str] | None) -> bool:
     if numbers is None:
         return False
     finite = numbers[np.isfinite(numbers)]
+    # whole numbers may be classes (stars, grades), as long as there are few of them
     return bool((finite != np.round(finite)).any()) or len(np.unique(finite)) > _CLASSES

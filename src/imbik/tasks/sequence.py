@@ -35,6 +35,7 @@ class LabelTask(SequenceTask):
     def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"labels": [{"label", "probability"}, …]}`` of each text, the most probable first."""
         probabilities = only(decoded)
+        # stable: labels of one probability keep their order on every machine
         order = (-probabilities).argsort(axis=1, kind="stable")[:, :top]
         return [
             {"labels": [{"label": labels[i], "probability": float(row[i])} for i in best]}

@@ -16,7 +16,7 @@ from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells, LabelledRows
 from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import Array, Output, Outputs
-from imbik.types import Say
+from imbik.types import TakeNote
 
 Decoded: TypeAlias = Outputs
 """What the outputs of N texts mean: probabilities (N, L), values, or several arrays by name whose first axis is N."""
@@ -88,7 +88,7 @@ class Task(ABC):
 
     @abstractmethod
     def read_targets(
-        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: Say, *, exact: bool = True
+        self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return the targets of every split, and the label names in the order of their indices.
 

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imbik.jobs.validated import field_names
 from imbik.methods.registry import make_method, registered
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
-from imbik.recipes.recipe import dump_recipe, parse_recipe
-from imbik.students.catalogue import make_student
+from imbik.recipes.recipe import Recipe, dump_recipe, parse_recipe
+from imbik.students.catalogue import make_student, parse_student
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
-from imbik.types import Checkpoint, Examples, Recipe, Step
+from imbik.types import Checkpoint, Examples, Step
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "cluster": {"values": 16},
@@ -40,7 +41,7 @@ EXAMPLE_STUDENTS = {"mobilebert": "mobilebert"}
 def quick(step: Step) -> Step:
     """The step with training cut to two short epochs, where it trains."""
     ((name, settings),) = step.items()
-    fields = registered()[name].__dataclass_fields__
+    fields = field_names(registered()[name])
     short = {"epochs": 2} if "epochs" in fields else {}
     short |= {field: 12 for field in fields if field in ("bridge_steps", "transfer_steps", "predict_steps")}
     return {name: {**settings, **short}}
@@ -59,17 +60,19 @@ def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = No
         student: what the method starts from, for one that takes a certain kind only; default: a copy of the teacher.
     """
     step = quick(step)
-    recipe = Recipe("checked", (step,))
+    recipe = Recipe("checked", (make_method(step, "checked"),), parse_student(student))
     assert parse_recipe(dump_recipe(recipe), "checked") == recipe, "settings do not survive YAML"
     teacher = teacher or tiny_bert()
     splits = tiny_splits(teacher.task)
+    # a copy: state_dict gives the very tensors that a careless method would change
     before = copy.deepcopy(teacher.model.state_dict())
     results = []
+    # folders of their own: the second run must not find the first one's training finished
     for run in ("first", "second"):
         torch.manual_seed(0)
         started = make_student(student, teacher, splits.train, 0)
         context = tiny_context(teacher, splits, directory / run)
-        results.append(make_method(step, "checked").apply(started, context))
+        results.append(recipe.steps[0].apply(started, context))
     first: Checkpoint = results[0]
     second: Checkpoint = results[1]
     _check_equal_state(teacher.model.state_dict(), before, "the teacher was changed")

@@ -14,6 +14,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.teacher import Teacher
 from imbik.tasks.registry import DEFAULT, task_of
 from imbik.testing.task_examples import TASK_EXAMPLES, TaskExample
 from imbik.training.context import Context
@@ -119,6 +120,7 @@ def tiny_bert(
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=2 * hidden,
+        # twice the tokenizer's length: RoBERTa-like models begin counting behind their padding id
         max_position_embeddings=64,
         pad_token_id=0,
         **narrow,
@@ -158,9 +160,10 @@ def tiny_splits(
 
 def tiny_context(teacher: Checkpoint, splits: Splits, directory: Path, seed: int = 0) -> Context:
     """A context as :mod:`imbik.compress.run` would give it."""
-    return Context(
-        teacher, splits, TeacherCache(directory / "teacher", teacher), seed, Silent(), directory / "step", directory / "shared", 1e9
-    )
+    teacher = Teacher.of(teacher)
+    cache = TeacherCache(directory / "teacher", teacher)
+    # so many seconds between states that a test never writes one by chance
+    return Context(teacher, splits, cache, seed, Silent(), directory / "step", directory / "shared", save_every=1e9)
 
 
 def logits_of(checkpoint: Checkpoint, examples: Examples) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from imbik.types import Examples
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+# rows that are tokenized at once: enough for all threads of the tokenizer, few enough for memory
 _CHUNK = 4096
 
 
@@ -81,7 +82,10 @@ class Encoded:
         """Return rows padded on the right to the longest: ``input_ids``, ``attention_mask`` (and ``token_type_ids``), each ``(B, T)``."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         width = int(lengths.max())
+        # (B, T)
         mask = np.arange(width)[None, :] < lengths[:, None]
+        # (tokens,): the place of every real token in the flat array, row after row as the mask
+        # reads them
         where = (self.offsets[rows][:, None] + np.arange(width)[None, :])[mask]
         ids = np.full((len(rows), width), self.padding, dtype=np.int64)
         ids[mask] = self.ids[where]
@@ -118,6 +122,8 @@ def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bo
                 places_file.write(np.concatenate(where).tobytes())
         for file in (ids_file, types_file, places_file):
             file.flush()
+        # the map keeps an unlinked temporary file alive and gives its disk space back when it goes;
+        # an empty file cannot be mapped
         ids = np.memmap(ids_file, dtype=np.int32, mode="r") if offsets[-1] else np.zeros(0, dtype=np.int32)
         types = np.memmap(types_file, dtype=np.int8, mode="r") if use_types and offsets[-1] else None
         stands = None
@@ -133,6 +139,7 @@ def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast
 
 def _chunks(examples: Examples, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[int, list[Any]]]:
     backend = tokenizer.backend_tokenizer
+    # tokenizer.json may ask for padding or another length, and earlier calls leave theirs behind
     backend.no_padding()
     backend.enable_truncation(int(tokenizer.model_max_length), strategy="longest_first")
     for start in range(0, len(examples.texts), _CHUNK):

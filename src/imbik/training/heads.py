@@ -117,7 +117,9 @@ class MultiLabelHead(Head):
         """Compute T² · KL of Bernoullis, summed over labels, mean over the batch."""
         ours = only(student)
         theirs = only(teacher)
+        # (B, L)
         soft = torch.sigmoid(theirs / temperature)
+        # the teacher's own entropy is taken off, so that agreement is 0 and not a constant above it
         entropy = F.binary_cross_entropy_with_logits(theirs / temperature, soft, reduction="sum")
         crossed = F.binary_cross_entropy_with_logits(ours / temperature, soft, reduction="sum")
         return (crossed - entropy) / len(ours) * temperature**2
@@ -169,6 +171,8 @@ def start_from_priors(model: nn.Module, targets: NDArray[np.generic]) -> None:
         targets: ``(N, L)`` of 0/1.
     """
     heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == targets.shape[1] and m.bias is not None]
+    # a label that train never shows would start at minus infinity, and never learn
     share = torch.from_numpy(targets.mean(axis=0)).clamp(1e-4, 1 - 1e-4)
     if heads:
+        # the last one: an inner matrix may happen to have L outputs too
         heads[-1].bias.copy_(torch.log(share / (1 - share)))

@@ -11,13 +11,14 @@ from imbik.machine import cpu_flags
 
 @functools.cache
 def autocast_dtype() -> torch.dtype | None:
-    """bfloat16 where matrix products in it are native (AMX, AVX512-BF16, a GPU that has it), else None (float32)."""
+    """Return bfloat16 where matrix products in it are native (AMX, AVX512-BF16, a GPU that has it), else None (float32)."""
+    # bf16 or nothing: float16 would need its losses scaled, bf16 has the exponents of float32
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     return torch.bfloat16 if {"amx_bf16", "avx512_bf16"} & cpu_flags() else None
 
 
 def precision(device: torch.device) -> torch.autocast:
-    """Matrix products in bf16 where the hardware has it, see :func:`imbik.training.precision.autocast_dtype`."""
+    """Context manager: compute matrix products in bf16 where the hardware has it, see :func:`imbik.training.precision.autocast_dtype`."""
     dtype = autocast_dtype()
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)

@@ -28,6 +28,7 @@ Batch = dict[str, Tensor]
 def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
     """Return padded tensors of some rows, with their row numbers."""
     batch = {name: torch.from_numpy(array).to(device) for name, array in data.batch(rows).items()}
+    # stays on the CPU: it looks up NumPy arrays (targets, the teacher's outputs)
     batch["rows"] = torch.from_numpy(rows)
     return batch
 

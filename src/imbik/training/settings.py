@@ -1,4 +1,4 @@
-"""The settings that methods which train share, as groups of fields to inherit, and the :class:`imbik.training.settings.Training` they describe.
+"""The settings that methods which train share, as groups of fields to inherit, and the :class:`Training` they describe.
 
 A method names its group as its base and declares again only the fields whose defaults differ. The groups are plain frozen dataclasses:
 :func:`imbik.methods.registry.method` makes the fields of both one validated set.
@@ -7,10 +7,13 @@ A method names its group as its base and declares again only the fields whose de
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field
+
+from imbik.jobs.progress import Progress
 
 _MOST_EPOCHS = 30
 
@@ -63,29 +66,31 @@ class TrainedOnDev(Trained):
     patience: Annotated[int, Ge(0)] = 0
 
 
-def training_of(settings: Any, tokens: int) -> Training:
-    """The :class:`Training` of a method with :class:`Trained`'s fields that trains on ``tokens`` tokens; what is ``auto`` is resolved."""
-    epochs = settings.epochs
-    if epochs == "auto":
-        steps = max(1.0, tokens / settings.batch_tokens)
-        epochs = max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps)))
-    return _training(settings, epochs=epochs)
+def training_of(settings: Trained, tokens: int) -> Training:
+    """Return the :class:`Training` of a method that trains on ``tokens`` tokens; what is ``auto`` is resolved."""
+    if isinstance(settings.epochs, int):
+        return _training(settings, epochs=settings.epochs)
+    steps = max(1.0, tokens / settings.batch_tokens)
+    # at least two epochs, so that dev has something to choose from; the cap is for tiny data, which
+    # would be learned by heart
+    return _training(settings, epochs=max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps))))
 
 
-def training_for(settings: Any, steps: int, learning_rate: float | None = None) -> Training:
-    """The :class:`Training` of a method with :class:`Optimized`'s fields that ends after ``steps`` steps, however many epochs they are.
+def training_for(settings: Optimized, steps: int, learning_rate: float | None = None) -> Training:
+    """Return the :class:`Training` of a method that ends after ``steps`` steps, however many epochs they are.
 
     >>> training_for(Optimized(), 40).max_steps
     40
     """
-    made = _training(settings, epochs=1 << 20, max_steps=steps)
-    return made if learning_rate is None else replace(made, learning_rate=learning_rate)
+    # the steps end it; so many epochs are never reached
+    training = _training(settings, epochs=1 << 20, max_steps=steps)
+    return training if learning_rate is None else replace(training, learning_rate=learning_rate)
 
 
-def _training(settings: Any, **values: Any) -> Training:
-    """What the settings name as :class:`Training` does, and ``values`` in the place of the rest."""
+def _training(settings: Optimized, **values: float) -> Training:
+    """Return what the settings name as :class:`Training` does, and ``values`` in the place of the rest."""
     named = {name: getattr(settings, name) for name in Training.__dataclass_fields__ if hasattr(settings, name)}
-    return Training(**named | values)
+    return Training(**named | values)  # type: ignore[arg-type]
 
 
 def check_stage(stage: str, corpus: str) -> None:
@@ -125,3 +130,20 @@ class Training:
     patience: int = 0
     max_steps: int = 0
     accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How one training runs, whatever it trains.
+
+    Attributes:
+        seed: of the order of rows and of dropout.
+        directory: holds the state while training runs; a later training with the same directory continues from there.
+        progress: where progress is shown.
+        save_every: seconds between states on disk.
+    """
+
+    seed: int
+    directory: Path
+    progress: Progress
+    save_every: float = 30.0

@@ -19,14 +19,15 @@ import torch
 from numpy.typing import NDArray
 
 from imbik.jobs.progress import Progress
-from imbik.models.checkpoint import fingerprint
 from imbik.models.inputs import Tensors
+from imbik.models.teacher import Teacher
 from imbik.tasks.outputs import PLACES, Array, Output, Outputs, is_ragged, ragged
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import encode
 from imbik.training.prediction import pad, predict
-from imbik.types import Checkpoint, Examples
+from imbik.types import Examples
 
+# texts between two appends: what a kill can lose
 _BLOCK = 8192
 _KEY = np.dtype([("high", "<u8"), ("low", "<u8")])
 
@@ -133,10 +134,12 @@ class TeacherCache:
         teacher: whose outputs are kept; its fingerprint names the store.
     """
 
-    def __init__(self, directory: Path, teacher: Checkpoint) -> None:
+    def __init__(self, directory: Path, teacher: Teacher) -> None:
         self.teacher = teacher
         self.layout = Layout(task_of(teacher.task).outputs, int(teacher.model.config.num_labels))
-        self.directory = directory / f"{fingerprint(teacher)[:24]}-{teacher.tokenizer.model_max_length}"
+        # 24 hex digits are 96 bits; the length is part of it because it decides what the teacher
+        # reads
+        self.directory = directory / f"{teacher.fingerprint[:24]}-{teacher.tokenizer.model_max_length}"
         self.runs = 0
         """Texts that the teacher itself was run on through this object."""
 
@@ -151,6 +154,7 @@ class TeacherCache:
     def _compute(self, examples: Examples, keys: NDArray[np.void], progress: Progress) -> None:
         known = self._open()[0]
         unique, first = np.unique(keys, return_index=True)
+        # first occurrences in the order of the rows: duplicates are computed once
         missing = np.sort(first[~np.isin(unique, known)])
         if not len(missing):
             return
@@ -168,6 +172,8 @@ class TeacherCache:
         self.directory.mkdir(parents=True, exist_ok=True)
         known, values, _ = self._open()
         added = self.layout.flat(outputs, len(keys))
+        # keys last: a record counts from the moment its key is there, so that a kill in between
+        # leaves numbers without a key, which the next append cuts off
         files = [("logits.bin", 4 * values.size, np.concatenate(added)), ("keys.bin", _KEY.itemsize * len(known), keys)]
         if self.layout.fixed is None:
             files.insert(1, ("sizes.bin", 8 * len(known), np.array([len(row) for row in added], dtype="<i8")))
@@ -193,6 +199,7 @@ class TeacherCache:
         count = min(self._size("keys.bin") // _KEY.itemsize, self._size("sizes.bin") // 8)
         sizes = np.fromfile(self.directory / "sizes.bin", dtype="<i8", count=count) if count else np.zeros(0, np.int64)
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        # as many texts as have all of their numbers on disk
         count = int(np.searchsorted(offsets, self._size("logits.bin") // 4, side="right")) - 1
         if count <= 0:
             return np.zeros(0, dtype=_KEY), np.zeros(0, dtype=np.float32), np.zeros(1, dtype=np.int64)
@@ -208,7 +215,10 @@ class TeacherCache:
 def _keys(examples: Examples) -> NDArray[np.void]:
     out = np.zeros(len(examples.texts), dtype=_KEY)
     for row, text in enumerate(examples.texts):
+        # the unit separator keeps ("a", "bc") and ("ab", "c") apart
         whole = text if examples.pairs is None else f"{text}\x1f{examples.pairs[row]}"
+        # surrogatepass: texts of broken files hold lone surrogates, which UTF-8 refuses.
+        # 128 bits: no two of a billion texts will ever share a key
         digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         out[row] = (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little"))
     return out

@@ -19,14 +19,13 @@ from rich.tree import Tree
 from imbik.advise.advice import advise as judge_all
 from imbik.advise.decision import Leaf, leaf_at, leaves, next_question, questions
 from imbik.advise.profiles import split_runs
-from imbik.advise.scenario import load_scenario, shipped_scenarios, shipped_text
+from imbik.advise.scenario import Scenario, load_scenario, shipped_scenarios, shipped_text
 from imbik.advise.sentences import requirement_text
-from imbik.advise.verdict import Verdict
+from imbik.advise.verdict import Advice, Verdict
 from imbik.cli.options import JsonOption, LangOption
 from imbik.errors import UserError
 from imbik.locale.phrases import GLYPHS, Phrases
 from imbik.measure.results import Results, load_results
-from imbik.types import Advice, Scenario
 
 _IN_FULL = 2  # requirements that a table of 80 columns has room for
 _STYLE = {"margin": "green", "met": "green", "borderline": "yellow", "not_met": "red", "not_measured": "dim",
@@ -83,6 +82,7 @@ def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
     """Fill in what is missing by asking, on a terminal; elsewhere the missing answer is the user's mistake."""
     while (question := next_question(answers)) is not None:
         options = questions()[question]
+        # a script must not wait for an answer that nobody gives
         if not (ask and sys.stdin.isatty()):
             raise UserError("an answer is missing", where=f"--{question}", expected=", ".join(options))
         typer.echo(texts(f"decision.{question}"))
@@ -95,7 +95,7 @@ def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
 
 def _scenario_output(run: Results, scenario: Scenario, advice: Advice, texts: Phrases, console: Console | None) -> dict[str, Any]:
     if console:
-        title = texts.among(scenario.about["title"], scenario.name)
+        title = texts.among(scenario.title, scenario.name)
         console.print(_matrix(advice, texts, title))
         for sentence in advice.reasons:
             console.print(f"  {sentence}", markup=False)
@@ -104,17 +104,20 @@ def _scenario_output(run: Results, scenario: Scenario, advice: Advice, texts: Ph
 
 
 def advice_json(advice: Advice) -> dict[str, Any]:
-    """Advice in JSON's own types."""
-    verdicts = {
-        i: {**v, "requirements": [asdict(r) for r in v["requirements"]], "needs": list(v["needs"])} for i, v in advice.verdicts.items()
+    """Return advice in JSON's own types."""
+    return {
+        "choice": advice.choice,
+        "verdicts": {identifier: asdict(verdict) for identifier, verdict in advice.verdicts.items()},
+        "reasons": advice.reasons,
+        "pareto": advice.pareto,
     }
-    return {"choice": advice.choice, "verdicts": verdicts, "reasons": list(advice.reasons), "pareto": list(advice.pareto)}
 
 
 def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
-    """Candidates by requirements; the choice marked. Several requirements stand under letters, with their words below."""
-    verdicts = [r for verdict in advice.verdicts.values() for r in verdict["requirements"]]
-    asked = [requirement_text(r, texts) for r in next(iter(advice.verdicts.values()))["requirements"]]
+    """Return candidates by requirements; the choice marked. Several requirements stand under letters, with their words below."""
+    verdicts = [r for verdict in advice.verdicts.values() for r in verdict.requirements]
+    asked = [requirement_text(r, texts) for r in next(iter(advice.verdicts.values())).requirements]
+    # letters, where sentences as headings would leave no room for the figures
     heads = asked if len(asked) <= _IN_FULL else list(string.ascii_lowercase[: len(asked)])
     table = Table(title=escape(title), caption=escape(_legend(verdicts, [] if heads is asked else asked, texts)), caption_justify="left")
     table.add_column("", no_wrap=True)
@@ -124,17 +127,17 @@ def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
     for identifier, verdict in advice.verdicts.items():
         mark = "► " if identifier == advice.choice else "  "
         cells = []
-        for r in verdict["requirements"]:
-            value = "" if r.value is None else f"{texts.quantity(r.quantity, r.value)} "
+        for r in verdict.requirements:
+            value = "" if r.value is None else f"{texts.unit(r.value, r.unit)} "
             proxy = "*" if r.origin == "proxy" else ""
             cells.append(f"[{_STYLE[r.status]}]{value}{GLYPHS[r.status]}{proxy}[/]")
-        whole = verdict["overall"]
+        whole = verdict.overall
         table.add_row(mark + escape(identifier), *cells, f"[{_STYLE[whole]}]{texts(f'overall.{whole}').split(':')[0]}[/]")
     return table
 
 
 def _legend(verdicts: Sequence[Verdict], asked: Sequence[str], texts: Phrases) -> str:
-    """What the letters and signs of a matrix mean."""
+    """Return what the letters and signs of a matrix mean."""
     signs = [f"{GLYPHS[s]} {texts(f'status.{s}')}" for s in dict.fromkeys(v.status for v in verdicts)]
     if any(v.origin == "proxy" for v in verdicts):
         signs.append(f"* {texts('origin.proxy')}")
@@ -147,11 +150,11 @@ def _path_output(run: Results, found: Sequence[Leaf], leaf: Leaf, texts: Phrases
         console.print(_tree(found, leaf, texts))
         for sentence in leaf.advice.reasons:
             console.print(f"  {sentence}", markup=False)
-    return {"results": str(run.path), "answers": dict(leaf.answers), "brief": leaf.brief, **advice_json(leaf.advice)}
+    return {"results": str(run.path), "answers": dict(leaf.answers), "study": leaf.study, **advice_json(leaf.advice)}
 
 
 def _tree(found: Sequence[Leaf], taken: Leaf, texts: Phrases) -> Tree:
-    """The questions as a tree; the path that was taken in bold."""
+    """Return the questions as a tree; the path that was taken in bold."""
     root = Tree(f"[bold]{texts('decision.title')}[/]")
     nodes: dict[tuple[tuple[str, str], ...], Tree] = {(): root}
     for leaf in found:

@@ -10,14 +10,25 @@ import typer
 from rich.console import Console
 
 from imbik.cli.checks import check_positive, check_share, consoles
-from imbik.cli.options import CpuOption, DataOption, EngineOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, grouped
+from imbik.cli.options import (
+    CpuOption,
+    DataOption,
+    EngineOption,
+    JsonOption,
+    LangOption,
+    OutOption,
+    TaskColumns,
+    ThreadsOption,
+    TrustOption,
+    grouped,
+)
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
-    from imbik.compress.run import Limits
     from imbik.measure.results import Results
+    from imbik.measure.values import Limits
 
 
 @dataclass(frozen=True)
@@ -38,9 +49,9 @@ class Budget:
         for name in ("max_latency_ms", "max_mb", "minutes"):
             check_positive("--" + name.replace("_", "-"), getattr(self, name))
         check_share("--min-retention", self.min_retention)
-        from imbik.compress.run import Limits
+        from imbik.measure.values import Limits
 
-        return Limits(self.min_retention, self.max_latency_ms, self.max_mb)
+        return Limits(min_retention=self.min_retention, max_latency_ms=self.max_latency_ms, max_mb=self.max_mb)
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class Conduct:
     seed: Annotated[int, typer.Option(help="Of the splits that are carved.", min=0)] = 0
     save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0
     lang: LangOption = "en"
+    trust_remote_code: TrustOption = False
 
     def arguments(self) -> dict[str, Any]:
         """For :func:`imbik.compress.run.compress`.
@@ -89,11 +101,12 @@ def compress(
     how, limits = conduct.arguments(), budget.limits()
     from imbik.compress.run import compress as run
     from imbik.data.load import load_data
+    from imbik.export.builders.registry import buildable
     from imbik.models.checkpoint import labels_of
     from imbik.models.pretrained import load_checkpoint
-    from imbik.runtime.engines import buildable
 
     console, say = consoles()
+    # before the data: it brings the labels and the task that the data are read in
     loaded = load_checkpoint(teacher)
     named = columns.given() | {"task": columns.task or loaded.task}
     results = run(
@@ -112,7 +125,8 @@ def compress(
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
-        show(results, out)
+        show(results, out, conduct.lang)
+    # last: the table with the teacher and the failures is shown all the same
     _refuse_nothing(recipe, results, out)
 
 
@@ -121,21 +135,19 @@ def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> Non
     made = any(one.name != "teacher" for one in results.measurements)
     if not named or made or any(failure.get("skipped") for failure in results.failures):
         return
-    told = "; ".join(f"{failure['name']}: {failure['error']}" for failure in results.failures)
-    raise UserError("no recipe could be made", where=out, found=told, fix="mend the recipe and run the same command again")
+    told = "; ".join(f"{failure.get('name')}: {failure['error']}" for failure in results.failures)
+    raise UserError("no recipe could be made", where=out, found=told, fix="fix the recipe and run the same command again")
 
 
-def show(results: object, out: Path) -> None:
+def show(results: Results, out: Path, lang: str) -> None:
     """Table, choice, failures and where everything lies, on stdout."""
-    from imbik.measure.results import Results
     from imbik.report.terminal import choice_line, results_table
 
-    assert isinstance(results, Results)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
-    console.print(results_table(results))
-    console.print(choice_line(results), markup=False)
+    console.print(results_table(results, lang))
+    console.print(choice_line(results, lang), markup=False)
     for failure in results.failures:
-        console.print(f"{failure['name']}: {failure['error']}", markup=False)
+        console.print(f"{failure.get('name', failure.get('id'))}: {failure['error']}", markup=False)
     console.print(f"{out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -32,6 +32,6 @@ def register(app: typer.Typer) -> None:
         console, say = consoles()
         columns = overridden(text=text, text_pair=text_pair, label=label)
         story = run_demo(out, base=base, data=data, columns=columns, lang=lang, progress=progress_for(console), say=say)
-        show(story.results, out / "run")
+        show(story.results, out / "run", lang)
         for message, answer, probability in story.answers:
             typer.echo(f"  {message!r} -> {answer} ({100 * probability:.0f} %)")

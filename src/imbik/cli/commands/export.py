@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imbik.cli.checks import consoles
-from imbik.cli.options import CpuOption, EngineOption, JsonOption, OutOption, TextColumns, grouped
+from imbik.cli.options import CpuOption, EngineOption, JsonOption, OutOption, TextColumns, TrustOption, grouped
 from imbik.jobs.progress import progress_for
 from imbik.runtime.processors import preset_for
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Precision:
-    """How a float checkpoint is stored."""
+    """How a checkpoint is opened, and a float one is stored."""
 
     quantize: Annotated[str | None, typer.Option(help="Scheme for a float checkpoint: dynamic, static, weight-only or integer.")] = None
     bits: Annotated[int, typer.Option(help="Of the weights: 8, or 4 for weight-only.")] = 8
     int8: Annotated[bool, typer.Option("--int8", help="The same as --quantize dynamic, unless the checkpoint is quantized.")] = False
+    trust_remote_code: TrustOption = False
 
     def settings(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """Of the ``quantize`` step to add; None for the checkpoint as it is."""
@@ -66,6 +67,8 @@ def export(
     if settings is not None:
         loaded = quantized(loaded, settings, calibration, progress_for(console))
     names = _engines(engine or ["onnx"], loaded, say)
+    # one engine gets the folder that was named, so that scripts find the manifest where they expect
+    # it
     several = engine is not None and ("auto" in engine or len(engine) > 1)
     made = []
     for name in names:
@@ -76,7 +79,7 @@ def export(
 
 def _engines(asked: Sequence[str], checkpoint: Checkpoint, say: Callable[[str], None]) -> list[str]:
     """The engines that are meant, each once; ``auto``: all that can be built here and take the model."""
-    from imbik.runtime.engines import buildable, refusal
+    from imbik.export.builders.registry import buildable, refusal
 
     if "auto" not in asked:
         return list(dict.fromkeys(asked))
@@ -106,6 +109,7 @@ def _texts(data: str, columns: TextColumns, say: Callable[[str], None]) -> tuple
 
     if Path(data).is_file():
         rows = load_texts(data, say=say, **columns.given())
+        # a single file has no other texts to calibrate on than those that are compared
         return rows, rows
     splits = load_data(data, say=say, **columns.given())
     return splits.dev, splits.train

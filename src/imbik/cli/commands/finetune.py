@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from imbik.cli.checks import check_positive, consoles, echo, overridden
-from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, grouped
+from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, TrustOption, grouped
 from imbik.jobs.progress import progress_for
 
 
@@ -21,6 +21,7 @@ class Schedule:
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
     max_length: Annotated[int | None, typer.Option(help="Texts are cut to this many tokens.", min=2)] = None
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
+    trust_remote_code: TrustOption = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def finetune(
     masked-language-model head on raw text: a text file, a folder of them, a table or a hub name."""
     check_positive("--learning-rate", schedule.learning_rate)
     if columns.task == "mlm":
+        # options that would do nothing are refused: the user meant something by them
         _refuse(text_pair=columns.text_pair, label=columns.label, metric=columns.metric)
         _mlm(base, {"source": data, "text": columns.text, "encoding": columns.encoding}, out, schedule, masked, as_json)
         return
@@ -76,7 +78,7 @@ def _refuse(**options: str | None) -> None:
     for name, value in options.items():
         if value is not None:
             raise UserError(
-                "raw text has no such thing", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
+                "not available with raw text", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
             )
 
 

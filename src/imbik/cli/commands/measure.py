@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +17,13 @@ from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 
 if TYPE_CHECKING:
+    from imbik.measure.measurement import Measurement, Quality, Retention
     from imbik.measure.predictions import Predictions
     from imbik.measure.process import Candidate
     from imbik.measure.results import Results
     from imbik.measure.run import Measured
     from imbik.tasks.retention import Evaluable
-    from imbik.types import Measurement
+    from imbik.types import Say
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,9 @@ def measure(
 ) -> None:
     """Quality, latency, throughput, memory and cold start of artefacts, one interleaved run. Without PyTorch."""
     check_positive("--minutes", minutes)
-    check_file("--json", as_json)
+    from imbik.measure.results import is_results
+
+    check_file("--json", as_json, is_results)
     from imbik.measure.predictions import load_predictions
     from imbik.measure.run import measure as run
 
@@ -59,35 +62,60 @@ def measure(
 
 
 def _candidates(folders: Sequence[Path], length_multiple: int | None = None) -> tuple[list[Candidate], dict[str, Any]]:
-    """The artefacts, and the manifest that they agree with in task and labels."""
+    """Return the artefacts, and the manifest that they agree with in task and labels."""
     from imbik.measure.process import Candidate
     from imbik.runtime.manifest import read_manifest
 
-    first: dict[str, Any] = {}
-    out = []
-    for folder in folders:
-        manifest = read_manifest(folder)
-        first = first or manifest
+    manifests = {folder: read_manifest(folder) for folder in folders}
+    first = manifests[folders[0]]
+    candidates = []
+    for folder, manifest in manifests.items():
         if (manifest["task"], manifest["labels"]) != (first["task"], first["labels"]):
             raise UserError("the artefacts have different labels", where=folder, expected=f"those of {folders[0]}")
-        steps = tuple(manifest["steps"])
-        name, engine = _name(folder, folders), manifest["engine"]
-        out.append(Candidate(name, folder.name, engine, folder, steps, length_multiple=length_multiple))
-    return out, first
+        candidates.append(
+            Candidate(
+                id=_id(folder, folders),
+                name=_recipe(folder),
+                engine=manifest["engine"],
+                path=folder,
+                steps=tuple(manifest["steps"]),
+                length_multiple=length_multiple,
+                parent=_parent(folder, manifests),
+            )
+        )
+    return candidates, first
 
 
-def _name(folder: Path, folders: Sequence[Path]) -> str:
-    """``recipe/engine`` where the folder lies as compress leaves it, else the path."""
+def _recipe(folder: Path) -> str:
+    """Return the recipe's name where the folder lies as compress leaves it, else the folder's."""
+    parts = folder.resolve().parts
+    # DIR/<recipe>/artefacts/<engine>
+    return parts[-3] if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
+
+
+def _id(folder: Path, folders: Sequence[Path]) -> str:
+    """Return ``recipe/engine`` where the folder lies as compress leaves it, else its name; its path where two would be the same."""
     parts = folder.resolve().parts
     name = f"{parts[-3]}/{parts[-1]}" if len(parts) > 2 and parts[-2] == "artefacts" else folder.name
     same = [other for other in folders if other.resolve().parts[-3:] == parts[-3:] or other.name == folder.name == name]
     return name if len(same) == 1 else str(folder)
 
 
+def _parent(folder: Path, manifests: Mapping[Path, Mapping[str, Any]]) -> str | None:
+    """Return the recipe of the artefact that a quantized one was before: same engine, shape and steps but for the last."""
+    own = manifests[folder]
+    *steps, last = own["steps"] or [{}]
+    if "quantize" not in last:
+        return None
+    before = {"engine": own["engine"], "architecture": own["architecture"], "steps": steps}
+    # `<=` on items: every field named above is the same, whatever else the manifests hold
+    return next((_recipe(other) for other, manifest in manifests.items() if before.items() <= manifest.items()), None)
+
+
 def _data(
-    source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Any
+    source: str, about: dict[str, Any], stored: Predictions | None, baseline: Path | None, columns: dict[str, Any], say: Say
 ) -> Evaluable:
-    """The rows to measure on; with stored predictions, the rows that these were made on."""
+    """Return the rows to measure on; with stored predictions, the rows that these were made on."""
     from imbik.data.evaluation import load_evaluation
     from imbik.data.load import load_data
     from imbik.measure.predictions import check_fits
@@ -106,7 +134,7 @@ def _data(
 
 
 def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | None) -> None:
-    """Tables on the terminal, the document of ``results.json`` in a file, or that document alone on standard output."""
+    """Show tables on the terminal, the document of ``results.json`` in a file, or that document alone on standard output."""
     from imbik.measure.results import results_document, write_results
 
     results = _results(measured, rows, source)
@@ -123,18 +151,19 @@ def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | No
 
 
 def _results(measured: Measured, rows: Evaluable, source: str) -> Results:
-    """What was measured as results without a baseline, which advise and report take as a device's profile."""
+    """Return what was measured as results without a baseline, which advise and report take as a device's profile."""
     from imbik.measure.results import Results
+    from imbik.measure.values import Data
 
     return Results(
         task=rows.task,
-        data={
-            "source": source,
-            "labels": list(rows.labels),
-            "metric": rows.metric,
-            "fingerprint": rows.test.fingerprint,
-            "rows": {"test": len(rows.test.texts), "dev": 0 if rows.dev is None else len(rows.dev.texts)},
-        },
+        data=Data(
+            source=source,
+            labels=tuple(rows.labels),
+            metric=rows.metric,
+            fingerprint=rows.test.fingerprint,
+            rows={"test": len(rows.test.texts), "dev": 0 if rows.dev is None else len(rows.dev.texts)},
+        ),
         environment=measured.environment,
         baseline=None,
         measurements=measured.measurements,
@@ -150,25 +179,30 @@ def _table(m: Measurement) -> Table:
 
 
 def _lines(m: Measurement) -> list[tuple[str, str]]:
-    def interval(of: Any) -> str:
-        return f"{of['value']:.4f}  (95 %: {of['low']:.4f} to {of['high']:.4f})"
+    from imbik.report.columns import COLUMNS
 
-    lines = [(f"{m.quality['metric']} on {m.quality['split']} ({m.quality['n']} rows)", interval(m.quality))]
+    shown = {key: column.plain(m, None) for key, column in COLUMNS.items()}
+    lines = [(f"{m.quality.metric} on {m.quality.split} ({m.quality.n} rows)", _interval(m.quality))]
     if m.dev_quality:
-        lines.append((f"{m.dev_quality['metric']} on dev ({m.dev_quality['n']} rows)", interval(m.dev_quality)))
-    if m.retention is not None:
-        lines.append(("kept of the baseline", interval(m.retention)))
+        lines.append((f"{m.dev_quality.metric} on dev ({m.dev_quality.n} rows)", _interval(m.dev_quality)))
+    if m.retention:
+        lines.append(("kept of the baseline", _interval(m.retention)))
     if m.agreement is not None:
         lines.append(("answers as the baseline", f"{m.agreement:.2%}"))
-    if m.calibration is not None:
-        lines.append(("calibration error (ECE)", f"{m.calibration['ece']:.4f}"))
+    if m.calibration:
+        lines.append(("calibration error (ECE)", shown["ece"]))
     late = m.latency_ms
     return [
         *lines,
-        ("single request", f"p50 {late['p50']:.2f} ms, p95 {late['p95']:.2f}, p99 {late['p99']:.2f} ({late['tokens']:.0f} tokens)"),
-        ("batches", f"{m.throughput['items_per_s']:,.0f} texts/s ({m.throughput['batch']:.0f} a batch)"),
-        ("processor time", f"{m.cpu_s_per_1000:.3f} s per 1,000 texts, {m.threads} threads"),
-        ("peak memory", f"{m.peak_rss_bytes / 1e6:,.0f} MB"),
-        ("cold start", f"{m.cold_start_s:.2f} s"),
-        ("shipped", f"{m.bytes / 1e6:.1f} MB, {m.params:,} parameters"),
+        ("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {late.p99 or 0:.2f} ({late.tokens or 0:.0f} tokens)"),
+        ("batches", f"{m.throughput.items_per_s or 0:,.0f} texts/s ({m.throughput.batch or 0:.0f} a batch)"),
+        ("processor time", f"{shown['cpu']} s per 1,000 texts, {m.threads} threads"),
+        ("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
+        ("cold start", f"{shown['cold_start']} s"),
+        ("shipped", f"{shown['megabytes']} MB, {m.params or 0:,} parameters"),
     ]
+
+
+def _interval(of: Quality | Retention) -> str:
+    """Return a figure with its 95 % interval."""
+    return f"{of.value:.4f}  (95 %: {of.low:.4f} to {of.high:.4f})"

@@ -6,17 +6,18 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from imbik.cli.checks import check_file, consoles
-from imbik.cli.options import MultipleOption, TextColumns, ThreadsOption, grouped
+from imbik.cli.options import MultipleOption, TextColumns, ThreadsOption, TrustOption, grouped
 from imbik.errors import UserError
+from imbik.jobs.files import replacing
 
 if TYPE_CHECKING:
     from imbik.runtime.predictor import Predictor
@@ -42,6 +43,7 @@ def predict(
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.", min=1)] = None,
     length_multiple: MultipleOption = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Of a checkpoint folder: pytorch, or pytorch-cuda on a GPU.")] = None,
+    trust_remote_code: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
 ) -> None:
     """Answer texts: the most probable labels first. Without PyTorch."""
@@ -49,7 +51,7 @@ def predict(
         raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
     if texts and pair and len(pair) != len(texts):
         raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
-    check_file("--out", out)
+    check_file("--out", out, is_answers)
     from imbik.runtime.predictor import load_artefact
     from imbik.tasks.registry import task_of
     from imbik.tasks.task import check_pairs
@@ -80,6 +82,7 @@ def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | 
 
     task = task_of(predictor.task)
     for start in range(0, len(texts), CHUNK):
+        # a chunk at a time: a file may hold more texts than memory
         some = list(texts[start : start + CHUNK])
         others = None if pairs is None else list(pairs[start : start + CHUNK])
         for row, answer in enumerate(task.answers(predictor.predict(some, others), predictor.labels, some, others, top)):
@@ -87,20 +90,33 @@ def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | 
 
 
 def _write_csv(answers: Iterator[dict[str, Any]], out: Path | None) -> None:
-    """Write columns ``text``, ``pair`` where there are pairs, then ``value``, or ``label``, ``probability``, ``label_2``, ..."""
-    target: Any = nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8", newline="")
-    with target as file:
+    """Columns ``text``, ``pair`` where there are pairs, then ``value``, or ``label``, ``probability``, ``label_2``, ..."""
+    if out is None:
+        _rows(answers, sys.stdout)
+        return
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         _rows(answers, file)
 
 
 def _rows(answers: Iterator[dict[str, Any]], file: TextIO) -> None:
-    writer: csv.DictWriter[str] | None = None
+    writers: dict[bool, csv.DictWriter[str]] = {}
     for answer in answers:
         row = _flat(answer)
-        if writer is None:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
+        # the columns of the first answer hold for all: a task's answers have one form
+        if not writers:
+            names = list(row)
+            writers[False] = csv.DictWriter(file, names, lineterminator="\n")
+            writers[True] = csv.DictWriter(file, names, lineterminator="\n", quoting=csv.QUOTE_ALL)
+            writers[False].writeheader()
+        # A carriage return ends a row for many readers, and is not quoted where lines end otherwise.
+        writers[any("\r" in value for value in row.values() if isinstance(value, str))].writerow(row)
+
+
+def is_answers(path: Path) -> bool:
+    """Return whether a file begins like one that this command wrote."""
+    with path.open(encoding="utf-8") as file:
+        head = next(csv.reader(file), [])
+    return head[:1] == ["text"] and ("value" in head or {"label", "probability"} <= set(head))
 
 
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:
@@ -120,13 +136,13 @@ def _show(answers: Iterator[dict[str, Any]], task: Task) -> None:
     console = Console(highlight=False)
     table = Table("text", "label", "probability")
     for answer in answers:
-        shown = answer["text"] if "pair" not in answer else f"{answer['text']} / {answer['pair']}"
+        shown = Text(_short(answer["text"] if "pair" not in answer else f"{answer['text']} / {answer['pair']}"))
         for number, (what, how_sure) in enumerate(task.lines(answer)):
-            table.add_row(_short(shown) if number == 0 else "", what, f"{how_sure:.4f}")
-    console.print(table, markup=False)
+            table.add_row(shown if number == 0 else "", Text(what), f"{how_sure:.4f}")
+    console.print(table)
 
 
 def _short(text: str, width: int = 60) -> str:
-    """A text on one line, without the square brackets' meaning for the table."""
+    """A text on one line."""
     line = " ".join(text.split())
-    return (line if len(line) <= width else line[: width - 1] + "…").replace("[", r"\[")
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -27,6 +27,6 @@ def register(app: typer.Typer) -> None:
             table.add_column(column)
         for part in shipped():
             recipe = load_recipe(part)
-            steps = ", ".join(method for step in recipe.steps for method in step)
-            table.add_row(part, str(recipe.student or "the teacher itself"), steps)
+            steps = ", ".join(step.name for step in recipe.steps)
+            table.add_row(part, str(recipe.student.written or "the teacher itself"), steps)
         Console().print(table)

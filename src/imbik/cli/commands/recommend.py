@@ -1,16 +1,17 @@
-"""`imbik recommend`: fit, evaluate, predict, top and compare."""
+"""``imbik recommend``: fit, evaluate, predict, top and compare."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from imbik.cli.options import JsonOption, grouped
 from imbik.cli.recommend_options import Columns, Source
@@ -18,13 +19,15 @@ from imbik.errors import UserError
 
 if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
+    from imbik.recommend.evaluation.result import Comparison
     from imbik.recommend.models.model import Model
+
+Prediction = dict[str, str | float]
 
 group = typer.Typer(help="Factorize a matrix of ratings or events: SVD, NMF, PMF, logistic PMF, Bayesian PMF.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
-MODEL_FILES = ("model.json", "model.tmp", "arrays.safetensors", "arrays.tmp")
 PLAIN = Source()
 PLAIN_COLUMNS = Columns()
 
@@ -44,21 +47,24 @@ def fit(
 ) -> None:
     """Learn a model from a file and write it to a folder."""
     from imbik.jobs.progress import progress_for
-    from imbik.recommend.models.model import MODELS, load
-    from imbik.recommend.models.registry import build
+    from imbik.recommend.models.registry import MODELS, build, load
+    from imbik.recommend.models.storage import MODEL_FILES, check_replaceable
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    chosen = build(model, **_settings(model, MODELS, rank, seed, threads, setting))
+    # Settings and folder are looked at before the file: a mistake is told in a second and not after an hour.
+    chosen = build(model, **_settings(model, rank=rank, seed=seed, threads=threads, extra=setting))
     check_output(out, MODEL_FILES)
+    check_replaceable(out)
     data = source.read(ratings, console, MODELS[model].feedback == "implicit")
     before = load(start) if start else None
     with progress_for(console).track(f"fitting {model}", 1000) as task:
-        steps = [0]
+        shown = 0
 
         def report(done: int, total: int, value: float) -> None:
-            now = 1000 * done // total
-            task.advance(now - steps[0], note=f"train loss {value:.4f}")
-            steps[0] = now
+            nonlocal shown
+            share = 1000 * done // total
+            task.advance(share - shown, note=f"train loss {value:.4g}")
+            shown = share
 
         chosen.fit(data, start=before, report=report)
     chosen.save(out)
@@ -78,7 +84,7 @@ def evaluate(
     """Measure a fitted model on ratings that it has not seen."""
     from imbik.recommend.evaluation.measures import evaluate as measure
     from imbik.recommend.evaluation.measures import seen_in_training
-    from imbik.recommend.models.model import load
+    from imbik.recommend.models.registry import load
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     model = load(folder)
@@ -113,7 +119,7 @@ def predict(
     columns: Columns = PLAIN_COLUMNS,
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
-    from imbik.recommend.models.model import load
+    from imbik.recommend.models.registry import load
 
     model = load(folder)
     users, items = _asked(model, user, item, file, columns, cold)
@@ -137,18 +143,18 @@ def top(
     seen: Annotated[bool, typer.Option("--seen", help="Also items that the user has rated.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The best items for one user."""
-    from imbik.recommend.models.model import load
+    """Rank the best items for one user."""
+    from imbik.recommend.models.registry import load
 
-    found = load(folder).recommend(user, k, seen=seen)
-    if not found:
+    best = load(folder).recommend(user, k, seen=seen)
+    if not best:
         typer.echo(f"note: training has all items for user {user}; --seen ranks them too", err=True)
     if as_json:
-        typer.echo(json.dumps([{"item": i, "score": s} for i, s in found]))
+        typer.echo(json.dumps([{"item": name, "score": score} for name, score in best]))
         return
     table = Table("", "item", "score")
-    for place, (name, score) in enumerate(found, 1):
-        table.add_row(str(place), escape(name), f"{score:.4f}")
+    for place, (name, score) in enumerate(best, 1):
+        table.add_row(str(place), Text(name), f"{score:.4f}")
     Console(highlight=False).print(table)
 
 
@@ -167,48 +173,70 @@ def compare(
     as_json: JsonOption = False,
     source: Source = PLAIN,
 ) -> None:
-    """All models on the same splits: one table, JSON and a plot."""
+    """Compare all models on the same splits: one table, JSON and a plot."""
     from imbik.recommend.evaluation import comparison as room
-    from imbik.recommend.models.model import MODELS
     from imbik.recommend.models.registry import build
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if out:
         check_output(out)
+        room.check_replaceable(out)
     data = source.read(ratings, console)
-    names = model or room.suited(data)
-    chosen = [build(n, **_settings(n, MODELS, rank, seed, threads, None, strict=False)) for n in names]
-    result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=lambda text: console.print(f"  {text}"))
+
+    def make(name: str) -> Model:
+        return build(name, **_settings(name, rank=rank, seed=seed, threads=threads, strict=False))
+
+    def tell(text: str) -> None:
+        console.print(f"  {escape(text)}")
+
+    chosen, left_out = ([make(name) for name in model], []) if model else room.choose_models(data, make, rank is not None)
+    result = room.compare(data, chosen, splits=splits, test=test, seed=seed, k=k, progress=tell, left_out=left_out)
     if out:
         for path in room.write(result, out):
             console.print(f"wrote {escape(str(path))}")
     if as_json:
         typer.echo(json.dumps(result))
-        return
+    else:
+        _print(result)
+
+
+def _print(result: Comparison) -> None:
+    """Print the table of a comparison, and what is not in it."""
+    from imbik.recommend.evaluation import comparison as room
+
     head = room.columns(result)
     table = Table("model", *(title for title, _ in head))
-    for row in result["models"]:
-        table.add_row(row["name"], *(room.cell(row, m) for _, m in head))
+    for entry in result["models"]:
+        table.add_row(entry["name"], *(room.cell(entry, measure) for _, measure in head))
     Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+    for line in room.absences(result):
+        typer.echo(line)
 
 
-def check_output(out: Path, ours: tuple[str, ...] | None = None) -> None:
-    """Refuse, before any work, a folder that cannot be written or, with `ours`, that holds other files than these."""
+def check_output(out: Path, own_files: tuple[str, ...] | None = None) -> None:
+    """Check, before any work, that a folder can be written and, with ``own_files``, that it holds no others.
+
+    Raises:
+        UserError: it cannot, or it does.
+    """
     base = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not base.is_dir():
         raise UserError("the output folder is a file, or lies in one", where=base, fix="choose another folder with --out")
     if not os.access(base, os.W_OK | os.X_OK):
         raise UserError("the output folder cannot be written", where=base, fix="choose a folder that you own with --out")
-    if ours and out.exists() and not {path.name for path in out.iterdir()} <= set(ours):
+    if own_files and out.exists() and not {path.name for path in out.iterdir()} <= set(own_files):
         raise UserError("the output folder holds something else", where=out, expected="a new folder, or one of a model")
 
 
 def _settings(
-    name: str, models: Any, rank: int | None, seed: int, threads: int, extra: list[str] | None, strict: bool = True
-) -> dict[str, Any]:
-    """Settings from the command line; with `strict`, a rank for a model that has none is an error."""
-    known = getattr(models.get(name), "__dataclass_fields__", {})
-    settings: dict[str, Any] = {"seed": seed}
+    name: str, *, rank: int | None, seed: int, threads: int, extra: list[str] | None = None, strict: bool = True
+) -> dict[str, object]:
+    """Return settings from the command line; with ``strict``, a rank for a model that has none is an error."""
+    from imbik.recommend.models.registry import MODELS
+    from imbik.recommend.models.settings import setting_names
+
+    known = setting_names(MODELS[name]) if name in MODELS else []
+    settings: dict[str, object] = {"seed": seed}
     if "threads" in known:
         settings["threads"] = threads
     if rank is not None and (strict or "rank" in known):
@@ -224,7 +252,7 @@ def _settings(
 def _asked(
     model: Model, user: str | None, item: str | None, file: Path | None, columns: Columns, cold: bool
 ) -> tuple[list[str], list[str]]:
-    """Users and items to predict for; an id of a file that the model does not know is told with its row."""
+    """Return users and items to predict for; an id of a file that the model does not know is told with its row."""
     if file is not None and user is None and item is None:
         pairs = columns.pairs(file)
         _check_pairs(model, pairs, file, cold)
@@ -235,7 +263,11 @@ def _asked(
 
 
 def _check_pairs(model: Model, pairs: Pairs, file: Path, cold: bool) -> None:
-    """Tell the row of the first id that is empty or, unless `cold`, that the model does not know."""
+    """Check that no id is empty or, unless ``cold``, unknown to the model.
+
+    Raises:
+        UserError: naming the row of the first one.
+    """
     for side, ids in (("user", pairs.users), ("item", pairs.items)):
         codes = model.codes(side, ids, True)
         row = next((row for row, name in enumerate(ids) if not name or (codes[row] < 0 and not cold)), None)
@@ -247,10 +279,14 @@ def _check_pairs(model: Model, pairs: Pairs, file: Path, cold: bool) -> None:
             )  # fmt: skip
 
 
-def _predictions(model: Model, users: list[str], items: list[str], level: float, cold: bool) -> list[dict[str, Any]]:
+def _predictions(model: Model, users: list[str], items: list[str], level: float, cold: bool) -> list[Prediction]:
+    from imbik.recommend.models.bayesian import PredictsIntervals
+
     values = model.predict(users, items, cold=cold)
-    rows: list[dict[str, Any]] = [{"user": u, "item": i, "prediction": float(v)} for u, i, v in zip(users, items, values, strict=True)]
-    if hasattr(model, "interval"):
+    rows: list[Prediction] = [
+        {"user": user, "item": item, "prediction": float(value)} for user, item, value in zip(users, items, values, strict=True)
+    ]
+    if isinstance(model, PredictsIntervals):
         for row, (low, high) in zip(rows, model.interval(users, items, level, cold=cold), strict=True):
             row |= {"low": float(low), "high": float(high)}
     return rows

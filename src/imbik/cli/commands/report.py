@@ -13,7 +13,7 @@ from imbik.cli.checks import check_file, check_positive, volume
 from imbik.cli.options import LangOption
 from imbik.errors import UserError
 from imbik.measure.results import load_results
-from imbik.report.render import LOADS, write_report
+from imbik.report.render import LOADS, is_report, write_report
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         """Write a self-contained HTML page, or Markdown."""
         if not results:
             raise UserError("no results given", where="imbik report", expected="results.json of imbik compress")
-        check_file("--out", out)
+        check_file("--out", out, is_report)
         for name, value in (("--requests-per-day", requests_per_day), ("--items-per-night", items_per_night), ("--limit-ms", limit_ms)):
             check_positive(name, value)
         runs, devices = split_runs([load_results(p) for p in results], [load_results(p) for p in device or []])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -50,17 +50,36 @@ def roi(
         raise UserError("no results given", where="imbik roi", expected="results.json of imbik compress")
     if requests_per_day is None:
         raise UserError("no volume given", where="--requests-per-day", expected="requests a day, e.g. 100000")
-    load = Load(requests_per_day, mode, peak_factor, limit_ms, utilisation, window_hours, speed, min_instances)
+    load = Load(
+        per_day=requests_per_day,
+        mode=mode,
+        peak_factor=peak_factor,
+        limit_ms=limit_ms,
+        utilisation=utilisation,
+        window_hours=window_hours,
+        speed=speed,
+        min_instances=min_instances,
+    )
     run, list_of_prices, texts = load_results(results), load_prices(prices), Phrases(lang)
     costs = cost_all(run, list_of_prices, load)
     baseline = next((c for c in costs if c.id == run.baseline), None)
     if as_json:
-        rows = [{**asdict(c), "saving": saving(c, baseline)} for c in costs]
-        typer.echo(json.dumps({"load": asdict(load), "currency": list_of_prices.currency, "costs": rows}, indent=1))
+        typer.echo(json.dumps(_document(costs, baseline, list_of_prices, load), indent=1))
         return
+    _print(costs, baseline, list_of_prices, load, texts)
+
+
+def _document(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load) -> dict[str, object]:
+    """Return the costs in JSON's own types."""
+    rows = [{**asdict(cost), "saving": saving(cost, baseline)} for cost in costs]
+    return {"load": asdict(load), "currency": prices.currency, "costs": rows}
+
+
+def _print(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> None:
+    """Print the table of costs and what they assume."""
     console = Console(highlight=False)
-    console.print(_table(costs, baseline, list_of_prices, load, texts))
-    console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(list_of_prices.path)), markup=False)
+    console.print(_table(costs, baseline, prices, load, texts))
+    console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(prices.path)), markup=False)
 
 
 def _table(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> Table:
@@ -74,8 +93,8 @@ def _table(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load:
     return table
 
 
-def cost_cells(cost: Cost, baseline: Cost | None, currency: str, load: Load, texts: Phrases) -> list[Any]:
-    """Instances, p95 or share of the window, yearly cost, saving, cost of a million."""
+def cost_cells(cost: Cost, baseline: Cost | None, currency: str, load: Load, texts: Phrases) -> list[str]:
+    """Return instances, p95 or share of the window, yearly cost, saving, cost of a million."""
     if cost.instance is None or cost.yearly is None:
         return [texts(f"roi.why_{cost.why_not}"), "–", "–", "–", "–"]
     saved = saving(cost, baseline)
@@ -84,6 +103,6 @@ def cost_cells(cost: Cost, baseline: Cost | None, currency: str, load: Load, tex
         f"{texts.number(cost.count)} × {cost.instance}",
         middle,
         texts.money(cost.yearly, currency),
-        "–" if saved is None else f"{texts.money(saved[0], currency)} ({texts.percent(saved[1], 0)})",
+        "–" if saved is None else f"{texts.money(saved.amount, currency)} ({texts.percent(saved.share, 0)})",
         "–" if cost.per_million is None else texts.money(cost.per_million, currency),
     ]

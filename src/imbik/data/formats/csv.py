@@ -89,6 +89,7 @@ class _Csv:
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
 
     def reader(self, file: TextIO) -> Any:
+        # one limit for the whole process, which other libraries may have raised
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
         return csv.reader(file, delimiter=self.delimiter, quoting=self.quoting, strict=True)
 
@@ -100,6 +101,7 @@ def _open_csv(path: Path, encoding: str, say: Say) -> Table:
         except UnicodeError as error:
             raise decoding_error(path, encoding) from error
     form = _Csv(path, encoding, _delimiter(path, first, say))
+    # GLUE's files and many others hold bare quotes in TSV: read as quoting they would join rows
     if form.delimiter == "\t" and not _quoted(form):
         form = replace(form, quoting=csv.QUOTE_NONE)
     header = next(_csv_chunks(form), None)
@@ -151,6 +153,7 @@ def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[
     """Yield lines and rows: first the header alone, then ``CHUNK`` rows at a time, blank lines left out."""
     with open_text(form.path, form.encoding, newline="") as file:
         reader = form.reader(file)
+        # the header by itself, since it decides how wide the rows must be
         size = 1
         while True:
             start = reader.line_num

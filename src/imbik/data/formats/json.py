@@ -64,7 +64,9 @@ def _json_chunks(path: Path, encoding: str, size: int) -> Iterator[tuple[list[in
 def _objects(path: Path, lines: list[int], block: list[str]) -> list[dict[str, Any]]:
     """Return the objects of a block of lines: parsed in one go, line by line only to find the bad one."""
     try:
+        # one call for a block is several times as fast as one a line
         items = json.loads("[" + ",".join(block) + "]")
+        # a line such as `{…}, {…}` would pass as two objects
         if len(items) == len(block) and set(map(type, items)) == {dict}:
             return items  # type: ignore[no-any-return]
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ def open_parquet(path: Path) -> Table:
         import pyarrow
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise MissingExtra("compress", "pyarrow") from error
+        raise MissingExtra("pyarrow") from error
     try:
         file = parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from pathlib import Path
 from typing import TextIO
 
@@ -33,7 +34,11 @@ def encoding_of(path: Path, declared: str | None) -> str:
         UserError: the declared encoding is not known, the file is empty or holds no text.
     """
     with path.open("rb") as file:
-        head = file.read(8192)
+        return encoding_of_head(file.read(8192), path, declared)
+
+
+def encoding_of_head(head: bytes, path: Path, declared: str | None) -> str:
+    """Return the same as :func:`encoding_of` for a file whose first bytes were read: a pipe cannot be read twice."""
     if not head.strip():
         raise UserError("the file is empty", where=path, expected="text, or a header and rows", fix="give a file with data")
     for mark, what, fix in _BINARY:
@@ -70,12 +75,16 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> TextIO:
     return path.open(encoding=encoding, newline=newline)
 
 
-def decoding_error(path: Path, encoding: str) -> UserError:
-    """Return the message for a file that is not in ``encoding``: row and offset of the first byte that is wrong."""
+def decoding_error(path: Path, encoding: str, raw: bytes | None = None) -> UserError:
+    """Return the message for a file that is not in ``encoding``: row and offset of the first byte that is wrong.
+
+    ``raw`` holds the bytes of a file that cannot be read twice.
+    """
     decoder = codecs.getincrementaldecoder(encoding)()
     before, row = 0, 1
-    with path.open("rb") as file:
+    with path.open("rb") if raw is None else io.BytesIO(raw) as file:
         while block := file.read(1 << 20):
+            # offsets in the error count from there, not from the block
             held = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
             try:
                 text = decoder.decode(block)

@@ -1,9 +1,9 @@
-"""What makes an IB-BERT of a classic teacher, and what it must have in common with its student."""
+"""The parts that make an IB-BERT of a classic teacher, and what it must have in common with its student."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,27 +11,31 @@ from torch import Tensor, nn
 from imbik.distillation.feature_losses import AttentionKL, HiddenMSE
 from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
-from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of
 from imbik.models.pretrained import load_checkpoint
-from imbik.pretraining.general import General, predictions
+from imbik.pretraining.general import GeneralStage, predict_masked
 from imbik.students.layer_map import uniform_layers
 from imbik.students.mobilebert import MobileShape
+from imbik.training.encoding import Rows
 from imbik.training.losses import distillation_loss
 from imbik.training.prediction import Batch, to_batch
 from imbik.types import Checkpoint, TaskName
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class PretrainingDistillation(nn.Module):
     """truth · MLM + (1 - truth) · KL(teacher ‖ student) at the masked tokens: eq. 4 of the paper without next-sentence prediction."""
 
-    def __init__(self, general: General, truth: float) -> None:
+    def __init__(self, general: GeneralStage, truth: float) -> None:
         super().__init__()
         self.general, self.truth = general, truth
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        said = predictions(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
-        return self.truth * said.hard() + (1.0 - self.truth) * said.soft(1.0)
+        predicted = predict_masked(model, self.general.teacher.to(batch["input_ids"].device), batch, self.general.masker)
+        # soft(1.0): eq. 4 has no temperature
+        return self.truth * predicted.hard() + (1.0 - self.truth) * predicted.soft(1.0)
 
 
 class TaskLogits(nn.Module):
@@ -45,21 +49,8 @@ class TaskLogits(nn.Module):
         return distillation_loss(self.task, student.float(), teacher.float(), 2.0)
 
 
-class Headed(nn.Module):
-    """A classic encoder as far as the shape of its IB-BERT asks: its config with the task's labels, its table."""
-
-    def __init__(self, model: Any, labels: Any) -> None:
-        super().__init__()
-        self.table, self.config = model.get_input_embeddings(), model.config
-        self.config.id2label, self.config.label2id = labels.id2label, labels.label2id
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The word table."""
-        return self.table
-
-
-def shape_of(model: Any) -> MobileShape:
-    """The numbers of a MobileBERT.
+def shape_of(model: PreTrainedModel) -> MobileShape:
+    """Return the numbers of a MobileBERT.
 
     Raises:
         UserError: a model of another class.
@@ -74,40 +65,51 @@ def shape_of(model: Any) -> MobileShape:
             fix="use tinybert, minilm, distilbert or distill for other students",
         )
     return MobileShape(
-        config.num_hidden_layers,
-        config.hidden_size,
-        config.true_hidden_size,
-        config.num_attention_heads,
-        config.num_feedforward_networks,
-        config.embedding_size,
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        bottleneck=config.true_hidden_size,
+        heads=config.num_attention_heads,
+        feedforwards=config.num_feedforward_networks,
+        embedding=config.embedding_size,
     )
 
 
-def fits(ib: Any, shape: MobileShape) -> bool:
-    """Whether a model can teach a student of this shape: the same but for what is inside its blocks."""
+def fits(ib: PreTrainedModel, shape: MobileShape) -> bool:
+    """Return whether a model can teach a student of this shape: the same but for what is inside its blocks."""
     same = ib.config.model_type == "mobilebert"
+    # 0 on both sides takes the numbers out of the comparison that may differ
     return same and replace(shape_of(ib), bottleneck=0, feedforwards=0) == replace(shape, bottleneck=0, feedforwards=0)
 
 
-def bridge_pairs(classic: Any, ib: Any) -> list[Pair]:
-    """What an IB-BERT learns of a classic teacher: embeddings, states and attention of evenly mapped layers."""
-    many, few = (len(anatomy(model).layers) for model in (classic, ib))
-    matched = list(enumerate(uniform_layers(many, few))) if few <= many else [(m, i) for i, m in enumerate(uniform_layers(few, many))]
+def bridge_pairs(classic: int, ib: int) -> list[Pair]:
+    """Return what an IB-BERT learns of a classic teacher: embeddings, states and attention of evenly mapped layers.
+
+    Args:
+        classic, ib: how many layers each has.
+    """
+    if ib <= classic:
+        matched = list(enumerate(uniform_layers(classic, ib)))
+    else:
+        # more blocks than layers: each layer is matched once, and the blocks between stay free
+        matched = [(block, layer) for layer, block in enumerate(uniform_layers(ib, classic))]
     pairs = [Pair("embeddings", "embeddings", HiddenMSE(project=True))]
-    for ours, theirs in matched:
-        pairs.append(Pair(f"hidden.{ours}", f"hidden.{theirs}", HiddenMSE(project=True)))
-        pairs.append(Pair(f"scores.{ours}", f"scores.{theirs}", AttentionKL()))
+    for block, layer in matched:
+        pairs.append(Pair(f"hidden.{block}", f"hidden.{layer}", HiddenMSE(project=True)))
+        pairs.append(Pair(f"scores.{block}", f"scores.{layer}", AttentionKL()))
     return pairs
 
 
-def block_map(classic: Any, blocks: int) -> list[int]:
-    """The classic layer that each block starts from; where there are more blocks than layers, each layer starts several."""
-    layers = len(anatomy(classic).layers)
+def block_map(layers: int, blocks: int) -> list[int]:
+    """Return the classic layer that each block starts from; where there are more blocks than layers, each layer starts several.
+
+    >>> block_map(6, 3), block_map(2, 3)
+    ([1, 3, 5], [0, 0, 1])
+    """
     return uniform_layers(layers, blocks) if blocks <= layers else [i * layers // blocks for i in range(blocks)]
 
 
 def given_ib_bert(folder: str, shape: MobileShape, classic: Checkpoint) -> Checkpoint:
-    """A fine-tuned IB-BERT from a folder.
+    """Load a fine-tuned IB-BERT from a folder.
 
     Raises:
         UserError: it cannot be opened, has another shape than the student or other labels than the classic teacher.
@@ -122,15 +124,15 @@ def given_ib_bert(folder: str, shape: MobileShape, classic: Checkpoint) -> Check
     return ib
 
 
-def other_shape(folder: str, model: Any, shape: MobileShape) -> UserError:
-    """The message for an IB-BERT that does not fit."""
+def other_shape(folder: str, model: PreTrainedModel, shape: MobileShape) -> UserError:
+    """Return the message for an IB-BERT that does not fit."""
     found = model.config.model_type if model.config.model_type != "mobilebert" else str(shape_of(model))
-    wanted = (
+    expected = (
         f"a MobileBERT-class model with {shape.layers} blocks of width {shape.hidden}, {shape.heads} heads, embeddings {shape.embedding}"
     )
-    return UserError("the IB-BERT does not fit the student", where=folder, found=found, expected=wanted)
+    return UserError("the IB-BERT does not fit the student", where=folder, found=found, expected=expected)
 
 
-def sample(data: Any, rows: int = 256) -> Batch:
-    """Rows evenly spread over the data, as one batch."""
+def sample(data: Rows, rows: int = 256) -> Batch:
+    """Return rows evenly spread over the data, as one batch."""
     return to_batch(data, np.unique(np.linspace(0, len(data) - 1, min(rows, len(data))).astype(np.int64)))

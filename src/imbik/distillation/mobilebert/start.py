@@ -9,45 +9,50 @@ distil from, and what it is worth is measured in docs/mobilebert.md.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import anatomy, layer_stack, listen, roles_of
+from imbik.models.anatomy import Anatomy, layer_stack, listen, roles_of
 from imbik.models.hooks import module_at
 from imbik.students.mobilebert import stand_for_layer_norm
 from imbik.training.prediction import Batch, model_inputs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _CLOSING = 8.0  # how much larger than the outer residual what a block gives is
 
 
 @torch.no_grad()
-def start_ib_bert(classic: Any, ib: Any, mapping: list[int], batch: Batch) -> None:
+def start_ib_bert(classic: PreTrainedModel, reader: Anatomy, ib: PreTrainedModel, mapping: list[int], batch: Batch) -> None:
     """Fill an IB-BERT from a classic encoder of the inner width, see the module's text.
 
     Args:
         classic: any encoder; a layer without BERT's six matrices, or of another width inside, gives its states only.
+        reader: its own.
         ib: a MobileBERT-class model with layer norm.
         mapping: the classic layer (0-based) of each block.
         batch: a few hundred rows of text.
     """
-    reader = anatomy(classic)
     names = ["embeddings", *(f"hidden.{i}" for i in range(len(reader.layers)))]
     with listen(classic, reader, names) as states:
         classic(**model_inputs(batch))
     real = batch["attention_mask"].bool()
-    found = {name: states[name].float()[real] for name in names}
+    tokens = {name: states[name].float()[real] for name in names}  # (N, H) of the real ones
     base = ib.base_model
-    turned = _directions([found[name] for name in names], int(base.config.hidden_size))
-    _start_embeddings(classic, base, found["embeddings"] @ turned, batch)
-    inputs = [found["embeddings"], *(found[f"hidden.{i}"] for i in mapping[:-1])]
+    # (H, B)
+    turned = _directions([tokens[name] for name in names], int(base.config.hidden_size))
+    _start_embeddings(classic, base, tokens["embeddings"] @ turned, batch)
+    # of every block what the layer before it in the mapping gave, (N, H)
+    inputs = [tokens["embeddings"], *(tokens[f"hidden.{i}"] for i in mapping[:-1])]
     for block, index, before in zip(layer_stack(base)[1], mapping, inputs, strict=True):
-        _start_block(block, module_at(classic, reader.layers[index].output.path), turned, before, found[f"hidden.{index}"])
+        _start_block(block, module_at(classic, reader.layers[index].output.path), turned, before, tokens[f"hidden.{index}"])
 
 
 def _directions(states: list[Tensor], rank: int) -> Tensor:
-    """``(H, B)``: leading directions of all states, each layer's at unit size, turned by a random rotation; orthonormal columns."""
+    """Return ``(H, B)``: leading directions of all states, each layer's at unit size, turned by a random rotation."""
     moment = sum((s.T @ s) / s.square().mean() for s in (state.double() for state in states))
     assert isinstance(moment, Tensor)
     leading = torch.linalg.eigh(moment)[1][:, -rank:]
@@ -57,22 +62,25 @@ def _directions(states: list[Tensor], rank: int) -> Tensor:
     return (leading @ rotation).float()
 
 
-def _start_embeddings(classic: Any, base: Any, wanted: Tensor, batch: Batch) -> None:
-    """The word table by its leading directions; the map of three neighbours, and the norm, by least squares to ``wanted``."""
+def _start_embeddings(classic: PreTrainedModel, base: PreTrainedModel, targets: Tensor, batch: Batch) -> None:
+    """Fill the word table by its leading directions; fit the map of three neighbors to ``targets`` by least squares."""
     table, embeddings = classic.get_input_embeddings().weight.float(), base.embeddings
     rank = embeddings.word_embeddings.weight.shape[1]
     leading = torch.linalg.eigh((table.T @ table).double())[1][:, -min(rank, table.shape[1]) :].float()
     embeddings.word_embeddings.weight.zero_()
     embeddings.word_embeddings.weight[:, : leading.shape[1]] = table @ leading
+    # the fit below knows words alone: positions and types must stay small beside what it gives
     embeddings.position_embeddings.weight.mul_(0.1)
     embeddings.token_type_embeddings.weight.mul_(0.1)
     real = batch["attention_mask"].bool()
     words = embeddings.word_embeddings(batch["input_ids"])
+    # (B, T, 3 E) in transformers' own order: next word, word, word before
     around = torch.cat([nn.functional.pad(words[:, 1:], (0, 0, 0, 1)), words, nn.functional.pad(words[:, :-1], (0, 0, 1, 0))], dim=2)
-    _least_squares(embeddings.embedding_transformation, around[real], _standard(wanted))
+    _least_squares(embeddings.embedding_transformation, around[real], _standard(targets))
 
 
-def _start_block(block: Any, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
+def _start_block(block: nn.Module, classic: nn.Module, turned: Tensor, before: Tensor, after: Tensor) -> None:
+    # (N, B): what a block reads is the result of a layer norm
     closed = _standard(before @ turned)
     for bottleneck in (block.bottleneck.input, block.bottleneck.attention):
         _least_squares(bottleneck.dense, closed, before)
@@ -95,6 +103,7 @@ def _start_block(block: Any, classic: nn.Module, turned: Tensor, before: Tensor,
         module.load_state_dict(have[role][1].state_dict())
     opening = block.bottleneck.input.dense
     value = have["value"][1]
+    # transformers' value reads the block's input and not the bottleneck: opening is multiplied in
     block.attention.self.value.weight.copy_(value.weight @ opening.weight)
     block.attention.self.value.bias.copy_(value.bias + value.weight @ opening.bias)
     norms = [module for module in classic.modules() if isinstance(module, nn.LayerNorm)]
@@ -110,6 +119,7 @@ def _least_squares(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
     x, y = inputs.double(), outputs.double()
     x_mean, y_mean = x.mean(0), y.mean(0)
     x, y = x - x_mean, y - y_mean
+    # small beside the inputs' size, enough for directions in which a few hundred texts say nothing
     ridge = 1e-3 * x.square().mean() * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
     weight = torch.linalg.solve(x.T @ x + ridge, x.T @ y)
     linear.weight.copy_(weight.T)
@@ -121,35 +131,38 @@ def _standard(states: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_head(classic: Any, ib: Any, batch: Batch) -> None:
-    """The pooler opens at random; the classifier behind it is the least-squares fit to the classic model's logits."""
-    wanted = classic(**model_inputs(batch)).logits.float()
+def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> None:
+    """Open the pooler at random and fit the classifier behind it to the classic model's logits by least squares."""
+    logits = classic(**model_inputs(batch)).logits.float()
     width = ib.mobilebert.pooler.dense.weight.shape[0]
+    # orthogonal, so that nothing is lost; 0.7 keeps tanh bent but not saturated
     ib.mobilebert.pooler.dense.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * 0.7)
     pooled = ib.mobilebert(**model_inputs(batch)).pooler_output.float()
-    _least_squares(ib.classifier, pooled, wanted)
+    _least_squares(ib.classifier, pooled, logits)
 
 
 @torch.no_grad()
-def copy_from_ib(ib: Any, student: Any, batch: Batch) -> None:
-    """What IB-BERT and MobileBERT have alike: embeddings and head. NoNorm starts as the layer norm with its mean statistics.
+def copy_from_ib(ib: PreTrainedModel, student: PreTrainedModel, batch: Batch) -> None:
+    """Copy what IB-BERT and MobileBERT have alike, embeddings and head; NoNorm starts as the layer norm with its mean statistics.
 
     Args:
         ib, student: models of the MobileBERT class with the same width between blocks and the same embeddings.
         batch: rows that the statistics are taken from.
     """
-    ours, theirs = student.base_model.embeddings, ib.base_model.embeddings
+    target, source = student.base_model.embeddings, ib.base_model.embeddings
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings", "embedding_transformation"):
-        ours.get_submodule(name).load_state_dict(theirs.get_submodule(name).state_dict())
+        target.get_submodule(name).load_state_dict(source.get_submodule(name).state_dict())
     seen: list[Tensor] = []
-    handle = theirs.LayerNorm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().float()))
-    theirs(input_ids=batch["input_ids"])
+    # what goes into the teacher's layer norm: the states that NoNorm will have to scale
+    handle = source.LayerNorm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().float()))
+    source(input_ids=batch["input_ids"])
     handle.remove()
     states = seen[0][batch["attention_mask"].bool()]
-    stand_for_layer_norm(ours.LayerNorm, states, theirs.LayerNorm.weight, theirs.LayerNorm.bias)
+    stand_for_layer_norm(target.LayerNorm, states, source.LayerNorm.weight, source.LayerNorm.bias)
+    # of a classifier the first two, of a masked language model the last
     heads = ["classifier", "mobilebert.pooler", "cls"]
     for name in heads:
-        source = dict(ib.named_modules()).get(name)
-        target = dict(student.named_modules()).get(name)
-        if source is not None and target is not None:
-            target.load_state_dict(source.state_dict())
+        have = dict(ib.named_modules()).get(name)
+        want = dict(student.named_modules()).get(name)
+        if have is not None and want is not None:
+            want.load_state_dict(have.state_dict())

@@ -1,11 +1,14 @@
-"""Checkpoint -> ONNX graph: trace, fuse, lower to int8; the fused graph is kept if it computes the same."""
+"""Checkpoint -> ONNX graph: trace, fuse, lower to int8.
+
+The fused graph is kept if it computes the same as the model, else the plain one.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,50 +20,66 @@ from imbik.errors import UserError
 from imbik.export.onnx.codebooks import pack_constants
 from imbik.export.onnx.fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
 from imbik.export.onnx.graph import Graph, fold_constants, matmul_counts, merge_equal
-from imbik.export.onnx.integer import remaining
+from imbik.export.onnx.integer import float_operators
 from imbik.export.onnx.lower import lower
 from imbik.export.onnx.operators import name_operators, operators
 from imbik.export.onnx.trace import OPSET, trace
 from imbik.export.request import BuildRequest
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import input_names
-from imbik.quantization.ranges import ranges_of, uses
-from imbik.runtime.engines.onnx import MODEL
+from imbik.quantization.ranges import ranges_of, trace_products
+from imbik.runtime.engines.engine import Ids
+from imbik.runtime.engines.onnx import MODEL, OnnxSession
+from imbik.tasks.outputs import Outputs, numbers_of
 from imbik.types import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[Any]]
-"""Logits of a feed."""
+Run = Callable[[Ids, Ids, Ids | None], Outputs]
+"""Logits of ``input_ids, attention_mask, token_type_ids``: :meth:`imbik.runtime.engines.Session.run`."""
 
 TOLERANCE = 1e-3
-"""Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have."""
+"""Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have.
+
+Room for sums in another order; a mistake in a rewrite, or a dropout left on, differs by 1e-2 and more.
+"""
 
 
 def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The graph, and what the manifest records of it (``inputs``, ``quantisation``, ``graph``; ``operators``: all with weights).
+    """Build the graph, and what the manifest records of it.
+
+    The record has ``inputs``, ``quantisation``, ``graph``, and ``operators``: all with weights.
 
     Raises:
-        UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint does not carry.
+        UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint
+            does not carry.
     """
     integer = request.quantize is not None and request.quantize["scheme"] == "integer"
     floats, facts = float_graph(checkpoint, request, bias=not integer)
-    graph, record = floats.copy(), facts
+    graph = floats.copy()
+    record = facts
     quantization = None if request.quantize is None else lower(graph, request, ranges_of(checkpoint.model))
     model = graph.finish()
     int8, left = matmul_counts(model)
     record |= {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
     if integer:
-        record["float_operators"] = remaining(model)
+        record["float_operators"] = float_operators(model)
+    # After the counting: it would not find constants that stand behind a lookup.
     record["lookups"] = pack_constants(graph)
     model = graph.finish()
+    # IR version 8 belongs to opset 17: onnxruntimes that know no newer one open the file too.
     model.ir_version = min(model.ir_version, 8)
     names = input_names(checkpoint.model, checkpoint.tokenizer)
     return model, {"inputs": list(names), "quantisation": quantization, "graph": record, "operators": operators(floats)}
 
 
 def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = True) -> tuple[Graph, dict[str, Any]]:
-    """The rewritten graph in float, made once per request, and what the manifest records of it. Copy it before changing it.
+    """Return the rewritten graph in float, and what the manifest records of it.
+
+    It is made once per request: copy it before changing it.
 
     Args:
         checkpoint: the model; it comes back as it was.
@@ -79,11 +98,12 @@ def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = T
 
 
 def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) -> tuple[Graph, dict[str, Any]]:
+    """Trace and rewrite, fused if that computes the same, else plain."""
     reasons: list[str] = []
     for fused in (True, False):
         try:
             graph, record = _rewrite(checkpoint.model, names, fused=fused, bias=bias)
-            gap = difference(_runner(graph), checkpoint.model, names)
+            gap = difference(_session(graph).run, checkpoint.model, names)
             if gap <= TOLERANCE:
                 return graph, record | {"max_abs_relative": gap, "unfused_because": reasons}
             reasons.append(f"logits differ by {gap:.1e} of the largest")
@@ -100,12 +120,14 @@ def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) ->
     )
 
 
-def _rewrite(model: Any, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
+def _rewrite(model: PreTrainedModel, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
+    """Trace the model and apply every rewrite; return the graph and what was done."""
     graph = Graph(trace(model, names, fused=fused))
     fold_constants(graph)
     _name(graph, model, names)
     attentions = fuse_attention(graph) if fused else 0
     saved = keep_first_token(graph)
+    # After the cone: onnxruntime's fused norms would no longer be known as tokenwise.
     graph = fuse_pointwise(graph, bias=bias)
     merged = merge_projections(graph)
     merge_equal(graph)  # layers that share their weights share the merged ones
@@ -117,46 +139,51 @@ def _rewrite(model: Any, names: Sequence[str], *, fused: bool, bias: bool) -> tu
     }
 
 
-def _name(graph: Graph, model: Any, names: Sequence[str]) -> None:
+def _name(graph: Graph, model: PreTrainedModel, names: Sequence[str]) -> None:
     """Give products and tables the names that the checkpoint's ranges use."""
     feed = _random_batch(1, 4, int(model.config.vocab_size))
-    used, _ = uses(model, {name: torch.from_numpy(feed[name]) for name in names})
+    used, _ = trace_products(model, {name: torch.from_numpy(feed[name]) for name in names})
     modules = model.named_modules()
-    found = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
-    name_operators(graph, used, found)
+    tables = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
+    name_operators(graph, used, tables)
 
 
-def _runner(graph: Graph) -> Run:
-    """The graph in onnxruntime as a function of a feed."""
+def _session(graph: Graph) -> OnnxSession:
+    """Open the graph in onnxruntime."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"])
-    expected = [value.name for value in session.get_inputs()]
-    return lambda feed: session.run(None, {name: feed[name] for name in expected})[0]
+    return OnnxSession(ort.InferenceSession(graph.finish().SerializeToString(), options, providers=["CPUExecutionProvider"]))
 
 
-def difference(run: Run, model: Any, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))) -> float:
-    """Largest difference between ``run`` and a model on random tokens with padding, relative to the largest
-    logit.
+def difference(
+    run: Run, model: PreTrainedModel, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))
+) -> float:
+    """Return the largest difference of logits between ``run`` and a model.
+
+    On random tokens with padding, relative to the largest logit.
 
     Args:
-        run: takes ``input_ids``, ``attention_mask``, ``token_type_ids`` by name, each ``(B, T)``; returns logits ``(B, L)``.
+        run: of the session that is compared.
         model: the PyTorch model.
         names: the inputs that the model takes.
         shapes: the ``(B, T)`` that are tried.
     """
-    worst, largest = 0.0, 1e-6
+    worst = 0.0
+    largest = 1e-6
     for batch, length in shapes:
         feed = _random_batch(batch, length, int(model.config.vocab_size))
-        got = run(feed)
+        output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
         with torch.inference_mode():
-            want = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
-        worst, largest = max(worst, float(np.abs(got - want).max())), max(largest, float(np.abs(want).max()))
+            reference = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
+        worst = max(worst, float(np.abs(numbers_of(output) - numbers_of(reference)).max()))
+        largest = max(largest, float(np.abs(reference).max()))
     return worst / largest
 
 
 def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
+    """Draw ids ``(B, T)`` by their length; the row in the middle is padded."""
     generator = np.random.default_rng(length)
+    # From 5 on: the first ids are usually special tokens, the padding among them.
     ids = generator.integers(min(5, vocabulary - 1), vocabulary, (batch, length))
     mask = np.ones_like(ids)
     mask[batch // 2, max(1, length - 3) :] = 0
@@ -164,7 +191,7 @@ def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray
 
 
 def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
-    """Write ``model.onnx``: fused where the architecture allows, int8 where the request asks for it.
+    """Write ``model.onnx``: fused where possible, int8 where the request asks for it.
 
     Args:
         checkpoint: the model; it comes back as it was.
@@ -174,7 +201,6 @@ def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dic
     Returns:
         ``inputs``, ``model``, ``quantisation`` and ``graph`` for the manifest.
     """
-
     model, record = build_graph(checkpoint, request)
     (directory / MODEL).write_bytes(model.SerializeToString())
     return {"model": MODEL, **record}

@@ -13,7 +13,8 @@ from onnx import helper
 from imbik.export.onnx.graph import Graph, attribute, microsoft
 from imbik.export.onnx.trace import DOMAIN, NotFusible
 
-# What treats every token on its own, so that computing one token needs that token only.
+# Operators that treat every token on its own: their first token needs the first token alone. Of
+# LayerNormalization, MatMul and operators with constants that holds in some cases: _tokenwise.
 _TOKENWISE = frozenset(
     {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Tanh", "Relu", "Sigmoid", "Cast", "Gelu", "Identity"}
     | {"LayerNormalization", "MatMul", "Where", "Clip", "Neg", "Exp", "Softplus"}
@@ -21,19 +22,22 @@ _TOKENWISE = frozenset(
 
 
 def fuse_attention(graph: Graph) -> int:
-    """Each ``imbik::Attention`` becomes onnxruntime's MultiHeadAttention on ``(B, T, H)`` tensors; returns
-    how many.
+    """Turn each ``imbik::Attention`` into onnxruntime's MultiHeadAttention.
+
+    It works on ``(B, T, H)`` tensors. Returns how many there were.
 
     Raises:
-        NotFusible: the tensors around an attention node are not laid out as ``(B, T, N, D)`` views of ``(B,
-            T, H)``.
+        NotFusible: the tensors around an attention node are not laid out as ``(B, T, N, D)`` views
+            of ``(B, T, H)``.
     """
-    found = [node for node in graph.nodes if node.domain == DOMAIN]
-    if not found:
+    attentions = [node for node in graph.nodes if node.domain == DOMAIN]
+    if not attentions:
         return 0
     mask = graph.name("mask")
+    # MultiHeadAttention takes the padding mask (B, T) as int32; one cast serves all layers.
     graph.nodes.insert(0, helper.make_node("Cast", ["attention_mask"], [mask], name=mask, to=onnx.TensorProto.INT32))
-    for node in found:
+    for node in attentions:
+        # The node splits heads by itself: (B, N, T, D) three times -> (B, T, H) three times.
         query, key, value = (_flat_input(graph, name) for name in node.input[:3])
         flat = _flat_output(graph, node)
         fused = microsoft(
@@ -45,11 +49,14 @@ def fuse_attention(graph: Graph) -> int:
             scale=attribute(node, "scale"),
         )
         graph.replace([node, flat], [fused])
-    return len(found)
+    return len(attentions)
 
 
 def _flat_input(graph: Graph, name: str) -> str:
-    """``(B, N, T, D)`` <- Transpose <- Reshape <- ``(B, T, H)``: the name of the last."""
+    """Return the tensor ``(B, T, H)`` that ``name`` ``(B, N, T, D)`` is a view of.
+
+    ``(B, N, T, D)`` <- Transpose <- ``(B, T, N, D)`` <- Reshape <- ``(B, T, H)``, with H = N · D.
+    """
     transpose = graph.producer(name)
     if transpose is None or transpose.op_type != "Transpose" or list(attribute(transpose, "perm")) != [0, 2, 1, 3]:
         raise NotFusible(f"{name} is not a transposed view of the tokens")
@@ -60,7 +67,7 @@ def _flat_input(graph: Graph, name: str) -> str:
 
 
 def _flat_output(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
-    """The Reshape that turns the attention's ``(B, T, N, D)`` into ``(B, T, H)``."""
+    """Return the Reshape that turns the attention's ``(B, T, N, D)`` into ``(B, T, H)``."""
     readers = graph.consumers(node.output[0])
     if len(readers) != 1 or readers[0].op_type != "Reshape":
         raise NotFusible("the attention's output is not flattened")
@@ -68,26 +75,32 @@ def _flat_output(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
 
 
 def keep_first_token(graph: Graph) -> int:
-    """Where only the first token is classified, compute the last layer for that token only; returns how many
-    nodes that saved work.
+    """Compute the last layer for the first token only, where only that one is classified.
 
-    Keys and values still see all tokens; the query, the output projection and the feed-forward block, five
-    sixths of a layer's work, are needed for one token. Exact: every other token's result was thrown away.
+    Returns how many nodes that saved work.
+
+    Keys and values still see all tokens; the query, the output projection and the feed-forward
+    block, five sixths of a layer's work, are needed for one token. Exact: every other token's
+    result was thrown away.
     """
     picks = [node for node in graph.nodes if _picks_first(graph, node)]
+    # Two picks, or none: some result besides the first token is used.
     if len(picks) != 1:
         return 0
     cone = _cone(graph, picks[0])
     if not cone:
         return 0
-    made = {node.output[0] for node in cone}
+    inside = {node.output[0] for node in cone}
     sliced: dict[str, str] = {}
     new: list[onnx.NodeProto] = []
+    # Slice from 0 to 1 on axis 1: (B, T, H) -> (B, 1, H). The pick reads (B, 1, H) as well as (B,
+    # T, H).
     bounds = [graph.constant("slice", np.array([number], dtype=np.int64)) for number in (0, 1, 1)]
     for node in cone:
         for position in _data_inputs(graph, node):
             name = node.input[position]
-            if name in made:
+            # What the cone makes has one token already; what enters it is cut, once.
+            if name in inside:
                 continue
             if name not in sliced:
                 sliced[name] = graph.name("first")
@@ -98,6 +111,7 @@ def keep_first_token(graph: Graph) -> int:
 
 
 def _picks_first(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Return whether a node is a Gather of the first token, ``(B, T, H)`` -> ``(B, H)``."""
     if node.op_type != "Gather" or attribute(node, "axis", 0) != 1 or node.input[1] not in graph.constants:
         return False
     index = graph.constants[node.input[1]]
@@ -105,14 +119,21 @@ def _picks_first(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _cone(graph: Graph, pick: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes before ``pick`` whose result is needed for the first token only, last first."""
-    inside, cone, wanted = {id(pick)}, [], {pick.input[0]}
+    """Return the nodes before ``pick`` whose result is needed for the first token only.
+
+    The last one first.
+    """
+    inside = {id(pick)}
+    cone = []
+    wanted = {pick.input[0]}
     graph.drop_unused()
     graph.sort()
+    # Backwards in execution order, so that all readers of a tensor are judged before its maker.
     for node in reversed(graph.nodes):
         if node.output[0] not in wanted or node.output[0] in graph.outputs or not _tokenwise(graph, node):
             continue
         readers = graph.consumers(node.output[0])
+        # Every reader needs the first token alone, or the node must compute all.
         if all(id(reader) in inside and node.output[0] not in _whole_inputs(reader) for reader in readers):
             inside.add(id(node))
             cone.append(node)
@@ -121,37 +142,47 @@ def _cone(graph: Graph, pick: onnx.NodeProto) -> list[onnx.NodeProto]:
 
 
 def _whole_inputs(node: onnx.NodeProto) -> Sequence[str]:
-    """Inputs that a node needs for all tokens: an attention's keys, values and mask."""
+    """Return the inputs needed for all tokens: an attention's keys, values and mask."""
     return list(node.input[1:]) if node.op_type == "MultiHeadAttention" else []
 
 
 def _data_inputs(graph: Graph, node: onnx.NodeProto) -> list[int]:
+    """Return the positions of the inputs that are cut to the first token."""
     if node.op_type == "MultiHeadAttention":
         return [0]
     return [index for index, name in enumerate(node.input) if name and name not in graph.constants]
 
 
 def _tokenwise(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Return whether a node treats every token on its own.
+
+    So that computing one token needs that token only.
+    """
     if node.op_type == "MultiHeadAttention":
         return True
     if node.op_type not in _TOKENWISE:
         return False
     constants = [graph.constants[name] for name in node.input if name in graph.constants]
     if node.op_type == "MatMul":
+        # (B, T, K) @ (K, N); a product of two activations mixes tokens.
         return node.input[1] in graph.constants and constants[0].ndim == 2
     if node.op_type == "LayerNormalization" and attribute(node, "axis", -1) not in (-1, 2):
         return False
+    # A constant with a length of its own on the axis of tokens (positions) is not tokenwise.
     return all(value.ndim < 2 or value.shape[-2] == 1 for value in constants)
 
 
 def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True) -> Graph:
-    """LayerNorm with its residual, GELU with its bias: onnxruntime's own fusions, without those that quantize
-    badly. Without ``bias`` a product's bias stays beside it.
+    """Fuse LayerNorm with its residual and GELU with its bias.
+
+    These are onnxruntime's own fusions, without those that quantize badly. Without ``bias`` a
+    product's bias stays beside it.
     """
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.onnx_model_bert import BertOnnxModel
 
     options = FusionOptions(model_type)
+    # Attention is fused already; a fused embedding layer hides the tables from int8.
     options.enable_attention = False
     options.enable_embed_layer_norm = False
     options.enable_bias_gelu = options.enable_bias_skip_layer_norm = bias
@@ -162,8 +193,11 @@ def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True)
 
 
 def merge_projections(graph: Graph) -> int:
-    """Query, key and value of one attention come from one product where they read the same tensor, and so do their first factors
-    where they are products of low rank; returns how many merged."""
+    """Let query, key and value of one attention come from one product.
+
+    Where they read the same tensor; and so their first factors, where they are products of low
+    rank. Returns how many merged.
+    """
     merged = 0
     for node in [node for node in graph.nodes if node.op_type == "MultiHeadAttention"]:
         chains = [chain for name in node.input[:3] if (chain := _projection(graph, name)) is not None]
@@ -177,7 +211,10 @@ def merge_projections(graph: Graph) -> int:
 
 @dataclass(frozen=True)
 class _Projection:
-    """x · W, and + b where ``add`` stands behind it; nothing else reads what lies between."""
+    """Product x · W, and + b where ``add`` stands behind it.
+
+    Nothing else reads what lies between.
+    """
 
     product: onnx.NodeProto
     add: onnx.NodeProto | None
@@ -186,15 +223,20 @@ class _Projection:
 
     @property
     def nodes(self) -> list[onnx.NodeProto]:
+        """Nodes that the projection consists of."""
         return [self.product] if self.add is None else [self.product, self.add]
 
     @property
     def result(self) -> str:
+        """Name of the tensor that it makes."""
         return str(self.nodes[-1].output[0])
 
 
 def _projection(graph: Graph, name: str) -> _Projection | None:
-    """``name`` = Add(MatMul(x, W), b) read by nothing else."""
+    """Return the projection that makes ``name`` = Add(MatMul(x, W), b).
+
+    None where there is no such pair, or others read ``name``.
+    """
     add = graph.producer(name)
     if add is None or add.op_type != "Add" or len(graph.consumers(name)) != 1:
         return None
@@ -204,13 +246,16 @@ def _projection(graph: Graph, name: str) -> _Projection | None:
 
 
 def _first_factor(graph: Graph, chain: _Projection) -> _Projection | None:
-    """The product x · V before a product U of low rank."""
+    """Return the product x · V before a product U of low rank."""
     product = _product(graph, chain.product.input[0])
     return _Projection(product, None, product.input[1], None) if product is not None else None
 
 
 def _product(graph: Graph, name: str) -> onnx.NodeProto | None:
-    """The MatMul with a constant matrix that makes ``name``, if one node alone reads it."""
+    """Return the MatMul with a constant matrix that makes ``name``.
+
+    None unless one node alone reads it.
+    """
     node = graph.producer(name)
     if node is None or node.op_type != "MatMul" or node.input[1] not in graph.constants or len(graph.consumers(name)) != 1:
         return None
@@ -218,7 +263,7 @@ def _product(graph: Graph, name: str) -> onnx.NodeProto | None:
 
 
 def _same_source(chains: Sequence[_Projection]) -> list[list[_Projection]]:
-    """Groups of two and more that read one tensor."""
+    """Group the projections that read one tensor, in groups of two and more."""
     groups: dict[str, list[_Projection]] = {}
     for chain in chains:
         groups.setdefault(chain.product.input[0], []).append(chain)
@@ -226,9 +271,12 @@ def _same_source(chains: Sequence[_Projection]) -> list[list[_Projection]]:
 
 
 def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
+    """Put one product, one addition and a Split in the place of several projections."""
+    # (K, N1), (K, N2), … -> (K, N1 + N2 + …): one product reads x once.
     weight = np.concatenate([graph.constants[chain.weight] for chain in chains], axis=1)
     widths = np.array([graph.constants[chain.weight].shape[1] for chain in chains], dtype=np.int64)
     names = [str(chain.product.name) for chain in chains]
+    # For int8: each part keeps the range and the scales of the product that it was.
     graph.parts["+".join(names)] = tuple(zip(names, widths.tolist(), strict=True))
     whole = graph.name("product")
     source = [chains[0].product.input[0], graph.constant("weight", weight)]
@@ -239,5 +287,6 @@ def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
         nodes.append(helper.make_node("Add", [whole, graph.constant("bias", np.concatenate(biases))], [added], name=added))
         whole = added
     split = [whole, graph.constant("widths", widths)]
+    # (B, T, N1 + N2 + …) -> (B, T, N1), (B, T, N2), …
     nodes.append(helper.make_node("Split", split, [chain.result for chain in chains], name=graph.name("split"), axis=-1))
     graph.replace([node for chain in chains for node in chain.nodes], nodes)

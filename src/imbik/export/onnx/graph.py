@@ -1,4 +1,4 @@
-"""A small editable view of an ONNX graph: who makes a tensor, who reads it, which tensors are constants."""
+"""A small editable view of an ONNX graph: makers, readers and constants of its tensors."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ _FLOAT_OPS = frozenset({"MatMul", "Gemm", "Attention", "FusedMatMul", "Einsum"})
 
 
 class Graph:
-    """An ONNX model under surgery. Nodes are kept in execution order by :meth:`finish`."""
+    """ONNX model under surgery.
+
+    Nodes are kept in execution order by :meth:`finish`.
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         self.constants: dict[str, NDArray[Any]] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         self.outputs = {value.name for value in model.graph.output}
-        self.parts: dict[str, tuple[tuple[str, int], ...]] = {}  # merged product -> the products in it, and their widths
+        # Merged product -> the products in it, and their widths.
+        self.parts: dict[str, tuple[tuple[str, int], ...]] = {}
         self._taken = set(self.constants) | {name for node in self.nodes for name in (*node.input, *node.output, node.name)}
         self._made = 0
 
     def copy(self) -> Graph:
-        """A graph to change without changing this one; the constants are not copied."""
+        """Return a graph to change without changing this one; the constants are not copied."""
         model = onnx.ModelProto()
         del self.model.graph.initializer[:]  # they are in `constants`; finish() writes them back
         model.CopyFrom(self.model)
@@ -41,40 +45,45 @@ class Graph:
         for node in self.nodes:
             twin.nodes.append(onnx.NodeProto())
             twin.nodes[-1].CopyFrom(node)
-        twin.constants, twin.parts = dict(self.constants), dict(self.parts)
-        twin._taken, twin._made = set(self._taken), self._made
+        twin.constants = dict(self.constants)
+        twin.parts = dict(self.parts)
+        twin._taken = set(self._taken)
+        twin._made = self._made
         return twin
 
     def name(self, stem: str) -> str:
-        """A tensor name that nothing else uses."""
+        """Return a tensor name that nothing else uses."""
         while (name := f"imbik.{stem}.{self._made}") in self._taken:
             self._made += 1
         self._taken.add(name)
         return name
 
     def constant(self, stem: str, value: NDArray[Any]) -> str:
-        """Store a constant; returns its name."""
+        """Store a constant; return its name."""
         name = self.name(stem)
         self.constants[name] = np.ascontiguousarray(value)
         return name
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor, or None for inputs and constants."""
+        """Return the node that makes a tensor, or None for inputs and constants."""
         for node in self.nodes:
             if tensor in node.output:
                 return node
         return None
 
     def producers(self) -> dict[str, onnx.NodeProto]:
-        """Tensor -> the node that makes it (an empty name stands for an optional output that is not there)."""
+        """Return tensor -> the node that makes it.
+
+        An empty name stands for an optional output that is not there.
+        """
         return {output: node for node in self.nodes for output in node.output if output}
 
     def consumers(self, tensor: str) -> list[onnx.NodeProto]:
-        """The nodes that read a tensor."""
+        """Return the nodes that read a tensor."""
         return [node for node in self.nodes if tensor in node.input]
 
     def rename(self, old: str, new: str) -> None:
-        """Every reader of ``old`` reads ``new`` from now on."""
+        """Let every reader of ``old`` read ``new`` from now on."""
         for node in self.nodes:
             for position, name in enumerate(node.input):
                 if name == old:
@@ -82,10 +91,10 @@ class Graph:
 
     def replace(self, old: Sequence[onnx.NodeProto], new: Iterable[onnx.NodeProto]) -> None:
         """Put ``new`` where the last of ``old`` stood."""
-        keep = {id(node) for node in old}
-        position = max(index for index, node in enumerate(self.nodes) if id(node) in keep)
-        head = [node for node in self.nodes[: position + 1] if id(node) not in keep]
-        self.nodes = head + list(new) + [node for node in self.nodes[position + 1 :] if id(node) not in keep]
+        gone = {id(node) for node in old}
+        position = max(index for index, node in enumerate(self.nodes) if id(node) in gone)
+        head = [node for node in self.nodes[: position + 1] if id(node) not in gone]
+        self.nodes = head + list(new) + [node for node in self.nodes[position + 1 :] if id(node) not in gone]
 
     def finish(self) -> onnx.ModelProto:
         """Write nodes and constants back, without anything that no output needs."""
@@ -97,6 +106,7 @@ class Graph:
         graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in self.constants.items())
         inputs = {value.name for value in graph.input}
         used = {name for node in self.nodes for name in node.input}
+        # An input that fusion made useless (token types of one row, say) is no longer asked for.
         for value in list(graph.input):
             if value.name in inputs - used:
                 graph.input.remove(value)
@@ -105,7 +115,9 @@ class Graph:
 
     def drop_unused(self) -> None:
         """Forget nodes and constants that no output needs."""
-        producers, needed, kept = self.producers(), list(self.outputs), set()
+        producers = self.producers()
+        needed = list(self.outputs)
+        kept = set()
         while needed:
             node = producers.get(needed.pop())
             if node is None or id(node) in kept:
@@ -117,15 +129,25 @@ class Graph:
         self.constants = {name: value for name, value in self.constants.items() if name in used}
 
     def sort(self) -> None:
-        """Execution order: a node stands after all that it reads (surgery may have put it too early)."""
-        producers, done, order = self.producers(), set[int](), list[onnx.NodeProto]()
+        """Put nodes in execution order: a node stands after all that it reads.
+
+        Surgery may have put it too early.
+
+        Raises:
+            ValueError: the graph has a cycle.
+        """
+        producers = self.producers()
+        done = set[int]()
+        order = list[onnx.NodeProto]()
         for root in self.nodes:
+            # An own stack: a deep graph would exceed Python's depth of recursion.
             stack = [root]
             while stack:
                 node = stack[-1]
                 before = [producers[name] for name in node.input if name in producers]
                 waiting = [other for other in before if id(other) not in done]
                 if waiting:
+                    # No stack of a graph without a cycle grows this long.
                     if len(stack) > len(self.nodes) ** 2:
                         raise ValueError(f"the graph has a cycle through {node.name or node.op_type}")
                     stack.extend(waiting)
@@ -138,18 +160,19 @@ class Graph:
 
 
 def _require_domain(model: onnx.ModelProto, domain: str, needed: bool) -> None:
+    """Declare an operator domain in the model, if it is needed and not there yet."""
     present = {entry.domain for entry in model.opset_import}
     if needed and domain not in present:
         model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
-def microsoft(op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> onnx.NodeProto:
-    """A node of onnxruntime's own domain."""
+def microsoft(op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: int | float) -> onnx.NodeProto:
+    """Make a node of onnxruntime's own domain."""
     return helper.make_node(op, list(inputs), list(outputs), name=name, domain=MICROSOFT, **attributes)
 
 
-def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """The value of a node's attribute."""
+def attribute(node: onnx.NodeProto, name: str, default: object = None) -> Any:
+    """Return the value of a node's attribute, ``default`` where it has none of that name."""
     for entry in node.attribute:
         if entry.name == name:
             return helper.get_attribute_value(entry)
@@ -157,11 +180,11 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def fold_constants(graph: Graph) -> None:
-    """``Constant`` nodes become constants; ``Identity`` of a constant disappears; equal constants are stored
-    once.
+    """Turn ``Constant`` nodes and ``Identity`` of constants into constants, equal ones once.
 
-    The exporter writes a weight that several layers share as ``Identity`` nodes. A quantizer that looks for
-    constants does not see through them, leaves those layers in float and so makes the file larger.
+    The exporter writes a weight that several layers share as ``Identity`` nodes. A quantizer that
+    looks for constants does not see through them, leaves those layers in float and so makes the
+    file larger.
     """
     for node in graph.nodes:
         if node.op_type == "Constant":
@@ -177,7 +200,7 @@ def fold_constants(graph: Graph) -> None:
 
 
 def merge_equal(graph: Graph) -> None:
-    """Equal constants are stored once."""
+    """Store equal constants once."""
     first: dict[tuple[str, tuple[int, ...], str], str] = {}
     for name, value in list(graph.constants.items()):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
@@ -188,15 +211,15 @@ def merge_equal(graph: Graph) -> None:
 
 
 def count_ops(model: onnx.ModelProto) -> dict[str, int]:
-    """Operator name -> how many nodes."""
+    """Return operator name -> how many nodes."""
     return dict(Counter(node.op_type for node in model.graph.node))
 
 
 def matmul_counts(model: onnx.ModelProto) -> tuple[int, int]:
-    """How many products with a weight run on integer weights, and how many are left in float.
+    """Count the products with a weight that run on integer weights, and those left in float.
 
-    A float product counts when one of its factors is a floating-point constant of at least two dimensions,
-    directly or through ``Transpose``, ``Identity`` or ``Reshape``.
+    A float product counts when one of its factors is a floating-point constant of at least two
+    dimensions, directly or through ``Transpose``, ``Identity`` or ``Reshape``.
     """
     graph = Graph(model)
     producers = graph.producers()

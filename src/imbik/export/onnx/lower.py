@@ -1,4 +1,4 @@
-"""A float graph becomes a quantized one: which operator is lowered how."""
+"""Lowering of a float graph: which operator is quantized how."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from imbik.export.onnx.operators import products, tables
 from imbik.export.request import BuildRequest
 from imbik.quantization.ranges import Ranges
 
+# Schemes whose activations have constant scales.
 _CALIBRATED = ("static", "qat", "integer")
 
 
 def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]:
-    """Quantize a graph as its request says, except the operators that are to stay in float.
+    """Quantize a graph as its request says, except the operators that stay in float.
 
     Args:
         graph: it is changed.
@@ -27,8 +28,9 @@ def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]
         ranges: what the checkpoint carries (:func:`imbik.quantization.ranges.ranges_of`).
 
     Returns:
-        For the manifest: ``scheme``, ``weight_bits``, how many ``products`` and ``tables`` were lowered, and ``unobserved``
-        products: those of a calibrated scheme whose input was never seen, so that they find their range at run time.
+        For the manifest: ``scheme``, ``weight_bits``, how many ``products`` and ``tables`` were
+        lowered, and ``unobserved`` products: those of a calibrated scheme whose input was never
+        seen, so that they find their range at run time.
 
     Raises:
         UserError: a calibrated scheme without ranges.
@@ -49,13 +51,18 @@ def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]
 
 
 def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) -> Counter[str]:
-    settings, done = request.quantize or {}, Counter[str]()
+    """Lower the products by a scheme of int8; return what was done, by name."""
+    settings = request.quantize or {}
+    done = Counter[str]()
+    # Only training learns clip factors; ranges of an earlier qat must not act on another scheme.
     weights = Weights(graph, bits, settings["granularity"] == "per-channel", ranges if settings["scheme"] == "qat" else {})
     inputs = Inputs(graph, ranges)
     for product in products(graph):
         if product.operator in request.reverted:
             continue
         done["products"] += 1
+        # A product that calibration never saw (it did not run) is lowered all the same,
+        # dynamically.
         if settings["scheme"] == "dynamic" or not inputs.known(product):
             done["unobserved"] += settings["scheme"] != "dynamic"
             lower_dynamic(graph, product, weights)
@@ -67,7 +74,9 @@ def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) 
 
 
 def _lower_blocks(graph: Graph, request: BuildRequest, bits: int) -> Counter[str]:
-    blocks, done = Blocks(graph, bits, int((request.quantize or {})["block"])), Counter[str]()
+    """Lower the products to weights in blocks; return how many."""
+    blocks = Blocks(graph, bits, int((request.quantize or {})["block"]))
+    done = Counter[str]()
     for product in products(graph):
         if product.operator not in request.reverted:
             blocks.lower(product)
@@ -76,12 +85,16 @@ def _lower_blocks(graph: Graph, request: BuildRequest, bits: int) -> Counter[str
 
 
 def _lower_tables(graph: Graph, request: BuildRequest, bits: int) -> int:
-    """Tables in 4 bits with a scheme of 4 bits where their width allows it, else in 8 bits."""
+    """Lower the embedding tables; return how many.
+
+    In 4 bits with a scheme of 4 bits where their width allows it, else in 8 bits.
+    """
     blocks = Blocks(graph, bits, int((request.quantize or {})["block"]))
     count = 0
     for table in tables(graph):
         if table.operator in request.reverted or value_blocks(table.values) is not None:
-            continue  # a table of few values is packed to a byte an entry or less as it is
+            # A table of few values is packed to a byte an entry or less as it is.
+            continue
         if bits != 4 or not blocks.lower_table(table):
             lower_table(graph, table)
         count += 1

@@ -3,55 +3,77 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.packing import bits_for, pack, unpack
 from imbik.models.layers.registry import layer
 
+_Model = TypeVar("_Model", bound=nn.Module)
 
-def expanded(model: Any) -> Any:
-    """A model with plain layers in the place of clustered ones, for engines that know no codebook; the model itself if it has none."""
+
+def expanded(model: _Model) -> _Model:
+    """Return a model with plain layers in the place of clustered ones.
+
+    For engines that know no codebook; the model itself if it has no such layer.
+    """
     if not any(isinstance(module, _Clustered) for module in model.modules()):
         return model
+    # A copy: the model that trains keeps its codebooks.
     plain = copy.deepcopy(model)
+    # A list first: the loop changes the modules that named_modules walks over.
     for name, module in [(n, m) for n, m in plain.named_modules() if isinstance(m, ClusteredLinear | ClusteredEmbedding)]:
         put_everywhere(plain, name, module.expanded())
-    return plain.train(model.training)
+    plain.train(model.training)
+    return plain
 
 
 class Lookup(torch.autograd.Function):  # type: ignore[misc]
-    """``codebook[indices]``; the gradient of an entry is the sum of its members' gradients (Han, Mao, Dally 2016, section 3.3)."""
+    """Lookup ``codebook[indices]`` that trains.
+
+    The gradient of an entry is the sum of its members' gradients (Han, Mao, Dally 2016, section
+    3.3).
+    """
 
     @staticmethod
-    def forward(ctx: Any, codebook: Tensor, indices: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, codebook: Tensor, indices: Tensor) -> Tensor:
         ctx.save_for_backward(indices)
         ctx.count = len(codebook)
         return codebook[indices.long()]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
         (indices,) = ctx.saved_tensors
+        # Summed in float64: one entry may have hundreds of thousands of members.
         total = torch.bincount(indices.reshape(-1), weights=grads[0].reshape(-1).double(), minlength=ctx.count)
         return total.to(grads[0].dtype), None
 
 
 class _Clustered(nn.Module):
-    """A matrix ``(rows, columns)`` of ``values`` shared values: a codebook that trains, and packed indices that do not."""
+    """Matrix ``(rows, columns)`` of ``values`` shared values.
+
+    A codebook that trains, and packed indices that do not.
+    """
 
     packed: Tensor
 
     def __init__(self, rows: int, columns: int, values: int) -> None:
         super().__init__()
-        self.shape, self.values, self.bits = (rows, columns), values, bits_for(values)
+        self.shape = (rows, columns)
+        self.values = values
+        self.bits = bits_for(values)
         self.codebook = nn.Parameter(torch.zeros(values))
+        # ⌈rows · columns · bits / 8⌉ bytes.
         self.register_buffer("packed", torch.zeros(-(-rows * columns * self.bits // 8), dtype=torch.uint8))
         self._indices: Tensor | None = None
+        # Whoever loads a state_dict changes the packed indices behind the unpacked ones.
         self.register_load_state_dict_post_hook(lambda module, _: module.after_load())
 
     def after_load(self) -> None:
@@ -60,27 +82,28 @@ class _Clustered(nn.Module):
 
     @property
     def tied_weights(self) -> int:
-        """Weights beyond the entries of the codebook."""
+        """Number of weights beyond the entries of the codebook."""
         return self.shape[0] * self.shape[1] - self.values
 
     @property
     def indices(self) -> Tensor:
-        """``(rows, columns)`` uint8, unpacked once."""
+        """Indices into the codebook, ``(rows, columns)`` uint8, unpacked once."""
         if self._indices is None or self._indices.device != self.packed.device:
             unpacked = unpack(self.packed.cpu().numpy(), self.bits, self.shape)
-            with torch.inference_mode(False):  # they outlive the forward pass that asks first, which may be one without gradients
+            # They outlive the forward pass that asks first, which may be one without gradients.
+            with torch.inference_mode(False):
                 self._indices = torch.from_numpy(np.ascontiguousarray(unpacked)).to(self.packed.device)
         return self._indices
 
     @property
     def weight(self) -> Tensor:
-        """``(rows, columns)`` float32."""
+        """Matrix in full, ``(rows, columns)`` float32, looked up at every call."""
         weight: Tensor = Lookup.apply(self.codebook, self.indices)
         return weight
 
     @torch.no_grad()
-    def set(self, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> None:
-        """Fill from what ``nearest_values`` found."""
+    def set(self, codebook: NDArray[np.float32], indices: NDArray[np.uint8]) -> None:
+        """Fill from what :func:`imbik.sharing.kmeans.nearest_values` returned."""
         self.codebook.copy_(torch.from_numpy(codebook))
         self.packed.copy_(torch.from_numpy(pack(indices, self.bits)))
         self.after_load()
@@ -88,7 +111,7 @@ class _Clustered(nn.Module):
 
 @layer("clustered_linear")
 class ClusteredLinear(_Clustered):
-    """y = W x + b where W has ``values`` different entries."""
+    """Linear layer y = W x + b where W has ``values`` different entries."""
 
     def __init__(self, in_features: int, out_features: int, values: int, bias: bool = True) -> None:
         super().__init__(out_features, in_features, values)
@@ -96,8 +119,11 @@ class ClusteredLinear(_Clustered):
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
 
     @classmethod
-    def of(cls, linear: nn.Linear, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> ClusteredLinear:
-        """Replace a Linear's matrix ``(out, in)`` by entries of ``codebook`` ``(values,)`` at ``indices`` ``(out, in)``; keep its bias."""
+    def of(cls, linear: nn.Linear, codebook: NDArray[np.float32], indices: NDArray[np.uint8]) -> ClusteredLinear:
+        """Make the layer of a Linear, a codebook ``(values,)`` and indices ``(out, in)``.
+
+        The bias is the Linear's.
+        """
         new = cls(linear.in_features, linear.out_features, len(codebook), linear.bias is not None)
         new.set(codebook, indices)
         if new.bias is not None:
@@ -106,7 +132,7 @@ class ClusteredLinear(_Clustered):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """See :class:`imbik.models.layers.registry.Layer`."""
+        """Arguments of the constructor, see :class:`imbik.models.layers.registry.Layer`."""
         return {
             "in_features": self.in_features,
             "out_features": self.out_features,
@@ -118,7 +144,7 @@ class ClusteredLinear(_Clustered):
         return F.linear(x, self.weight, self.bias)
 
     def expanded(self) -> nn.Linear:
-        """The same as a plain Linear."""
+        """Return the same layer as a plain Linear."""
         plain = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
         plain.weight.data.copy_(self.weight.detach())
         if self.bias is not None:
@@ -128,22 +154,27 @@ class ClusteredLinear(_Clustered):
 
 @layer("clustered_embedding")
 class ClusteredEmbedding(_Clustered):
-    """An embedding table of ``values`` different entries; only the rows that a text needs are looked up in the codebook."""
+    """Embedding table of ``values`` different entries.
+
+    Only the rows that a text needs are looked up in the codebook.
+    """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, values: int, padding_idx: int | None = None) -> None:
         super().__init__(num_embeddings, embedding_dim, values)
-        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
 
     @classmethod
-    def of(cls, table: nn.Embedding, codebook: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> ClusteredEmbedding:
-        """Replace an Embedding's table by entries of ``codebook`` ``(values,)`` at ``indices`` ``(rows, columns)``."""
+    def of(cls, table: nn.Embedding, codebook: NDArray[np.float32], indices: NDArray[np.uint8]) -> ClusteredEmbedding:
+        """Make the table of an Embedding, codebook ``(values,)`` and indices ``(rows, columns)``."""
         new = cls(table.num_embeddings, table.embedding_dim, len(codebook), table.padding_idx)
         new.set(codebook, indices)
         return new
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """See :class:`imbik.models.layers.registry.Layer`."""
+        """Arguments of the constructor, see :class:`imbik.models.layers.registry.Layer`."""
         return {
             "num_embeddings": self.num_embeddings,
             "embedding_dim": self.embedding_dim,
@@ -152,17 +183,18 @@ class ClusteredEmbedding(_Clustered):
         }
 
     def forward(self, ids: Tensor) -> Tensor:
+        # ids (B, T) -> indices (B, T, H) -> values (B, T, H)
         rows: Tensor = Lookup.apply(self.codebook, self.indices[ids])
         return rows
 
     def keep_rows(self, rows: Tensor, padding_idx: int | None) -> ClusteredEmbedding:
-        """A table of some of the rows, in the given order."""
+        """Return a table of some of the rows, in the given order."""
         new = ClusteredEmbedding(len(rows), self.embedding_dim, self.values, padding_idx)
         new.set(self.codebook.detach().cpu().numpy(), self.indices[rows].cpu().numpy())
         return new
 
     def expanded(self) -> nn.Embedding:
-        """The same as a plain Embedding."""
+        """Return the same table as a plain Embedding."""
         plain = nn.Embedding(self.num_embeddings, self.embedding_dim, padding_idx=self.padding_idx)
         plain.weight.data.copy_(self.weight.detach())
         return plain

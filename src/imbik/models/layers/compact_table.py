@@ -1,15 +1,16 @@
-"""Train only the rows of the embedding table that the data uses.
+"""A trainer's table of word vectors: only the rows that the data uses.
 
-A task uses a few thousand of a vocabulary's word pieces; the gradient of all others is exactly zero. Without weight decay AdamW
-leaves such rows where they are, so training a table of the used rows alone gives the same model for a fraction of the work
-(MiniLM: 11.7 of 22.7 million parameters are the table; Banking77 uses 2,600 of its 30,522 rows).
+A task uses a few thousand of a vocabulary's word pieces; the gradient of all others is exactly
+zero. Without weight decay AdamW leaves such rows where they are, so training a table of the used
+rows alone gives the same model for a fraction of the work (MiniLM: 11.7 of 22.7 million parameters
+are the table; Banking77 uses 2,600 of its 30,522 rows).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,15 +19,23 @@ from torch import Tensor, nn
 
 from imbik.models.tables import set_table, table_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class CompactEmbedding(nn.Module):
-    """Looks ids up in the rows that are in use: ``(B, T)`` ids -> ``(B, T, H)``. An id outside ``pieces`` is an IndexError."""
+    """Embedding that looks ids up in the rows in use: ``(B, T)`` ids -> ``(B, T, H)``.
+
+    An id outside ``pieces`` is an IndexError.
+    """
 
     remap: Tensor
 
     def __init__(self, full: nn.Embedding, pieces: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(full.weight.detach()[pieces].clone(), requires_grad=full.weight.requires_grad)
+        # Ids that are not in use point behind the last row: looking one up fails instead of
+        # returning the vector of another piece.
         remap = torch.full((full.num_embeddings,), full.num_embeddings, dtype=torch.long)
         remap[pieces] = torch.arange(len(pieces))
         self.register_buffer("remap", remap, persistent=False)
@@ -38,10 +47,13 @@ class CompactEmbedding(nn.Module):
 
 
 @contextmanager
-def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator[None]:
-    """Inside, ``model`` has a table of ``pieces`` only; on leaving, their trained rows are back in the full table.
+def compact_embeddings(model: PreTrainedModel, pieces: NDArray[np.int64] | None) -> Iterator[None]:
+    """Context manager: give ``model`` a table of ``pieces`` only.
 
-    Does nothing without ``pieces``, and for a model whose output layer is tied to the table (a masked language model).
+    On leaving, their trained rows are back in the full table.
+
+    Does nothing without ``pieces``, and for a model whose output layer is tied to the table (a
+    masked language model).
 
     Args:
         model: a transformers model.
@@ -51,6 +63,7 @@ def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator
     if pieces is None or not isinstance(full, nn.Embedding) or model.get_output_embeddings() is not None:
         yield
         return
+    # The padding row is looked up in every batch, whether or not a text names it.
     keep = set(pieces.tolist()) | ({full.padding_idx} if full.padding_idx is not None else set())
     index = torch.tensor(sorted(keep))
     compact = CompactEmbedding(full, index)
@@ -58,6 +71,7 @@ def compact_embeddings(model: Any, pieces: NDArray[np.int64] | None) -> Iterator
     try:
         yield
     finally:
+        # After an error too: the caller's model must not be left with a table of a few rows.
         with torch.no_grad():
             full.weight[index] = compact.weight.detach().to(full.weight.device, full.weight.dtype)
         set_table(model, full)

@@ -11,9 +11,12 @@ from imbik.errors import UserError
 from imbik.models.layers.registry import layer
 
 
+# The name is written into config.json of saved models: its spelling stays as it was.
 @layer("factorised_embedding")
 class FactorizedEmbedding(nn.Module):
-    """A table (V × E) and a projection (E × H) in the place of a table (V × H), as in ALBERT (Lan et al. 2020, arXiv 1909.11942).
+    """Embedding of a table (V × E) and a projection (E × H) in the place of a table (V × H).
+
+    As in ALBERT (Lan et al. 2020, arXiv 1909.11942).
 
     Attributes:
         table: ``nn.Embedding(V, E)``.
@@ -22,22 +25,25 @@ class FactorizedEmbedding(nn.Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, rank: int, padding_idx: int | None = None) -> None:
         super().__init__()
-        self.num_embeddings, self.embedding_dim, self.rank, self.padding_idx = num_embeddings, embedding_dim, rank, padding_idx
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.rank = rank
+        self.padding_idx = padding_idx
         self.table = nn.Embedding(num_embeddings, rank, padding_idx)
         self.projection = nn.Linear(rank, embedding_dim, bias=False)
 
     @classmethod
     def of(cls, table: Tensor, projection: Tensor, padding_idx: int | None) -> FactorizedEmbedding:
-        """The embedding of a table ``(V, E)`` and a projection ``(H, E)``."""
-        made = cls(len(table), len(projection), table.shape[1], padding_idx)
+        """Make the embedding of a table ``(V, E)`` and a projection ``(H, E)``."""
+        embedding = cls(len(table), len(projection), table.shape[1], padding_idx)
         with torch.no_grad():
-            made.table.weight.copy_(table)
-            made.projection.weight.copy_(projection)
-        return made
+            embedding.table.weight.copy_(table)
+            embedding.projection.weight.copy_(projection)
+        return embedding
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """See :class:`imbik.models.layers.registry.Layer`."""
+        """Arguments of the constructor, see :class:`imbik.models.layers.registry.Layer`."""
         return {
             "num_embeddings": self.num_embeddings,
             "embedding_dim": self.embedding_dim,
@@ -46,25 +52,30 @@ class FactorizedEmbedding(nn.Module):
         }
 
     def forward(self, ids: Tensor) -> Tensor:
+        # (B, T) -> (B, T, E) -> (B, T, H)
         vectors: Tensor = self.projection(self.table(ids))
         return vectors
 
     def keep_rows(self, rows: Tensor, padding_idx: int | None) -> FactorizedEmbedding:
-        """The same projection behind some of the rows, in the given order."""
+        """Return the same projection behind some of the rows, in the given order."""
         new = FactorizedEmbedding(len(rows), self.embedding_dim, self.rank, padding_idx)
         new.table, new.projection = rows_of(self.table, rows, padding_idx), self.projection
         return new
 
 
-def rows_of(table: Any, rows: Tensor, padding_idx: int | None) -> nn.Module:
-    """A table of some of the rows, in the given order; ``padding_idx`` counts in the new one.
+def rows_of(table: nn.Module, rows: Tensor, padding_idx: int | None) -> nn.Module:
+    """Return a table of some of the rows, in the given order.
+
+    ``padding_idx`` counts in the new one.
 
     Raises:
         UserError: the module is no table of rows.
     """
+    # Compressed tables know how to keep rows in their own form.
     if hasattr(table, "keep_rows"):
-        made: nn.Module = table.keep_rows(rows, padding_idx)
-        return made
+        kept: nn.Module = table.keep_rows(rows, padding_idx)
+        return kept
+    # Not isinstance: a subclass may hold more than its rows.
     if type(table) is not nn.Embedding:
         raise UserError("this embedding has no rows to choose from", where="vocabulary", found=type(table).__name__, expected="a table")
     new = nn.Embedding(len(rows), table.embedding_dim, padding_idx=padding_idx)

@@ -1,7 +1,7 @@
 """Ratings as coded triples: what was rated by whom, how, and when; sparse, with any ids.
 
-A file of (user, item, rating[, time]) becomes a `Ratings`: integer codes against two tables of ids, float32 values,
-and notes about everything that was merged, stripped or looked odd on the way in.
+A file of (user, item, rating[, time]) becomes a :class:`Ratings`: integer codes against two tables of ids, float32
+values, and notes about everything that was merged, removed or looked odd on the way in.
 """
 
 from __future__ import annotations
@@ -9,33 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.recommend.data.ids import Place, encode
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Duplicates = Literal["last", "mean", "sum", "error"]
 
+LARGEST = 1e15
+"""The largest rating in size: far from the end of float32, whose squares must be finite too."""
 
-LARGEST = 1e15  # far from the end of float32, whose squares must be finite too
-
-
-class Place(NamedTuple):
-    """Where rows come from, for messages."""
-
-    file: str | None
-    first_row: int
-
-    def row(self, index: int) -> str:
-        """The place of the row with this index, counted from 0."""
-        number = f"row {index + self.first_row}"
-        return f"{self.file}, {number}" if self.file else number
+_COARSE = 1e-3  # of the standard deviation: a rounding to float32 above this is told
 
 
 class Compressed(NamedTuple):
-    """One side of the matrix, row by row: row i owns `indices[indptr[i]:indptr[i + 1]]` and the same slice of `values`."""
+    """One side of the matrix, row by row: row i owns ``indices[indptr[i]:indptr[i + 1]]``, and so for ``values``."""
 
     indptr: Array
     indices: Array
@@ -44,10 +35,17 @@ class Compressed(NamedTuple):
 
 @dataclass(frozen=True)
 class Ratings:
-    """Observed cells of a users x items matrix.
+    """Observed cells of a users x items matrix; no cell twice.
 
-    `users` and `items` are int32 codes into `user_ids` and `item_ids` (arrays of str), `values` float32, `times` float64
-    or None; all of length N, no cell twice. `implicit` says that values are counts of events rather than opinions.
+    Attributes:
+        users: int32 codes into ``user_ids``, (N,).
+        items: int32 codes into ``item_ids``, (N,).
+        values: float32, (N,).
+        user_ids: text, (users,).
+        item_ids: text, (items,).
+        times: seconds, float64, (N,), or None.
+        implicit: whether ``values`` are counts of events rather than opinions.
+        notes: what was noticed while the ratings were read.
 
     >>> ratings = Ratings.of(["ada", "bob", "ada"], ["x", "x", "y"], [5, 3, 4])
     >>> len(ratings), ratings.shape, float(ratings.values.mean())
@@ -65,37 +63,55 @@ class Ratings:
 
     @staticmethod
     def of(
-        users: Sequence[Any] | Array,
-        items: Sequence[Any] | Array,
+        users: Sequence[object] | Array,
+        items: Sequence[object] | Array,
         values: Sequence[float] | Array | None = None,
-        times: Sequence[float] | Array | None = None,
+        times: Sequence[object] | Array | None = None,
         *,
         implicit: bool | None = None,
         duplicates: Duplicates | None = None,
         where: str | None = None,
         first_row: int = 1,
     ) -> Ratings:
-        """Ratings from three or four columns; ids are turned into strings, blanks around them dropped.
+        """Make ratings out of three or four columns.
 
-        Without `values` every row is an event of weight 1 and the data are implicit. A cell that occurs twice follows
-        `duplicates`: `last` (the newest by time, else the last row; the default for opinions), `mean`, `sum` (the default
-        for implicit data) or `error`.
+        Args:
+            users: ids of any kind; they are turned into text, and blanks around them are removed.
+            items: the same for items.
+            values: ratings; None: every row is an event of weight 1.
+            times: seconds, or dates (NumPy's, pandas' or ``datetime``).
+            implicit: whether the values are counts of events; None: if there are no values.
+            duplicates: which value a cell has that occurs twice: ``last`` (the newest by time, else the last row; the
+                default for opinions), ``mean``, ``sum`` (the default for events) or ``error``.
+            where: the file, for messages.
+            first_row: number of the first row in that file.
 
-        Messages name `where` (a file) and count its rows from `first_row`.
-
-        Raises UserError for columns of different length, an empty id, a rating that float32 cannot hold, or no rows.
+        Raises:
+            UserError: columns of different length, no rows, a missing id, rating or time, a rating that float32
+                cannot hold, an unknown rule for duplicates.
         """
+        check_rule(duplicates)
+        check_implicit(implicit)
         if implicit is None:
             implicit = values is None
-        numbers = np.ones(len(users), np.float64) if values is None else np.asarray(values, np.float64)
-        stamps = None if times is None else np.asarray(times, np.float64)
         place = Place(where, first_row)
-        _check_columns(len(users), len(items), numbers, stamps, place)
-        user_codes, user_ids, user_notes = _encode(users, "user", place)
-        item_codes, item_ids, item_notes = _encode(items, "item", place)
-        notes = user_notes + item_notes + _constant_notes(numbers, stamps, implicit)
-        raw = Ratings(user_codes, item_codes, numbers.astype(np.float32), user_ids, item_ids, stamps, implicit)
-        return _without_duplicates(raw, duplicates or ("sum" if implicit else "last"), notes, place)
+        numbers = np.ones(len(users), np.float64) if values is None else _floats(values, "ratings", where)
+        seconds = None if times is None else _seconds(times, where)
+        _check_columns(len(users), len(items), numbers, seconds, place)
+        user_side = encode(users, "user", place)
+        item_side = encode(items, "item", place)
+        notes = user_side.notes + item_side.notes + _value_notes(numbers, seconds, implicit)
+        raw = Ratings(
+            users=user_side.codes,
+            items=item_side.codes,
+            values=numbers.astype(np.float32),
+            user_ids=user_side.table,
+            item_ids=item_side.table,
+            times=seconds,
+            implicit=implicit,
+            notes=notes,
+        )
+        return _without_duplicates(raw, duplicates or ("sum" if implicit else "last"), place)
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -111,9 +127,16 @@ class Ratings:
         return float(self.values.min()), float(self.values.max())
 
     def take(self, rows: Array) -> Ratings:
-        """The same tables with only the given rows (indices or a mask)."""
-        times = None if self.times is None else self.times[rows]
-        return Ratings(self.users[rows], self.items[rows], self.values[rows], self.user_ids, self.item_ids, times, self.implicit)
+        """Return the given rows (indices or a mask) against the same tables; notes stay behind."""
+        return Ratings(
+            users=self.users[rows],
+            items=self.items[rows],
+            values=self.values[rows],
+            user_ids=self.user_ids,
+            item_ids=self.item_ids,
+            times=None if self.times is None else self.times[rows],
+            implicit=self.implicit,
+        )
 
     @cached_property
     def by_user(self) -> Compressed:
@@ -127,13 +150,52 @@ class Ratings:
 
 
 def compress(rows: Array, columns: Array, values: Array, count: int) -> Compressed:
-    """Sort triples by row (then column) into a `Compressed` of `count` rows; int32 indices, float32 values."""
+    """Sort triples by row, then column, into a :class:`Compressed` of ``count`` rows; int32 indices, float32 values."""
     from scipy.sparse import csr_matrix
 
     width = int(columns.max()) + 1 if len(columns) else 1
     matrix = csr_matrix((values.astype(np.float32), (rows, columns)), shape=(count, width))
     matrix.sort_indices()
     return Compressed(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data)
+
+
+def check_rule(duplicates: str | None, where: str = "duplicates") -> None:
+    """Check that a rule for duplicates is known.
+
+    Raises:
+        UserError: it is not.
+    """
+    if duplicates is not None and duplicates not in get_args(Duplicates):
+        raise UserError("unknown rule for duplicates", where=where, found=repr(duplicates), expected=", ".join(get_args(Duplicates)))
+
+
+def check_implicit(implicit: bool | None) -> None:
+    """Check that ``implicit`` is a truth value: the text ``no`` would count as true.
+
+    Raises:
+        UserError: it is not.
+    """
+    if implicit is not None and not isinstance(implicit, (bool, np.bool_)):
+        raise UserError("not a truth value", where="implicit", found=repr(implicit), expected="True, False or None")
+
+
+def _floats(values: Sequence[object] | Array, what: str, where: str | None) -> Array:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what} are not numbers", where=where, found=str(error), expected="numbers") from None
+
+
+def _seconds(times: Sequence[object] | Array, where: str | None) -> Array:
+    """Return times as seconds, NaN where one is missing; dates count from 1970 in UTC."""
+    column = np.asarray(times)
+    if column.dtype.kind == "O" and any(hasattr(value, "timestamp") for value in column):
+        stamps = [value.timestamp() if hasattr(value, "timestamp") and value == value else np.nan for value in column]
+        return np.asarray(stamps, np.float64)
+    if column.dtype.kind != "M":
+        return _floats(column, "times", where)
+    nanoseconds = column.astype("datetime64[ns]")
+    return np.where(np.isnat(nanoseconds), np.nan, nanoseconds.astype(np.int64) / 1e9)
 
 
 def _check_columns(users: int, items: int, values: Array, times: Array | None, place: Place) -> None:
@@ -149,62 +211,50 @@ def _check_columns(users: int, items: int, values: Array, times: Array | None, p
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise UserError(
-                f"{int(bad.sum())} rating(s) are {what}", where=place.row(row), found=str(values[row]), expected=expected,
+                f"{int(bad.sum())} rating(s) are {what}",
+                where=place.row(row),
+                found=str(values[row]),
+                expected=expected,
                 fix="correct or remove the row",
-            )  # fmt: skip
+            )
+    if times is not None and not np.isfinite(times).all():
+        # A NaN sorts behind every number: the missing time would count as the newest.
+        missing = np.flatnonzero(~np.isfinite(times))
+        raise UserError(
+            f"{len(missing)} time(s) are missing",
+            where=place.row(int(missing[0])),
+            found=str(times[missing[0]]),
+            expected="a time in each row",
+            fix="fill it in or remove the row; without a column of times the last row of a cell counts",
+        )
 
 
-def _encode(ids: Sequence[Any] | Array, kind: str, place: Place) -> tuple[Array, Array, tuple[str, ...]]:
-    """Codes, the table of ids in order of first appearance, and notes about blanks that were stripped."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array([str(x) for x in ids], pa.string())
-    column = pc.fill_null(column.cast(pa.string()), "")
-    encoded = pc.dictionary_encode(column)
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    table = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    stripped = np.array([text.strip() for text in table], dtype=object)
-    if (stripped == "").any():
-        code = int(np.flatnonzero(stripped == "")[0])
-        first = int(np.flatnonzero(codes == code)[0])
-        raise UserError(f"the {kind} id is empty", where=place.row(first), found="''", expected=f"a {kind} id")
-    changed = int((stripped != table).sum())
-    if not changed:
-        return codes, table.astype(str), ()
-    positions: dict[str, int] = {}
-    mapping = np.array([positions.setdefault(text, len(positions)) for text in stripped], np.int32)
-    merged = len(table) - len(positions)
-    note = f"{changed} {kind} id(s) had blanks around them, which were removed; {merged} became equal to another id"
-    return mapping[codes], np.array(list(positions), dtype=str), (note,)
-
-
-def _constant_notes(values: Array, times: Array | None, implicit: bool) -> tuple[str, ...]:
+def _value_notes(values: Array, times: Array | None, implicit: bool) -> tuple[str, ...]:
     notes = []
     if not implicit and len(values) > 1 and np.ptp(values) == 0:
         notes.append(f"every rating is {values[0]:g}: nothing to predict; read such data as implicit feedback")
     if times is not None and len(times) > 1 and np.ptp(times) == 0:
         notes.append("every time stamp is the same: splits by time are not possible")
+    rounding = float(np.abs(values - values.astype(np.float32)).max())
+    if rounding > _COARSE * float(values.std()) > 0:
+        notes.append(f"ratings are kept in 32 bits, which rounds these by up to {rounding:g}: subtract a constant near {values.mean():g}")
     return tuple(notes)
 
 
-def _without_duplicates(raw: Ratings, rule: Duplicates, notes: tuple[str, ...], place: Place) -> Ratings:
-    cell = raw.users.astype(np.int64) * len(raw.item_ids) + raw.items
+def _without_duplicates(raw: Ratings, rule: Duplicates, place: Place) -> Ratings:
+    """Keep one row for each cell, by the rule, in the order of the file."""
+    cell = raw.users.astype(np.int64) * len(raw.item_ids) + raw.items  # (N,)
     keys = (cell,) if raw.times is None else (raw.times, cell)
-    order = np.lexsort(keys)
+    order = np.lexsort(keys)  # by cell, then by time, then by row: the last of a group is the newest
     ordered = cell[order]
     last = np.append(ordered[1:] != ordered[:-1], True)
     repeated = len(ordered) - int(last.sum())
     if repeated == 0:
-        return Ratings(*_columns(raw), implicit=raw.implicit, notes=notes)
+        return raw
     if rule == "error":
         row = int(order[np.flatnonzero(~last)[0] + 1])
-        cellname = f"user {raw.user_ids[raw.users[row]]}, item {raw.item_ids[raw.items[row]]}"
-        raise UserError("a cell is rated twice", where=place.row(row), found=cellname, expected="one rating a cell")
-    rows = np.sort(order[last])
+        cell_name = f"user {raw.user_ids[raw.users[row]]}, item {raw.item_ids[raw.items[row]]}"
+        raise UserError("a cell is rated twice", where=place.row(row), found=cell_name, expected="one rating a cell")
     values = raw.values
     if rule in ("mean", "sum"):
         group = np.empty(len(cell), np.int64)
@@ -212,10 +262,14 @@ def _without_duplicates(raw: Ratings, rule: Duplicates, notes: tuple[str, ...], 
         total = np.bincount(group, raw.values.astype(np.float64))
         count = np.bincount(group)
         values = (total / count if rule == "mean" else total)[group].astype(np.float32)
-    kept = Ratings(raw.users, raw.items, values, raw.user_ids, raw.item_ids, raw.times, raw.implicit).take(rows)
-    note = f"{repeated} row(s) repeat a (user, item) pair; rule: {rule}"
-    return Ratings(*_columns(kept), implicit=raw.implicit, notes=(*notes, note))
-
-
-def _columns(ratings: Ratings) -> tuple[Array, Array, Array, Array, Array, Array | None]:
-    return ratings.users, ratings.items, ratings.values, ratings.user_ids, ratings.item_ids, ratings.times
+    rows = np.sort(order[last])
+    return Ratings(
+        users=raw.users[rows],
+        items=raw.items[rows],
+        values=values[rows],
+        user_ids=raw.user_ids,
+        item_ids=raw.item_ids,
+        times=None if raw.times is None else raw.times[rows],
+        implicit=raw.implicit,
+        notes=(*raw.notes, f"{repeated} row(s) repeat a (user, item) pair; rule: {rule}"),
+    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.recommend.data.ratings import Ratings
+from imbik.recommend.data.ratings import Array, Ratings
 
 
 class Split(NamedTuple):
@@ -19,7 +19,7 @@ class Split(NamedTuple):
 
 
 def random_split(ratings: Ratings, test: float = 0.1, seed: int = 0) -> Split:
-    """A random share `test` of the rows is held out; rows keep their order.
+    """Hold out a random share ``test`` of the rows; rows keep their order.
 
     >>> split = random_split(Ratings.of("aabb", "xyxy", [1, 2, 3, 4]), test=0.5, seed=1)
     >>> len(split.train), len(split.test)
@@ -27,36 +27,37 @@ def random_split(ratings: Ratings, test: float = 0.1, seed: int = 0) -> Split:
     """
     count = round(len(ratings) * _share(test))
     _check_sizes(len(ratings), count)
-    held = np.zeros(len(ratings), bool)
-    held[np.random.default_rng(seed).permutation(len(ratings))[:count]] = True
-    return Split(ratings.take(~held), ratings.take(held))
+    held_out = np.zeros(len(ratings), bool)
+    held_out[np.random.default_rng(seed).permutation(len(ratings))[:count]] = True
+    return Split(ratings.take(~held_out), ratings.take(held_out))
 
 
 def time_split(ratings: Ratings, test: float = 0.1) -> Split:
-    """The newest share `test` of all rows is held out (ties at the border: later rows of the file)."""
+    """Hold out the newest share ``test`` of all rows (ties at the border: later rows of the file)."""
     order = np.argsort(_times(ratings), kind="stable")
     count = round(len(ratings) * _share(test))
     _check_sizes(len(ratings), count)
-    held = np.zeros(len(ratings), bool)
-    held[order[-count:]] = True
-    return Split(ratings.take(~held), ratings.take(held))
+    held_out = np.zeros(len(ratings), bool)
+    held_out[order[-count:]] = True
+    return Split(ratings.take(~held_out), ratings.take(held_out))
 
 
 def leave_last_out(ratings: Ratings, count: int = 1) -> Split:
-    """Of every user with more than `count` ratings the last `count` are held out: by time, else by order of rows."""
+    """Hold out the last ``count`` ratings of every user who has more: by time, else by order of rows."""
     times = np.arange(len(ratings)) if ratings.times is None else ratings.times
     order = np.lexsort((times, ratings.users))
     users = ratings.users[order]
-    ends = np.searchsorted(users, users, side="right")
+    ends = np.searchsorted(users, users, side="right")  # for each row, where its user's rows end
     sizes = ends - np.searchsorted(users, users, side="left")
-    held = np.zeros(len(ratings), bool)
-    held[order[(np.arange(len(users)) >= ends - count) & (sizes > count)]] = True
-    _check_sizes(len(ratings), int(held.sum()))
-    return Split(ratings.take(~held), ratings.take(held))
+    held_out = np.zeros(len(ratings), bool)
+    # Who has no more ratings than are to be held out keeps all: a model cannot know a user without any.
+    held_out[order[(np.arange(len(users)) >= ends - count) & (sizes > count)]] = True
+    _check_sizes(len(ratings), int(held_out.sum()))
+    return Split(ratings.take(~held_out), ratings.take(held_out))
 
 
 def k_folds(ratings: Ratings, folds: int = 5, seed: int = 0) -> Iterator[Split]:
-    """Every row is in the test part of exactly one of `folds` splits."""
+    """Yield ``folds`` splits; every row is in the test part of exactly one."""
     if not 2 <= folds <= len(ratings):
         raise UserError("impossible number of folds", found=folds, expected=f"2 to {len(ratings)}")
     fold = np.random.default_rng(seed).permutation(len(ratings)) % folds
@@ -70,12 +71,12 @@ def _share(test: float) -> float:
     return test
 
 
-def _check_sizes(rows: int, held: int) -> None:
-    if held == 0 or held == rows:
-        raise UserError("too few ratings to split", found=f"{rows} rows, {held} for the test part", fix="give more rows")
+def _check_sizes(rows: int, held_out: int) -> None:
+    if held_out == 0 or held_out == rows:
+        raise UserError("too few ratings to split", found=f"{rows} rows, {held_out} for the test part", fix="give more rows")
 
 
-def _times(ratings: Ratings) -> np.ndarray:
+def _times(ratings: Ratings) -> Array:
     if ratings.times is None:
         raise UserError("a split by time needs a time column", found="none", fix="name the column of times, or split randomly")
     return ratings.times

@@ -1,36 +1,42 @@
-"""A small SVG writer: one row a model, a dot with its interval for quality, bars for seconds. No plotting library."""
+"""A small SVG writer: one row for each model, a dot with its interval for quality, bars for seconds. No plotting library."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 from xml.sax.saxutils import escape
+
+from imbik.recommend.evaluation.result import Comparison
 
 ROW, LEFT, WIDTH, GAP, BAR = 26, 130, 330, 40, 200
 
 
-def dot_plot(result: dict[str, Any]) -> str:
-    """SVG text for the result of `compare`: the chosen metric left, training seconds (logarithmic) right.
+def dot_plot(result: Comparison) -> str:
+    """Return an SVG of a comparison: the chosen metric left, training seconds (logarithmic) right.
 
-    Colors follow the reader's light or dark scheme; the text alternative lists the values.
+    Colors follow the reader's light or dark scheme; the text alternative lists the values. Models that are not in the
+    table are named below.
     """
     metric, rows = result["metric"], result["models"]
     height = 60 + ROW * len(rows)
+    absent = ", ".join(entry["name"] for entry in result["left_out"])
     measured = [row["measures"][metric] for row in rows]
     low, high = min(m["low"] for m in measured), max(m["high"] for m in measured)
     span = (high - low) or 1.0
     low, high = low - 0.05 * span, high + 0.05 * span
+    # From a millisecond to an hour: seconds need a logarithm, and a zero has none.
     seconds = [max(row["measures"]["train_seconds"]["mean"], 1e-4) for row in rows]
     first, last = math.floor(math.log10(min(seconds))), math.ceil(math.log10(max(seconds)) + 1e-9)
     title = "; ".join(f"{r['name']} {m['mean']:.4f}" for r, m in zip(rows, measured, strict=True))
-    parts = [_head(height, f"{metric} by model: {title}"), *_axis(metric, low, high, height)]
-    for number, (row, m, s) in enumerate(zip(rows, measured, seconds, strict=True)):
+    parts = [_head(height + (ROW if absent else 0), f"{metric} by model: {title}"), *_axis(metric, low, high, height)]
+    for number, (row, spread, duration) in enumerate(zip(rows, measured, seconds, strict=True)):
         y = 48 + ROW * number
         parts.append(f'<text x="{LEFT - 10}" y="{y + 4}" text-anchor="end">{escape(row["name"])}</text>')
-        parts += _dot(y, *(LEFT + WIDTH * (m[k] - low) / (high - low) for k in ("low", "mean", "high")))
-        length = BAR * (math.log10(s) - first) / max(last - first, 1)
+        parts += _dot(y, *(LEFT + WIDTH * (value - low) / (high - low) for value in (spread["low"], spread["mean"], spread["high"])))
+        length = BAR * (math.log10(duration) - first) / max(last - first, 1)
         parts.append(f'<rect class="bar" x="{LEFT + WIDTH + GAP}" y="{y - 7}" width="{length:.1f}" height="14"/>')
-        parts.append(f'<text x="{LEFT + WIDTH + GAP + length + 5:.1f}" y="{y + 4}">{s:.3g} s</text>')
+        parts.append(f'<text x="{LEFT + WIDTH + GAP + length + 5:.1f}" y="{y + 4}">{duration:.3g} s</text>')
+    if absent:
+        parts.append(f'<text x="10" y="{height + 12}">left out: {escape(absent)} (reasons in compare.md)</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -8,7 +8,11 @@ from typing import Self
 
 
 class PeakMemory:
-    """Samples the resident size every 5 ms; `extra` is the peak above the start, in bytes (0 where it cannot be read)."""
+    """Context manager: samples the resident size every 5 ms.
+
+    Attributes:
+        extra: the peak above the start, in bytes; 0 where it cannot be read.
+    """
 
     def __init__(self) -> None:
         self.extra = 0
@@ -31,7 +35,7 @@ class PeakMemory:
 
 
 def resident() -> int:
-    """Resident bytes of this process."""
+    """Return the resident bytes of this process."""
     try:
         import psutil
     except ModuleNotFoundError:

@@ -9,11 +9,12 @@ from numba import njit, prange
 
 from imbik.recommend.data.ratings import Array
 from imbik.recommend.kernels.gaussian import FAST
+from imbik.recommend.kernels.parallel import parallel
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+@parallel(fastmath=FAST)
 def dots(users: Array, items: Array, left: Array, right: Array) -> Array:
-    """left[users] . right[items] for pairs of codes, float32."""
+    """Return left[users] . right[items] for pairs of codes, (N,) float32."""
     out = np.empty(len(users), np.float32)
     for q in prange(len(users)):
         x, z = left[users[q]], right[items[q]]
@@ -24,9 +25,9 @@ def dots(users: Array, items: Array, left: Array, right: Array) -> Array:
     return out
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+@parallel(fastmath=FAST)
 def sampled_means(users: Array, items: Array, left: Array, right: Array) -> Array:
-    """(pairs, samples): bias_u + bias_i + p . q of each sample; left and right (samples, n, 1 + rank), bias first."""
+    """Return bias_u + bias_i + p . q of each sample, (pairs, samples); left and right (samples, n, 1 + rank), bias first."""
     count, dims = left.shape[0], left.shape[2]
     out = np.empty((len(users), count), np.float32)
     for q in prange(len(users)):
@@ -39,11 +40,11 @@ def sampled_means(users: Array, items: Array, left: Array, right: Array) -> Arra
     return out
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@parallel()
 def ranks(scores: Array, indptr: Array, items: Array) -> Array:
-    """Rank (0 = best) of items[indptr[r]:indptr[r + 1]] within row r of scores; ties count half; -inf is not a candidate.
+    """Return the ranks (0 = best) of items[indptr[r]:indptr[r + 1]] within row r of scores, and the candidates of the row.
 
-    Returns (len(items), 2): the rank, and the number of candidates in the row.
+    Ties count half; -inf is not a candidate. Shape (len(items), 2).
     """
     out = np.empty((len(items), 2))
     for row in prange(scores.shape[0]):
@@ -56,15 +57,16 @@ def ranks(scores: Array, indptr: Array, items: Array) -> Array:
             for j in range(scores.shape[1]):
                 above += scores[row, j] > own
                 equal += scores[row, j] == own
-            out[q, 0] = above + 0.5 * (equal - 1)
+            out[q, 0] = above + 0.5 * (equal - 1)  # an item equals itself
             out[q, 1] = candidates
     return out
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _quantile(means: Array, sds: Array, q: float, guess: float) -> float:
-    """x with mean_s Phi((x - means[s]) / sds[s]) = q: Newton from `guess`, inside a bracket that only shrinks."""
-    reach = 12.0 * sds.max()
+    """Return x with mean_s Phi((x - means[s]) / sds[s]) = q: Newton from ``guess``, inside a bracket that only shrinks."""
+    reach = 12.0 * sds.max()  # Phi(-12) is 2e-33: no quantile lies further out
+    close = 1e-7 * sds.max()  # in the unit of the ratings, whatever it is
     low, high, x = means.min() - reach, means.max() + reach, guess
     for _ in range(60):
         gap, slope = -q, 0.0
@@ -77,17 +79,17 @@ def _quantile(means: Array, sds: Array, q: float, guess: float) -> float:
         else:
             low = x
         new = x - gap / max(slope, 1e-300)
-        if not low < new < high:
+        if not low < new < high:  # far from the mass the slope vanishes and Newton leaps
             new = 0.5 * (low + high)
-        if abs(new - x) < 1e-7:
+        if abs(new - x) < close:
             break
         x = new
     return float(x)
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@parallel()
 def mixture_quantiles(means: Array, sds: Array, q: float, normal: float) -> Array:
-    """Quantile q of each row's mixture of normals; means (n, S), sds (S,), `normal` the same quantile of N(0, 1).
+    """Return quantile q of each row's mixture of normals, (n,); means (n, S), sds (S,), ``normal`` that quantile of N(0, 1).
 
     >>> float(np.round(mixture_quantiles(np.zeros((1, 4)), np.ones(4), 0.95, 1.6)[0], 4))
     1.6449

@@ -7,21 +7,28 @@ al., KDD 2011). The cut does not depend on the number of threads.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit, prange
 
 from imbik.recommend.data.ratings import Array, Ratings
 from imbik.recommend.kernels.gaussian import FAST
+from imbik.recommend.kernels.parallel import parallel
 
 BLOCKS = 8
 
+Triples = tuple[Array, Array, Array]
+"""users, items, values of all ratings, sorted by block."""
+Sides = tuple[Array, Array]
+"""Rows of users and items, (n, 1 + rank), bias first."""
+Rates = tuple[np.float32, np.float32, np.float32, np.float32, np.float32]
+"""Learning rate, ridge on biases, ridge on factors, mean, 1 with biases or 0."""
+
 
 def stratify(ratings: Ratings, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-    """(users, items, values) shuffled and sorted by (diagonal, user block), and the borders of the blocks."""
+    """Return (users, items, values) shuffled and sorted by (diagonal, user block), and the borders of the blocks."""
     user_block = rng.integers(0, BLOCKS, len(ratings.user_ids))[ratings.users]
     item_block = rng.integers(0, BLOCKS, len(ratings.item_ids))[ratings.items]
+    # The diagonal of a cell is the distance of its blocks: on one diagonal no block row or column comes twice.
     key = (item_block - user_block) % BLOCKS * BLOCKS + user_block
     shuffled = rng.permutation(len(ratings))
     order = shuffled[np.argsort(key[shuffled], kind="stable")]
@@ -29,55 +36,53 @@ def stratify(ratings: Ratings, rng: np.random.Generator) -> tuple[Array, Array, 
     return ratings.users[order], ratings.items[order], ratings.values[order], borders
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)  # type: ignore[untyped-decorator]
-def sgd_epoch(triples: Any, borders: Array, diagonals: Array, sides: Any, rates: Any) -> float:
-    """One pass over all ratings; updates both sides (n, 1 + rank) in place and returns the sum of squared errors.
-
-    rates = (learning rate, ridge on biases, ridge on factors, mean, 1.0 with biases or 0.0).
-    """
+@parallel(fastmath=FAST)
+def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, rates: Rates) -> float:
+    """Pass over all ratings once; update both sides in place and return the sum of squared errors before each update."""
     users, items, values = triples
     left, right = sides
     rate, bias_ridge, ridge, mean, biased = rates
-    errors = np.zeros(BLOCKS)
+    errors = np.zeros(BLOCKS)  # one cell for each block, added up in order: the sum does not depend on the threads
     for diagonal in diagonals:
         for block in prange(BLOCKS):
-            total: Any = 0.0
+            total = 0.0
             for q in range(borders[diagonal * BLOCKS + block], borders[diagonal * BLOCKS + block + 1]):
                 p, z = left[users[q]], right[items[q]]
                 guess = np.float32(0.0)
                 for d in range(1, len(p)):
                     guess += p[d] * z[d]
                 error = np.float32(values[q] - mean - p[0] - z[0] - guess)
-                total += error * error
+                total += float(error * error)
                 p[0] += biased * rate * (error - bias_ridge * p[0])
                 z[0] += biased * rate * (error - bias_ridge * z[0])
                 for d in range(1, len(p)):
-                    old = p[d]
+                    old = p[d]  # the item's step is taken from where the user was, not from where it went
                     p[d] += rate * (error * z[d] - ridge * old)
                     z[d] += rate * (error * old - ridge * z[d])
             errors[block] += total
-    return errors.sum()  # type: ignore[no-any-return]
+    return float(errors.sum())
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
-def constrained_epoch(order: Array, by_user: Any, sides: Any, traits: Array, rates: Any) -> float:
-    """One pass of constrained PMF, user by user: p_u + mean of the traits w_j of the items that u has rated.
+def constrained_epoch(order: Array, by_user: Triples, sides: Sides, traits: Array, rates: Rates) -> float:
+    """Pass over all users once with constrained PMF: p_u + mean of the traits w_j of the items that u has rated.
 
-    The gradient of the traits is collected over a user's ratings and applied once. Not parallel: every user writes to
-    items and traits of all blocks. Arguments as in `sgd_epoch`; traits (items, rank).
+    The gradient of the traits (items, rank) is collected over a user's ratings and applied once. Not parallel: every user
+    writes to items and traits of all blocks. Returns the sum of squared errors.
     """
     indptr, indices, values = by_user
     left, right = sides
     rate, bias_ridge, ridge, mean, biased = rates
     rank = traits.shape[1]
     whole, slope = np.zeros(rank, np.float32), np.zeros(rank, np.float32)
-    total: Any = 0.0
+    total = 0.0
     for user in order:
         start, stop = indptr[user], indptr[user + 1]
         if start == stop:
             continue
         share = np.float32(1.0 / (stop - start))
         p = left[user]
+        # The mean of the traits is held during a user's ratings, which saves a sum over n items for each of n ratings.
         whole[:] = 0.0
         slope[:] = 0.0
         for q in range(start, stop):
@@ -89,7 +94,7 @@ def constrained_epoch(order: Array, by_user: Any, sides: Any, traits: Array, rat
             for d in range(rank):
                 guess += (p[d + 1] + whole[d]) * z[d + 1]
             error = np.float32(values[q] - mean - p[0] - z[0] - guess)
-            total += error * error
+            total += float(error * error)
             p[0] += biased * rate * (error - bias_ridge * p[0])
             z[0] += biased * rate * (error - bias_ridge * z[0])
             for d in range(rank):
@@ -100,5 +105,6 @@ def constrained_epoch(order: Array, by_user: Any, sides: Any, traits: Array, rat
         for q in range(start, stop):
             w = traits[indices[q]]
             for d in range(rank):
+                # d prediction / d w_j = share * z for each rating of the user
                 w[d] += rate * (slope[d] * share - ridge * w[d])
-    return total  # type: ignore[no-any-return]
+    return total

@@ -13,14 +13,17 @@ from imbik.recommend.models.model import Model, Report, register
 
 
 def fit_biases(ratings: Ratings, user_ridge: float, item_ridge: float, epochs: int = 15) -> tuple[float, Array, Array]:
-    """(mean, b, c) that minimize sum (r_ui - mean - b_u - c_i)^2 + user_ridge |b|^2 + item_ridge |c|^2, by turns."""
+    """Return (mean, b, c) that minimize sum (r_ui - mean - b_u - c_i)^2 + user_ridge |b|^2 + item_ridge |c|^2.
+
+    Solved by turns. Everything is linear in the ratings and the ridges add to counts, so no unit is involved.
+    """
     mean = float(ratings.values.mean(dtype=np.float64))
     rest = ratings.values.astype(np.float64) - mean
     users, items = ratings.shape
     user_count = np.bincount(ratings.users, minlength=users) + user_ridge
     item_count = np.bincount(ratings.items, minlength=items) + item_ridge
     user_bias, item_bias = np.zeros(users), np.zeros(items)
-    for _ in range(epochs):
+    for _ in range(epochs):  # each turn is the exact minimum of one side given the other
         item_bias = np.bincount(ratings.items, rest - user_bias[ratings.users], items) / np.maximum(item_count, 1e-9)
         user_bias = np.bincount(ratings.users, rest - item_bias[ratings.items], users) / np.maximum(user_count, 1e-9)
     return mean, user_bias, item_bias

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from imbik.errors import UserError
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
+from imbik.recommend.data.scale import Invariance
 from imbik.recommend.models import wishart
 from imbik.recommend.models.factors import (
     NO_ROWS,
@@ -23,6 +25,17 @@ from imbik.recommend.models.factors import (
 from imbik.recommend.models.model import Model, Report, register
 
 
+@runtime_checkable
+class PredictsIntervals(Protocol):
+    """A model that knows how sure it is."""
+
+    def interval(self, users: Sequence[object], items: Sequence[object], level: float = 0.9, *, cold: bool = False) -> Array:
+        """Return the bounds between which a new rating falls with probability ``level``, (pairs, 2)."""
+
+    def interval_codes(self, users: Array, items: Array, level: float = 0.9) -> Array:
+        """Return the same for pairs of codes."""
+
+
 class Chain(NamedTuple):
     """The state of the sampler: both sides (n, D), their priors, and the precision of an observation."""
 
@@ -34,7 +47,7 @@ class Chain(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What the sampler reads: the matrix from both sides, centerd by `mean`, with the chunks of work."""
+    """What the sampler reads: the matrix from both sides, the mean to subtract, the chunks of work."""
 
     by_user: Compressed
     by_item: Compressed
@@ -51,10 +64,11 @@ class BayesianPMF(TrainedFactors):
         (b_u, p_u) ~ N(mu_U, Lambda_U^-1)      (c_i, q_i) ~ N(mu_V, Lambda_V^-1)
         mu | Lambda ~ N(0, (beta Lambda)^-1)   Lambda ~ Wishart(I / spread, D + freedom)
 
-    with m the mean of the training ratings and D = rank + 1 (rank, without biases). One sweep draws the hyperparameters,
-    every user, every item and alpha from their exact conditionals, so there is nothing to tune but the length. `samples`
-    states after `burn_in` are kept (every `thin`-th); a prediction is the mean over them, an interval is a quantile of the
-    mixture of normals that they form. Memory: samples x (users + items + 2) x (1 + rank) x 4 bytes.
+    with m the mean of the training ratings, D = rank + 1 (rank, without biases), and ratings in units of
+    ``data/scale.py``. One sweep draws the hyperparameters, every user, every item and alpha from their exact
+    conditionals, so there is nothing to tune but the length. ``samples`` states after ``burn_in`` are kept (every
+    ``thin``-th); a prediction is the mean over them, an interval is a quantile of the mixture of normals that they form.
+    Memory: samples x (users + items + 2) x (1 + rank) x 4 bytes.
 
     >>> ratings = Ratings.of("aabbcc", "xyxyxy", [5, 1, 4, 2, 5, 2])
     >>> model = BayesianPMF(rank=1, burn_in=5, samples=20).fit(ratings)
@@ -63,6 +77,7 @@ class BayesianPMF(TrainedFactors):
     """
 
     name: ClassVar[str] = "bpmf"
+    invariance: ClassVar[Invariance] = "interval"
     burn_in: int = 50
     samples: int = 200
     thin: int = 1
@@ -79,9 +94,11 @@ class BayesianPMF(TrainedFactors):
         data = prepare(ratings)
         dims = self.rank + self.biases
         sides = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
+        # Any start will do: the first sweep draws both populations before it draws a row.
         normal = wishart.Normal(np.zeros(dims), np.eye(dims))
-        chain = Chain(sides[0], sides[1], normal, normal, start.facts_["precision"] if start else 1.0)
+        chain = Chain(sides[0], sides[1], normal, normal, start.facts_.get("precision", 1.0) if start else 1.0)
         kept: list[tuple[Array, Array, float]] = []
+        # The first states still remember the start; between two that are kept ``thin`` are drawn, since neighbors resemble.
         total = self.burn_in + self.samples * self.thin
         with threads(self.threads):
             for sweep in range(total):
@@ -90,22 +107,28 @@ class BayesianPMF(TrainedFactors):
                     kept.append((*self._frozen(chain, rng), chain.precision))
                 report(sweep + 1, total, float(np.sqrt(error / len(ratings))))
         self.arrays_ = {
-            "users": np.stack([k[0] for k in kept]), "items": np.stack([k[1] for k in kept]),
-            "precision": np.array([k[2] for k in kept], np.float32),
-        }  # fmt: skip
+            "users": np.stack([users for users, _, _ in kept]),  # (S, users + 1, 1 + rank)
+            "items": np.stack([items for _, items, _ in kept]),
+            "precision": np.array([precision for _, _, precision in kept], np.float64),
+        }
         self.facts_ = {"mean": data.mean, "precision": float(chain.precision)}
 
     def sweep(self, chain: Chain, data: Data, rng: np.random.Generator) -> tuple[Chain, float]:
-        """One Gibbs sweep; also returns the squared error of the new state on the ratings."""
+        """Draw the next state, in blocks; return it with its squared error on the ratings.
+
+        Given the items, users are independent of one another, so that all of them are one block, drawn at once.
+        """
         from imbik.recommend.kernels.gaussian import squared_error
 
         prior = self._hyper(chain.users.shape[1])
+        # Rows without ratings are left out of the population: they would only tell the prior what it told them.
         user_prior = wishart.draw(chain.users[np.diff(data.by_user.indptr) > 0], prior, rng)
         users = _draw_rows(data.by_user, data.borders[0], chain.items, user_prior, chain.precision, data, self, rng)
         item_prior = wishart.draw(chain.items[np.diff(data.by_item.indptr) > 0], prior, rng)
         items = _draw_rows(data.by_item, data.borders[1], users, item_prior, chain.precision, data, self, rng)
         design = seen_through(items, data.mean, self.biases)
-        error = float(squared_error(data.borders[0], as_side(data.by_user), users, NO_ROWS, design))
+        error = float(squared_error(data.borders[0], as_side(data.by_user), users, NO_ROWS, tuple(design)))
+        # Gamma is conjugate to the precision of normal errors: half a count and half a square each.
         shape, rate = self.noise_shape + len(data.by_user.values) / 2, self.noise_rate + error / 2
         return Chain(users, items, user_prior, item_prior, rng.gamma(shape, 1.0 / rate)), error
 
@@ -113,29 +136,34 @@ class BayesianPMF(TrainedFactors):
         return wishart.Hyper(np.zeros(dims), self.beta, np.eye(dims) * self.spread, dims + self.freedom)
 
     def _frozen(self, chain: Chain, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Both sides as they are stored: bias first, and a draw from the population as the row of the cold."""
+        """Return both sides as they are stored: bias first, and a draw from the population as the row of the cold."""
         sides = ((chain.users, chain.user_prior), (chain.items, chain.item_prior))
         left, right = (with_cold_row(with_bias_column(rows, self.biases), wishart.sample(prior, rng)) for rows, prior in sides)
         return left, right
 
     def samples_for(self, users: Array, items: Array) -> tuple[Array, Array]:
-        """Means (pairs, samples) and standard deviation of the noise (samples,) for pairs of codes."""
+        """Return means (pairs, samples) and standard deviations of the noise (samples,) for pairs of codes."""
         from imbik.recommend.kernels.predict import sampled_means
 
         means = sampled_means(users, items, self.arrays_["users"], self.arrays_["items"])
         return means + np.float32(self.facts_["mean"]), 1.0 / np.sqrt(self.arrays_["precision"].astype(np.float64))
 
     def _pairs(self, users: Array, items: Array) -> Array:
+        # (pairs, samples) of all pairs at once would not fit; a batch takes 20,000 x 200 x 4 bytes = 16 MB.
         out = [self.samples_for(users[b], items[b])[0].mean(axis=1) for b in _batches(len(users))]
         return np.concatenate(out) if out else np.zeros(0, np.float32)
 
-    def interval(self, users: Any, items: Any, level: float = 0.9, *, cold: bool = False) -> Array:
-        """(pairs, 2): the bounds between which a new rating falls with probability `level`, not clipped, not rounded."""
+    def interval(self, users: Sequence[object], items: Sequence[object], level: float = 0.9, *, cold: bool = False) -> Array:
+        """Return the bounds between which a new rating falls with probability ``level``, (pairs, 2), not clipped, not rounded.
+
+        Raises:
+            UserError: an unknown id, unless ``cold``; a level outside (0, 1).
+        """
         self._check_fitted()
         return self.interval_codes(self.codes("user", users, cold), self.codes("item", items, cold), level)
 
     def interval_codes(self, users: Array, items: Array, level: float = 0.9) -> Array:
-        """`interval` for pairs of codes; -1 is cold."""
+        """Return :meth:`interval` for pairs of codes; -1 is cold."""
         from scipy.special import ndtri
 
         from imbik.recommend.kernels.predict import mixture_quantiles
@@ -145,13 +173,23 @@ class BayesianPMF(TrainedFactors):
         out = np.empty((len(users), 2))
         for b in _batches(len(users)):
             means, sds = self.samples_for(users[b], items[b])
-            for column, q in enumerate(((1 - level) / 2, (1 + level) / 2)):
-                out[b, column] = mixture_quantiles(means, sds, q, float(ndtri(q)))
+            for column, quantile in enumerate(((1 - level) / 2, (1 + level) / 2)):
+                out[b, column] = mixture_quantiles(means, sds, quantile, float(ndtri(quantile)))
         return out
+
+    def _remedy(self) -> str:
+        return f"lower rank, which is {self.rank}, or raise spread, which is {self.spread:g}"
+
+    def _check_learnt(self) -> None:
+        super()._check_learnt()
+        count = len(self.arrays_["users"])
+        if self.arrays_["users"].ndim != 3 or len(self.arrays_["items"]) != count or self.arrays_["precision"].shape != (count,):
+            raise ValueError("samples are missing")
 
     def scores(self, users: Array) -> Array:
         left, right = self.arrays_["users"][:, users], self.arrays_["items"][:, :-1]
         count = left.shape[0]
+        # The mean over samples of p . q is one product of vectors of length samples x rank.
         flat_left = left[:, :, 1:].transpose(1, 0, 2).reshape(len(users), -1)
         flat_right = right[:, :, 1:].transpose(1, 0, 2).reshape(right.shape[1], -1)
         product: Array = flat_left @ flat_right.T / np.float32(count)
@@ -160,7 +198,7 @@ class BayesianPMF(TrainedFactors):
 
 
 def prepare(ratings: Ratings) -> Data:
-    """Center and compress the ratings, and cut the work into chunks."""
+    """Return the ratings as the sampler reads them."""
     from imbik.recommend.kernels.gaussian import chunks
 
     by_user, by_item = ratings.by_user, ratings.by_item
@@ -172,17 +210,18 @@ def _draw_rows(
     side: Compressed, borders: Array, other: Array, prior: wishart.Normal, alpha: float, data: Data,
     model: BayesianPMF, rng: np.random.Generator,
 ) -> Array:  # fmt: skip
-    """Every row of one side from N(A^-1 b, A^-1) given the other side."""
+    """Draw every row of one side from N(A^-1 b, A^-1) given the other side."""
     from imbik.recommend.kernels.gaussian import gaussian_rows
 
     dims = other.shape[1]
     out = np.empty((len(side.indptr) - 1, dims), np.float32)
-    noise = rng.standard_normal(out.shape, dtype=np.float32)
+    noise = np.asarray(rng.standard_normal(out.shape, dtype=np.float32))  # drawn here: the kernel's threads share no generator
     design = seen_through(other, data.mean, model.biases)
+    # A = Lambda + alpha sum z z', b = Lambda mu + alpha sum z (r - m - c): the kernel's P, h and scale.
     given = (prior.precision, prior.precision @ prior.mean, float(alpha), False)
-    failed = gaussian_rows(borders, as_side(side), design, given, noise, out, NO_ROWS)
+    failed = gaussian_rows(borders, as_side(side), tuple(design), given, noise, out, NO_ROWS)
     if failed:
-        raise UserError("the sampler lost its footing", found=f"{failed} singular rows", fix="lower the rank or raise spread")
+        raise np.linalg.LinAlgError(f"{failed} rows whose equations have no one solution")
     return out
 
 

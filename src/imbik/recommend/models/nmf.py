@@ -9,6 +9,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.recommend.data.ratings import Array, Ratings
+from imbik.recommend.data.scale import Invariance
 from imbik.recommend.models.factors import NO_ROWS, TrainedFactors, as_side, initial_rows, seen_through, threads
 from imbik.recommend.models.model import Model, Report, register
 
@@ -21,12 +22,12 @@ class NMF(TrainedFactors):
         minimize  sum (r_ui - b_u - c_i - p_u . q_i)^2 + ridge (sum |p_u - p|^2 + sum |q_i - q|^2) + bias_ridge (...),
         all of b, c, p, q >= 0
 
-    p, q (and the mean biases) are the means of their side, re-estimated each epoch, so rows with few ratings shrink to the
-    average row rather than to zero. Biases are two more parts, one pinned to 1 on the other side; without them this is
-    r = P Q' alone. Alternating non-negative least squares: each row's normal equations from the observed cells, then `steps`
-    passes of coordinate descent (Lee & Seung 1999 for the model; Kim & Park 2008 for alternating NNLS).
+    p, q (and the mean biases) are the means of their side, re-estimated each epoch, so rows with few ratings shrink to
+    the average row rather than to zero. Biases are two more parts, one pinned to 1 on the other side; without them this
+    is r = P Q' alone. Alternating non-negative least squares: each row's normal equations from the observed cells, then
+    ``steps`` passes of coordinate descent (Lee & Seung 1999 for the model; Kim & Park 2008 for alternating NNLS).
 
-    Raises UserError when a rating is negative.
+    Parts add up from zero, so the zero of the scale means something here: ratings plus ten give another model.
 
     >>> model = NMF(rank=1, epochs=5).fit(Ratings.of("aabbcc", "xyxyxy", [5, 1, 4, 2, 5, 2]))
     >>> all((side >= 0).all() for side in model.arrays_.values())
@@ -34,6 +35,7 @@ class NMF(TrainedFactors):
     """
 
     name: ClassVar[str] = "nmf"
+    invariance: ClassVar[Invariance] = "ratio"
     ridge: float = 15.0
     bias_ridge: float = 4.0
     epochs: int = 30
@@ -46,8 +48,10 @@ class NMF(TrainedFactors):
             raise UserError(
                 "NMF needs ratings that are not negative",
                 where=f"user {ratings.user_ids[ratings.users[row]]}, item {ratings.item_ids[ratings.items[row]]}",
-                found=f"{ratings.values[row]:g}", expected=">= 0", fix="shift the scale, or use pmf or bpmf",
-            )  # fmt: skip
+                found=f"{ratings.values[row]:g}",
+                expected=">= 0",
+                fix="shift the scale, or use pmf or bpmf",
+            )
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
         from imbik.recommend.kernels.gaussian import chunks, nonnegative_rows, squared_error
@@ -63,21 +67,24 @@ class NMF(TrainedFactors):
         with threads(self.threads):
             for epoch in range(self.epochs):
                 for k in (0, 1):
+                    # Centering would make ratings negative, so the mean stays in the parts.
                     other = seen_through(rows[1 - k], 0.0, self.biases)
                     prior = (np.diag(ridge), ridge * rows[k][rated[k]].mean(axis=0), 1.0, False)
-                    nonnegative_rows(borders[k], as_side(sides[k]), other, prior, self.steps, rows[k])
+                    nonnegative_rows(borders[k], as_side(sides[k]), tuple(other), prior, self.steps, rows[k])
                 other = seen_through(rows[1], 0.0, self.biases)
-                error = float(squared_error(borders[0], as_side(sides[0]), rows[0], NO_ROWS, other))
+                error = float(squared_error(borders[0], as_side(sides[0]), rows[0], NO_ROWS, tuple(other)))
                 report(epoch + 1, self.epochs, float(np.sqrt(error / len(ratings))))
-        self._keep(rows[0], rows[1], 0.0, self.biases, tuple(r[o].mean(axis=0) for r, o in zip(rows, rated, strict=True)))
+        averages = [side[known].mean(axis=0) for side, known in zip(rows, rated, strict=True)]
+        self._keep(users=rows[0], items=rows[1], mean=0.0, biases=self.biases, cold=(averages[0], averages[1]))
 
     def _initial(self, ratings: Ratings, side: str, start: Model | None, rng: np.random.Generator) -> Array:
-        """Parts that add up to about the mean rating, with biases taking most of it."""
+        """Return parts that add up to about the mean rating, with biases taking most of it."""
         mean = float(ratings.values.mean(dtype=np.float64))
-        rest = 0.2 * mean if self.biases else mean
+        rest = 0.2 * mean if self.biases else mean  # 0.4 + 0.4 of it are the two biases
         dims = self.rank + self.biases
         rows = np.abs(initial_rows(self, ratings, side, dims, start, rng, 1.0))
         if start is None:
+            # The product of two sides has ``rank`` terms; |N(0, 1)| differs from row to row, or all parts would stay alike.
             rows = (np.sqrt(rest / self.rank) * (0.5 + 0.5 * rows)).astype(np.float32)
             if self.biases:
                 rows[:, 0] = 0.4 * mean

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from pathlib import Path
+
+import numpy as np
 
 from imbik.errors import UserError
+from imbik.recommend.data.ids import id_table
+from imbik.recommend.data.ratings import Compressed
 from imbik.recommend.models import baselines, bayesian, knn, logistic, nmf, pmf, svd, weighted
-from imbik.recommend.models.model import MODELS, Model, load
+from imbik.recommend.models.model import MODELS, Model
+from imbik.recommend.models.settings import check_limits, make_model
+from imbik.recommend.models.storage import check_compressed, damage_told, read_folder
 
 __all__ = ["HOMES", "MODELS", "build", "load"]
 HOMES = (baselines, knn, svd, nmf, pmf, bayesian, logistic, weighted)
 
 
-def build(name: str, **settings: Any) -> Model:
-    """A model by its name with settings as text or numbers; texts are turned into the type of the field.
+def build(name: str, **settings: object) -> Model:
+    """Return a model by its name with settings as text or numbers; texts are turned into the type of the field.
 
-    Raises UserError for an unknown name, an unknown setting or a value that does not fit.
+    Raises:
+        UserError: an unknown name, an unknown setting or a value that does not fit.
 
     >>> build("bpmf", rank="16").rank
     16
     """
     if name not in MODELS:
         raise UserError("unknown model", found=name, expected=", ".join(MODELS))
-    known = {f.name: f for f in fields(MODELS[name])}  # type: ignore[arg-type]
-    for key in settings:
-        if key not in known:
-            raise UserError(f"the {name} model has no such setting", found=key, expected=", ".join(known))
-    return MODELS[name](**{k: _value(f"{name}.{k}", known[k].default, v) for k, v in settings.items()})
+    return make_model(MODELS[name], settings)
 
 
-def _value(where: str, default: Any, value: Any) -> Any:
-    if not isinstance(value, str) or isinstance(default, str):
-        return value
-    kind = type(default)
-    if kind is bool and value.lower() in ("true", "yes", "1", "false", "no", "0"):
-        return value.lower() in ("true", "yes", "1")
-    try:
-        if kind is not bool:
-            return kind(value)
-    except ValueError:
-        pass
-    raise UserError("a setting has the wrong type", where=where, found=repr(value), expected=kind.__name__)
+def load(folder: str | Path) -> Model:
+    """Return the model that ``save`` wrote to a folder; it predicts exactly as it did.
+
+    Raises:
+        UserError: a folder that holds no model, one of another format, or a damaged one.
+    """
+    with damage_told(Path(folder)):
+        document, arrays = read_folder(Path(folder))
+        model = build(document["model"], **document["settings"])
+        check_limits(model)
+        model.user_ids_, model.item_ids_ = id_table(document["users"]), id_table(document["items"])
+        model.seen_ = Compressed(arrays.pop("seen.indptr"), arrays.pop("seen.indices"), np.zeros(0, np.float32))
+        check_compressed(model.seen_, len(model.user_ids_), len(model.item_ids_))
+        model.arrays_, model.facts_, model.range_ = arrays, document["facts"], document["range"]
+        model._codes_ = {}
+        model._check_learnt()
+    return model

@@ -26,7 +26,7 @@ class Hyper(NamedTuple):
 
 
 def posterior(rows: Array, prior: Hyper) -> Hyper:
-    """The conjugate update of the prior by rows (n, D), in float64."""
+    """Return the conjugate update of the prior by rows (n, D), in float64 (Murphy 2007, section 8)."""
     count = len(rows)
     if count == 0:
         return prior
@@ -35,12 +35,13 @@ def posterior(rows: Array, prior: Hyper) -> Hyper:
     spread = rows - center
     gap = prior.mean - center
     beta = prior.beta + count
-    inverse = prior.inverse_scale + spread.T @ spread + prior.beta * count / beta * np.outer(gap, gap)
+    # Two sources of spread: of the rows around their center, and of that center around the prior's.
+    inverse = prior.inverse_scale + spread.T @ spread + prior.beta * count / beta * np.outer(gap, gap)  # (D, D)
     return Hyper((prior.beta * prior.mean + count * center) / beta, beta, inverse, prior.freedom + count)
 
 
 def draw(rows: Array, prior: Hyper, rng: np.random.Generator) -> Normal:
-    """(mu, Lambda) given rows: Lambda by Bartlett's decomposition, mu from its conditional normal.
+    """Draw (mu, Lambda) given rows: Lambda by Bartlett's decomposition, mu from its conditional normal.
 
     >>> drawn = draw(np.zeros((100, 2)), Hyper(np.zeros(2), 1.0, np.eye(2), 2.0), np.random.default_rng(0))
     >>> drawn.precision.shape, bool(drawn.precision[0, 0] > 50)
@@ -48,9 +49,11 @@ def draw(rows: Array, prior: Hyper, rng: np.random.Generator) -> Normal:
     """
     after = posterior(rows, prior)
     dims = len(after.mean)
-    # W = (L L')^-1 = C C' with C = L^-T; Lambda = (C A)(C A)' with A lower triangular, chi on its diagonal.
+    # A Wishart variable of scale C C' is (C A)(C A)' with A lower triangular: normals below the diagonal, chi on it.
+    # The scale is the inverse of ``inverse_scale`` = L L', so C = L^-T: its inverse is never formed.
     root = np.linalg.inv(np.linalg.cholesky(after.inverse_scale)).T
     bartlett = np.tril(rng.standard_normal((dims, dims)), -1)
+    # The k-th diagonal has ``freedom - k`` degrees of freedom; with the default freedom of D the last one has 1.
     bartlett[np.diag_indices(dims)] = np.sqrt(rng.chisquare(after.freedom - np.arange(dims)))
     factor = root @ bartlett
     precision = factor @ factor.T
@@ -58,7 +61,8 @@ def draw(rows: Array, prior: Hyper, rng: np.random.Generator) -> Normal:
 
 
 def sample(normal: Normal, rng: np.random.Generator) -> Array:
-    """One vector from N(mean, precision^-1)."""
+    """Draw one vector (D,) from N(mean, precision^-1)."""
+    # With precision = L L', the vector L^-T noise has covariance L^-T L^-1 = precision^-1.
     lower = np.linalg.cholesky(normal.precision)
     drawn: Array = normal.mean + np.linalg.solve(lower.T, rng.standard_normal(len(normal.mean)))
     return drawn

@@ -1,76 +1,86 @@
-"""OpenVINO on the CPU: builds ``model.xml`` and ``model.bin`` from a checkpoint and runs them. Running needs ``openvino`` alone."""
+"""OpenVINO on the CPU: runs ``model.xml`` and ``model.bin``. Running needs ``openvino`` alone."""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
 
-from imbik.errors import UserError
+from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
+from imbik.runtime.engines.registry import register_engine
 from imbik.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
-    from imbik.runtime.engines import Ids
+    from openvino import CompiledModel, Model
 
 MODEL = "model.xml"
 
 
-class OpenVinoSession:
-    """A model that OpenVINO runs; see :class:`imbik.runtime.engines.Session`."""
+class OpenVinoSession(Session):
+    """A model that OpenVINO runs. An infer request holds the tensors of one call, so each thread has a request of its own."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: CompiledModel) -> None:
         self.names = tuple(value.get_any_name() for value in compiled.inputs)
         self.outputs = tuple(next(iter(value.get_names()), "logits") for value in compiled.outputs)
-        self.compiled, self.request = compiled, compiled.create_infer_request()
+        self.compiled = compiled
+        self._requests = threading.local()
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
-        """Return the model's outputs of token ids ``(B, T)``: logits ``(B, L)``, or several by name."""
-        feed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        found = self.request.infer({name: feed[name] for name in self.names}, share_inputs=True, share_outputs=True)
-        arrays = [np.array(found[index], dtype=np.float32) for index in range(len(self.outputs))]  # the next request overwrites its own
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return logits ``(B, L)``, or several outputs by name."""
+        # made once per thread: a new one allocates the tensors of the whole model
+        request = getattr(self._requests, "own", None)
+        if request is None:
+            request = self._requests.own = self.compiled.create_infer_request()
+        results = request.infer(feed, share_inputs=True, share_outputs=True)
+        arrays = [np.array(results[index], dtype=np.float32) for index in range(len(self.outputs))]  # the next request overwrites its own
         return arrays[0] if len(arrays) == 1 else dict(zip(self.outputs, arrays, strict=True))
 
 
-def load(directory: Path, manifest: Mapping[str, Any], threads: int) -> OpenVinoSession:
-    """Open an artefact's model; compiled code is kept in the user's cache folder, so that the next start is faster.
+@register_engine
+class OpenVino(ArtefactEngine):
+    """OpenVINO's CPU plugin. Compiled code is kept in the user's cache folder, so that the next start is faster."""
 
-    Raises:
-        UserError: OpenVINO cannot open the file.
-    """
-    path = directory / str(manifest.get("model", MODEL))
-    digest = str((manifest["files"].get(path.with_suffix(".bin").name) or {}).get("sha256", ""))
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": str(manifest.get("precision", "f32")),
-        **_dynamic(manifest),
-    }
-    try:
+    name = "openvino"
+    title = "OpenVINO"
+    packages = ("openvino",)
+    order = 20
+
+    def load(self, path: Path, manifest: Mapping[str, Any], threads: int) -> OpenVinoSession:
+        """Load ``model.xml`` and ``model.bin``."""
+        with path.open("rb") as file:
+            if not file.read(16).lstrip().startswith(b"<"):  # OpenVINO would try every format that it knows and print what each says
+                raise ValueError("not an XML file")
+        weights = path.with_suffix(".bin").name
+        digest = str(manifest["files"][weights]["sha256"]) if weights in manifest["files"] else ""
+        settings = {
+            # one stream with all threads: several would answer more batches at once, but each
+            # request later
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": str(manifest["precision"]),
+            **_dynamic(manifest),
+        }
         return OpenVinoSession(compiled(path, settings, cache_folder(digest)))
-    except Exception as error:
-        written = manifest.get("versions", {}).get("openvino", "?")
-        raise UserError(
-            "OpenVINO cannot open the model",
-            where=path,
-            found=(str(error).strip().splitlines() or [type(error).__name__])[-1][:200],
-            fix=f"export it again (written for openvino {written}, installed: {openvino.__version__.split('-')[0]})",
-        ) from None
 
 
 def _dynamic(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Activations are quantized at run time only where the recipe says so."""
-    scheme = (manifest.get("quantisation") or {}).get("scheme")
+    """Return the setting that quantizes activations at run time, which is done only where the recipe says so."""
+    scheme = manifest["quantisation"] and manifest["quantisation"]["scheme"]
+    # the largest group, one scale per row; 0 must be said, as the plugin quantizes by itself
+    # otherwise
     return {"DYNAMIC_QUANTIZATION_GROUP_SIZE": str(2**32 - 1) if scheme == "dynamic" else "0"}
 
 
-def compiled(model: Any, settings: Mapping[str, Any], cache: Path | None = None) -> Any:
-    """A model (file or graph) made ready for this processor."""
+def compiled(model: Path | Model, settings: Mapping[str, Any], cache: Path | None = None) -> CompiledModel:
+    """Make a model (file or graph) ready for this processor."""
+    import openvino
+
     core = openvino.Core()
     if cache is not None:
         core.set_property({"CACHE_DIR": str(cache)})
@@ -83,7 +93,7 @@ def compiled(model: Any, settings: Mapping[str, Any], cache: Path | None = None)
 
 
 def cache_folder(digest: str) -> Path | None:
-    """Where compiled code of the model with this digest is kept: ``IMBIK_CACHE``, else the user's cache folder; None: nowhere.
+    """Return where compiled code of the model with this digest is kept: ``IMBIK_CACHE``, else the user's cache folder; None: nowhere.
 
     An empty ``IMBIK_CACHE``, a model without digest (an artefact that is being made) and a folder that cannot be written to
     switch the cache off.
@@ -91,6 +101,7 @@ def cache_folder(digest: str) -> Path | None:
     root = os.environ.get("IMBIK_CACHE")
     if not digest or root == "":
         return None
+    # by the weights' digest: another model never meets this one's compiled code
     folder = (Path(root) if root else _user_cache() / "imbik") / "openvino" / digest[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,139 @@
+"""Low rank on a fine-tuned teacher: what is kept at five sizes by four factorizations, before and after the same short recovery.
+
+    python -m benchmarks.factorization.run --teacher DIR --data DATA --name banking77 --work DIR [--rows N] [--minutes M]
+
+Every cell (method, budget, phase) is kept in a JSON file of its own under --work; a call does the cells that are missing and starts no
+new one after --minutes (--phases and --methods ask for some of them). The result is benchmarks/results/factorization/NAME.json, which
+table.py and plot.py read. Quality is measured in PyTorch, on the whole dev and test split.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import clock, parser, record
+from benchmarks.distillation.run import part_of
+from imbik.data import load_data
+from imbik.factorization.matrices import matrices_of
+from imbik.jobs.progress import Silent
+from imbik.methods import make_method
+from imbik.models import load_checkpoint, save_checkpoint
+from imbik.models.checkpoint import labels_of
+from imbik.models.facts import flops, parameters
+from imbik.models.teacher import Teacher
+from imbik.students import make_student
+from imbik.tasks.retention import quality, retention
+from imbik.training import Context
+from imbik.training.encoding import encode
+from imbik.training.prediction import predict_logits
+from imbik.training.teacher_cache import TeacherCache
+from imbik.types import Checkpoint, Examples, Splits
+
+METHODS = ("svd", "fwsvd", "asvd", "nmf")
+BUDGETS = (0.8, 0.65, 0.5, 0.35, 0.2)
+RECOVERY = {"temperature": 2.0, "max_steps": 120, "learning_rate": 3e-4}
+
+
+@dataclass
+class Bench:
+    """One teacher on one data set."""
+
+    teacher: Teacher
+    splits: Splits
+    work: Path
+
+    def context(self, name: str) -> Context:
+        cache = TeacherCache(self.work / "teacher", self.teacher)
+        return Context(self.teacher, self.splits, cache, 0, Silent(), self.work / "running" / name, self.work / "shared")
+
+    def before(self, method: str, budget: float) -> dict[str, Any]:
+        """Cut, keep the model for the recovery, and measure."""
+        student = make_student(None, self.teacher, self.splits.train, 0)
+        with clock() as spent:
+            cut = make_method({"low_rank": {"method": method, "budget": budget}}, "bench").apply(student, self.context("cut"))
+        save_checkpoint(cut, self.model(method, budget))
+        matrices = matrices_of(cut.model, nmf=False).values()
+        left = sum(matrix.now for matrix in matrices) / sum(matrix.dense for matrix in matrices)
+        size = {"matrices_left": left, "params": parameters(cut.model), "flops": flops(cut.model)}
+        return {**self.measured(cut), **size, "seconds": spent.wall, "note": cut.notes[-1]}
+
+    def after(self, method: str, budget: float) -> dict[str, Any]:
+        """Recover the kept model and measure."""
+        cut = load_checkpoint(self.model(method, budget))
+        name = f"{method}-{budget}"
+        with clock() as spent:
+            recovered = make_method({"distill": RECOVERY}, "bench").apply(cut, self.context(name))
+        found = {**self.measured(recovered), "seconds": spent.wall}
+        shutil.rmtree(self.model(method, budget))
+        shutil.rmtree(self.work / "running" / name, ignore_errors=True)
+        return found
+
+    def model(self, method: str, budget: float) -> Path:
+        return self.work / "models" / f"{method}-{budget}"
+
+    def measured(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Dev and test quality, and the share of the teacher's that is kept, with its paired interval."""
+        found: dict[str, Any] = {}
+        for split in ("dev", "test"):
+            rows: Examples = getattr(self.splits, split)
+            logits = predict_logits(checkpoint.model, encode(rows, checkpoint.tokenizer))
+            data = replace(self.splits, test=rows)
+            teacher = self.context("none").cache.logits(rows, Silent()).take(np.arange(len(rows.texts)))
+            found[split] = quality(data, split, rows, {split: logits})
+            found[f"{split}_retention"] = retention(data, logits, teacher)
+        return found
+
+
+def cells(bench: Bench, minutes: float, phases: list[str], methods: list[str]) -> dict[str, Any]:
+    """Every cell, computed (if its phase and method are asked for) or read; what needs no training comes first."""
+    began, found = time.monotonic(), {}
+    for phase in ("before", "after"):
+        for budget in (0.5, 0.2, 0.8, 0.35, 0.65):
+            for method in METHODS:
+                file = bench.work / "cells" / f"{method}-{budget}-{phase}.json"
+                wanted = phase in phases and method in methods and not file.is_file()
+                if wanted and time.monotonic() - began < minutes * 60:
+                    value = getattr(bench, phase)(method, budget)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    temporary = file.with_suffix(".tmp")
+                    temporary.write_text(json.dumps(value), encoding="utf-8")
+                    temporary.replace(file)
+                    print(
+                        f"{file.stem}: test {value['test_retention']['value']:.4f} of the teacher's, {value['seconds']:.0f} s", flush=True
+                    )
+                if file.is_file():
+                    found[f"{method} {budget} {phase}"] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def main() -> None:
+    arguments = parser(__doc__, "teacher!", "data!", "rows", "minutes", "work!")
+    arguments.add_argument("--name", required=True, help="of the result")
+    arguments.add_argument("--phases", nargs="+", default=["before", "after"])
+    arguments.add_argument("--methods", nargs="+", default=list(METHODS))
+    options = arguments.parse_args()
+    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
+    splits = load_data(options.data, labels=labels_of(teacher))
+    if 0 < options.rows < len(splits.train.texts):
+        splits = part_of(splits, options.rows, 0)
+    bench = Bench(teacher, splits, options.work / options.name)
+    found = cells(bench, options.minutes, options.phases, options.methods)
+    print(f"{len(found)} of {2 * len(METHODS) * len(BUDGETS)} cells")
+    numbers = {
+        "teacher": {**bench.measured(teacher), "params": parameters(teacher.model), "flops": flops(teacher.model)},
+        "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        "recovery": RECOVERY,
+        "cells": found,
+    }
+    record(f"factorization/{options.name}", numbers, options, continues=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The tables of low rank, from the result files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.common import read_result
+
+METHODS = ("svd", "fwsvd", "asvd", "nmf")
+BUDGETS = (0.8, 0.65, 0.5, 0.35, 0.2)
+DATA = ("banking77", "sst2")
+
+
+def cell(run: dict[str, Any], method: str, budget: float, phase: str, split: str = "test") -> str:
+    """Return what one cell keeps; ``=`` where the recovery was not better on dev than the start, which is kept then."""
+    found = run["cells"].get(f"{method} {budget} {phase}")
+    if found is None:
+        return "not run"
+    before, kept = run["cells"][f"{method} {budget} before"], found[f"{split}_retention"]
+    same = " =" if phase == "after" and all(found[name] == before[name] for name in ("dev", "test")) else ""
+    return f"{kept['value']:.1%}" + (f" ({kept['low']:.1%} – {kept['high']:.1%})" if split == "test" else "") + same
+
+
+def table(data: str) -> list[str]:
+    """Return the table of one data set."""
+    run = read_result(f"factorization/{data}")
+    lines = ["| method | matrices left | parameters | dev, before | test, before | dev, after | test, after |", "|---|" + "---:|" * 6]
+    for method in METHODS:
+        for budget in BUDGETS:
+            size = run["cells"].get(f"{method} {budget} before")
+            if size is None:
+                continue
+            cells = [cell(run, method, budget, phase, split) for phase in ("before", "after") for split in ("dev", "test")]
+            lines.append(f"| {method} | {size['matrices_left']:.1%} | {size['params']:,} | {' | '.join(cells)} |")
+    return lines
+
+
+TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
+    name: ((f"factorization/{name}",), lambda name=name: table(name))  # type: ignore[misc]
+    for name in DATA
+}
+"""Name -> the result files that it reads, and the function that makes its lines."""

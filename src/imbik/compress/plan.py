@@ -1,0 +1,139 @@
+"""What will be made of a teacher: one plan per recipe, refused now and not after hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from imbik.compress.keys import recipe_keys, teacher_key
+from imbik.compress.options import Options
+from imbik.compress.parents import parent_of
+from imbik.errors import UserError
+from imbik.export.builders.registry import refusal
+from imbik.export.request import quantize_step
+from imbik.models.teacher import Teacher
+from imbik.recipes.ladder import ladder
+from imbik.recipes.recipe import Recipe, load_recipe
+from imbik.students.spec import StudentPlan
+from imbik.types import Splits, Step
+
+# what stands in the output folder beside the candidates
+_RESERVED = {"teacher", "results.json", "report.html"}
+_LONGEST = 100  # letters of a name
+
+
+@dataclass(frozen=True)
+class CandidatePlan:
+    """One recipe for one teacher and its data, with everything decided that can be decided before it is made.
+
+    Attributes:
+        recipe: what makes the candidate.
+        student: what its steps are applied to.
+        keys: of all that the student depends on, then the student after the first step, the second, and so on.
+        steps: the record of all steps, the teacher's own included.
+        asked: engines that artefacts are asked for.
+        engines: those of them that can build it; empty: ``refusal`` says why.
+        refusal: why no engine can build it.
+        parent: the same recipe without its ``quantize`` step, where the call names it (:func:`imbik.compress.parents.parent_of`).
+    """
+
+    recipe: Recipe
+    student: StudentPlan
+    keys: tuple[str, ...]
+    steps: tuple[Step, ...]
+    asked: tuple[str, ...]
+    engines: tuple[str, ...]
+    refusal: str | None = None
+    parent: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, which is the candidate's folder too."""
+        return self.recipe.name
+
+    @property
+    def key(self) -> str:
+        """Of all that the finished model depends on."""
+        return self.keys[-1]
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the artefacts compute in integers: by the recipe, or by what was done to the teacher."""
+        return self.recipe.quantization is not None if self.recipe.steps else quantize_step(self.steps) is not None
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Everything that one call will make.
+
+    Attributes:
+        candidates: one plan for each recipe.
+        teacher_key: of the teacher as it is, on this data.
+    """
+
+    candidates: tuple[CandidatePlan, ...]
+    teacher_key: str
+
+
+def able_engines(engines: Sequence[str], steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
+    """Return the engines that can build a model with these steps, and why none can where that is so."""
+    reasons = {engine: refusal(engine, steps) for engine in engines}
+    able = tuple(engine for engine, reason in reasons.items() if reason is None)
+    return able, None if able else "; ".join(str(reason) for reason in reasons.values())
+
+
+def refuse_without_engine(refusal: str | None) -> None:
+    """Refuse a model that no engine can build.
+
+    Raises:
+        UserError: with the engines' reasons.
+    """
+    if refusal is not None:
+        raise UserError(refusal, fix="choose another engine or another recipe")
+
+
+def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
+    """Plan every candidate.
+
+    Raises:
+        UserError: a recipe that cannot be loaded, a student that cannot be made of this teacher, a file that is not there, two recipes
+            of one name, an unknown engine or language.
+    """
+    recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in options.recipes or ladder(teacher)]
+    _check_names([recipe.name for recipe in recipes])
+    options.check()
+    candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
+    return Plans(candidates, teacher_key(teacher, splits))
+
+
+def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) -> CandidatePlan:
+    reads = recipe.reads(teacher)
+    try:
+        student = recipe.student.plan(teacher)
+    except UserError as error:
+        error.where = f"{recipe.name}, {error.where}" if error.where else recipe.name
+        raise
+    steps = (*teacher.steps, *recipe.records())
+    engines, refused = able_engines(options.engines, steps)
+    return CandidatePlan(
+        recipe=recipe,
+        student=student,
+        keys=recipe_keys(recipe, reads, teacher, splits),
+        steps=steps,
+        asked=tuple(options.engines),
+        engines=engines,
+        refusal=refused,
+    )
+
+
+def _check_names(names: list[str]) -> None:
+    folded = [name.casefold() for name in names]  # one folder on many systems
+    duplicates = sorted({name for name in names if folded.count(name.casefold()) > 1})
+    if duplicates:
+        raise UserError(
+            "two recipes have the same name", where="--recipe", found=", ".join(duplicates), fix="change 'name:' in one of them"
+        )
+    for name in names:
+        if name.casefold() in _RESERVED or len(name) > _LONGEST:
+            what = f"a name of more than {_LONGEST} letters" if len(name) > _LONGEST else "a name that the output folder needs"
+            raise UserError(f"a recipe cannot have {what}", where="--recipe", found=name, fix="write it to a file and change its 'name:'")

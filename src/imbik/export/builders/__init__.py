@@ -1,0 +1,5 @@
+"""What makes artefacts for an engine: one file each, found by listing this folder."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

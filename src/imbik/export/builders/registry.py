@@ -1,0 +1,54 @@
+"""All builders by engine: those of this package, and those that other installed packages announce (entry points ``imbik.builders``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from imbik.errors import UserError
+from imbik.export.builders.builder import EngineBuilder
+from imbik.jobs.plugins import import_announced, import_members
+from imbik.runtime.engines.registry import engine, engines
+from imbik.types import Step
+
+_BUILDERS: dict[str, EngineBuilder] = {}
+
+_Class = TypeVar("_Class", bound=type[EngineBuilder])
+
+
+def register_builder(cls: _Class) -> _Class:
+    """Class decorator: make the builder known under its engine's name."""
+    _BUILDERS[cls.engine] = cls()
+    return cls
+
+
+def builders() -> dict[str, EngineBuilder]:
+    """Return all builders by engine, installed or not, in the order of the engines."""
+    import_members("imbik.export.builders")
+    import_announced("imbik.builders")
+    return {name: _BUILDERS[name] for name in engines() if name in _BUILDERS}
+
+
+def builder(name: str) -> EngineBuilder:
+    """Return the builder for an engine that is installed.
+
+    Raises:
+        UserError: no artefacts are made for this engine, with the names that there are.
+        MissingExtra: a package that the engine needs is not installed.
+    """
+    known = builders()
+    if name not in known:
+        raise UserError("no artefacts are made for this engine", where="--engine", found=name, expected=", ".join(known))
+    engine(name)
+    return known[name]
+
+
+def buildable() -> list[str]:
+    """Return the engines that artefacts can be made for here: those with a builder whose package is installed."""
+    known = engines()
+    return [name for name in builders() if known[name].installed()]
+
+
+def refusal(name: str, steps: Sequence[Step]) -> str | None:
+    """Return why an engine's builder cannot take a model with these steps, or None when it can."""
+    return builders()[name].refusal(steps)

@@ -1,0 +1,9 @@
+from .engine import ArtefactEngine as ArtefactEngine
+from .engine import CheckpointEngine as CheckpointEngine
+from .engine import Engine as Engine
+from .engine import Ids as Ids
+from .engine import Opened as Opened
+from .engine import Session as Session
+from .registry import engine as engine
+from .registry import engines as engines
+from .registry import register_engine as register_engine

@@ -1,0 +1,195 @@
+"""What an engine says of itself, and the sessions that it opens."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from imbik.errors import EXTRAS, MissingExtra, UserError
+from imbik.runtime.manifest import read_manifest
+from imbik.tasks.outputs import Outputs
+from imbik.types import Note
+
+Ids = NDArray[np.int64]
+"""Token ids, a mask or token types, ``(B, T)``."""
+
+
+class Session(ABC):
+    """A loaded model. Several threads may ask it at once; each gets the answers to its own texts.
+
+    Attributes:
+        names: the model's inputs, in its order.
+    """
+
+    names: tuple[str, ...]
+
+    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
+        """Return the outputs of token ids ``(B, T)``: logits ``(B, L)``, or what the task says, several by name.
+
+        ``token_type_ids`` may be None for a model that does not take them.
+        """
+        columns = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return self.compute({name: columns[name] for name in self.names})  # type: ignore[misc]  # None only where it is not named
+
+    @abstractmethod
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return logits ``(B, L)``, or several outputs by name, in memory of their own.
+
+        Args:
+            feed: exactly the inputs of :attr:`names`, each ``(B, T)``, right where ``attention_mask`` is 0 nothing may count.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a manifest would record and only the loaded model knows (``params``, ``architecture``, ``flops``)."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A folder that is ready to answer.
+
+    Attributes:
+        manifest: what the folder says of itself, or what a manifest would say of it.
+        tokenizer: its tokenizer, not shared with anybody.
+        session: its model.
+    """
+
+    manifest: Mapping[str, Any]
+    tokenizer: Tokenizer
+    session: Session
+
+
+class Engine(ABC):
+    """What runs models of one kind; one object without state for each name that users know.
+
+    Subclass :class:`ArtefactEngine` (it runs artefacts that were built for it) or :class:`CheckpointEngine` (it runs plain
+    transformers folders), and put :func:`imbik.runtime.engines.register_engine` on the class. Its module is imported to learn what
+    engines there are, so whatever is heavy must be imported inside the methods.
+
+    Attributes:
+        name: what users call it, and what a manifest records.
+        title: what messages call it.
+        packages: what must be installed, by the names that are imported. The first brings the engine itself: its version is recorded
+            in manifests, and :data:`imbik.errors.EXTRAS` says which extra installs it.
+        devices: what it computes on, ``cpu`` or ``cuda``.
+        standalone: whether it answers without PyTorch.
+        shown_only: measured and shown for comparison, never chosen, advised or priced.
+        runs_checkpoints: whether it runs plain checkpoint folders instead of artefacts.
+        order: engines are listed by it, then by name.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    standalone: ClassVar[bool] = True
+    shown_only: ClassVar[bool] = False
+    runs_checkpoints: ClassVar[bool] = False
+    order: ClassVar[int] = 100
+
+    @property
+    def extra(self) -> str | None:
+        """The extra of imbik that installs it; None for an engine that no extra brings."""
+        return EXTRAS.get(self.packages[0])
+
+    def installed(self) -> bool:
+        """Return whether its own package is installed."""
+        return importlib.util.find_spec(self.packages[0]) is not None
+
+    def available(self) -> bool:
+        """Return whether this machine can run it: its packages and one of its devices are here."""
+        return all(importlib.util.find_spec(package) is not None for package in self.packages)
+
+    def check_installed(self) -> None:
+        """Check that what it needs is installed.
+
+        Raises:
+            MissingExtra: a package is missing.
+        """
+        for package in self.packages:
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, self.extra)
+
+    @abstractmethod
+    def open(self, directory: Path, threads: int) -> Opened:
+        """Open a folder.
+
+        Args:
+            directory: an artefact or a checkpoint folder.
+            threads: compute threads.
+
+        Raises:
+            UserError: the folder is incomplete or damaged, or this machine cannot run it.
+        """
+
+    def notes(self, manifest: Mapping[str, Any]) -> tuple[Note, ...]:
+        """Return what a reader of measurements must know of this engine."""
+        return ()
+
+
+class ArtefactEngine(Engine):
+    """Runs artefact folders, which were built for it (:mod:`imbik.export.builders`)."""
+
+    @abstractmethod
+    def load(self, path: Path, manifest: Mapping[str, Any], threads: int) -> Session:
+        """Load the model of an artefact. Whatever error it raises becomes one message to the user.
+
+        Args:
+            path: the model's file, which is there and has the recorded size.
+            manifest: the artefact's, checked.
+            threads: compute threads.
+        """
+
+    def open(self, directory: Path, threads: int) -> Opened:
+        """Open an artefact folder; see :meth:`Engine.open`."""
+        manifest = read_manifest(directory)
+        path = directory / manifest["model"]
+        try:
+            session = self.load(path, manifest, threads)
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._unreadable(path, manifest, error) from None
+        return Opened(manifest, _tokenizer(directory / "tokenizer.json"), session)
+
+    def _unreadable(self, path: Path, manifest: Mapping[str, Any], error: Exception) -> UserError:
+        written = manifest["versions"].get(self.packages[0], "?")
+        try:
+            installed = version(self.packages[0])
+        except PackageNotFoundError:
+            installed = "?"
+        return UserError(
+            f"{self.title} cannot open the model",
+            where=path,
+            # the last line: before the reason engines name places in their own source
+            found=(str(error).strip().splitlines() or [type(error).__name__])[-1][:200],
+            fix=f"export it again (written for {self.packages[0]} {written}, installed: {installed})",
+        )
+
+
+class CheckpointEngine(Engine):
+    """Runs plain transformers folders: nothing is built for it."""
+
+    runs_checkpoints = True
+    standalone = False
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise UserError(
+            "the tokenizer of the artefact cannot be read",
+            where=path,
+            found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
+            fix="copy the folder again, or export the model again",
+        ) from None

@@ -1,0 +1,31 @@
+"""``imbik measure``: what it calls the artefacts that it is given, and which of them came from which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imbik.cli.commands.measure import _id, _parent, _recipe
+
+DISTIL = {"distill": {"epochs": 1}}
+INT8 = {"quantize": {"scheme": "dynamic"}}
+
+
+def test_artefacts_are_named_by_where_compress_leaves_them(tmp_path: Path) -> None:
+    kept, copied = tmp_path / "layers-1+int8" / "artefacts" / "onnx", tmp_path / "phone"
+    assert (_id(kept, [kept, copied]), _recipe(kept)) == ("layers-1+int8/onnx", "layers-1+int8")
+    assert (_id(copied, [kept, copied]), _recipe(copied)) == ("phone", "phone")
+    twin = tmp_path / "other" / "phone"
+    assert _id(copied, [copied, twin]) == str(copied)
+
+
+def test_a_quantized_artefact_comes_from_the_one_with_the_same_steps_before() -> None:
+    shape, wider = {"layers": 1, "hidden": 32}, {"layers": 1, "hidden": 64}
+    manifests = {
+        Path("wide"): {"engine": "onnx", "architecture": wider, "steps": [DISTIL]},
+        Path("plain"): {"engine": "onnx", "architecture": shape, "steps": [DISTIL]},
+        Path("vino"): {"engine": "openvino", "architecture": shape, "steps": [DISTIL]},
+        Path("small"): {"engine": "onnx", "architecture": shape, "steps": [DISTIL, INT8]},
+        Path("alone"): {"engine": "onnx", "architecture": shape, "steps": [INT8]},
+    }
+    assert {str(folder): _parent(folder, manifests) for folder in manifests} == {
+        "wide": None, "plain": None, "vino": None, "small": "plain", "alone": None}  # fmt: skip
