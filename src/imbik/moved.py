@@ -20,7 +20,7 @@ MOVED = {
     "encoding": ("training.encoding",),
     "engines": ("runtime.engines", "export.builders"),
     "fakequant": ("quantization.fake_quant",),
-    "feature_losses": ("distillation.feature_losses",),
+    "feature_losses": ("distillation.feature_losses", "distillation.attention_losses"),
     "integer": ("quantization.integer",),
     "layer_map": ("students.layer_map",),
     "losses": ("training.losses",),

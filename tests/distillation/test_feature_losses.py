@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from imbik.distillation.feature_losses import AttentionKL, AttentionMSE, FeatureMoments, HiddenCosine, HiddenMSE, LogitsKL, RelationKL
+from imbik.distillation.attention_losses import AttentionKL, AttentionMSE, RelationKL
+from imbik.distillation.feature_losses import FeatureMoments, HiddenCosine, HiddenMSE, LogitsKL
 from imbik.errors import UserError
 
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]).bool()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from imbik.distillation.feature_losses import AttentionKL, AttentionMSE, HiddenMSE, RelationKL
+from imbik.distillation.attention_losses import AttentionKL, AttentionMSE, RelationKL
+from imbik.distillation.feature_losses import HiddenMSE
 from imbik.distillation.teacher_states import LiveTeacher, StoredTeacher
 from imbik.distillation.transfer import Modules, Pair, Transfer
 from imbik.errors import UserError

@@ -118,11 +118,11 @@ class CandidateFolder:
         write_json(self.path / CANDIDATE_FILE, written)
 
     def _read(self) -> Record | None:
-        written = read_json(self.path / CANDIDATE_FILE)
+        written = {"failures": {}} | read_json(self.path / CANDIDATE_FILE)
         if "key" not in written:  # none, or one of a run that was killed
             return None
-        failures = {name.rpartition("/")[2]: str(why) for name, why in (written.get("failures") or {}).items()}
-        return Record(str(written.get("key")), float(written["train_seconds"]), tuple(written["steps"]), failures)
+        failures = {name.rpartition("/")[2]: str(why) for name, why in (written["failures"] or {}).items()}
+        return Record(str(written["key"]), float(written["train_seconds"]), tuple(written["steps"]), failures)
 
     def _is_right(self, engine: str) -> bool:
         """Return whether an artefact is there and today's call would make it the same."""

@@ -70,7 +70,6 @@ def load_data(
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, say)
-    # before targets are read: GLUE's test files have -1 for a label, which is no class
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
     parts = {"train" if name == main else name: _part(split, targets[name]) for name, split in rows.items()}
@@ -160,6 +159,7 @@ def _read_unlabelled(path: str | Path, columns: Columns, encoding: str | None, t
     text = columns.text if columns.text in present else None
     pair = columns.pair if columns.pair in present else None
     rows = _read_texts(file, ColumnNames(text, pair, encoding=encoding), reading.say)
+    # the teacher answers either pairs or single texts, and would answer the other kind wrongly
     if (rows.pairs is None) != (columns.pair is None):
         raise UserError(
             "texts that do not fit the task",

@@ -1,11 +1,14 @@
-"""Distil any PyTorch network into another one: losses between what their modules give, read by forward hooks."""
+"""Distillation of any PyTorch network into another one.
+
+Losses between what their modules give, read by forward hooks.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +33,12 @@ Losses = Mapping[tuple[str, str], nn.Module | tuple[float, nn.Module]]
 
 @dataclass(frozen=True)
 class Distilled:
-    """How training went.
+    """Record of how training went.
 
     Attributes:
         epochs: passes over the loader.
-        best_epoch: whose weights the student has, from 1: the best by ``evaluate``, the last without it.
+        best_epoch: whose weights the student has, from 1: the best by ``evaluate``, the last
+            without it.
         history: one entry per epoch: ``epoch``, ``dev`` (what ``evaluate`` gave), ``seconds``.
         seconds: spent in training steps.
     """
@@ -121,10 +125,13 @@ def distill(
 
 
 class _Batches:
-    """A loader behind the face that the training loop knows: a "row" is a whole batch, handed out in the loader's own order."""
+    """Adapter of a DataLoader to the training loop's interface.
 
-    def __init__(self, loader: Any) -> None:
-        if not hasattr(loader, "__len__") or not len(loader):
+    A "row" is a whole batch, handed out in the loader's own order.
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        if not isinstance(loader, Sized) or not len(loader):
             raise UserError("the loader is empty or has no length", where="loader", expected="a DataLoader or a list of batches")
         self.loader = loader
         self._running: Iterator[Any] = iter(())
@@ -141,7 +148,7 @@ class _Batches:
         return {}  # the loop's own tensors: none, the loss asks for the batch itself
 
     def first(self) -> Any:
-        """One batch to take shapes from.
+        """Return one batch to take shapes from.
 
         Raises:
             UserError: the loader gives none.
@@ -151,9 +158,9 @@ class _Batches:
         raise self._dry()
 
     def next(self, device: torch.device) -> Any:
-        """The next batch; the loader is iterated again when it is at its end."""
-        # twice: at the loader's end it is iterated anew, and one that is empty then has nothing to
-        # give
+        """Return the next batch; the loader is iterated again when it is at its end."""
+        # Once with what is left, once from the beginning; a loader that gives nothing then is
+        # empty.
         for _ in range(2):
             for batch in self._running:
                 return _to(batch, device)
@@ -161,20 +168,24 @@ class _Batches:
         raise self._dry()
 
     def _dry(self) -> UserError:
+        """Make the error for a loader that has run dry."""
         return UserError("the loader gives no batches", where="loader", expected="something that can be iterated again and again")
 
 
 class _Loss(nn.Module):
-    """The transfer, and the loss against labels, on the loader's next batch."""
+    """Sum of the transfer and the loss against labels, on the loader's next batch."""
 
     def __init__(self, transfer: Transfer, batches: _Batches, label_loss: Callable[[Tensor, Any], Tensor] | None) -> None:
         super().__init__()
-        self.transfer, self.batches, self.label_loss = transfer, batches, label_loss
+        self.transfer = transfer
+        self.batches = batches
+        self.label_loss = label_loss
 
-    def forward(self, model: nn.Module, _: Any) -> Tensor:
+    def forward(self, model: nn.Module, _: object) -> Tensor:
         batch = self.batches.next(next(model.parameters()).device)
         if self.label_loss is None:
             return self.transfer(model, batch)  # type: ignore[no-any-return]
+        # The output is read by a hook, so that one forward pass serves both losses.
         with capture(model, [Tap("")]) as seen:
             value: Tensor = self.transfer(model, batch)
         return value + self.label_loss(seen[Tap("")].float(), batch)
@@ -186,8 +197,8 @@ def _check(teacher: nn.Module, student: nn.Module, epochs: int, learning_rate: f
         raise UserError("there must be at least one pass over the loader", where="epochs", found=epochs, expected="a whole number from 1")
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise UserError("the learning rate cannot be used", where="learning_rate", found=learning_rate, expected="a number above 0")
-    theirs = {id(parameter) for parameter in teacher.parameters()}
-    shared = [name for name, parameter in student.named_parameters() if parameter.requires_grad and id(parameter) in theirs]
+    of_teacher = {id(parameter) for parameter in teacher.parameters()}
+    shared = [name for name, parameter in student.named_parameters() if parameter.requires_grad and id(parameter) in of_teacher]
     if shared:
         raise UserError(
             "training the student would change the teacher: they share weights",
@@ -198,18 +209,27 @@ def _check(teacher: nn.Module, student: nn.Module, epochs: int, learning_rate: f
 
 
 def _pairs(losses: Losses) -> list[Pair]:
-    """One pair per entry. A loss that stands at several places is copied, since its projection and shapes belong to one place."""
+    """Make one pair per entry.
+
+    A loss that is given for several places is copied, since its projection and shapes belong to one
+    place.
+    """
     if not isinstance(losses, Mapping):
         raise UserError("losses must be a mapping", where="losses", found=type(losses).__name__, expected=_ENTRY)
     pairs: list[Pair] = []
     for paths, value in losses.items():
         pair = _pair(paths, value)
-        known = any(pair.loss is other.loss for other in pairs)
-        pairs.append(replace(pair, loss=copy.deepcopy(pair.loss)) if known else pair)
+        again = any(pair.loss is other.loss for other in pairs)
+        pairs.append(replace(pair, loss=copy.deepcopy(pair.loss)) if again else pair)
     return pairs
 
 
 def _pair(paths: tuple[str, str], value: nn.Module | tuple[float, nn.Module]) -> Pair:
+    """Make the pair of one entry.
+
+    Raises:
+        UserError: paths, loss or weight are of another kind.
+    """
     weight, loss = value if isinstance(value, tuple) and len(value) == 2 else (1.0, value)
     two = isinstance(paths, tuple) and len(paths) == 2 and all(isinstance(path, str) for path in paths)
     if not (two and isinstance(loss, nn.Module)):
@@ -220,6 +240,7 @@ def _pair(paths: tuple[str, str], value: nn.Module | tuple[float, nn.Module]) ->
 
 
 def _scored(evaluate: Callable[[nn.Module], float] | None) -> Callable[[nn.Module], float] | None:
+    """Wrap the user's ``evaluate``, so that what is no number is refused."""
     if evaluate is None:
         return None
 
@@ -233,14 +254,17 @@ def _scored(evaluate: Callable[[nn.Module], float] | None) -> Callable[[nn.Modul
     return score
 
 
-def _usual_inputs(batch: Any) -> Any:
+def _usual_inputs(batch: object) -> Any:
+    """Return what a network takes of a batch, unless the user says otherwise."""
     if isinstance(batch, Mapping):
         return batch
     return (batch[0],) if isinstance(batch, tuple | list) else (batch,)
 
 
 def _caller(inputs: Callable[[Any], Any]) -> Callable[[nn.Module, Any], Any]:
-    def call(model: nn.Module, batch: Any) -> Any:
+    """Make the function that runs a network on a batch."""
+
+    def call(model: nn.Module, batch: object) -> Any:
         given = inputs(batch)
         if isinstance(given, Tensor):
             return model(given)
@@ -249,7 +273,8 @@ def _caller(inputs: Callable[[Any], Any]) -> Callable[[nn.Module, Any], Any]:
     return call
 
 
-def _to(value: Any, device: torch.device) -> Any:
+def _to(value: object, device: torch.device) -> Any:
+    """Move the tensors of a batch to a device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, Mapping):

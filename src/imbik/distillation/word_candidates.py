@@ -1,12 +1,12 @@
-"""Words that may stand for a word: what a masked language model expects in its place, or its neighbors among word vectors."""
+"""Words that may stand for a word, by a masked language model or by word vectors."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,11 +20,17 @@ from imbik.pretraining.masking import masked_output
 from imbik.training.precision import precision
 from imbik.types import Checkpoint
 
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 Span = tuple[int, int]
 
 
 class MaskedWords:
-    """Candidates from a masked language model: the word's piece is masked, the K most probable whole words are taken.
+    """Candidates from a masked language model.
+
+    The word's piece is masked, the K most probable whole words are taken.
 
     Args:
         model: a transformers model with a masked-language-model head.
@@ -33,14 +39,20 @@ class MaskedWords:
         key: of the model, for caches.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, count: int, key: str) -> None:
-        self.model, self.tokenizer, self.count, self.key = model.eval(), tokenizer, count, key
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int, key: str) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.count = count
+        self.key = key
         words = _whole_words(tokenizer)
         self.words = words
         self.banned = torch.tensor([word is None for word in words])
 
     def candidates(self, texts: list[str], spans: list[list[Span]]) -> list[list[list[str] | None]]:
-        """For each word of each text K words, or None where the word is not exactly one piece."""
+        """Return K words for each word of each text.
+
+        None where the word is not exactly one piece.
+        """
         backend = self.tokenizer.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(int(self.tokenizer.model_max_length))
@@ -57,6 +69,7 @@ class MaskedWords:
 
     @torch.inference_mode()
     def _fill(self, masked: list[tuple[list[int], int]]) -> list[list[str]]:
+        """Return the most probable whole words at one masked place of each row."""
         width = max(len(ids) for ids, _ in masked)
         batch = torch.full((len(masked), width), int(self.tokenizer.pad_token_id or 0))
         mask = torch.zeros_like(batch)
@@ -66,8 +79,9 @@ class MaskedWords:
         with precision(batch.device):
             where = torch.zeros_like(mask, dtype=torch.bool)
             where[torch.arange(len(masked)), torch.tensor([at for _, at in masked])] = True
+            # One place a row: (B, T) -> (B, V).
             logits = masked_output(self.model, {"input_ids": batch, "attention_mask": mask}, where).logits
-        # heads may be wider than the tokenizer (padded to a round number): those ids are no pieces
+        # (M, V); the table may have more rows than the tokenizer has pieces.
         rows = logits.float()[:, : len(self.words)]
         # one more than K: the word itself is nearly always among them and is taken out
         best = rows.masked_fill(self.banned[: rows.shape[1]], -torch.inf).topk(self.count + 1, dim=-1).indices
@@ -85,35 +99,50 @@ class VectorWords:
         of: gives the vector of a word that is not among ``words``, or None.
     """
 
-    def __init__(self, words: list[str], vectors: NDArray[np.float32], count: int, key: str, of: Any = None) -> None:
-        self.words, self.count, self.key, self.of = words, count, key, of
+    def __init__(
+        self,
+        words: list[str],
+        vectors: NDArray[np.float32],
+        count: int,
+        key: str,
+        of: Callable[[str], NDArray[np.float32] | None] | None = None,
+    ) -> None:
+        self.words = words
+        self.count = count
+        self.key = key
+        self.of = of
         self.index = {word: row for row, word in enumerate(words)}
         self.unit = _unit(vectors)
-        self.known: dict[str, list[str]] = {}
+        self.nearest: dict[str, list[str]] = {}
 
     def candidates(self, word: str) -> list[str]:
-        """The K nearest words; none for a word without a vector."""
+        """Return the K nearest words; none for a word without a vector."""
         word = word.lower()
-        if word not in self.known:
+        if word not in self.nearest:
             row = self.index.get(word)
-            vector = self.unit[row] if row is not None else self.of(word) if self.of else None
-            self.known[word] = [] if vector is None else self._nearest(word, _unit(np.atleast_2d(vector))[0])
-        return self.known[word]
+            if row is not None:
+                vector = self.unit[row]
+            else:
+                vector = self.of(word) if self.of else None
+            self.nearest[word] = [] if vector is None else self._nearest(word, _unit(np.atleast_2d(vector))[0])
+        return self.nearest[word]
 
     def _nearest(self, word: str, vector: NDArray[np.float32]) -> list[str]:
+        """Return the K words whose vectors are nearest, without the word itself."""
         scores = self.unit @ vector
         few = min(self.count + 1, len(scores))
-        # all W scores would be sorted for the K that are wanted
+        # The K + 1 best in no order first: sorting all W words would cost more than the product.
         best = np.argpartition(-scores, few - 1)[:few]
         ordered = best[np.argsort(-scores[best], kind="stable")]
         return [self.words[i] for i in ordered if self.words[i] != word][: self.count]
 
 
 def masked_words(folder: str, count: int) -> MaskedWords:
-    """Candidates from the masked language model in a folder.
+    """Open the masked language model in a folder as a source of candidates.
 
     Raises:
-        UserError: as :func:`imbik.models.pretrained.load_masked_lm`; no masked-language-model head, no mask token.
+        UserError: as :func:`imbik.models.pretrained.load_masked_lm`; no masked-language-model head,
+            no mask token.
     """
     model, tokenizer, fresh = load_masked_lm(folder, "masked language model")
     if fresh:
@@ -129,12 +158,12 @@ def masked_words(folder: str, count: int) -> MaskedWords:
 
 
 def vector_words(source: str, teacher: Checkpoint, texts: Iterable[str], count: int, word: re.Pattern[str]) -> VectorWords:
-    """Candidates from a file of word vectors or from the teacher's own embedding table.
+    """Open word vectors as a source of candidates: a file, or the teacher's own table.
 
     Args:
         source: ``teacher`` or a file in GloVe's text format.
-        teacher: whose table is read: a word's vector is the mean of its pieces' rows; the words are those of ``texts`` and the whole
-            words of the vocabulary.
+        teacher: whose table is read: a word's vector is the mean of its pieces' rows; the words are
+            those of ``texts`` and the whole words of the vocabulary.
         texts: the task's texts.
         count: K.
         word: what a word is.
@@ -151,13 +180,18 @@ def vector_words(source: str, teacher: Checkpoint, texts: Iterable[str], count: 
     backend = teacher.tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
-    # the space: byte-level BPE cuts a word at the start of a text otherwise than within it
+    # A leading space: byte-level tokenizers have other pieces for the start of a word.
     ids = [encoding.ids for encoding in backend.encode_batch([" " + w for w in listed], add_special_tokens=False)]
     vectors = np.stack([table[row].mean(0) if row else np.zeros(table.shape[1], dtype=np.float32) for row in ids])
     return VectorWords(listed, vectors, count, "teacher")
 
 
 def _from_file(file: Path, count: int) -> VectorWords:
+    """Read word vectors in GloVe's text format.
+
+    Raises:
+        UserError: no such file, an empty one, or one in another format.
+    """
     if not file.is_file():
         raise UserError("no such file of word vectors", where=file, expected="GloVe's text format, or: teacher")
     words: list[str] = []
@@ -189,33 +223,40 @@ def _from_file(file: Path, count: int) -> VectorWords:
     return VectorWords(words, np.stack(rows), count, digest.hexdigest())
 
 
-def _whole_words(tokenizer: Any) -> list[str | None]:
-    """For every id the word that its piece stands for by itself; None for continuations, signs and special tokens."""
+def _whole_words(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
+    """Return for every id the word that its piece stands for by itself.
+
+    None for continuations, signs and special tokens.
+    """
     special, starts = set(tokenizer.all_special_tokens), ("Ġ", "▁")
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     marked = not set(starts).isdisjoint(pieces)  # byte-level BPE and SentencePiece mark where a word starts
-    found: list[str | None] = []
+    words: list[str | None] = []
     for piece in pieces:
         word = "" if piece is None or piece in special else piece
         if marked:
             word = word[1:] if word.startswith(starts) else ""
-        found.append(word if word.isalpha() else None)
-    return found
+        words.append(word if word.isalpha() else None)
+    return words
 
 
-def _single(encoding: Any, spans: list[Span]) -> list[tuple[int, int]]:
-    """Number of the word and position of its piece, for every word that is exactly one piece."""
+def _single(encoding: Encoding, spans: list[Span]) -> list[tuple[int, int]]:
+    """Find the words that are exactly one piece.
+
+    Returns number of the word and position of its piece.
+    """
     starts = {start: at for at, (start, stop) in enumerate(encoding.offsets) if stop > start}
-    found = []
+    places = []
     for number, (start, stop) in enumerate(spans):
         # one piece only where it begins and ends with the word
         at = starts.get(start)
         if at is not None and encoding.offsets[at] == (start, stop):
-            found.append((number, at))
-    return found
+            places.append((number, at))
+    return places
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale vectors ``(W, D)`` to length 1."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return unit

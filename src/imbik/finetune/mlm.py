@@ -113,6 +113,8 @@ def _opened(base: str | Path, length: int, seed: int, encoder: bool, say: Callab
 
 def freeze_encoder(model: Any) -> None:
     """Leave only the head to train; the encoder loses its dropout, which would only blur what the head reads."""
+    # called before fit(), whose optimizer takes what requires a gradient; the tied decoder is the
+    # table, and so frozen with it
     model.base_model.requires_grad_(False)
     for module in model.base_model.modules():
         if isinstance(module, nn.Dropout):

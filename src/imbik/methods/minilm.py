@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from imbik.distillation.attention_losses import RelationKL
 from imbik.distillation.augmentation import Augment, files_of, with_augmented
-from imbik.distillation.feature_losses import RelationKL
 from imbik.distillation.inner_states import learn_states
 from imbik.distillation.soft_labels import learning_rows
 from imbik.distillation.transfer import Pair

@@ -8,8 +8,9 @@ from annotated_types import Ge
 from pydantic import model_validator
 
 from imbik.data.documents import open_documents
+from imbik.distillation.attention_losses import AttentionMSE
 from imbik.distillation.augmentation import Augment, files_of, with_augmented
-from imbik.distillation.feature_losses import AttentionMSE, HiddenMSE
+from imbik.distillation.feature_losses import HiddenMSE
 from imbik.distillation.inner_states import learn_states
 from imbik.distillation.soft_labels import learning_rows
 from imbik.distillation.transfer import Pair

@@ -117,11 +117,12 @@ def _read(document: object, where: str, default_name: str) -> Recipe:
     unknown = sorted(str(key) for key in set(document) - _FIELDS)
     if unknown:
         raise UserError("unknown field", where=where, found=", ".join(unknown), expected=", ".join(sorted(_FIELDS)))
+    given = {"name": default_name, "student": None, "steps": None, "seed": 0} | document
     return Recipe(
-        name=_valid_name(document.get("name", default_name), where),
-        student=_student(document.get("student"), where),
-        steps=_steps(document.get("steps"), where),
-        seed=_seed(document.get("seed", 0), where),
+        name=_valid_name(given["name"], where),
+        student=_student(given["student"], where),
+        steps=_steps(given["steps"], where),
+        seed=_seed(given["seed"], where),
     )
 
 

@@ -38,7 +38,7 @@ def principal_directions(teacher: Checkpoint, texts: Examples, rank: int) -> Ten
     """
     moment: Tensor | None = None
     for hidden in _hidden_states(teacher, texts):
-        # (N, H) to (H, H), summed over layers and batches: the states themselves are not kept
+        # (N, H) to (H, H), summed over layers and batches
         part = hidden.T @ hidden
         moment = part if moment is None else moment + part
     assert moment is not None

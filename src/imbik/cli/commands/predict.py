@@ -57,12 +57,7 @@ def predict(
     from imbik.tasks.task import check_pairs
 
     predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple, engine_name=engine)
-    rows: tuple[Sequence[str], Sequence[str] | None] = (texts or [], pair)
-    if file is not None:
-        from imbik.data.load import load_texts
-
-        found = load_texts(file, say=consoles()[1], **columns.given())
-        rows = found.texts, found.pairs
+    rows = (texts or [], pair) if file is None else _read(file, columns)
     check_pairs(predictor.pairs, rows[1] is not None)  # before --out is opened
     answers = _answers(predictor, *rows, top)
     if as_json:
@@ -72,6 +67,14 @@ def predict(
         _write_csv(answers, out)
     else:
         _show(answers, task_of(predictor.task))
+
+
+def _read(file: Path, columns: TextColumns) -> tuple[Sequence[str], Sequence[str] | None]:
+    """Return the texts of a file, and their second texts where it has them."""
+    from imbik.data.load import load_texts
+
+    examples = load_texts(file, say=consoles()[1], **columns.given())
+    return examples.texts, examples.pairs
 
 
 def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from imbik.distillation.feature_losses import AttentionKL, HiddenMSE
+from imbik.distillation.attention_losses import AttentionKL
+from imbik.distillation.feature_losses import HiddenMSE
 from imbik.distillation.transfer import Pair
 from imbik.errors import UserError
 from imbik.models.checkpoint import labels_of

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from imbik.distillation.feature_losses import AttentionKL, FeatureMoments, HiddenMSE
+from imbik.distillation.attention_losses import AttentionKL
+from imbik.distillation.feature_losses import FeatureMoments, HiddenMSE
 from imbik.distillation.teacher_states import LiveTeacher
 from imbik.distillation.transfer import Pair, Transfer
 from imbik.models.anatomy import anatomy, layer_stack
