@@ -17,10 +17,11 @@ from imbik.advise.choice import choose, pareto
 from imbik.advise.scenario import load_scenario
 from imbik.compress.measuring import BASELINE, _easy_dev
 from imbik.data.load import load_data
-from imbik.export.accuracy import Limit, hold
+from imbik.export.accuracy import AccuracyFloor, restore_accuracy
 from imbik.finetune.classifier import LabelLoss, finetune
 from imbik.jobs.progress import Silent
 from imbik.locale.phrases import Phrases
+from imbik.measure.measurement import Measurement, Quality
 from imbik.measure.quantities import dev_retention
 from imbik.measure.run import Measured
 from imbik.methods.registry import make_method
@@ -35,7 +36,7 @@ from imbik.training.encoding import encode
 from imbik.training.loop import fit
 from imbik.training.prediction import RowTargets, dev_quality, dev_score, quality_of
 from imbik.training.settings import Training
-from imbik.types import Examples, Measurement
+from imbik.types import Examples
 
 SPLITS = replace(tiny_splits("regression"), metric="rmse")
 
@@ -126,9 +127,9 @@ def test_distillation_that_only_does_harm_says_the_error_of_the_start(tmp_path):
 
 def erring(m: Measurement, test: float, dev: float | None, half: float = 0.01) -> Measurement:
     """A measurement whose quality is an rmse."""
-    quality = m.quality | {"metric": "rmse", "value": test, "low": test - half, "high": test + half}
-    return replace(m, quality=quality, dev_quality={"metric": "rmse", "value": dev, "low": dev and dev - half, "high": dev and dev + half,
-                   "n": 9, "split": "dev"} if dev is not None else {}, calibration=None, per_class=None)  # fmt: skip
+    quality = Quality(test, test - half, test + half, metric="rmse", split="test", n=9)
+    on_dev = Quality(dev, dev - half, dev + half, metric="rmse", split="dev", n=9) if dev is not None else None
+    return replace(m, quality=quality, dev_quality=on_dev or Quality(), calibration=type(m.calibration)(), per_class={})
 
 
 def run_of(*errors: tuple[str, float, float | None]) -> list[Measurement]:
@@ -198,8 +199,8 @@ class Rounded:
 
 def test_operators_are_put_back_until_the_error_is_small_enough():
     engine = Rounded({"harmless": 0.0, "harmful": 0.3})
-    limit = Limit(Examples([str(i) for i in range(50)], None, engine.targets, ""), "rmse", 0.9)
-    kept = hold(limit, engine.model(None), engine.model, list(engine.harm), Silent())
+    limit = AccuracyFloor(Examples([str(i) for i in range(50)], None, engine.targets, ""), "rmse", 0.9)
+    kept = restore_accuracy(limit, engine.model(None), engine.model, list(engine.harm), Silent())
     assert kept.reverted == ("harmful",) and kept.record["shortfall"] == 0
     assert kept.record["before"] == pytest.approx(0.1 / 0.4, rel=1e-4) and kept.record["value"] == pytest.approx(0.1, rel=1e-4)
 

@@ -22,6 +22,7 @@ from imbik.jobs.validated import Wording, bracketed, validated
 from imbik.locale import notes
 from imbik.measure.measurement import Measurement
 from imbik.measure.values import Choice, Data, Disagreement, Environment, Failure, Limits, Results, Shortfall
+from imbik.tasks.registry import DEFAULT
 from imbik.types import Note
 
 SCHEMA = 2
@@ -37,7 +38,7 @@ class _Document:
     """A file of schema 2, its nulls left out."""
 
     measurements: tuple[Measurement, ...]
-    task: str = "classification"
+    task: str = DEFAULT
     data: Data = Data()
     environment: Environment = Environment()
     baseline: str | None = None

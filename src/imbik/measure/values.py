@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from imbik.machine import environment
 from imbik.measure.measurement import Amount, Count, Measurement, Number
+from imbik.tasks.registry import DEFAULT
 from imbik.types import Note
 
 
@@ -171,7 +172,7 @@ class Results:
         path: the file it was read from; not written.
     """
 
-    task: str = "classification"
+    task: str = DEFAULT
     data: Data = Data()
     environment: Environment = Environment()
     baseline: str | None = None

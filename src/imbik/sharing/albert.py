@@ -52,10 +52,10 @@ def group_of(layer: int, layers: int, groups: int) -> int:
 def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], embedding: int, texts: Examples) -> nn.Module:
     """Build the ALBERT classifier that computes what the BERT of ``checkpoint`` computes.
 
-    With the given layers; it is a plain ``AlbertForSequenceClassification``.
+    With the given layers; it is a plain ALBERT of transformers.
 
     Args:
-        checkpoint: a ``BertForSequenceClassification``; not changed.
+        checkpoint: a BERT; not changed.
         layers: the state of one BERT layer per group; group g stands for the layers i with
             ``group_of(i) == g``.
         embedding: E, the width of the factorized tables (V x E, then E x H); H for tables as they
