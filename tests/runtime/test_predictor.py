@@ -167,3 +167,33 @@ def test_predicting_and_measuring_load_no_torch(artefact: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_texts_come_in_every_kind_of_column(artefact: Path) -> None:
+    predictor, texts = load_artefact(artefact, threads=1), ["my card is lost", "good money", "pay"]
+    expected = predictor.scores(texts)
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(texts, index=[5, 6, 7])
+    for column in (tuple(texts), np.array(texts), np.array(texts, dtype=object), series, (text for text in texts)):
+        np.testing.assert_array_equal(predictor.scores(column), expected)
+    np.testing.assert_allclose(predictor.scores(series[series == "pay"]), expected[2:], atol=1e-5)
+    pyarrow = pytest.importorskip("pyarrow")
+    np.testing.assert_array_equal(predictor.scores(pyarrow.array(texts)), expected)
+
+
+@pytest.mark.parametrize("texts", [None, {"a", "b"}, {"a": "b"}, {"a": "b"}.values(), b"bytes", 7, np.array([["a", "b"]]), np.array("a")])
+def test_what_is_no_column_of_texts_is_one_message(texts: object, artefact: Path) -> None:
+    with pytest.raises(UserError, match="predict takes a list of texts"):
+        load_artefact(artefact, threads=1).predict(texts)  # type: ignore[arg-type]
+
+
+def test_a_table_is_told_to_name_its_column(artefact: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(UserError, match="name its column"):
+        load_artefact(artefact, threads=1).predict(pandas.DataFrame({"text": ["a", "b"]}))
+
+
+@pytest.mark.parametrize("texts", [[("a", "b")], [("a", "b"), ("c", "d")], ["a", None], ["a", 1.5], [b"a"]])
+def test_an_element_that_is_no_text_is_one_message(texts: list[object], artefact: Path) -> None:
+    with pytest.raises(UserError, match="a text is not a string"):
+        load_artefact(artefact, threads=1).predict(texts)  # type: ignore[arg-type]
