@@ -1,4 +1,4 @@
-"""Nothing that a user keeps in an output folder is lost: 200 random trees, and every command that writes to a folder.
+"""Nothing that a user keeps in an output folder is lost: random trees (60, and 200 more that are slow), and all commands that write.
 
 Each tree is a folder that may hold what the command wrote earlier, and in it strangers' files: names of our own with other content, names
 that only look alike, files in the depth of what we made, links. After the command, whether it went on or refused, each is what it was.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,6 @@ from imbik.recommend.evaluation.comparison import write
 from imbik.report.render import write_report
 from imbik.testing.tiny import tiny_bert, tiny_splits
 
-TREES = 200
 NAMES = (
     "manifest.json",
     "results.json",
@@ -39,6 +38,7 @@ NAMES = (
     "README.md",
     "model.json",
     "compare.md",
+    "compare.json",
     "candidate.json",
     "model.safetensors",
     "tokenizer.json",
@@ -49,6 +49,7 @@ NAMES = (
     "arrays.safetensors",
     "a b.csv",
 )
+OWN = {"compare": ("compare.json", "compare.md", "compare.svg"), "report": ("report.html", "report.md")}
 WEB = {"name": "a web app", "icons": [{"src": "a.png"}], "start_url": "/", "schema": 1, "files": {}, "key": 3}
 SPLITS = tiny_splits()
 Command = Callable[[Path], None]
@@ -113,20 +114,20 @@ def commands(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     patch.setattr(export_room._Writer, "write", copy)
     patch.setattr(export_room, "parity", lambda *_: {})
     patch.setattr(export_room, "_against_float", lambda *_: {})
-    yield {name: (command, place / name) for name, command in
-           (("compress", to_compress), ("export", to_export), ("report", to_report), ("fit", to_fit), ("compare", to_compare))}  # fmt: skip
+    every = {"compress": to_compress, "export": to_export, "report": to_report, "fit": to_fit, "compare": to_compare}
+    yield {name: (command, place / name) for name, command in every.items()}
     patch.undo()
 
 
-def _plant(folder: Path, dice: random.Random) -> dict[Path, bytes | str]:
+def _plant(folder: Path, dice: random.Random, names: Sequence[str]) -> dict[Path, bytes | str]:
     """Put strangers' files into a folder and say what they hold; a link counts by where it leads."""
     below = [folder, *(path for path in sorted(folder.rglob("*")) if path.is_dir() and ".imbik" not in path.parts)]
     planted: dict[Path, bytes | str] = {}
-    for _ in range(dice.randint(1, 4)):
+    for _ in range(dice.randint(0, 3)):
         parent = dice.choice(below)
         if dice.random() < 0.3:
             parent = parent / dice.choice(["model", "int8", "artefacts", "onnx", "teacher", "empty", ".onnx.imbik-1", "comparison"])
-        path = parent / dice.choice(NAMES)
+        path = parent / dice.choice(names)
         if path.exists() and (parent != folder or path.name not in ("results.json", "report.html", "report.md", "manifest.json")):
             continue  # our own file, edited: still ours
         if any(one.is_file() for one in path.parents):
@@ -142,9 +143,10 @@ def _plant(folder: Path, dice: random.Random) -> dict[Path, bytes | str]:
     return planted
 
 
-def test_every_file_of_a_stranger_is_still_there(commands: dict[str, tuple[Command, Path]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("trees", [range(60), pytest.param(range(60, 260), marks=pytest.mark.slow)], ids=["60", "200 more"])
+def test_every_file_of_a_stranger_is_still_there(trees: range, commands: dict[str, tuple[Command, Path]], tmp_path: Path) -> None:
     went = {name: [0, 0] for name in commands}
-    for number in range(TREES):
+    for number in trees:
         dice = random.Random(number)
         name = list(commands)[number % len(commands)]
         command, made = commands[name]
@@ -153,7 +155,7 @@ def test_every_file_of_a_stranger_is_still_there(commands: dict[str, tuple[Comma
             shutil.copytree(made, out)
         else:
             out.mkdir(parents=True)
-        planted = _plant(out, dice)
+        planted = _plant(out, dice, NAMES + 3 * OWN.get(name, ()))
         try:
             command(out)
         except UserError as error:
