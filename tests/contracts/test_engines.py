@@ -91,7 +91,7 @@ def test_the_contract_notices_an_engine_that_breaks_it(clause: str, tmp_path: Pa
             return logits
 
     plain = Onnx.load
-    monkeypatch.setattr("imbik.export.artefact.parity", lambda *_: {})
+    monkeypatch.setattr("imbik.export.artefact.Gate.check", lambda *_: {})
     monkeypatch.setattr(Onnx, "load", lambda *arguments: Wrong(plain(*arguments).session))
     if clause == "damaged":
         monkeypatch.setattr(ArtefactEngine, "_unreadable", lambda self, path, manifest, error: error)

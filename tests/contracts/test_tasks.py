@@ -145,7 +145,7 @@ def test_a_task_that_a_package_announces_is_measured_in_processes_of_its_own(toy
     first, second = measured.measurements
     assert first.quality.metric == "toy-exact" and first.quality.low <= first.quality.value <= first.quality.high
     assert first.agreement == 1.0 and second.agreement is not None and second.agreement < 1.0
-    assert first.calibration is None and first.per_class is None
+    assert first.calibration.ece is None and not first.per_class
     results = Results("toy-span", {"metric": "toy-exact"}, measured.environment, "one", measured.measurements)
     (tmp_path / "results.json").write_text(json.dumps(results_document(results)))
     loaded = load_results(tmp_path / "results.json")

@@ -181,7 +181,7 @@ def test_hub_name(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = load_data("glue:sst2")
     assert asked == [("glue", "sst2")] and len(splits.test.texts) == 20 and splits.source == "glue:sst2"
 
-    def fail(name: str, configuration: str | None) -> Any:
+    def fail(name: str, configuration: str | None, **options: object) -> Any:
         raise ConnectionError("no route")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)

@@ -56,6 +56,7 @@ def checkpoint(folder: Path) -> dict[str, Any]:
     import torch
 
     from imbik import load_checkpoint
+    from imbik.locale.notes import sentence
 
     found = load_checkpoint(folder)
     seconds = [SECONDS] if found.pairs else []
@@ -69,7 +70,7 @@ def checkpoint(folder: Path) -> dict[str, Any]:
         "labels": list(found.model.config.id2label.values()),
         "max_length": int(found.tokenizer.model_max_length),
         "methods": [name for step in found.steps for name in step],
-        "notes": list(found.notes),
+        "notes": [sentence(note) for note in found.notes],
         "numbers": sum(parameter.numel() for parameter in found.model.parameters()),
         "logits": logits.tolist(),
     }

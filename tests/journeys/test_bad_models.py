@@ -297,7 +297,7 @@ CASES = [
     (base_one_folder_down, "config.json", "teacher"),
     (recipe("name: results.json\nsteps:\n  - quantize: {}\n"), "results.json", "output folder needs"),
     (recipe(f"name: {'x' * 300}\nsteps:\n  - quantize: {{}}\n"), "xxx", "more than 100"),
-    (recipe("name: a\nstudent: layers-1\nstudent: mini-2x192\nsteps:\n  - quantize: {}\n"), "student", "twice"),
+    (recipe("name: a\nstudent: layers-1\nstudent: mini-2x192\nsteps:\n  - quantize: {}\n"), "student", "duplicate"),
     (missing_unlabelled, "more.txt", ""),
     (missing_data, "none.csv", ""),
     (missing_base, "nowhere", "does not exist"),

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from imbik.recommend.models.ownership import check_comparison_folder
 
 from imbik.cli.app import build_app
 from imbik.compress.run import compress
@@ -25,7 +24,7 @@ from imbik.jobs.progress import Silent
 from imbik.measure.results import load_results
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
-from imbik.recommend.evaluation.comparison import write
+from imbik.recommend.evaluation.comparison import check_replaceable, write
 from imbik.report.render import write_report
 from imbik.testing.tiny import tiny_bert, tiny_splits
 
@@ -81,7 +80,7 @@ def commands(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         build_app()(args=["recommend", "fit", str(ratings), "--model", "biases", "--out", str(out)], standalone_mode=False)
 
     def to_compare(out: Path) -> None:
-        check_comparison_folder(out)
+        check_replaceable(out)
         write(json.loads((place / "compare" / "compare.json").read_text()), out)
 
     to_compress(place / "compress")
@@ -97,7 +96,7 @@ def commands(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     to_fit(place / "fit")
     asked = ["recommend", "compare", str(ratings), "--model", "biases", "--splits", "1", "--out", str(place / "compare")]
     build_app()(args=asked, standalone_mode=False)
-    measured = __import__("imbik.compress.run", fromlist=["measure"]).measure
+    measured = __import__("imbik.compress.measuring", fromlist=["measure"]).measure
     once: list[object] = []
 
     def measure(*arguments: object, **options: object) -> object:
@@ -110,9 +109,9 @@ def commands(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
     pages = {markdown: (place / "report" / f"report.{'md' if markdown else 'html'}").read_text() for markdown in (False, True)}
     patch.setattr("imbik.report.render.render", lambda _, markdown, **options: pages[markdown])
-    patch.setattr("imbik.compress.run.measure", measure)
+    patch.setattr("imbik.compress.measuring.measure", measure)
     patch.setattr(export_room._Writer, "write", copy)
-    patch.setattr(export_room, "parity", lambda *_: {})
+    patch.setattr(export_room.Gate, "check", lambda *_: {})
     patch.setattr(export_room, "_against_float", lambda *_: {})
     every = {"compress": to_compress, "export": to_export, "report": to_report, "fit": to_fit, "compare": to_compare}
     yield {name: (command, place / name) for name, command in every.items()}

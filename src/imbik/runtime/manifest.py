@@ -47,7 +47,7 @@ def complete(manifest: Mapping[str, Any]) -> dict[str, Any]:
     {'multiple': 8, 'minimum': 1}
     """
     whole = {**_OPTIONAL, **{name: value for name, value in manifest.items() if value is not None}}
-    return whole | {name: {**defaults, **whole.get(name, {})} for name, defaults in _NESTED.items()}
+    return whole | {name: {**defaults, **(whole.get(name) or {})} for name, defaults in _NESTED.items()}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _whole(value: object, least: int, most: int) -> bool:
 def _broken(manifest: Mapping[str, Any]) -> list[str]:
     """Return the fields that do not hold what a manifest must hold, in a fixed order."""
     given = {**dict.fromkeys(_REQUIRED), **_OPTIONAL, **dict.fromkeys(_NESTED), **manifest}
-    nested = {name: given[name] is None or isinstance(given[name], dict) for name in _NESTED}
+    nested = {name: not given[name] or isinstance(given[name], dict) for name in _NESTED}
     padding = {**_NESTED["padding"], **(given["padding"] or {})} if nested["padding"] else {}
     shapes = {**_NESTED["shapes"], **(given["shapes"] or {})} if nested["shapes"] else {}
     labels, inputs, steps, files = (given[name] for name in ("labels", "inputs", "steps", "files"))
@@ -138,7 +138,7 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
         "batch_tokens": given["batch_tokens"] is None or _whole(given["batch_tokens"], 1, 2**31),
         "shapes": bool(shapes) and all(_whole(shapes[name], 1, LONGEST) for name in ("multiple", "minimum")),
         "files": isinstance(files, dict) and all(map(_entry, files.values())),
-        "quantisation": given["quantisation"] is None or isinstance(given["quantisation"], dict),
+        "quantisation": not given["quantisation"] or isinstance(given["quantisation"], dict),
         **{name: nested[name] for name in ("versions", "parity", "graph")},
     }
     return [field for field, fit in fits.items() if not fit]

@@ -85,11 +85,15 @@ def check_method(step: Step, directory: Path, *, teacher: Checkpoint | None = No
 
 
 def check_reload(checkpoint: Checkpoint, directory: Path, examples: Examples) -> None:
-    """Saved, loaded, and bit-equal in every weight and logit."""
+    """Check that a model comes back from the disk with the same bits in every weight, and the same logits.
+
+    Logits to a rounding: where a weight lies in memory decides the order in which some processors add.
+    """
     save_checkpoint(checkpoint, directory)
     loaded = load_checkpoint(directory)
     _check_equal_state(loaded.model.state_dict(), checkpoint.model.state_dict(), "a weight changed on the way through the disk")
-    assert np.array_equal(logits_of(loaded, examples), logits_of(checkpoint, examples)), "logits changed on the way through the disk"
+    same = np.allclose(logits_of(loaded, examples), logits_of(checkpoint, examples), rtol=1e-6, atol=1e-6)
+    assert same, "logits changed on the way through the disk"
 
 
 def _check_equal_state(one: dict[str, Any], other: dict[str, Any], message: str) -> None:
