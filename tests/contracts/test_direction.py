@@ -20,10 +20,12 @@ from imbik.data.load import load_data
 from imbik.export.accuracy import AccuracyFloor, restore_accuracy
 from imbik.finetune.classifier import LabelLoss, finetune
 from imbik.jobs.progress import Silent
+from imbik.locale.notes import sentence
 from imbik.locale.phrases import Phrases
 from imbik.measure.measurement import Measurement, Quality
 from imbik.measure.quantities import dev_retention
 from imbik.measure.run import Measured
+from imbik.measure.values import Limits
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import save_checkpoint
 from imbik.report.plot import Point, plot
@@ -35,7 +37,7 @@ from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.training.encoding import encode
 from imbik.training.loop import fit
 from imbik.training.prediction import RowTargets, dev_quality, dev_score, quality_of
-from imbik.training.settings import Training
+from imbik.training.settings import RunSettings, Training
 from imbik.types import Examples
 
 SPLITS = replace(tiny_splits("regression"), metric="rmse")
@@ -61,9 +63,7 @@ def trained(tmp_path, dev_errors: list[float], **settings: Any) -> Any:
         LabelLoss("regression", RowTargets(np.asarray(SPLITS.train.targets))),
         data,
         Training(learning_rate=1e-3, batch_tokens=256, **settings),
-        seed=0,
-        directory=tmp_path,
-        progress=Silent(),
+        RunSettings(0, tmp_path, Silent()),
         what="test",
         evaluate=lambda _model: metric.merit(next(errors)),
         keep_start=keep_start,
@@ -118,7 +118,7 @@ def test_distillation_that_only_does_harm_says_the_error_of_the_start(tmp_path):
     context = tiny_context(teacher, splits, tmp_path)
     made = make_method({"distill": {"learning_rate": 1.0, "epochs": 2, "hard": 1.0}}, "r").apply(student, context)
     (note,) = made.notes
-    assert float(re.search(r"\(([-\d.]+)\)", note).group(1)) == pytest.approx(0.25, abs=1e-3)
+    assert float(re.search(r"\(([-\d.]+)\)", sentence(note)).group(1)) == pytest.approx(0.25, abs=1e-3)
     assert all(torch.equal(a, b) for a, b in zip(teacher.model.parameters(), made.model.parameters(), strict=True))
 
 
@@ -141,24 +141,24 @@ def run_of(*errors: tuple[str, float, float | None]) -> list[Measurement]:
 
 def test_of_equally_fast_candidates_the_smallest_error_is_chosen():
     run = run_of(("worse", 0.52, 0.51), ("better", 0.49, 0.49), ("unknown", 0.1, None))
-    assert choose(run, run[0].id)["id"] == "better"
+    assert choose(run, run[0].id).id == "better"
 
 
 def test_a_candidate_without_a_dev_error_is_not_the_best():
     run = run_of(("unknown", 0.6, None), ("known", 0.6, 0.6))
-    assert choose(run, run[0].id, min_retention=0.5)["id"] == "known"
+    assert choose(run, run[0].id, Limits(min_retention=0.5)).id == "known"
 
 
 def test_a_larger_error_falls_short_of_the_limit():
     run = run_of(("half", 1.0, 1.0))
-    choice = choose(run, run[0].id, min_retention=0.97)
-    assert not choice["meets"] and choice["shortfall"]["retention"]["value"] == pytest.approx(0.5)
-    assert choose(run_of(("equal", 0.5, 0.5)), run[0].id, min_retention=0.97)["meets"]
+    choice = choose(run, run[0].id, Limits(min_retention=0.97))
+    assert not choice.meets and choice.shortfall["retention"].value == pytest.approx(0.5)
+    assert choose(run_of(("equal", 0.5, 0.5)), run[0].id, Limits(min_retention=0.97)).meets
 
 
 def test_a_candidate_without_any_error_keeps_everything():
     run = run_of(("perfect", 0.0, 0.0))
-    assert dev_retention(run[1], run[0]) == 1.0 and choose(run, run[0].id)["meets"]
+    assert dev_retention(run[1], run[0]) == 1.0 and choose(run, run[0].id).meets
 
 
 def test_the_front_holds_the_smaller_error():
@@ -169,7 +169,7 @@ def test_the_front_holds_the_smaller_error():
 def test_advice_prefers_the_smaller_error():
     run = run_of(("worse", 0.6, 0.45), ("better", 0.4, 0.3))
     whole = plausible.results(measurements=tuple(run), baseline=run[0].id, choice=None, pareto=(), disagreements={}, task="regression")
-    scenario = replace(load_scenario("mobile"), requirements=({"quantity": "retention", "at_least": 0.5},), about={})
+    scenario = replace(load_scenario("mobile"), requirements=({"quantity": "retention", "at_least": 0.5},))
     assert advise(whole, scenario).choice == "better"
 
 
@@ -229,8 +229,8 @@ def test_a_smaller_error_is_drawn_higher():
 
 def test_the_table_and_the_report_state_what_is_kept_of_an_error(tmp_path):
     run = run_of(("half", 1.0, 1.0))
-    choice = choose(run, run[0].id, min_retention=0.4)
-    data = plausible.results().data | {"metric": "rmse"}
+    choice = choose(run, run[0].id, Limits(min_retention=0.4))
+    data = replace(plausible.results().data, metric="rmse")
     whole = plausible.results(measurements=tuple(run), baseline=run[0].id, choice=choice, pareto=pareto(run), disagreements={},
                               task="regression", data=data)  # fmt: skip
     column = next(column for column in results_table(whole).columns if column.header == "dev ret.")

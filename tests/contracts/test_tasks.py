@@ -149,7 +149,7 @@ def test_a_task_that_a_package_announces_is_measured_in_processes_of_its_own(toy
     results = Results("toy-span", {"metric": "toy-exact"}, measured.environment, "one", measured.measurements)
     (tmp_path / "results.json").write_text(json.dumps(results_document(results)))
     loaded = load_results(tmp_path / "results.json")
-    assert loaded.task == "toy-span" and loaded.measurements[1].quality["value"] == second.quality["value"]
+    assert loaded.task == "toy-span" and loaded.measurements[1].quality.value == second.quality.value
 
 
 def test_a_cell_that_is_no_span_is_refused_with_its_row(toy_span, tmp_path):

@@ -59,7 +59,7 @@ def test_minilm_pairs():
     ]
     pairs = made("minilm", layer=2, relations=["qq", "vv"], weights=[1, 0.5]).pairs(teacher)
     assert [(p.teacher, p.weight) for p in pairs] == [("query.1", 1.0), ("value.1", 0.5)]
-    assert made("minilm").pairs(tiny_bert(layers=24, hidden=8))[0].teacher == "query.20", "21 of 24, as in the paper"
+    assert made("minilm").pairs(Teacher.of(tiny_bert(layers=24, hidden=8)))[0].teacher == "query.20", "21 of 24, as in the paper"
 
 
 def test_tinybert_pairs():
@@ -111,7 +111,7 @@ def test_the_general_stage_learns_from_raw_text(tmp_path):
     save_checkpoint(base, tmp_path / "base")
     step = {"stage": "general", "corpus": str(tmp_path / "corpus.txt"), "teacher": str(tmp_path / "base"), "block": 24}
     student = check_method({"tinybert": step}, tmp_path / "check", teacher=tiny_bert(hidden=64, heads=4))
-    assert loss_of(made("tinybert"), student, base, tiny_splits()) > 0
+    assert loss_of(made("tinybert"), student, Teacher.of(base), tiny_splits()) > 0
 
 
 def test_the_general_stage_finds_the_base_of_the_teacher(tmp_path):

@@ -107,7 +107,8 @@ def test_schemes_compose_with_structural_steps(scheme: str, before: Step, tmp_pa
     loaded = load_checkpoint(tmp_path / "saved")
     found, manifest = artefact_logits(loaded, tmp_path / "a", splits)
     assert manifest["parity"]["float_matmuls"] == 0 and manifest["quantisation"]["unobserved"] == 0
-    assert sqnr(exact(loaded, splits), found) > (4.0 if scheme == "int4" else 15.0)
+    floor = 15.0 if int8_preset()["weight_bits"] == 8 else 12.0  # dB; a bit less where the processor asks for 7-bit weights
+    assert sqnr(exact(loaded, splits), found) > (4.0 if scheme == "int4" else floor)
 
 
 def test_each_use_of_a_shared_weight_has_its_own_range() -> None:
