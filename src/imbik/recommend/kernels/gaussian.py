@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from imbik.recommend.data.ratings import Array
-from imbik.recommend.kernels.parallel import parallel
+from imbik.recommend.kernels.parallel import parallel, sum_in_order
 from imbik.recommend.kernels.tile import cholesky, outer_products
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # everything but "no NaN": a broken input must stay visible
@@ -241,4 +241,4 @@ def squared_error(borders: Array, side: Side, rows: Array, variances: Array, oth
                     for d in range(len(x)):
                         total += x[d] * x[d] * v[d] + variances[row, d] * (z[d] * z[d] + v[d])
         partial[chunk] = total
-    return float(partial.sum())
+    return float(sum_in_order(partial))

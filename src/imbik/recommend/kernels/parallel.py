@@ -6,7 +6,7 @@ import functools
 import os
 import types
 from collections.abc import Callable
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numba
 from numba import njit
@@ -48,6 +48,15 @@ class ParallelKernel(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = (self._alone if _process["forked"] else self._parallel)(*args, **kwargs)
         return result
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def sum_in_order(parts: Any) -> float:
+    """Return the sum of the parts of a loop, first to last: numba would divide ``parts.sum()`` among the threads."""
+    total = 0.0
+    for part in parts:
+        total += part
+    return total
 
 
 def parallel(fastmath: bool | set[str] = False) -> Callable[[Callable[P, R]], ParallelKernel[P, R]]:

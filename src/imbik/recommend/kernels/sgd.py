@@ -12,7 +12,7 @@ from numba import njit, prange
 
 from imbik.recommend.data.ratings import Array, Ratings
 from imbik.recommend.kernels.gaussian import FAST
-from imbik.recommend.kernels.parallel import parallel
+from imbik.recommend.kernels.parallel import parallel, sum_in_order
 
 BLOCKS = 8
 
@@ -60,7 +60,7 @@ def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, 
                     p[d] += rate * (error * z[d] - ridge * old)
                     z[d] += rate * (error * old - ridge * z[d])
             errors[block] += total
-    return float(errors.sum())
+    return float(sum_in_order(errors))
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
