@@ -38,7 +38,24 @@ class Projection(nn.Module):
         return (last.float() @ self.weight).movedim(-1, _channel(x))
 
 
-class HiddenMSE(nn.Module):
+class _Projected(nn.Module):
+    """A loss on two states of which the student's goes through a projection first, where ``project`` or the widths ask for it."""
+
+    def __init__(self, project: bool | None = None) -> None:
+        super().__init__()
+        self.project = project
+        self.projection: nn.Module = nn.Identity()
+
+    def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
+        """Make the projection.
+
+        Raises:
+            UserError: other dimensions than the channels differ.
+        """
+        self.projection = _projection(self, student, teacher, mask, self.project)
+
+
+class HiddenMSE(_Projected):
     """Mean squared difference of hidden states.
 
     L = mean over real tokens and features of (h_S W - h_T)².
@@ -59,17 +76,8 @@ class HiddenMSE(nn.Module):
     """
 
     def __init__(self, project: bool | None = None, normalize: bool = False) -> None:
-        super().__init__()
-        self.project, self.normalize = project, normalize
-        self.projection: nn.Module = nn.Identity()
-
-    def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
-        """Make the projection.
-
-        Raises:
-            UserError: other dimensions than the channels differ.
-        """
-        self.projection = _projection(self, student, teacher, mask, self.project)
+        super().__init__(project)
+        self.normalize = normalize
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
         student_state, teacher_state = self.projection(student).float(), teacher.float()
@@ -78,7 +86,7 @@ class HiddenMSE(nn.Module):
         return _mean_over_tokens((student_state - teacher_state).square(), mask)
 
 
-class HiddenCosine(nn.Module):
+class HiddenCosine(_Projected):
     """One minus the cosine of hidden states.
 
     L = mean over real tokens of 1 - cos(h_S W, h_T).
@@ -91,19 +99,6 @@ class HiddenCosine(nn.Module):
     >>> loss.bind(h, h), round(float(loss(h, 2 * h)), 6), round(float(loss(h, -h)), 6)
     (None, 0.0, 2.0)
     """
-
-    def __init__(self, project: bool | None = None) -> None:
-        super().__init__()
-        self.project = project
-        self.projection: nn.Module = nn.Identity()
-
-    def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
-        """Make the projection.
-
-        Raises:
-            UserError: other dimensions than the channels differ.
-        """
-        self.projection = _projection(self, student, teacher, mask, self.project)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
         student_state, teacher_state = self.projection(student).float(), teacher.float()

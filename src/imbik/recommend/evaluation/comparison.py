@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.jobs.files import replacing
 from imbik.machine import versions
 from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.data.splits import Split, random_split
@@ -216,9 +217,8 @@ def write(result: Comparison, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = (json.dumps(result, indent=1), markdown(result), dot_plot(result))
     for name, text in zip(RESULT_FILES, texts, strict=True):
-        temporary = folder / f"{name}.imbik-tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / name)
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return [folder / name for name in RESULT_FILES]
 
 
