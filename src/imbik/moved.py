@@ -28,6 +28,7 @@ MOVED = {
     "metrics": ("tasks.formulas", "tasks.metrics", "tasks.registry"),
     "methods.training": ("training.settings",),
     "modules": ("distillation.any_network",),
+    "predictions": ("measure.predictions",),
     "progress": ("jobs.progress",),
     "ranges": ("quantization.ranges",),
     "recipe": ("recipes.recipe",),

@@ -35,6 +35,7 @@ NAMES = {
     "imbik.methods.distill": "Distill",
     "imbik.methods.minilm": "MiniLM",
     "imbik.methods.training": "Optimised Trained TrainedOnDev",
+    "imbik.predictions": "Predictions save_predictions",
     "imbik.progress": "Silent",
     "imbik.ranges": "",
     "imbik.recommend": "BayesianPMF BiasedSVD Biases GlobalMean ItemKNN LogisticPMF MODELS Model MostPopular NMF PMF Ratings Split "

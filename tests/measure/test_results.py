@@ -133,6 +133,21 @@ def test_bad_files_are_named_with_their_place(tmp_path: Path, name: str) -> None
 OLD = Path(__file__).parent / "reference" / "results-schema-1.json"  # written by imbik 0.1
 
 
+@pytest.mark.parametrize(("written", "read"), [(20_000_000.0, 20_000_000), (2e7, 20_000_000), (0.0, 0)])
+def test_a_count_may_be_written_with_a_point(tmp_path: Path, written: float, read: int) -> None:
+    document = _document(tmp_path)
+    document["measurements"][0]["params"] = written
+    found = _load(tmp_path, document).measurements[0].params
+    assert found == read and isinstance(found, int)
+
+
+def test_a_count_has_no_fraction(tmp_path: Path) -> None:
+    document = _document(tmp_path)
+    document["measurements"][0]["params"] = 2.5
+    with pytest.raises(UserError, match="params"):
+        _load(tmp_path, document)
+
+
 def test_a_file_of_schema_1_reads_with_its_notes_and_parents() -> None:
     run = load_results(OLD)
     _, small, quantized = run.measurements

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, MinLen
-from pydantic import AllowInfNan, Strict
+from pydantic import AllowInfNan, BeforeValidator, Strict
 
 from imbik.types import Note, Step
 
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Amount = Annotated[Number, Ge(0)]
-Count = Annotated[int, Strict(), Ge(0)]
-"""How pydantic checks numbers when they are read: one in quotes is no number, NaN is none either."""
+Count = Annotated[int, Strict(), Ge(0), BeforeValidator(_whole)]
+"""How pydantic checks numbers when they are read: one in quotes is no number, NaN is none either, and 2e7 is a whole number, as in JSON."""
 
 
 @dataclass(frozen=True)
