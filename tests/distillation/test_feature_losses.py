@@ -209,3 +209,58 @@ def test_auto_relation_heads(widths, heads):
     loss = RelationKL()
     loss.bind(torch.zeros(1, 2, widths[0]), torch.zeros(1, 2, widths[1]))
     assert loss.heads == heads
+
+
+@pytest.mark.parametrize(("heads", "width"), [(2, 16), (1, 12)])
+def test_auto_relation_heads_of_narrow_states(heads, width):
+    """A relation head has eight numbers or more; one head is always possible."""
+    loss = RelationKL()
+    loss.bind(torch.zeros(1, 2, width), torch.zeros(1, 2, width))
+    assert loss.heads == heads
+    narrow = RelationKL()
+    narrow.bind(torch.zeros(1, 2, 4), torch.zeros(1, 2, 6))
+    assert narrow.heads == 1
+
+
+def test_a_projection_is_learned_where_it_is_asked_for_and_widths_are_equal():
+    """None: only where the widths differ; True: always; False: never."""
+    s, t = hidden(6, 0), hidden(6, 1)
+    made = {project: HiddenMSE(project=project) for project in (None, False, True)}
+    for loss in made.values():
+        loss.bind(s, t, MASK)
+    shapes = {project: [tuple(p.shape) for p in loss.parameters()] for project, loss in made.items()}
+    assert shapes == {None: [], False: [], True: [(6, 6)]}
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_projection_is_the_ridge_regression_of_the_real_tokens(masked):
+    """scikit-learn's Ridge with a hundredth of the features' mean square, padding left out."""
+    from sklearn.linear_model import Ridge
+
+    s, t = hidden(4, 0), hidden(6, 1)
+    loss = HiddenMSE()
+    loss.bind(s, t, MASK if masked else None)
+    x, y = (tokens(state).astype(np.float64) if masked else state.reshape(-1, state.shape[-1]).double().numpy() for state in (s, t))
+    ridge = Ridge(alpha=1e-2 * np.mean(np.sum(x**2, axis=0)), fit_intercept=False).fit(x, y)
+    np.testing.assert_allclose(loss.projection.weight.detach().numpy(), ridge.coef_.T, rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_without_tokens_are_states_too():
+    s, t = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    assert bound(HiddenMSE(), s, t, None) == pytest.approx(float(np.mean((s.numpy() - t.numpy()) ** 2)), rel=1e-5)
+
+
+def test_moments_are_weighed():
+    s, t = hidden(8, 0), hidden(12, 1)
+    a, b = tokens(s), tokens(t)
+    expected = np.mean(3.0 * (a.mean(1) - b.mean(1)) ** 2 + 0.5 * np.abs(a.var(1) - b.var(1)))
+    assert bound(FeatureMoments(mean=3.0, variance=0.5), s, t) == pytest.approx(expected, rel=1e-5)
+
+
+def test_settings_of_losses_without_sense_are_refused_and_soft_ones_are_taken():
+    for value in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="temperature is not above 0"):
+            LogitsKL(value)
+    assert LogitsKL(0.5).temperature == 0.5 and LogitsKL().temperature == 2.0
+    with pytest.raises(UserError, match="on scores or on probabilities"):
+        AttentionMSE("logits")
