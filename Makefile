@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow lint types docs figures check hooks lock clean
+.PHONY: help demo test test-slow mutants lint types docs figures check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
 	@echo "make test   the default tests (offline, minutes)"
 	@echo "make check  test, lint, types and the documents' examples: what CI runs"
 	@echo "make test-slow   the long tests too"
+	@echo "make mutants ROOMS=choice   change the code in one place, run the room's tests, tell which changes no test noticed (hours for all rooms)"
 	@echo "make figures   write the figures of README and docs from benchmarks/results; fails where a number has no source"
 
 $(VENV)/python:
@@ -36,6 +37,11 @@ test: $(VENV)/dev
 
 test-slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# cosmic-ray makes the changes; only this target needs it.
+mutants: $(VENV)/dev
+	$(PIP) install "cosmic-ray>=8.4"
+	$(BIN)/python tests/mutation/run.py $(ROOMS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check src tests benchmarks examples

@@ -195,9 +195,9 @@ class _Limit:
         if self.value is None:
             # not measured is not kept: as far away as a value twice the limit
             return Shortfall(limit=self.limit, value=None, by=1.0)
-        # relative, so that milliseconds, megabytes and shares can be added up; a limit of 0 has no
-        # share
-        by = self.sign * (self.value - self.limit) / self.limit if self.limit else self.value
+        # relative, so that milliseconds, megabytes and shares can be added up; of a limit of 0 there is no
+        # share, and the distance itself counts
+        by = self.sign * (self.value - self.limit) / (self.limit or 1.0)
         return Shortfall(limit=self.limit, value=self.value, by=by) if by > 0 else None
 
 
