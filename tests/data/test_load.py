@@ -221,7 +221,8 @@ def test_guesses_are_said_and_named_columns_are_not(tmp_path: Path) -> None:
         (["10", "9", "2"], "classification", ("2", "9", "10")),
         (["1.0", "0.0"], "classification", ("0", "1")),
         (["0.5", "1.5"], "regression", ("label",)),
-        ([str(i) for i in range(21)], "regression", ("label",)),
+        ([str(i) for i in range(21)], "classification", tuple(str(i) for i in range(21))),  # numbers of classes, six rows each
+        ([str(i * i) for i in range(90)], "regression", ("label",)),
         ([str(i) for i in range(20)], "classification", tuple(str(i) for i in range(20))),
         (["yes", "1.5"], "classification", ("1.5", "yes")),
     ],

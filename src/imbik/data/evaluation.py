@@ -10,6 +10,7 @@ from typing import Unpack
 
 from imbik.data.columns import ColumnNames, Columns, Names, choose
 from imbik.data.formats.table import Table
+from imbik.data.label_column import settle_nan
 from imbik.data.rows import Rows, combined, examples, read_rows
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
@@ -66,12 +67,13 @@ def load_evaluation(
     for name in [name for name in (ALL, "test", "dev") if name in tables] or ["train"]:
         needed = name != "test" or "dev" not in tables
         split = read_rows(tables[name], _columns(tables[name][0], columns, kind, say, needed=needed), few_values=kind.few_values)
-        if not split.unlabelled():
+        if not split.unlabelled([labels] * len(split.labels)):
             rows[name] = split
     if not rows:
         raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
     first = next(iter(rows))
     notes = [] if first in (ALL, "test") else [Note.of("measured_on", split=first)]
+    settle_nan([split.labels for split in rows.values()], labels)
     targets, _ = kind.read_targets(rows, labels, lambda note: say(sentence(note)), exact=False)
     parts = [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()]
     for note in notes:

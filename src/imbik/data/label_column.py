@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,26 @@ from numpy.typing import NDArray
 
 from imbik.data.formats.table import Table
 from imbik.errors import UserError, shorten
-from imbik.tasks.label_cells import as_cell
+from imbik.tasks.label_cells import as_cell, number_of
+from imbik.tasks.labels.names import composed
 
-_MISSING = frozenset({"", "nan", "<na>"})  # what an empty cell is written as by spreadsheets and data frames
+_MISSING = frozenset({"", "<na>"})  # what an empty cell is written as
+_NAN = "nan"  # missing too, but where it is the name of a class
+_BLANK = frozenset({"-1", "-1.0"})  # what GLUE's test files have in the place of labels
 _MANY = 50_000  # distinct values after which a column must be numbers, which are then kept as an array
 
 
 class _Codes(dict[str, int]):
-    """Cell -> code, made on first sight; cells that differ only by space around them share a code."""
+    """Cell -> code, made on first sight; cells that differ only by space around them, or in their Unicode form, share a code."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: Callable[[str], str]) -> None:
         super().__init__()
+        self._form = form
         self.values_seen: list[str] = []
         self._by_value: dict[str, int] = {}
 
     def __missing__(self, cell: str) -> int:
-        value = cell.strip()
+        value = self._form(cell.strip())
         code = self._by_value.setdefault(value, len(self.values_seen))
         if code == len(self.values_seen):
             self.values_seen.append(value)
@@ -50,7 +54,9 @@ class LabelColumn:
         self.name = name
         self.numbers: NDArray[np.float64] | None = None
         self._most = _MANY if few_values else math.inf
-        self._lookup = _Codes()
+        # what is no name stays as it was written, to the letter
+        self._lookup = _Codes(composed if few_values else str)
+        self._names_nan = False
         self._first: list[str] = []
         self._parts: list[NDArray[Any]] = []
 
@@ -122,18 +128,31 @@ class LabelColumn:
         """Return ``file, row N, column 'label'`` of the first row with this value."""
         return f"{self._first[code]}, column {self.name!r}"
 
-    @property
-    def unlabelled(self) -> bool:
-        """Whether every cell is empty (or -1, which GLUE's test files have)."""
-        present = {value.lower() for value in self.values} - _MISSING
-        return self.numbers is None and present <= {"-1"} and (not present or len(self.values) == 1)
+    def unlabelled(self, known: Collection[str] = ()) -> bool:
+        """Return whether every cell is empty, or says what test files without labels have in every row (``-1``, ``nan``).
 
-    def number_values(self) -> NDArray[np.float64] | None:
-        """Return the distinct values as floats (missing: NaN), or None if one of them is not a number."""
-        try:
-            return np.array([math.nan if value.lower() in _MISSING else float(value) for value in self.values])
-        except ValueError:
-            return None
+        Args:
+            known: the labels that there are: one of this name is a label all the same.
+        """
+        if self.numbers is not None:
+            return False
+        present = {value.lower() for value in self.values} - _MISSING - {_NAN} | {
+            v for v in self.values if v.lower() == _NAN and v in known
+        }
+        return not present or (present <= _BLANK - set(known) and len(self.values) == 1)
+
+    def name_nan(self) -> None:
+        """Take ``nan`` for the name of a class."""
+        self._names_nan = True
+
+    @property
+    def has_names(self) -> bool:
+        """Whether a cell holds a name, and no number."""
+        return self.numbers is None and any(number_of(value) is None for value in self.values if value.lower() not in _MISSING)
+
+    def is_missing(self, value: str) -> bool:
+        """Return whether a cell like this stands for no label: it is empty, or ``nan`` in a column of numbers."""
+        return value.lower() in _MISSING or (value.lower() == _NAN and not self._names_nan)
 
     def check_present(self) -> None:
         """Check that every row has a label.
@@ -142,7 +161,7 @@ class LabelColumn:
             UserError: at the first row without one.
         """
         for code, value in enumerate(self.values):
-            if value.lower() in _MISSING:
+            if self.is_missing(value):
                 raise UserError(
                     "a row without a label",
                     where=self.where(code),
@@ -150,3 +169,17 @@ class LabelColumn:
                     expected="a label in every row (or in none: an unlabelled split)",
                     fix="fill it in or remove the row",
                 )
+
+
+def settle_nan(splits: Sequence[Sequence[LabelColumn]], labels: Sequence[str] | None) -> None:
+    """Decide, for every split alike, whether ``nan`` is the name of a class: a teacher has it, or train's labels are names.
+
+    Args:
+        splits: label columns of each split, train first.
+        labels: the names that a teacher knows, if any.
+    """
+    for place, column in enumerate(splits[0]):
+        named = column.has_names if labels is None else any(label.lower() == _NAN for label in labels)
+        for columns in splits:
+            if named and place < len(columns):
+                columns[place].name_nan()

@@ -14,6 +14,7 @@ from imbik.data.columns import ColumnNames, Columns, Names, TextNames, choose
 from imbik.data.evaluation import Evaluation, load_evaluation
 from imbik.data.formats.csv import open_table, read_lines
 from imbik.data.formats.table import Table
+from imbik.data.label_column import settle_nan
 from imbik.data.parts import Part, Reading, complete, leave_out_unlabelled, note_oddities
 from imbik.data.rows import Rows, combined, examples, read_rows, same_columns
 from imbik.data.sources import ALL, tables_of
@@ -68,7 +69,7 @@ def load_data(
     main = _main_split(tables, source)
     head = tables[main][0]
     chosen = choose(head.where, head.columns, say, columns, task=kind)
-    rows = _read_splits(tables, main, chosen, few_values=kind is None or kind.few_values)
+    rows = _read_splits(tables, main, chosen, labels, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, say)
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
@@ -115,7 +116,9 @@ def _main_split(tables: dict[str, list[Table]], source: str | Path) -> str:
     return "train"
 
 
-def _read_splits(tables: dict[str, list[Table]], main: str, columns: Columns, *, few_values: bool) -> dict[str, Rows]:
+def _read_splits(
+    tables: dict[str, list[Table]], main: str, columns: Columns, labels: Sequence[str] | None, *, few_values: bool
+) -> dict[str, Rows]:
     """Return the splits, train first: its labels are the ones that count."""
     order = [main, *(name for name in ("dev", "test") if name in tables)]
     splits = {}
@@ -130,6 +133,7 @@ def _read_splits(tables: dict[str, list[Table]], main: str, columns: Columns, *,
             found="nothing but empty cells",
             fix="name the label column with --label",
         )
+    settle_nan([split.labels for split in splits.values()], labels)
     return splits
 
 
@@ -139,7 +143,8 @@ def _part(rows: Rows, targets: Array) -> Part:
 
 def _guess(rows: Rows, labels: Sequence[str] | None, say: Say) -> Task:
     task = guess_task(rows.labels, labels)
-    say(f"task guessed from column {', '.join(column.name for column in rows.labels)}: {task.name}")
+    reason = task.reason(rows.labels, labels)
+    say(f"task guessed from column {', '.join(column.name for column in rows.labels)}: {task.name}" + (f" ({reason})" if reason else ""))
     return task
 
 

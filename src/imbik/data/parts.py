@@ -56,8 +56,9 @@ class Part:
 
 
 def leave_out_unlabelled(rows: dict[str, Rows], main: str, reading: Reading) -> None:
-    """Drop the splits beside ``main`` that carry no labels."""
-    for name in [name for name, split in rows.items() if name != main and split.unlabelled()]:
+    """Drop the splits beside ``main`` that carry no labels; a label that train has is one in every split."""
+    known = [set(column.values) for column in rows[main].labels]
+    for name in [name for name, split in rows.items() if name != main and split.unlabelled(known)]:
         del rows[name]
         reading.note(Note.of("no_labels", split=name))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,9 +39,14 @@ class Rows:
     keys: NDArray[np.int64]
     empty: int
 
-    def unlabelled(self) -> bool:
-        """Return whether no row carries a label."""
-        return not self.labels or all(column.unlabelled for column in self.labels)
+    def unlabelled(self, known: Sequence[Collection[str]] = ()) -> bool:
+        """Return whether no row carries a label.
+
+        Args:
+            known: of each label column, the labels that there are elsewhere.
+        """
+        names = known or [()] * len(self.labels)
+        return all(column.unlabelled(there) for column, there in zip(self.labels, names, strict=False))
 
 
 def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = True) -> Rows:

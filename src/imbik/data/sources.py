@@ -140,6 +140,9 @@ def _hub_table(where: str, rows: Any) -> Table:
     features = {name: getattr(feature, "feature", feature) for name, feature in rows.features.items()}
     names = {name: tuple(inner.names) for name, inner in features.items() if getattr(inner, "names", None)}
 
+    # a format that was saved with it (torch, numpy, pandas) would give tensors for labels
+    rows = rows.with_format(None)
+
     def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
         start = 1
         for batch in rows.select_columns(list(wanted)).iter(batch_size=CHUNK):

@@ -8,9 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.errors import UserError, shorten
 from imbik.tasks.formulas import calibration_error
-from imbik.tasks.label_cells import LabelCells, LabelledRows, class_names, one_column
+from imbik.tasks.label_cells import LabelCells, LabelledRows, one_column
 from imbik.tasks.label_names import LabelSets, match_labels
+from imbik.tasks.labels.lists import are_vectors, items_of, switched_on
+from imbik.tasks.labels.numbers import class_names, judge
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MCC, MICRO_F1, Metric
 from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
@@ -19,6 +22,8 @@ from imbik.tasks.task import Decoded, ModelConfig
 from imbik.types import TakeNote
 
 CLASSIFICATION = "classification"
+
+_ENOUGH = 20  # rows, without which labels that stand once say nothing
 
 
 @register
@@ -31,15 +36,21 @@ class Classification(LabelTask):
     example: ClassVar[str] = 'manifest["labels"][row.argmax()], row.max()'
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
-        """Return 0.5: a label column that speaks for nothing else holds classes."""
-        return 0.5 if len(columns) == 1 else 0.0
+        """Return 0.5 for a label column that speaks for nothing else; 0 where nearly every row has a label of its own."""
+        if len(columns) != 1:
+            return 0.0
+        return 0.5 if labels is not None or not _own_labels(columns[0]) else 0.0
+
+    def reason(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> str:
+        """Return what the numbers are like, or how many labels there are."""
+        return judge(columns[0]).reason or f"{len(columns[0].values)} different labels in {len(columns[0].codes)} rows"
 
     def read_targets(
         self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return label indices of every split, and the label names."""
         columns = [one_column(rows, self.name) for rows in splits.values()]
-        sets: list[LabelSets] = [[[(name,) for name in class_names(column)]] for column in columns]
+        sets: list[LabelSets] = [[[(name,) for name in split]] for split in _unpacked(columns, class_names(columns))]
         names, known = match_labels(splits, sets, labels, say, exact=exact)
         place = {name: index for index, name in enumerate(names)}
         targets = {}
@@ -77,6 +88,47 @@ class Classification(LabelTask):
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model says so, or says nothing and has several labels."""
         return config.problem_type == self.problem_type or (config.problem_type is None and config.num_labels != 1)
+
+
+def _own_labels(column: LabelCells) -> bool:
+    """Return whether nearly every row has a label of its own: names of classes repeat."""
+    if column.numbers is not None or len(column.codes) < _ENOUGH:
+        return False
+    return 2 * len(column.values) > len(column.codes) and judge(column).kind == "names"
+
+
+def _unpacked(columns: Sequence[LabelCells], names: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the class of every distinct value where all are lists of one label, or vectors with one 1; else the names as they are.
+
+    Raises:
+        UserError: all are lists, and some hold several labels or none.
+    """
+    lists = [[items_of(name) for name in split] for split in names]
+    found = [items for split in lists for items in split if items is not None]
+    if len(found) < sum(map(len, lists)) or not any(items != [name[1:-1]] for items, name in zip(found, _all(names), strict=True)):
+        return [list(split) for split in names]
+    if are_vectors(found) is not False and all(len(switched_on(items)) == 1 for items in found):
+        found = [switched_on(items) for items in found]
+    flat = iter(found)
+    unpacked = []
+    for column, split in zip(columns, names, strict=True):
+        for code, name in enumerate(split):
+            items = next(flat)
+            if len(items) != 1:
+                raise UserError(
+                    "a list of labels, where each text has one label",
+                    where=column.where(code),
+                    found=shorten(name),
+                    expected="one label",
+                    fix="give --task multi-label, or one label a row",
+                )
+            unpacked.append(items[0])
+    flat_names = iter(unpacked)
+    return [[next(flat_names) for _ in split] for split in names]
+
+
+def _all(names: Sequence[Sequence[str]]) -> list[str]:
+    return [name for split in names for name in split]
 
 
 def softmax(logits: Array) -> Floats:

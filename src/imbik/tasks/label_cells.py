@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -36,8 +35,8 @@ class LabelCells(Protocol):
     def where(self, code: int) -> str:
         """``file, row N, column 'label'`` of the first row with this value."""
 
-    def number_values(self) -> NDArray[np.float64] | None:
-        """The distinct values as floats (missing: NaN), or None if one of them is no number."""
+    def is_missing(self, value: str) -> bool:
+        """Whether a cell like this stands for no label."""
 
     def check_present(self) -> None:
         """Raise :class:`UserError` at the first row without a label."""
@@ -63,6 +62,9 @@ class LabelledRows(Protocol):
         """The label columns."""
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def as_cell(value: Any, names: Sequence[str] | None) -> str:
     """Return a label as text, whatever type the format gave it; lists and objects as JSON.
 
@@ -75,7 +77,11 @@ def as_cell(value: Any, names: Sequence[str] | None) -> str:
     """
     if isinstance(value, str):
         return value
-    if value is None:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if hasattr(value, "tolist"):  # a scalar or an array of NumPy, a tensor
+        value = value.tolist()
+    if value is None or value != value:  # NaN alone differs from itself
         return ""
     # before the numbers: bool is an int in Python
     if isinstance(value, bool):
@@ -87,7 +93,7 @@ def as_cell(value: Any, names: Sequence[str] | None) -> str:
     # "1.0" and not "1": whether a column holds classes is decided later, when all of it is known
     if isinstance(value, float) and value.is_integer() and names is None:
         return str(value)
-    if names is not None and not math.isnan(value):
+    if names is not None:
         return names[int(value)] if 0 <= int(value) < len(names) else ("" if value == -1 else str(value))
     return str(value)
 
@@ -123,22 +129,16 @@ def json_list(value: str) -> list[str] | None:
     return [as_cell(item, None).strip() for item in items] if isinstance(items, list) else None
 
 
-def class_names(column: LabelCells) -> list[str]:
-    """Return the class that each distinct value stands for; ``1.0`` is class ``1`` where all values are whole numbers.
+def number_of(value: str) -> float | None:
+    """Return a cell as a number (possibly infinite), None for what is none; ``1_2`` is a name, although Python reads 12 in it.
 
-    Raises:
-        UserError: a row without a label, or a number that is not finite among numbers.
+    >>> number_of("1.5"), number_of("1_2"), number_of("one")
+    (1.5, None, None)
     """
-    column.check_present()
-    numbers = column.number_values()
-    if numbers is None:
-        return list(column.values)
-    for code, number in enumerate(numbers):
-        if not math.isfinite(number):
-            raise _not_finite(column, code)
-    if (numbers == np.round(numbers)).all():
-        return [str(int(number)) if "." in value else value for value, number in zip(column.values, numbers, strict=True)]
-    return list(column.values)
+    try:
+        return None if "_" in value else float(value)
+    except ValueError:
+        return None
 
 
 def numbers_of(column: LabelCells) -> NDArray[np.float32]:
@@ -152,12 +152,10 @@ def numbers_of(column: LabelCells) -> NDArray[np.float32]:
     column.check_present()
     numbers = np.empty(len(column.values), np.float64)
     for code, value in enumerate(column.values):
-        try:
-            numbers[code] = float(value)
-        except ValueError:
-            numbers[code] = math.nan
-        if not abs(numbers[code]) <= np.finfo(np.float32).max:  # NaN fails as well
-            raise _not_finite(column, code)
+        number = number_of(value)
+        if number is None or not abs(number) <= _LARGEST:  # NaN fails as well
+            raise not_finite(column, code)
+        numbers[code] = number
     return numbers[column.codes].astype(np.float32)
 
 
@@ -177,7 +175,8 @@ def one_column(rows: LabelledRows, task: str) -> LabelCells:
     return rows.labels[0]
 
 
-def _not_finite(column: LabelCells, code: int) -> UserError:
+def not_finite(column: LabelCells, code: int) -> UserError:
+    """Return the message for a cell that is no number, or an infinite one."""
     return UserError(
         "not a finite number",
         where=column.where(code),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelledRows, natural_order
+from imbik.tasks.labels.names import alike, composed, matched, value_of
 from imbik.types import Note, TakeNote
 
 LabelSets = list[list[tuple[str, ...]]]
@@ -16,6 +17,13 @@ LabelSets = list[list[tuple[str, ...]]]
 
 MOST_UNLEARNABLE = 0.02
 """Share of the rows of dev or test that may carry a label which train lacks."""
+
+_SAME: tuple[tuple[Callable[[tuple[str, ...]], Note], Callable[[str], str]], ...] = (
+    (lambda pairs: Note.of("label_form", pairs=pairs), composed),
+    (lambda pairs: Note.of("label_number", pairs=pairs), value_of),
+    (lambda pairs: Note.of("label_case", pairs=pairs), str.casefold),
+)
+"""Notes on names that are matched, and what makes them equal."""
 
 _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without a name
 
@@ -36,8 +44,14 @@ def match_labels(
         UserError: label sets that differ, or one class only.
     """
     rows = list(splits.values())
+    if labels is not None:
+        _check_distinct(labels)
+    else:
+        sets = _as_in_train(sets, say)
     names, renamed = _names(rows, sets, labels, say, exact)
     known = [[[tuple(renamed.get(n, n) for n in cell) for cell in column] for column in columns] for columns in sets]
+    if labels is None:
+        _note_names(rows[0], known[0], names, say)
     for split, columns in zip(rows, known, strict=True):
         _check_known(split, columns, names, given=labels is not None)
     return names, known
@@ -100,20 +114,59 @@ def _unlearnable(splits: Sequence[LabelledRows], sets: Sequence[LabelSets], know
 
 
 def _rewrite(names: set[str], labels: Sequence[str], say: TakeNote) -> dict[str, str]:
-    """Match names that differ in upper and lower case only, and class numbers for a model without class names."""
+    """Match names that are written otherwise: in another Unicode form, as another form of a number, in upper or lower case; and class
+    numbers for a model without class names."""
     if names <= set(labels):
         return {}
     if all(_GENERIC.match(label) for label in labels) and names <= {str(i) for i in range(len(labels))}:
         say(Note.of("class_numbers", label=labels[0]))
         return {str(i): label for i, label in enumerate(labels)}
-    folded = {label.casefold(): label for label in labels}
-    renamed = {name: folded[name.casefold()] for name in names - set(labels) if name.casefold() in folded}
-    # two names that differ in case alone, in the model or in the data: nothing says which is meant
-    if len(folded) < len(labels) or len(renamed) + len(names & set(labels)) > len(set(renamed.values()) | (names & set(labels))):
-        return {}
-    if renamed:
-        say(Note.of("label_case", pairs=tuple(f"{own} = {given}" for own, given in sorted(renamed.items()))))
+    renamed: dict[str, str] = {}
+    for note, key in _SAME:
+        found = dict(matched(names - renamed.keys(), labels, key))
+        # two names that differ in case alone, in the model or in the data: nothing says which is meant
+        taken = (names & set(labels)) | set(renamed.values())
+        if key is str.casefold and (len(set(found.values())) < len(found) or taken & set(found.values())):
+            continue
+        if found:
+            say(note(tuple(f"{own} = {given}" for own, given in sorted(found.items()))))
+        renamed |= found
     return renamed
+
+
+def _as_in_train(sets: Sequence[LabelSets], say: TakeNote) -> list[LabelSets]:
+    """Return the sets with the names of dev and test written as train writes them: the same label is one class in every split."""
+    train = {name for column in sets[0] for cell in column for name in cell}
+    others = {name for columns in sets[1:] for column in columns for cell in column for name in cell}
+    renamed = _rewrite(others, natural_order(train), say)
+    return [[[tuple(renamed.get(n, n) for n in cell) for cell in column] for column in columns] for columns in sets]
+
+
+def _check_distinct(labels: Sequence[str]) -> None:
+    repeated = [label for place, label in enumerate(labels) if composed(label) in {composed(other) for other in labels[:place]}]
+    if repeated:
+        raise UserError(
+            "the model has two labels of one name, so the data's cannot be told apart",
+            where="id2label",
+            found=listed(repeated),
+            expected="a name of its own for every label",
+            fix="give them different names in the model's config.json",
+        )
+
+
+def _note_names(rows: LabelledRows, cells: LabelSets, names: Sequence[str], say: TakeNote) -> None:
+    """Note names that look alike, and a class that is called what programs write for nothing."""
+    groups = alike(names)
+    if groups:
+        say(Note.of("labels_alike", pairs=tuple(" / ".join(map(repr, group)) for group in groups[:5])))
+    for name in names:
+        if name.lower() == "nan":
+            count = sum(int(np.isin(column.codes, _having(name, sets)).sum()) for column, sets in zip(rows.labels, cells, strict=True))
+            say(Note.of("nan_label", label=name, count=count))
+
+
+def _having(name: str, cells: Sequence[tuple[str, ...]]) -> list[int]:
+    return [code for code, cell in enumerate(cells) if name in cell]
 
 
 def _check_known(rows: LabelledRows, sets: LabelSets, names: Sequence[str], *, given: bool) -> None:

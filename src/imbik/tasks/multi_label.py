@@ -5,7 +5,6 @@ In the data: one column of lists, several columns of labels, or several columns 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -13,10 +12,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.errors import UserError, shorten
 from imbik.tasks.formulas import calibration_error
-from imbik.tasks.label_cells import LabelCells, LabelledRows, json_list
+from imbik.tasks.label_cells import LabelCells, LabelledRows
 from imbik.tasks.label_names import LabelSets, match_labels
+from imbik.tasks.labels.cells import are_lists, label_cells
+from imbik.tasks.labels.lists import separation
+from imbik.tasks.labels.numbers import judge
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MICRO_F1, Metric
 from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
@@ -39,18 +40,39 @@ class MultiLabel(LabelTask):
     example: ClassVar[str] = '[label for label, score in zip(manifest["labels"], row) if score > 0]'
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
-        """Return 1 for several columns, and for a column of JSON lists."""
+        """Return 1 for several columns, lists, or names behind a separator that plainly parts labels; 0.5 where it may part names."""
         if len(columns) > 1:
             return 1.0
         column = columns[0]
-        lists = column.numbers is None and len(column.values) > 0
-        return 1.0 if lists and all(value.startswith("[") and json_list(value) is not None for value in column.values) else 0.0
+        if column.numbers is not None or (labels is not None and set(column.values) <= set(labels)):
+            return 0.0
+        present = [value for value in column.values if value]
+        if are_lists(present):
+            return 1.0
+        found = separation(present)
+        if found is None or found.recurring < 0.5:
+            return 0.0
+        # 1,5 and 2,5 share a 5 and are no labels
+        return 1.0 if found.sure and judge(column).kind == "names" else 0.5
+
+    def reason(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> str:
+        """Return what shows that there are several labels."""
+        if len(columns) > 1:
+            return "several label columns"
+        if are_lists([value for value in columns[0].values if value]):
+            return "lists of labels"
+        found = separation(columns[0].values)
+        return (
+            ""
+            if found is None
+            else f"{found.cells} of {len(columns[0].values)} different cells hold several names behind {found.separator!r}"
+        )
 
     def read_targets(
         self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return the 0/1 matrix of every split, and the label names."""
-        sets = label_sets([rows.labels for rows in splits.values()])
+        sets = label_sets([rows.labels for rows in splits.values()], labels, say)
         names, known = match_labels(splits, sets, labels, say, exact=exact)
         matrices = {split: label_matrix(rows.labels, cells, names) for (split, rows), cells in zip(splits.items(), known, strict=True)}
         return dict(matrices), names
@@ -91,18 +113,20 @@ def sigmoid(logits: Array) -> Floats:
     return np.where(np.asarray(logits) >= 0, 1.0 / (1.0 + small), small / (1.0 + small)).astype(np.float32)
 
 
-def label_sets(splits: Sequence[Sequence[LabelCells]]) -> list[LabelSets]:
+def label_sets(
+    splits: Sequence[Sequence[LabelCells]], labels: Sequence[str] | None = None, say: TakeNote = lambda _: None
+) -> list[LabelSets]:
     """Return, per split, per label column, per distinct value, the labels that it switches on.
 
-    One column: a JSON list, or names between ``|`` or ``;``; an empty cell switches nothing on. Several columns: each value
-    is a label of its own name, ``column=value`` where two columns share the value; columns that hold nothing but 0 and 1
-    are switches named by the column.
+    One column: lists, vectors of 0 and 1, or names behind a separator (:func:`imbik.tasks.labels.cells.label_cells`); an empty cell
+    switches nothing on. Several columns: each value is a label of its own name, ``column=value`` where two columns share the value;
+    columns that hold nothing but 0 and 1 are switches named by the column.
 
     Raises:
         UserError: a broken list, or an empty cell in one of several columns.
     """
     if len(splits[0]) == 1:
-        return [[[_listed(columns[0], code) for code in range(len(columns[0].values))]] for columns in splits]
+        return [[cells] for cells in label_cells([columns[0] for columns in splits], labels, say)]
     for columns in splits:
         for column in columns:
             column.check_present()
@@ -116,16 +140,6 @@ def label_sets(splits: Sequence[Sequence[LabelCells]]) -> list[LabelSets]:
 
 def _switched(name: str, value: str) -> tuple[str, ...]:
     return (name,) if value.lower() in _ON else ()
-
-
-def _listed(column: LabelCells, code: int) -> tuple[str, ...]:
-    value = column.values[code]
-    if value.startswith("["):
-        names = json_list(value)
-        if names is None:
-            raise UserError("broken list of labels", where=column.where(code), found=shorten(value), expected='["one", "two"]')
-        return tuple(names)
-    return tuple(part for part in (piece.strip() for piece in re.split(r"[|;]", value)) if part)
 
 
 def label_matrix(columns: Sequence[LabelCells], sets: LabelSets, labels: Sequence[str]) -> Floats:

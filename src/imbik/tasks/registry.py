@@ -63,9 +63,32 @@ def task_of(name: str, where: object = "--task") -> Task:
 
 
 def guess_task(columns: Sequence[LabelCells], labels: Sequence[str] | None) -> Task:
-    """Return the task that the label columns of train speak for most clearly; see :meth:`imbik.tasks.task.Task.recognize`."""
-    # equal claims go to the first by name, so that the guess does not hang on the order of imports
-    return max(registered().values(), key=lambda task: task.recognize(columns, labels))
+    """Return the task that the label columns of train speak for most clearly; see :meth:`imbik.tasks.task.Task.recognize`.
+
+    Raises:
+        UserError: nothing speaks for any, or as much for one as for another.
+    """
+    claims = {task: task.recognize(columns, labels) for task in registered().values()}
+    best = max(claims.values())
+    where = f"{columns[0].where(0)}" if columns[0].numbers is None else f"column {columns[0].name!r}"
+    if best <= 0:
+        raise UserError(
+            "these do not look like labels",
+            where=where,
+            found=f"{len(columns[0].values):,} different values in {len(columns[0].codes):,} rows",
+            expected="labels that repeat, or numbers",
+            fix="name the label column with --label, and say with --task what it holds",
+        )
+    tied = [task for task, claim in claims.items() if claim == best]
+    if len(tied) > 1:
+        reasons = dict.fromkeys(filter(None, (task.reason(columns, labels) for task in tied)))
+        raise UserError(
+            f"{' or '.join(task.name for task in tied)}? The labels could be read either way",
+            where=where,
+            found="; ".join(reasons) or None,
+            fix=f"decide it: {' or '.join(f'--task {task.name}' for task in tied)}",
+        )
+    return tied[0]
 
 
 def metric_named(name: str | None) -> Metric | None:

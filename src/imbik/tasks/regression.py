@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells, LabelledRows, numbers_of, one_column
 from imbik.tasks.label_names import listed
+from imbik.tasks.labels.numbers import judge
 from imbik.tasks.metrics import MAE, MSE, PEARSON, RMSE, SPEARMAN, Metric
 from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
@@ -19,9 +20,6 @@ from imbik.tasks.task import Answer, Decoded, ModelConfig
 from imbik.types import TakeNote
 
 REGRESSION = "regression"
-_CLASSES = 20
-"""Different whole numbers in a column, at most, that may be classes."""
-
 _QUANTILES = 10
 
 
@@ -35,8 +33,16 @@ class Regression(SequenceTask):
     example: ClassVar[str] = "float(row[0])"
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
-        """Return 0.9 for numbers with decimals, or more than 20 different ones, where the teacher does not know classes."""
-        return 0.9 if len(columns) == 1 and _are_values(columns[0], labels) else 0.0
+        """Return 0.9 for a column of values and 0.5 for a coin toss (:func:`imbik.tasks.labels.numbers.judge`); a teacher knows better."""
+        if len(columns) != 1:
+            return 0.0
+        if labels is not None and columns[0].numbers is None:
+            return 0.9 if len(labels) == 1 else 0.0
+        return {"values": 0.9, "either": 0.5}.get(judge(columns[0]).kind, 0.0)
+
+    def reason(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> str:
+        """Return what the numbers are like."""
+        return judge(columns[0]).reason if labels is None else "the model has one label"
 
     def read_targets(
         self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
@@ -85,16 +91,3 @@ class Regression(SequenceTask):
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model says so, or says nothing and has one label."""
         return config.problem_type == self.problem_type or (config.problem_type is None and config.num_labels == 1)
-
-
-def _are_values(column: LabelCells, labels: Sequence[str] | None) -> bool:
-    if column.numbers is not None:
-        return True
-    if labels is not None:
-        return len(labels) == 1
-    numbers = column.number_values()
-    if numbers is None:
-        return False
-    finite = numbers[np.isfinite(numbers)]
-    # whole numbers may be classes (stars, grades), as long as there are few of them
-    return bool((finite != np.round(finite)).any()) or len(np.unique(finite)) > _CLASSES

@@ -80,11 +80,17 @@ class Task(ABC):
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
         """Return how clearly label columns speak for this task, 0 to 1; the task with the most is guessed. 0: it must be named.
 
+        Two tasks with the same claim are a coin toss, which is left to the user.
+
         Args:
             columns: the label columns of train.
             labels: the names that a teacher knows, if any.
         """
         return 0.0
+
+    def reason(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> str:
+        """Return what made :meth:`recognize` claim the columns, in a few words that stand behind the guess; empty: nothing to say."""
+        return ""
 
     @abstractmethod
     def read_targets(

@@ -1,0 +1,1 @@
+"""What label cells mean: numbers or classes, several labels in one cell."""
