@@ -28,9 +28,9 @@ ROOMS = {
     ),
     "stats": Room(
         ("tasks/formulas.py", "tasks/metrics.py", "tasks/intervals.py", "tasks/retention.py"),
-        ("tasks/test_metrics.py", "tasks/test_intervals.py"),
+        ("tasks/test_metrics.py", "tasks/test_intervals.py", "tasks/test_retention.py"),
     ),
-    "splitting": Room(("data/splitting.py",), ("data/test_load.py",)),
+    "splitting": Room(("data/splitting.py",), ("data/test_splitting.py",)),
     "columns-labels-targets": Room(
         ("data/columns.py", "data/label_column.py", "tasks/label_cells.py", "tasks/label_names.py"),
         ("data/test_load.py", "journeys/test_bad_data.py"),

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
+from imbik.tasks import intervals
 from imbik.tasks.intervals import bootstrap_interval, paired_retention
 from imbik.tasks.registry import less_is_better, registered, score
 from imbik.types import TaskName
@@ -88,3 +89,43 @@ def test_teacher_without_a_score_gives_nan() -> None:
 def test_unknown_metric() -> None:
     with pytest.raises(UserError, match="no such metric for regression"):
         bootstrap_interval("accuracy", np.zeros((3, 1)), np.zeros(3), "regression")
+
+
+@pytest.mark.parametrize(("metric", "task"), [("accuracy", "classification"), ("mcc", "classification"), ("rmse", "regression")])
+def test_draws_in_which_the_ratio_has_no_meaning_do_not_count(metric: str, task: TaskName) -> None:
+    """Of a handful of items some draws hold none that the teacher (of an error: the student) is not 0 on."""
+    targets = np.array([0, 1, 0, 1, 1, 0])
+    if task == "regression":
+        targets = targets.astype(np.float32)
+        teacher, student = targets + np.array([0.5, 0.4, 0.3, 0.6, 0.2, 0.1]), targets + np.array([0.3, 0, 0, 0, 0, 0])
+        teacher, student = teacher[:, None], student[:, None]
+    else:
+        teacher, student = np.eye(2)[[0, 0, 1, 0, 1, 1]], np.eye(2)[[0, 1, 0, 0, 0, 1]]
+    drawn = np.random.default_rng(0).integers(0, 6, (300, 6))
+    pairs = [(score(metric, student[rows], targets[rows], task), score(metric, teacher[rows], targets[rows], task)) for rows in drawn]
+    pairs = [(teacher, student) if less_is_better(metric) else (student, teacher) for student, teacher in pairs]
+    ratios = [above / below for above, below in pairs if below != 0]
+    assert 50 < len(ratios) < 300
+    _, low, high = paired_retention(metric, student, teacher, targets, task, resamples=300, seed=0)
+    np.testing.assert_allclose((low, high), np.percentile(ratios, (2.5, 97.5)), rtol=1e-5)
+
+
+def test_drawing_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, teacher, student = example("classification", n=40)
+    arguments = ("macro-f1", student, teacher, targets, "classification")
+    whole = paired_retention(*arguments, resamples=50), bootstrap_interval("mcc", student, targets, "classification", resamples=50)
+    for cells in (1, 40 * 7):  # a draw at a time, seven at a time
+        monkeypatch.setattr(intervals, "_CELLS", cells)
+        parts = paired_retention(*arguments, resamples=50), bootstrap_interval("mcc", student, targets, "classification", resamples=50)
+        np.testing.assert_allclose(parts[0], whole[0], rtol=1e-6)
+        np.testing.assert_allclose(parts[1], whole[1], rtol=1e-6)
+
+
+def test_a_thousand_draws_are_made_and_the_same_ones_each_time() -> None:
+    targets, teacher, student = example("regression", n=60)
+    arguments = ("rmse", student, teacher, targets, "regression")
+    assert paired_retention(*arguments) == paired_retention(*arguments, resamples=1000, seed=0)
+    assert paired_retention(*arguments) != paired_retention(*arguments, resamples=999)
+    alone = ("mae", student, targets, "regression")
+    assert bootstrap_interval(*alone) == bootstrap_interval(*alone, resamples=1000, seed=0)
+    assert bootstrap_interval(*alone) != bootstrap_interval(*alone, resamples=999)

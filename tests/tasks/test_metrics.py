@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from imbik.errors import UserError
-from imbik.tasks.formulas import mae, mse, pearson, ranks, rmse, spearman
+from imbik.tasks.formulas import accuracy, calibration_error, correct, mae, mse, pearson, ranks, rmse, spearman
 from imbik.tasks.registry import less_is_better, metric_for, metric_named, registered, score, task_of
 
 RNG = np.random.default_rng(0)
@@ -103,6 +103,29 @@ def test_ece_against_a_plain_loop() -> None:
     assert task_of("multi-label").calibration(MANY, MANY) == 0
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below_it() -> None:
+    """Bin m is ((m - 1) / M, m / M] (Guo et al. 2017, section 2); 0 belongs to the first."""
+    confidence = np.array([0.0, 0.25, 0.3, 0.5, 0.6, 0.75, 0.8, 1.0])
+    right = np.array([1, 0, 1, 0, 0, 1, 1, 0], bool)
+    bins = [(0, 1), (2, 3), (4, 5), (6, 7)]  # (0, 1/4], (1/4, 1/2], ...
+    expected = sum(len(b) / 8 * abs(right[list(b)].mean() - confidence[list(b)].mean()) for b in bins)
+    assert calibration_error(confidence, right, bins=4) == pytest.approx(expected)
+    # fifteen of equal width unless another number is given: 0.34 and 0.39 share the sixth, 0.41 lies in the seventh
+    confidence, right = np.array([0.34, 0.39, 0.41]), np.array([True, False, True])
+    assert calibration_error(confidence, right) == pytest.approx((abs(1 - 0.73) + abs(1 - 0.41)) / 3)
+
+
+def test_a_row_of_several_labels_is_right_when_all_of_them_are() -> None:
+    one, other = np.array([[1, 0], [1, 1], [0, 0]]), np.array([[1, 0], [1, 0], [0, 0]])
+    assert correct(one, other).tolist() == [True, False, True]
+    assert accuracy(one, other) == pytest.approx(sk.accuracy_score(other, one))
+
+
+def test_which_metrics_are_shares() -> None:
+    """Shown in per cent: shares from 0 to 1, and no correlation or error."""
+    assert {m.name for task in registered().values() for m in task.metrics if m.share} == {"accuracy", "macro-f1", "micro-f1"}
+
+
 def test_defaults_and_unknown_names() -> None:
     assert [metric_for(task, None) for task in registered()] == ["accuracy", "micro-f1", "spearman"]
     assert metric_for("classification", "mcc") == "mcc"
@@ -132,6 +155,10 @@ def test_every_metric_knows_which_way_is_better() -> None:
         ("spearman", -0.1, -0.2, 1.0),  # a reference below zero says nothing of shares: better is better
         ("spearman", -0.3, -0.2, 0.0),
         ("mcc", 0.0, 0.0, 1.0),
+        ("accuracy", 0.0, 0.5, 0.0),
+        ("accuracy", 0.9, 0.5, 1.8),  # more than all is told as such
+        ("rmse", 0.0, 0.0, 1.0),
+        ("rmse", 0.5, 2.0, 4.0),
     ],
 )
 def test_the_share_that_is_kept(metric: str, value: float, reference: float, kept: float) -> None:

@@ -1,0 +1,123 @@
+"""Splitting by plain loops and largest remainders: who leaves, how many of each group, which texts are one text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from imbik.data.splitting import MOST, contradicting, keys_of, shared, split_off
+from imbik.tasks.registry import task_of
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        ("Hello, World!", "hello world"),
+        ("top-up  fee", "TOP UP\tfee."),
+        ("straße", "STRASSE"),  # case folding, not lower case
+        ("«merhaba» dünya", "merhaba — dünya"),  # punctuation beyond ASCII
+        ("a\u00a0b", "a b"),
+    ],
+)
+def test_case_punctuation_and_space_make_no_other_text(same):
+    one, other = keys_of(list(same))
+    assert one == other != 0
+
+
+@pytest.mark.parametrize("different", [("hello world", "hello you"), ("top up", "topup"), ("good 🙂", "good 🙁"), ("कि", "क"), ("1", "2")])
+def test_words_emoji_and_vowel_signs_make_another_text(different):
+    one, other = keys_of(list(different))
+    assert one != other
+
+
+def test_rows_without_a_word_have_no_key():
+    assert keys_of(["", "...", "— «»", "a"]).astype(bool).tolist() == [False, False, False, True]
+    assert keys_of([]).tolist() == [] and keys_of([]).dtype == np.int64
+    first, second, third = keys_of(["", "a", ""], ["", "", "a"])
+    assert first == 0 and second != 0 and third != 0
+
+
+def test_pairs_are_told_apart_by_both_texts_and_their_order():
+    keys = keys_of(["a", "b", "a", "a", "A!"], ["b", "a", "a", "c", "B"])
+    assert len(set(keys[:4].tolist())) == 4 and keys[4] == keys[0]
+
+
+def test_shared_counts_rows_of_the_right_side():
+    left, right = np.array([3, 5, 5, 0]), np.array([5, 5, 7, 3, 0, 0])
+    assert shared(left, right) == 3  # both 5s and the 3; rows without a word are nobody's copy
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_contradicting_counts_texts_by_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    keys, targets = rng.integers(0, 25, 60), rng.integers(0, 3, 60)
+    labels = defaultdict(set)
+    for key, target in zip(keys.tolist(), targets.tolist(), strict=True):
+        labels[key].add(target)
+    expected = sum(1 for key, found in labels.items() if key != 0 and len(found) > 1)
+    assert contradicting(keys, targets) == expected > 0
+    assert contradicting(np.arange(60), targets) == 0 and contradicting(keys, np.zeros(60, int)) == 0
+
+
+def by_largest_remainders(sizes: np.ndarray, seats: int) -> list[int]:
+    """Hamilton's apportionment; no group gives its last row."""
+    exact = [seats * size / sum(sizes) for size in sizes]
+    dealt = [min(int(share), size - 1) for share, size in zip(exact, sizes, strict=True)]
+    for group in sorted(range(len(sizes)), key=lambda g: (-(exact[g] - int(exact[g])), g)):
+        if sum(dealt) < seats and dealt[group] < sizes[group] - 1:
+            dealt[group] += 1
+    return dealt
+
+
+@pytest.mark.parametrize("sizes", [(50, 30, 20), (33, 33, 34), (97, 1, 1, 1), (5, 14, 26, 55), (15, 15, 15), (10, 4, 1, 11), (6, 6, 6)])
+def test_each_group_leaves_in_proportion(sizes):
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    stays, leaves = split_off(groups, np.arange(1, len(groups) + 1), 0, 2000)
+    assert len(leaves) == round(0.1 * len(groups))
+    assert np.bincount(groups[leaves], minlength=len(sizes)).tolist() == by_largest_remainders(np.array(sizes), len(leaves))
+    assert sorted([*stays, *leaves]) == list(range(len(groups)))
+    assert stays.tolist() == sorted(stays) and leaves.tolist() == sorted(leaves)
+
+
+def test_one_row_leaves_of_a_few_and_no_more_than_asked_of_many():
+    assert len(split_off(np.zeros(4, int), np.arange(1, 5), 0, 2000)[1]) == 1
+    assert len(split_off(np.zeros(400, int), np.arange(1, 401), 0, 7)[1]) == 7
+    assert MOST == {"dev": 2000, "test": 5000}
+
+
+def test_the_seed_draws_the_rows():
+    groups, keys = np.zeros(200, int), np.arange(1, 201)
+    one, again, other = (split_off(groups, keys, seed, 2000)[1].tolist() for seed in (1, 1, 2))
+    assert one == again != other
+
+
+def test_copies_stay_as_long_as_two_others_are_there_for_each_row_that_leaves():
+    """100 rows, 10 leave: with 20 texts that stand once only those are drawn from; with 19 all rows are."""
+    for once, from_once in ((20, True), (19, False)):
+        keys = np.concatenate([np.arange(1, once + 1), np.repeat(np.arange(1000, 1000 + 50), 2)[: 100 - once]])
+        keys[-1] = keys[-2]  # an odd rest is a copy too
+        leaving = [set(split_off(np.zeros(100, int), keys, seed, 2000)[1].tolist()) for seed in range(5)]
+        assert all(len(rows) == 10 for rows in leaving)
+        assert all(max(rows) < once for rows in leaving) is from_once
+
+
+def test_rows_without_a_word_are_nobodys_copies():
+    keys = np.zeros(100, int)
+    keys[:15] = np.arange(1, 16)
+    drawn = {row for seed in range(5) for row in split_off(np.zeros(100, int), keys, seed, 2000)[1].tolist()}
+    assert max(drawn) >= 15
+
+
+def test_multi_label_rows_are_grouped_by_their_rarest_label():
+    """A label that few rows have is then split like a class; rows without any are a group of their own."""
+    on = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]], np.float32)  # labels on 4, 2 and 1 rows
+    assert task_of("multi-label").strata(on).tolist() == [1, 0, 2, 3, 1]
+
+
+def test_values_are_grouped_by_deciles():
+    values = np.random.default_rng(0).permutation(np.arange(200.0) ** 2)
+    strata = task_of("regression").strata(values)
+    assert np.bincount(strata).tolist() == [20] * 10
+    assert all(values[strata == k].max() < values[strata == k + 1].min() for k in range(9))
