@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from imbik.cli.app import main
+from imbik.export import accuracy
 from imbik.export.accuracy import AccuracyFloor, restore_accuracy
 from imbik.export.artefact import export, quantized
 from imbik.jobs.progress import Silent
@@ -39,7 +42,7 @@ class Noisy:
         logits[:flipped] = logits[:flipped, ::-1]
 
         class Model:
-            task = "classification"
+            task, labels = "classification", ("0", "1")
 
             def scores(self, texts: list[str], pairs: object = None) -> np.ndarray:
                 return logits[: len(texts)]
@@ -76,6 +79,85 @@ def test_the_best_so_far_comes_back_with_its_shortfall() -> None:
 def test_the_teacher_is_the_reference_where_the_float_model_reaches_it() -> None:
     assert held({"a": 0.02}, 0.97, teacher=1.02)[0].record["reference"] == 1.02
     assert held({"a": 0.02}, 0.97, teacher=1.2)[0].record["reference"] == 1.0
+
+
+def test_a_float_model_that_just_reaches_the_share_of_the_teacher_has_it_as_its_reference() -> None:
+    found, _ = held({"a": 0.02}, 0.5, teacher=2.0)  # 1.0 is half of it
+    assert found.record["reference"] == 2.0 and found.record["before"] == pytest.approx(0.49)
+    assert found.record["float"] == 1.0 and held({"a": 0.02}, 0.5)[0].record["reference"] == 1.0
+
+
+def test_a_limit_that_is_reached_is_kept() -> None:
+    assert held({"a": 0.25}, 0.75)[1].tried == [frozenset()]
+    found, _ = held({"a": 0.25, "b": 0.25}, 0.75)
+    assert found.reverted == ("a",) and found.record["shortfall"] == 0 and found.record["before"] == 0.5
+
+
+def test_damage_is_the_share_of_the_squared_error_that_goes_when_one_operator_is_in_float() -> None:
+    """Each wrong row of the made engine has the same error: shares are those of the rows."""
+    damage = held({"a": 0.02, "b": 0.2, "c": 0.0, "d": 0.1}, 0.95)[0].record["damage"]
+    assert damage == {name: pytest.approx(harm / 0.32) for name, harm in {"a": 0.02, "b": 0.2, "c": 0.0, "d": 0.1}.items()}
+
+
+def of_quality(quality: Callable[[frozenset[str]], float], asked: list[list[str]] | None = None) -> Callable[[frozenset[str]], Any]:
+    """Regressors whose error is a function of the operators in float; what they are asked goes to ``asked``."""
+
+    def build(reverted: frozenset[str]) -> Any:
+        def scores(texts: list[str], pairs: list[str] | None = None) -> np.ndarray:
+            if asked is not None:
+                asked.append([text + (pairs[i] if pairs else "") for i, text in enumerate(texts)])
+            return np.float32([[float(text) + quality(reverted)] for text in texts])
+
+        return SimpleNamespace(task="regression", labels=("score",), scores=scores)
+
+    return build
+
+
+def rows(count: int, pairs: bool = False) -> Examples:
+    return Examples([str(i) for i in range(count)], ["!"] * count if pairs else None, np.arange(count, dtype=np.float32), "")
+
+
+def test_of_the_models_tried_the_best_comes_back_and_not_the_last() -> None:
+    """Reverting more may cost again; of an error, kept is the reference over it."""
+    error = {frozenset(): 4.0, frozenset("a"): 1.0, frozenset("b"): 2.0, frozenset("ab"): 2.0}
+    build = of_quality(lambda reverted: error[reverted])
+    floats = of_quality(lambda _: 0.5)(frozenset())
+    found = restore_accuracy(AccuracyFloor(rows(20), "rmse", 0.9), floats, build, ["a", "b"], Silent())
+    assert found.reverted == ("a",)
+    assert found.record["kept"] == pytest.approx(0.5) and found.record["value"] == pytest.approx(1.0)
+    assert found.record["before"] == pytest.approx(0.125) and found.record["shortfall"] == pytest.approx(0.4)
+    assert found.record["reference"] == pytest.approx(0.5)
+
+
+def test_half_of_the_time_is_for_ranking_and_no_operator_is_tried_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(accuracy, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    tried: list[frozenset[str]] = []
+
+    def build(reverted: frozenset[str]) -> Any:
+        tried.append(reverted)
+        clock.now += 1.0
+        return of_quality(lambda reverted: 9.0 - 0.1 * len(reverted))(reverted)
+
+    floor = AccuracyFloor(rows(20), "rmse", 0.9, seconds=10.0)
+    found = restore_accuracy(floor, of_quality(lambda _: 0.5)(frozenset()), build, list("fedcbagh"), Silent())
+    # at 2 s the first one is tried alone, at 5 s the fourth; at 6 s half of the ten seconds are over
+    assert list(found.record["damage"]) == ["f", "e", "d", "c"]
+    # from 7 s to 11 s five are put back, the ranked ones first
+    assert [len(one) for one in tried] == [0, 0, 1, 1, 1, 1, 1, 2, 3, 4, 5] and found.reverted == tuple("fedcb")
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_so_many_rows_of_dev_decide_and_a_part_of_them_ranks(monkeypatch: pytest.MonkeyPatch, pairs: bool) -> None:
+    monkeypatch.setattr(accuracy, "_RANKED_ROWS", 10)
+    asked: list[list[str]] = []
+    build = of_quality(lambda reverted: 2.0 - len(reverted), asked)
+    floor = AccuracyFloor(rows(100, pairs), "rmse", 0.9, rows=40)
+    found = restore_accuracy(floor, of_quality(lambda _: 0.5)(frozenset()), build, ["a"], Silent())
+    assert found.record["rows"] == 40 and [len(one) for one in asked] == [40, 10, 10, 40]
+    numbers = [int(text.removesuffix("!")) for text in asked[0]]
+    assert numbers == sorted(set(numbers)) and max(numbers) > 60, "a sample of all, in the order of dev"
+    assert asked[1] == asked[0][:10] and all(text.endswith("!") is pairs for text in asked[0])
 
 
 def test_a_real_model_gives_back_the_operator_that_was_spoiled(tmp_path: Path) -> None:

@@ -292,6 +292,16 @@ def test_disagreements_put_the_teacher_is_right_first() -> None:
     assert len(disagreements(list("abcd"), [0, 1, 0, 1], [1, 1, 1, 1], [0, 0, 0, 1], ["no", "yes"], limit=2)) == 2
 
 
+def test_disagreements_go_by_who_is_right_then_by_their_order() -> None:
+    """teacher, student of texts whose label is 0: the teacher right, the student right, both wrong."""
+    answers = [(1, 2), (1, 0), (0, 1), (2, 2), (2, 1), (2, 0), (0, 2), (0, 0)]
+    teacher, student = zip(*answers, strict=True)
+    found = disagreements(list("abcdefgh"), [0] * 8, teacher, student, ["x", "y", "z"])
+    assert [d.index for d in found] == [2, 6, 1, 5, 0, 4]
+    assert (found[0].text, found[0].gold, found[0].teacher, found[0].student) == ("c", "x", "x", "y")
+    assert len(disagreements(["t"] * 30, [0] * 30, [0] * 30, [1] * 30, ["x", "y"])) == 20, "twenty unless another number is given"
+
+
 def test_the_best_for_single_requests_and_the_best_for_batches_differ() -> None:
     run = plausible.results()
     one, other = (m for m in run.measurements if m.name in ("layers-1+int8", "layers-1"))

@@ -70,6 +70,30 @@ def test_every_field_is_there(measured: Measured, splits: Splits) -> None:
     json.dumps(results_document(Results(environment=measured.environment, measurements=measured.measurements)))
 
 
+def test_what_is_shipped_is_every_file_that_the_artefact_needs(measured: Measured, folder: Path) -> None:
+    made = folder / "int8" / "artefacts" / "onnx"
+    manifest = json.loads((made / "manifest.json").read_text("utf-8"))
+    m = measured.measurements[1]
+    assert m.bytes == sum((made / name).stat().st_size for name in (*manifest["files"], "manifest.json"))
+    assert m.model_bytes == (made / manifest["model"]).stat().st_size
+    # operations of a text of the mean length: a polynomial in the number of tokens
+    assert m.flops_per_item == pytest.approx(np.polynomial.Polynomial(manifest["flops"])(m.latency_ms.tokens))
+    assert (m.params, m.architecture.layers, m.parity.agreement) == (manifest["params"], 3, manifest["parity"]["agreement"])
+
+
+def test_figures_of_a_measurement_are_those_of_its_logits(measured: Measured, splits: Splits) -> None:
+    from sklearn import metrics as sk
+
+    for m in measured.measurements:
+        answers = {split: measured.logits[m.id][split].argmax(1) for split in ("dev", "test")}
+        assert m.quality.value == pytest.approx(sk.accuracy_score(splits.test.targets, answers["test"]))
+        assert m.dev_quality.value == pytest.approx(sk.accuracy_score(splits.dev.targets, answers["dev"]))
+        assert m.agreement == pytest.approx(np.mean(answers["test"] == measured.logits["teacher/pytorch"]["test"].argmax(1)))
+        recall = sk.recall_score(splits.test.targets, answers["test"], average=None, zero_division=0)
+        assert [m.per_class[label].recall for label in splits.labels] == pytest.approx(recall.tolist())
+        assert m.cpu_s_per_1000 > 0 and m.throughput.items_per_s == pytest.approx(np.median(m.throughput.rounds), abs=0.01)
+
+
 def test_retention_is_against_the_baseline(measured: Measured) -> None:
     teacher, int8, other = measured.measurements
     assert teacher.retention == Retention(1.0, 1.0, 1.0) and teacher.agreement == 1.0

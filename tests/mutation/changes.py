@@ -76,7 +76,7 @@ def by_hand(module: str, before: str) -> Iterator[Change]:
 
 
 def _meaning(code: str) -> str:
-    """Return the code's tree without annotations and docstrings."""
+    """Return the code's tree without annotations, and without the marks that make arguments positional or named."""
     tree = ast.parse(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -85,4 +85,8 @@ def _meaning(code: str) -> str:
             node.annotation = None
         elif isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.arguments):
+            # whether an argument must be named is no formula: to the operators the lone * is a product
+            node.args = node.posonlyargs + node.args + node.kwonlyargs
+            node.posonlyargs, node.kwonlyargs = [], []
     return ast.dump(tree)

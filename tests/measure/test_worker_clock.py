@@ -1,0 +1,95 @@
+"""What a worker times: one request from its text to its answer, all texts of a batch, by the right clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imbik.measure import worker
+from imbik.measure.timing import write_rows
+from imbik.measure.worker import WARM_REQUESTS, Worker
+
+TEXTS = ["a " * (i + 1) for i in range(7)]
+
+
+class Clock:
+    """Wall time and processor time that stand still but for the made predictor's work."""
+
+    wall, cpu = 100.0, 50.0
+
+    def perf_counter(self) -> float:
+        return self.wall
+
+    def process_time(self) -> float:
+        return self.cpu
+
+
+class Slow:
+    """Takes 10 ms and a millisecond a word to answer, a fifth of it on the processor; the tokenizer alone takes an hour."""
+
+    batch_tokens = 0
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.asked: list[str] = []
+
+    def predict(self, texts: list[str], pairs: list[str] | None = None) -> None:
+        words = sum(len(text.split()) for text in texts)
+        self.asked += texts
+        self.clock.wall += 0.010 + 0.001 * words
+        self.clock.cpu += 0.002 + 0.0002 * words
+
+    def encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Any]:
+        self.clock.wall += 3600
+        self.clock.cpu += 3600
+        return [SimpleNamespace(ids=[0] * (len(text.split()) + 2)) for text in texts]
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    clock = Clock()
+    monkeypatch.setattr(worker, "time", clock)
+    made = Worker.__new__(Worker)
+    made.predictor, made._file, made._rows = Slow(clock), "", ([], None)  # type: ignore[assignment]
+    write_rows(tmp_path / "rows", TEXTS, None)
+    return made
+
+
+def test_a_request_is_timed_from_its_text_to_its_answer(slow: Worker, tmp_path: Path):
+    """In the order of the requests, round the texts; the first few, on the texts before, are not counted."""
+    found = slow.latency(str(tmp_path / "rows"), start=4, count=9)
+    words = [(4 + i) % 7 + 1 for i in range(9)]
+    assert found["ms"] == pytest.approx([10 + word for word in words]) and found["tokens"] == [word + 2 for word in words]
+    assert [len(text.split()) for text in slow.predictor.asked] == [(4 + i) % 7 + 1 for i in range(-WARM_REQUESTS, 9)]
+
+
+def test_batches_are_timed_by_the_wall_and_by_the_processor(slow: Worker, tmp_path: Path):
+    """Four texts of 10 words take 20 ms; the pass that ends after 50 ms is the third."""
+    found = slow.throughput(str(tmp_path / "rows"), count=4, budget=12, seconds=0.05)
+    assert found["items"] == 12 and found["wall"] == pytest.approx(0.060) and found["cpu"] == pytest.approx(0.012)
+    # lengths 6, 5, 4, 3 in batches of 12 tokens: two and two
+    assert found["batch"] == 2.0 and slow.predictor.batch_tokens == 12
+
+
+def test_one_pass_is_made_however_short_the_time(slow: Worker, tmp_path: Path):
+    assert slow.throughput(str(tmp_path / "rows"), count=2, budget=64, seconds=0.0)["items"] == 2
+
+
+@pytest.mark.parametrize(("spins", "waits"), [([0.02, 0.02, 0.0005, 0.02], 3), ([0.0], 1), ([0.02] * 500, 100)])
+def test_a_worker_answers_when_its_threads_sleep_or_a_second_is_over(monkeypatch: pytest.MonkeyPatch, spins: list[float], waits: int):
+    clock, used = Clock(), iter(spins)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.wall += seconds
+        clock.cpu += next(used)
+
+    clock.sleep = sleep  # type: ignore[attr-defined]
+    monkeypatch.setattr(worker, "time", clock)
+    worker.settle()
+    assert abs(len(slept) - waits) <= 1 and np.allclose(slept, 0.01)
