@@ -71,7 +71,9 @@ def by_largest_remainders(sizes: np.ndarray, seats: int) -> list[int]:
     return dealt
 
 
-@pytest.mark.parametrize("sizes", [(50, 30, 20), (33, 33, 34), (97, 1, 1, 1), (5, 14, 26, 55), (15, 15, 15), (10, 4, 1, 11), (6, 6, 6), (2, 2, 2, 2, 2)])
+@pytest.mark.parametrize(
+    "sizes", [(50, 30, 20), (33, 33, 34), (97, 1, 1, 1), (5, 14, 26, 55), (15, 15, 15), (10, 4, 1, 11), (6, 6, 6), (2, 2, 2, 2, 2)]
+)
 def test_each_group_leaves_in_proportion(sizes):
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
     stays, leaves = split_off(groups, np.arange(1, len(groups) + 1), 0, 2000)

@@ -20,11 +20,17 @@ ROOMS = {
         ("distillation/test_feature_losses.py",),
     ),
     "projection": Room(("students/projection.py",), ("students/test_projection.py",)),
-    "choice": Room(("advise/choice.py", "advise/verdict.py"), ("advise/test_choice.py", "advise/test_advice.py")),
-    "limits": Room(("export/accuracy.py", "export/parity.py"), ("export/test_accuracy.py",)),
+    "choice": Room(("advise/choice.py", "advise/verdict.py"), ("advise/test_choice.py", "advise/test_verdict.py", "advise/test_advice.py")),
+    "limits": Room(("export/accuracy.py", "export/parity.py"), ("export/test_parity.py", "export/test_accuracy.py")),
     "measure": Room(
         ("measure/timing.py", "measure/worker.py", "measure/quantities.py", "measure/results.py", "measure/run.py"),
-        ("measure/test_worker.py", "measure/test_results.py", "measure/test_run.py"),
+        (
+            "measure/test_quantities.py",
+            "measure/test_timing.py",
+            "measure/test_worker_clock.py",
+            "measure/test_results.py",
+            "measure/test_run_made.py",
+        ),
     ),
     "stats": Room(
         ("tasks/formulas.py", "tasks/metrics.py", "tasks/intervals.py", "tasks/retention.py"),
@@ -38,7 +44,7 @@ ROOMS = {
     "roi-queueing": Room(("roi/cost.py", "roi/queueing.py"), ("roi/test_cost.py",)),
     "recommend-evaluation": Room(
         ("recommend/evaluation/measures.py", "recommend/evaluation/comparison.py", "recommend/data/splits.py"),
-        ("recommend/test_evaluation.py", "recommend/test_ratings.py"),
+        ("recommend/test_splits.py", "recommend/test_tables.py", "recommend/test_evaluation.py"),
     ),
     "kernels": Room(
         ("recommend/kernels/sgd.py", "recommend/kernels/implicit.py"),

@@ -86,6 +86,13 @@ def test_teacher_without_a_score_gives_nan() -> None:
     assert all(np.isnan(paired_retention("accuracy", wrong, wrong, np.zeros(10, int), "classification")))
 
 
+def test_of_a_perfect_teacher_the_students_own_score_is_kept() -> None:
+    targets, _, student = example("classification")
+    value, low, high = paired_retention("accuracy", student, np.eye(5)[targets], targets, "classification")
+    assert value == pytest.approx(score("accuracy", student, targets, "classification"))
+    assert (low, high) == pytest.approx(bootstrap_interval("accuracy", student, targets, "classification"))
+
+
 def test_unknown_metric() -> None:
     with pytest.raises(UserError, match="no such metric for regression"):
         bootstrap_interval("accuracy", np.zeros((3, 1)), np.zeros(3), "regression")
