@@ -58,7 +58,7 @@ def by_operators(module: str, before: str) -> Iterator[Change]:
         number = 0
         while (after := mutate_code(before, get_operator(f"core/{name}")(), number)) is not None:
             number += 1
-            if after not in seen and _meaning(after) != meaning:
+            if after not in seen and _meaning(after) not in (meaning, ""):
                 seen.add(after)
                 yield Change.of(module, before, after)
 
@@ -76,8 +76,11 @@ def by_hand(module: str, before: str) -> Iterator[Change]:
 
 
 def _meaning(code: str) -> str:
-    """Return the code's tree without annotations, and without the marks that make arguments positional or named."""
-    tree = ast.parse(code)
+    """Return the code's tree without annotations, and without the marks that make arguments positional or named; none of what is no code."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:  # ** of a call or a dictionary is a power to the operators
+        return ""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
