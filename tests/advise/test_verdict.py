@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import plausible
 import pytest
 
-from imbik.advise.scenario import Requirement
+from imbik.advise.advice import advise
+from imbik.advise.scenario import Preference, Requirement, Scenario
 from imbik.advise.verdict import judge, overall, score
+from imbik.measure.measurement import Measurement, Quality
 from imbik.measure.quantities import Reading
+from imbik.measure.results import Results
 
 AT_MOST = Requirement("ece", at_most=0.05)
 
@@ -56,3 +62,33 @@ def test_wishes_decide_nothing_and_score_nothing():
     assert score([wish, kept]) == 1.0
     near = judge(Requirement("ece", at_most=0.05, weight=0.0), Reading(0.045, 0.035, 0.055, 0.045), "data")
     assert near.status == "borderline" and overall([near, kept]) == "fit"
+
+
+def made(name: str, dev: float, size: int, metric: str = "accuracy") -> Measurement:
+    return Measurement(f"{name}/onnx", name, "onnx", dev_quality=Quality(dev, metric=metric, split="dev"), bytes=size)
+
+
+def chosen(*candidates: Measurement, requirements: tuple[Requirement, ...] = (), within: float = 0.1) -> str:
+    run = Results(baseline="teacher/pytorch", measurements=(plausible.results().measurements[0], *candidates))
+    prefer = (Preference("quality", within=within), Preference("megabytes"))
+    return advise(run, Scenario("made", requirements or (Requirement("megabytes", at_most=1000),), prefer=prefer)).choice
+
+
+def test_a_preference_keeps_those_within_a_share_of_the_best():
+    """Ten per cent of 0.5 are 0.05, not 0.1; a smaller one wins among those that are left."""
+    best, near, far = made("best", 0.5, 9_000_000), made("near", 0.451, 5_000_000), made("far", 0.449, 1_000_000)
+    assert chosen(best, near, far) == "near/onnx"
+    errors = made("best", 2.0, 9_000_000, "rmse"), made("near", 2.19, 5_000_000, "rmse"), made("far", 2.21, 1_000_000, "rmse")
+    assert chosen(*errors) == "near/onnx", "a share of the error, whose merit is below zero"
+    assert chosen(best, near, far, within=0.0) == "best/onnx"
+
+
+def test_where_nobody_fits_the_score_then_the_smallest_shortfall_decides():
+    asked = (Requirement("megabytes", at_most=1.0), Requirement("quality", at_least=0.9))
+    near, far = made("near", 0.8, 1_500_000), made("far", 0.8, 3_000_000)
+    assert chosen(far, near, requirements=asked) == chosen(near, far, requirements=asked) == "near/onnx"
+    assert chosen(near, made("one", 0.1, 900_000), requirements=asked) == "one/onnx", "one of two limits kept is more than none"
+    # 8 times too large and a hundredth too bad, or a tenth too large and nearly all too bad: weights say what that is worth
+    good, small = made("good", 0.89, 9_000_000), made("small", 0.1, 1_100_000)
+    assert chosen(good, small, requirements=asked) == "small/onnx"
+    assert chosen(good, small, requirements=(replace(asked[0], weight=0.1), asked[1])) == "good/onnx"

@@ -9,7 +9,7 @@ import pytest
 import scipy.linalg
 from sklearn.decomposition import NMF, TruncatedSVD
 
-from imbik.factorization.decomposition import decompose, largest_rank, nmf, split_nmf, tail
+from imbik.factorization.decomposition import _nndsvda, decompose, largest_rank, nmf, split_nmf, tail
 from imbik.factorization.ranks import Curve, allocate
 
 GENERATOR = np.random.default_rng(0)
@@ -148,3 +148,19 @@ def test_ranks_are_multiples_where_asked():
     curves = [Curve(np.linspace(1, 0.01, 40) ** 2, 1, 50, step=8), Curve(np.linspace(1, 0.01, 40), 1, 50, step=8)]
     ranks = allocate(curves, 48)
     assert all(rank % 8 == 0 for rank in ranks)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nmf_starts_from_the_half_of_each_singular_pair_that_has_more_energy(seed):
+    """NNDSVD (Boutsidis and Gallopoulos 2008): of (u, v) and (-u, -v) the one whose non-negative parts have the larger product."""
+    matrix = np.random.default_rng(seed).random((9, 7))
+    first, second = _nndsvda(matrix, 5)
+    u, s, v = scipy.linalg.svd(matrix, full_matrices=False)
+    for k in range(5):
+        halves = [np.outer(np.maximum(sign * u[:, k], 0), np.maximum(sign * v[k], 0)) for sign in (1, -1)]
+        expected = s[k] * max(halves, key=np.linalg.norm)
+        found, kept = np.outer(first[:, k], second[k]), expected > 0
+        np.testing.assert_allclose(found[kept], expected[kept], rtol=1e-4)
+    assert (first > 0).all() and (second > 0).all(), "zeros are filled: some updates never leave them"
+    filled = first == matrix.mean()
+    assert filled.any() and (filled.sum() + (second == matrix.mean()).sum()) < first.size + second.size

@@ -76,7 +76,7 @@ def by_hand(module: str, before: str) -> Iterator[Change]:
 
 
 def _meaning(code: str) -> str:
-    """Return the code's tree without annotations, and without the marks that make arguments positional or named; none of what is no code."""
+    """Return the code's tree without annotations and the marks of arguments that must be named; nothing of what is no code."""
     try:
         tree = ast.parse(code)
     except SyntaxError:  # ** of a call or a dictionary is a power to the operators

@@ -80,7 +80,7 @@ def try_room(name: str, copy: Path, most: int, seed: int) -> list[dict[str, obje
         before = path.read_text("utf-8")
         path.write_text(change.code, "utf-8")
         try:
-            left = attempt(copy, tests, 20 + 3 * usual)
+            left = attempt(copy, tests, 20 + 3 * usual, fresh="kernels" in change.module)
         finally:
             path.write_text(before, "utf-8")
         rows.append({"module": change.module, "line": change.line, "was": change.was, "became": change.became, "noticed": left != 0})
@@ -100,11 +100,28 @@ def draw(name: str, most: int, seed: int) -> list[Change]:
     return chosen + sorted(others, key=lambda change: (change.module, change.line))
 
 
-def attempt(copy: Path, tests: Sequence[str], limit: float) -> int:
-    """Run tests in a forked process; return its exit status, -1 where it took longer than ``limit`` seconds."""
+def attempt(copy: Path, tests: Sequence[str], limit: float, fresh: bool = False) -> int:
+    """Run tests in a forked process; return its exit status, -1 where it took longer than ``limit`` seconds.
+
+    Args:
+        copy: the house.
+        tests: files.
+        limit: seconds.
+        fresh: whether kernels are compiled anew: compiled ones are kept by file, and would not follow a change in one that they call.
+    """
+    compiled = Path(tempfile.mkdtemp(dir=copy)) if fresh else copy / "compiled"
     child = os.fork()
     if child == 0:
-        _run_tests(copy, tests)
+        _run_tests(copy, tests, compiled)
+    try:
+        return _ended(child, limit)
+    finally:
+        if fresh:
+            shutil.rmtree(compiled, ignore_errors=True)
+
+
+def _ended(child: int, limit: float) -> int:
+    """Wait for a process; return its exit status, or -1 after ``limit`` seconds, when it and its workers are killed."""
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -116,7 +133,7 @@ def attempt(copy: Path, tests: Sequence[str], limit: float) -> int:
     return -1
 
 
-def _run_tests(copy: Path, tests: Sequence[str]) -> None:
+def _run_tests(copy: Path, tests: Sequence[str], compiled: Path) -> None:
     """Run tests of the copied house in this process, and end it."""
     status = 70
     try:
@@ -128,9 +145,11 @@ def _run_tests(copy: Path, tests: Sequence[str]) -> None:
         sys.dont_write_bytecode = True
         sys.path[:] = [str(copy / "src"), *(path for path in sys.path if Path(path).resolve() != Path(__file__).parent)]
         os.environ["PYTHONPATH"] = str(copy / "src")
-        # compiled kernels are kept by file, and would not follow a change in a kernel that they call
-        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(dir=copy)
+        import numba
         import pytest
+
+        # the variable for workers; numba itself has read it when it was imported
+        os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(compiled)
 
         # rewritten assertions explain a failure better, and cost more than most tests
         status = int(pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "--rootdir", str(copy), *tests]))

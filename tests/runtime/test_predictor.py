@@ -81,6 +81,13 @@ def test_left_padding_gives_the_tokens_on_the_right(predictor: Predictor, artefa
     assert types is not None and types.tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
+def test_lengths_are_rounded_up_to_the_multiple_and_no_further_than_the_longest(artefact: Path) -> None:
+    twelves = load_artefact(artefact, threads=1, length_multiple=12)
+    assert twelves.max_length == 32
+    assert twelves._widths(np.array([1, 12, 13, 24, 25, 32])).tolist() == [12, 12, 24, 24, 32, 32]
+    assert twelves._widths(np.array([40])).tolist() == [40], "to cut is the tokenizer's business"
+
+
 def test_no_text_gives_no_row(predictor: Predictor) -> None:
     assert predictor.predict([]).shape == (0, 3)
 
