@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from imbik.errors import UserError
 from imbik.locale.notes import sentence
 from imbik.measure import run, timing
 from imbik.measure.measurement import Quality, Retention
@@ -195,6 +198,39 @@ def test_without_a_dev_split_there_is_no_dev_quality(house: House, tmp_path: Pat
 def test_three_rounds_are_measured_however_short_the_time(house: House, tmp_path: Path, minutes: float | None, rounds: int):
     (m,) = measure(candidates(tmp_path)[:1], SPLITS, minutes=minutes).measurements
     assert len(m.throughput.rounds) == rounds
+
+
+class Bar:
+    """Counts what a progress bar is told."""
+
+    total = steps = 0
+
+    @contextmanager
+    def track(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:
+        self.total = total
+        yield self
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.steps += n
+
+
+def test_a_bar_is_full_when_all_is_measured(house: House, tmp_path: Path):
+    bar = Bar()
+    measure(candidates(tmp_path), SPLITS, rounds=4, progress=bar)
+    assert bar.steps == bar.total == 2 * (3 + 1 + 4 + 2), "cold starts, a warm-up, rounds, two splits"
+
+
+def test_ids_must_differ_and_the_baseline_be_among_them(tmp_path: Path):
+    one, other = candidates(tmp_path)
+    with pytest.raises(UserError, match=r"the same id. Found: small/onnx\."):
+        measure([one, other, other], SPLITS)
+    with pytest.raises(UserError, match="baseline is not among"):
+        measure([one, other], SPLITS, baseline="gone")
+
+
+def test_without_labels_there_is_nothing_to_measure_against(house: House, tmp_path: Path):
+    with pytest.raises(UserError, match="no labels to measure against"):
+        measure(candidates(tmp_path), replace(SPLITS, test=replace(SPLITS.test, targets=None)), rounds=1)
 
 
 def test_notes_of_a_manifest():

@@ -92,4 +92,6 @@ def _meaning(code: str) -> str:
             # whether an argument must be named is no formula: to the operators the lone * is a product
             node.args = node.posonlyargs + node.args + node.kwonlyargs
             node.posonlyargs, node.kwonlyargs = [], []
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "zip":
+            node.keywords = []  # strict tells a slip of the author's, which no input reaches
     return ast.dump(tree)

@@ -20,7 +20,10 @@ ROOMS = {
         ("distillation/test_feature_losses.py",),
     ),
     "projection": Room(("students/projection.py",), ("students/test_projection.py",)),
-    "choice": Room(("advise/choice.py", "advise/verdict.py"), ("advise/test_choice.py", "advise/test_verdict.py", "advise/test_advice.py")),
+    "choice": Room(
+        ("advise/choice.py", "advise/verdict.py", "advise/advice.py"),
+        ("advise/test_choice.py", "advise/test_verdict.py", "advise/test_advice.py"),
+    ),
     "limits": Room(("export/accuracy.py", "export/parity.py"), ("export/test_parity.py", "export/test_accuracy.py")),
     "measure": Room(
         ("measure/timing.py", "measure/worker.py", "measure/quantities.py", "measure/results.py", "measure/run.py"),
@@ -38,8 +41,23 @@ ROOMS = {
     ),
     "splitting": Room(("data/splitting.py",), ("data/test_splitting.py",)),
     "columns-labels-targets": Room(
-        ("data/columns.py", "data/label_column.py", "tasks/label_cells.py", "tasks/label_names.py"),
-        ("data/test_load.py", "journeys/test_bad_data.py"),
+        (
+            "data/columns.py",
+            "data/label_column.py",
+            "tasks/label_names.py",
+            "tasks/label_cells.py",
+            "tasks/labels/lists.py",
+            "tasks/labels/names.py",
+            "tasks/labels/numbers.py",
+        ),
+        (
+            "data/test_columns.py",
+            "data/test_label_column.py",
+            "tasks/test_label_names.py",
+            "tasks/labels/test_lists.py",
+            "tasks/labels/test_names.py",
+            "tasks/labels/test_numbers.py",
+        ),
     ),
     "roi-queueing": Room(("roi/cost.py", "roi/queueing.py"), ("roi/test_cost.py",)),
     "recommend-evaluation": Room(
@@ -48,7 +66,10 @@ ROOMS = {
     ),
     "kernels": Room(
         ("recommend/kernels/sgd.py", "recommend/kernels/implicit.py"),
-        ("recommend/test_kernels.py", "recommend/test_descent.py"),
+        ("recommend/test_descent.py", "recommend/test_kernels.py"),
     ),
+    "training": Room(("training/loop.py",), ("training/test_loop_formulas.py", "training/test_loop.py")),
+    "factorization": Room(("factorization/decomposition.py", "factorization/ranks.py"), ("factorization/test_decomposition.py",)),
+    "runtime": Room(("runtime/predictor.py",), ("runtime/test_predictor.py",)),
 }
 """By name. A room's own tests come first: the first failure ends a try."""
