@@ -130,9 +130,11 @@ def test_a_quantized_model_as_fast_as_its_parent_is_not_slower_and_few_texts_are
     assert found["slower"] is False and [size for _, size in clock.asked] == [4, 4] + ([1] * 4 + [4]) * 6
 
 
-def test_slow_models_are_timed_for_some_seconds_only(monkeypatch):
-    """A round of two models of 1 s takes (32 + 1) · 2 s: after the first one the four seconds are over."""
+@pytest.mark.parametrize(("seconds", "rounds"), [(1.0, 1), (3.9 / 66, 2), (4.1 / 66, 1), (1.9 / 66, 3)])
+def test_slow_models_are_timed_for_some_seconds_only(monkeypatch, seconds, rounds):
+    """A round is 32 requests and a batch of two models; none begins after four seconds."""
     clock = Clock()
     monkeypatch.setattr(parity, "time", clock)
-    side_by_side(clock.model("float", 1.0, 0.0), clock.model("int8", 1.0, 0.0), ["a"] * 50, None)
-    assert len(clock.asked) == 2 + 2 * 33
+    side_by_side(clock.model("float", seconds, 0.0), clock.model("int8", seconds, 0.0), ["a"] * 50, None)
+    # the clock of the rounds starts behind the warm-up
+    assert len(clock.asked) == 2 + 66 * rounds

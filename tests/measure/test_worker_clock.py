@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imbik.errors import UserError
 from imbik.measure import worker
 from imbik.measure.timing import write_rows
 from imbik.measure.worker import WARM_REQUESTS, Worker
@@ -93,3 +96,48 @@ def test_a_worker_answers_when_its_threads_sleep_or_a_second_is_over(monkeypatch
     monkeypatch.setattr(worker, "time", clock)
     worker.settle()
     assert abs(len(slept) - waits) <= 1 and np.allclose(slept, 0.01)
+
+
+class Answering:
+    """A worker of which each request ends in another way."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
+
+    def predict(self, texts: list[str]) -> dict[str, Any]:
+        return {"count": len(texts)}
+
+    def memory(self) -> dict[str, Any]:
+        return {"peak_rss_bytes": 7}
+
+    def facts(self) -> dict[str, Any]:
+        raise UserError("the user's mistake")
+
+    def warm_up(self) -> dict[str, Any]:
+        raise ValueError("ours")
+
+
+def served(monkeypatch: pytest.MonkeyPatch, *requests: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """The answers, and how often it was waited for sleeping threads."""
+    waited: list[bool] = []
+    monkeypatch.setattr(worker, "settle", lambda: waited.append(True))
+    answers = io.StringIO()
+    worker.serve("folder", 3, io.StringIO("".join(json.dumps(request) + "\n" for request in requests)), answers)
+    return [json.loads(line) for line in answers.getvalue().splitlines()], len(waited)
+
+
+def test_every_request_is_answered_and_all_but_a_cold_start_wait_for_sleeping_threads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker, "Worker", Answering)
+    asked = ({"do": "predict", "texts": ["a", "b"]}, {"do": "memory"}, {"do": "facts"}, {"do": "warm_up"})
+    found, waited = served(monkeypatch, *asked)
+    assert found == [{"count": 2}, {"peak_rss_bytes": 7}, {"error": found[2]["error"], "user": True}, {"error": "ValueError: ours"}]
+    assert "the user's mistake" in found[2]["error"] and waited == 3
+
+
+def test_a_folder_that_cannot_be_opened_is_told_and_nothing_is_asked(monkeypatch: pytest.MonkeyPatch):
+    def broken(*arguments: object) -> Any:
+        raise UserError("no such artefact")
+
+    monkeypatch.setattr(worker, "Worker", broken)
+    found, waited = served(monkeypatch, {"do": "memory"})
+    assert len(found) == 1 and found[0]["user"] and "no such artefact" in found[0]["error"] and waited == 0
