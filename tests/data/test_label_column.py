@@ -80,6 +80,9 @@ def test_nan_is_a_name_among_names_and_missing_among_numbers():
         settle_nan([[train], [test]], labels)
         assert train.is_missing("nan") is (not named) and test.is_missing("NaN") is (not named)
         assert train.is_missing("") and not train.is_missing("a")
+    first, second, lone = column(["1"]), column(["a", "nan"]), column(["nan"])
+    settle_nan([[first, second], [lone]], None)  # a split with fewer columns
+    assert lone.is_missing("nan") and not second.is_missing("nan")
     assert column(["1", "a"]).has_names and not column(["1", "2.5", ""]).has_names
 
 

@@ -67,6 +67,28 @@ def test_labels_named_by_numbers_are_no_vectors() -> None:
     assert label_cells([Cells(["[0.0, 2.0]"]), Cells(["[2]"])], None, lambda _: None) == [[("0", "2")], [("2",)]]
 
 
+def test_lists_of_one_item_are_no_vectors() -> None:
+    """A vector of one place would say nothing: these are the labels 0 and 1, one a text."""
+    assert are_vectors([["0"], ["1"], ["1"]]) is False and are_vectors([[], []]) is False and are_vectors([]) is False
+    said: list[Note] = []
+    assert label_cells([Cells(["[0]", "[1]"])], None, said.append) == [[("0",), ("1",)]]
+
+
+@pytest.mark.parametrize(
+    ("written", "items"),
+    [
+        ("[1 0 1]", ["1", "0", "1"]),
+        ("[1. 0.]", ["1.", "0."]),
+        ("[1.5e-3\n 2.]", ["1.5e-3", "2."]),
+        ("[ ]", []),
+        ("['a' 'it\\'s']", ["a", "it's"]),
+        ("[1, 0]", ["1", "0"]),
+    ],
+)
+def test_numpys_notation_has_spaces(written: str, items: list[str]) -> None:
+    assert items_of(written) == items
+
+
 def test_probabilities_are_no_labels() -> None:
     with pytest.raises(UserError, match=r"row 3.*decimals"):
         label_cells([Cells(["[0, 1, 0]", "[0.2, 0.7, 0.1]"])], None, lambda _: None)

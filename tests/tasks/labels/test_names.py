@@ -83,3 +83,7 @@ def test_names_are_compared_as_people_type_them() -> None:
     assert folded("SINIF") == folded("sınıf") == folded("sinif") and folded("GÖRÜŞ") == "gorus"
     assert value_of("0.0") == value_of("-0") == "0" and value_of("v1.0") == "v1.0"
     assert matched(["1.0"], ["1", "01"], value_of) == {}, "two could be meant"
+
+
+def test_numbers_and_empty_names_are_not_alike() -> None:
+    assert alike(["1", "\uff11", "", " ", "01"]) == [] and alike(["a", "\uff41", "A "]) == [("a", "\uff41", "A ")]

@@ -74,3 +74,10 @@ def test_the_same_number_is_the_same_class_in_every_split() -> None:
     # one split holds a name: then no split is rewritten, or "1.0" would be two classes
     assert class_names([column(["1.0", "other"]), column(["1.0"])]) == [["1.0", "other"], ["1.0"]]
     assert class_names([column(["007", "7"])]) == [["007", "7"]]
+
+
+def test_the_reason_names_the_first_cell_that_is_no_number() -> None:
+    found = judge(column([str(i / 7) for i in range(60)] + ["n/a", "later"], "score"))
+    assert found.kind == "either" and "n/a" in found.reason and "row 62" in found.reason and "60 different numbers" in found.reason
+    found = judge(column(["1,5", "2,5", "3"] * 9, "score"))
+    assert found.kind == "either" and found.reason.startswith("'1,5'")

@@ -91,7 +91,7 @@ def are_vectors(cells: Iterable[Sequence[str]]) -> bool | None:
     """
     lists = list(cells)
     widths = set(map(len, lists))
-    if len(widths) != 1 or widths < {2} or not all(item in _ON | _OFF for items in lists for item in items):
+    if len(widths) != 1 or min(widths) < 2 or not all(item in _ON | _OFF for items in lists for item in items):
         return False
     # nobody gives a text the same label twice
     return True if any(len(set(items)) < len(items) for items in lists) else None
