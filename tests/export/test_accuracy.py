@@ -129,6 +129,13 @@ def test_of_the_models_tried_the_best_comes_back_and_not_the_last() -> None:
     assert found.record["reference"] == pytest.approx(0.5)
 
 
+def test_the_error_of_a_model_is_told_where_the_float_model_makes_none() -> None:
+    found = restore_accuracy(
+        AccuracyFloor(rows(20), "rmse", 0.9), of_quality(lambda _: 0.0)(frozenset()), of_quality(lambda _: 2.0), ["a"], Silent()
+    )
+    assert (found.record["kept"], found.record["value"], found.record["reference"]) == (0.0, pytest.approx(2.0), 0.0)
+
+
 def test_half_of_the_time_is_for_ranking_and_no_operator_is_tried_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(accuracy, "time", SimpleNamespace(monotonic=lambda: clock.now))

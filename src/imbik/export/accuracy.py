@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,9 +79,9 @@ def restore_accuracy(floor: AccuracyFloor, floats: Predictor, build: Build, oper
     """
     began, judge = time.monotonic(), _Judge(floor, floats)
     plain = judge(build(frozenset()))
-    best: tuple[float, tuple[str, ...]] = (plain, ())
+    best: tuple[_Judged, tuple[str, ...]] = (plain, ())
     damage: dict[str, float] = {}
-    if plain < floor.min_retention:
+    if plain.kept < floor.min_retention:
         with progress.track("operators that hurt", 2 * len(operators)) as bar:
 
             def spent(share: float) -> bool:
@@ -90,13 +90,20 @@ def restore_accuracy(floor: AccuracyFloor, floats: Predictor, build: Build, oper
             damage = _ranked(judge, build, operators, lambda: spent(0.5), bar.advance)
             order = sorted(operators, key=lambda name: -damage.get(name, -np.inf))
             for count in range(1, len(order) + 1):
-                kept = judge(build(frozenset(order[:count])))
-                bar.advance(note=f"{kept:.1%} kept")
-                best = max(best, (kept, tuple(order[:count])), key=lambda pair: pair[0])
-                if kept >= floor.min_retention or spent(1.0):
+                found = judge(build(frozenset(order[:count])))
+                bar.advance(note=f"{found.kept:.1%} kept")
+                best = max(best, (found, tuple(order[:count])), key=lambda pair: pair[0].kept)
+                if found.kept >= floor.min_retention or spent(1.0):
                     break
-    log.info("kept %.4f of %s, %d operators reverted", best[0], floor.metric, len(best[1]))
+    log.info("kept %.4f of %s, %d operators reverted", best[0].kept, floor.metric, len(best[1]))
     return KeptAccuracy(best[1], judge.record(plain, best[0]) | {"damage": damage})
+
+
+class _Judged(NamedTuple):
+    """The share of the reference's quality that a model keeps, and its quality."""
+
+    kept: float
+    value: float
 
 
 class _Judge:
@@ -116,8 +123,9 @@ class _Judge:
         reached = floor.teacher is not None and self._share(self.own, floor.teacher) >= floor.min_retention
         self.reference = floor.teacher if reached and floor.teacher is not None else self.own
 
-    def __call__(self, model: Predictor) -> float:
-        return self._share(self._quality(model.scores(self.texts, self.pairs)), self.reference)
+    def __call__(self, model: Predictor) -> _Judged:
+        value = self._quality(model.scores(self.texts, self.pairs))
+        return _Judged(self._share(value, self.reference), value)
 
     def error(self, model: Predictor) -> float:
         """Compute the mean squared difference of outputs from the float model's, on a part of the rows."""
@@ -125,18 +133,17 @@ class _Judge:
         floats = take(self.floats, slice(_RANKED_ROWS))
         return float(np.mean((numbers_of(model.scores(self.texts[:_RANKED_ROWS], pairs)) - numbers_of(floats)) ** 2))
 
-    def record(self, before: float, kept: float) -> dict[str, Any]:
-        value = self.reference / kept if self.metric.less_is_better and kept else self.reference * kept
+    def record(self, before: _Judged, best: _Judged) -> dict[str, Any]:
         return {
             "min_retention": self.floor.min_retention,
             "metric": self.floor.metric,
             "rows": len(self.texts),
             "reference": self.reference,
             "float": self.own,
-            "value": value,
-            "kept": kept,
-            "before": before,
-            "shortfall": max(0.0, self.floor.min_retention - kept),
+            "value": best.value,
+            "kept": best.kept,
+            "before": before.kept,
+            "shortfall": max(0.0, self.floor.min_retention - best.kept),
         }
 
     def _quality(self, outputs: Outputs) -> float:
