@@ -57,15 +57,15 @@ class ToySpan(Task):
         except (ValueError, TypeError, KeyError):
             raise UserError("not a span", where=column.where(code), found=shorten(column.values[code])) from None
 
-    def token_targets(self, targets, encoded):
+    def token_targets(self, targets, encoded, asked=None):
         found = np.zeros((len(targets), 2), np.int64)
         for row, (start, stop) in enumerate(targets):
-            text, first, last = encoded.places(row).T
+            text, first, last = encoded.places(row)[:, :3].T
             inside = np.flatnonzero((text == 1) & (first < stop) & (last > start))
             found[row] = (inside[0], inside[-1]) if len(inside) else (0, 0)  # cut off: the first token stands for none
         return found
 
-    def decode(self, outputs):
+    def decode(self, outputs, asked=None):
         spans, probabilities = [], []
         for starts, ends, places in zip(outputs["start_logits"], outputs["end_logits"], outputs[PLACES], strict=True):
             inside = places[:, 0] == 1

@@ -123,11 +123,15 @@ def test_a_row_of_several_labels_is_right_when_all_of_them_are() -> None:
 
 def test_which_metrics_are_shares() -> None:
     """Shown in per cent: shares from 0 to 1, and no correlation or error."""
-    assert {m.name for task in registered().values() for m in task.metrics if m.share} == {"accuracy", "macro-f1", "micro-f1"}
+    assert {m.name for task in registered().values() for m in task.metrics if m.share and task.one_row} == {
+        "accuracy",
+        "macro-f1",
+        "micro-f1",
+    }
 
 
 def test_defaults_and_unknown_names() -> None:
-    assert [metric_for(task, None) for task in registered()] == ["accuracy", "micro-f1", "spearman"]
+    assert [metric_for(task, None) for task in registered()] == ["accuracy", "micro-f1", "spearman", "entity-f1"]
     assert metric_for("classification", "mcc") == "mcc"
     with pytest.raises(UserError, match="--metric: no such metric for classification"):
         metric_for("classification", "spearman")

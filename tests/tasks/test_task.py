@@ -22,7 +22,7 @@ def test_sigmoid_against_scipy() -> None:
     np.testing.assert_allclose(sigmoid(logits), special.expit(logits), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.one_row])
 def test_extreme_logits_stay_finite_and_float32(task: str) -> None:
     logits = np.array([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0]], np.float32)
     with np.errstate(all="raise", under="ignore"):
@@ -41,7 +41,7 @@ def test_predictions() -> None:
 
 
 def test_names_are_those_of_transformers() -> None:
-    assert {name: task.problem_type for name, task in TASKS.items()} == {
+    assert {name: task.problem_type for name, task in TASKS.items() if task.problem_type} == {
         "classification": "single_label_classification",
         "multi-label": "multi_label_classification",
         "regression": "regression",

@@ -27,11 +27,13 @@ _TEXTS = (
     ("text", "sentence"),
     ("question", "utterance", "review", "message", "comment", "query", "content", "tweet", "body", "input"),
     ("title", "description", "headline", "document", "metin", "cümle", "yorum", "soru", "mesaj"),
+    ("tokens", "words"),
 )
 _LABELS = (
     ("label", "labels"),
     ("category", "intent", "class", "score", "target", "sentiment", "similarity", "etiket", "kategori", "puan"),
     ("rating", "stars", "topic", "emotion", "output", "gold_label", "similarity_score", "relatedness_score", "duygu"),
+    ("ner_tags", "tags", "slots", "entities"),
 )
 
 

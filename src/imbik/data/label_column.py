@@ -59,6 +59,8 @@ class LabelColumn:
         self._names_nan = False
         self._first: list[str] = []
         self._parts: list[NDArray[Any]] = []
+        # where every row stands, for tasks whose cells are read row by row
+        self._places: list[tuple[Table, NDArray[np.int64]]] | None = None if few_values else []
 
     @property
     def values(self) -> list[str]:
@@ -92,6 +94,8 @@ class LabelColumn:
         known = len(self.values)
         codes = np.fromiter(map(self._lookup.__getitem__, texts), np.int32, len(texts))
         self._parts.append(codes)
+        if self._places is not None:
+            self._places.append((table, rows))
         if len(self.values) > known:
             # the row where a value first stands, which messages name
             new, places = np.unique(codes, return_index=True)
@@ -127,6 +131,17 @@ class LabelColumn:
     def where(self, code: int) -> str:
         """Return ``file, row N, column 'label'`` of the first row with this value."""
         return f"{self._first[code]}, column {self.name!r}"
+
+    def place(self, row: int) -> str:
+        """Return ``file, row N, column 'label'`` of a row; where rows share their values, of the first with its value."""
+        if self._places is None:
+            return self.where(int(self.codes[row]))
+        left = row
+        for table, rows in self._places:
+            if left < len(rows):
+                return f"{table.at(int(rows[left]))}, column {self.name!r}"
+            left -= len(rows)
+        raise IndexError(row)
 
     def unlabelled(self, known: Collection[str] = ()) -> bool:
         """Return whether every cell is empty, or says what test files without labels have in every row (``-1``, ``nan``).

@@ -89,7 +89,7 @@ def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = T
 
 def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
     """Return the chunk's texts, checked in one go and searched only if something is wrong."""
-    cells = chunk.columns[name]
+    cells = [_words(cell) for cell in chunk.columns[name]] if any(map(_is_words, chunk.columns[name])) else chunk.columns[name]
     try:
         # fails on what is no str, and shows zero bytes and surrogates of all cells in one pass
         joined = "".join(cells)
@@ -109,6 +109,15 @@ def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
                 fix="fix or remove the row, or name another column with --text",
             )
     return cells
+
+
+def _is_words(cell: object) -> bool:
+    return isinstance(cell, list)
+
+
+def _words(cell: Any) -> Any:
+    """Return a list of words as a text, parted by single spaces; everything else as it is."""
+    return " ".join(cell) if _is_words(cell) and all(isinstance(word, str) for word in cell) else cell
 
 
 def _problem(cell: object) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from imbik.data.formats.csv import FORMATS, check_file, open_table
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
+from imbik.data.formats.tagged import COLUMN_FORMATS, looks_like_columns, open_parallel, parallel_folders
 from imbik.errors import UserError
 from imbik.types import Say
 
@@ -44,17 +45,31 @@ def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, l
         return _hub_tables(str(source))
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved_tables(path)
-    splits = assign_splits(find_files(path))
+    parallel = parallel_folders(path)
+    if parallel:
+        return _parallel_tables(path, parallel, encoding)
+    splits = assign_splits(find_files(path, encoding))
     _check_splits(path, splits)
     return {name: [open_table(file, encoding, say) for file in files] for name, files in splits.items()}
 
 
-def find_files(folder: Path) -> list[Path]:
-    """Return the data files of a folder, or of its sub-folder ``data`` where it has none itself."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in FORMATS and file.is_file())
+def _parallel_tables(folder: Path, parts: dict[str, Path], encoding: str | None) -> dict[str, list[Table]]:
+    if list(parts.values()) == [folder]:
+        return {ALL: [open_parallel(folder, encoding)]}
+    known = {_NAMES[name.lower()]: path for name, path in parts.items() if name.lower() in _NAMES}
+    if not known:
+        raise UserError("no train split", where=folder, found=", ".join(parts), expected="folders train, valid and test")
+    return {name: [open_parallel(path, encoding)] for name, path in known.items()}
+
+
+def find_files(folder: Path, encoding: str | None = None) -> list[Path]:
+    """Return the data files of a folder, or of its sub-folder ``data`` where it has none itself; else text files that hold tags."""
+    known = (*FORMATS, *COLUMN_FORMATS)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in known and file.is_file())
     if not files and (folder / "data").is_dir():
-        files = sorted(file for file in (folder / "data").iterdir() if file.suffix.lower() in FORMATS)
-    return files
+        files = sorted(file for file in (folder / "data").iterdir() if file.suffix.lower() in known)
+    texts = [] if files else sorted(file for file in folder.glob("*.txt") if file.is_file() and file.stat().st_size)
+    return files or [file for file in texts if looks_like_columns(file, encoding)]
 
 
 def assign_splits(files: Sequence[Path]) -> dict[str, list[Path]]:

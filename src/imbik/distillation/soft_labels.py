@@ -58,7 +58,7 @@ def train_on_soft_labels(
     data = encode_for(checkpoint.task, rows, checkpoint.tokenizer)
     dev = encode_for(checkpoint.task, context.splits.dev, checkpoint.tokenizer)
     teacher = context.cache.logits(rows, context.progress)
-    targets = RowTargets.of(context.splits.train, data, checkpoint.task)
+    targets = RowTargets.of(context.splits, context.splits.train, data)
     loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:

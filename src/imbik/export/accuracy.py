@@ -14,6 +14,7 @@ from imbik.jobs.progress import Progress
 from imbik.runtime.predictor import Predictor
 from imbik.tasks.outputs import Outputs, numbers_of, take
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import Asked
 from imbik.types import Examples
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class _Judge:
         self.targets = np.asarray(floor.dev.targets)[rows]
         self.task = task_of(floats.task)
         self.metric = self.task.metric(floor.metric)
+        self.asked = Asked(floats.labels, self.texts, self.pairs)
         self.floats = floats.scores(self.texts, self.pairs)
         self.own = self._quality(self.floats)
         reached = floor.teacher is not None and self._share(self.own, floor.teacher) >= floor.min_retention
@@ -147,7 +149,7 @@ class _Judge:
         }
 
     def _quality(self, outputs: Outputs) -> float:
-        return float(self.task.score(self.metric.name, self.task.decode(outputs), self.targets))
+        return float(self.task.score(self.metric.name, self.task.decode(outputs, self.asked), self.targets))
 
     def _share(self, own: float, reference: float) -> float:
         return self.metric.kept(own, reference)

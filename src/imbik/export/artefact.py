@@ -29,7 +29,6 @@ from imbik.quantization.ranges import set_ranges
 from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.runtime.processors import int8_preset
-from imbik.tasks.registry import task_of
 from imbik.types import Artefact, Checkpoint, Examples, Step
 
 __all__ = ["PARITY_TEXTS", "ParityError", "export", "quantized", "settled"]
@@ -77,8 +76,6 @@ def export(
     reason = made_by.refusal(checkpoint.steps)
     if reason:
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
-    if not task_of(checkpoint.task).one_row:
-        raise UserError("no engine has models of this task yet", where="export", found=checkpoint.task, fix="use the model in PyTorch")
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
     writer = _Writer(checkpoint, made_by)
     gate = Gate.of(checkpoint, writer.tokenizer, writer.common, *_probe(texts, checkpoint.pairs))

@@ -17,6 +17,7 @@ from imbik.jobs.quiet import silenced
 from imbik.models.inputs import Logits, attention_as, input_names
 from imbik.quantization.integer import SMALL_TABLE, symmetric
 from imbik.runtime.engines.executorch import MODEL
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint
 
 SHORTEST = 3
@@ -49,7 +50,8 @@ def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dic
     model = copy.deepcopy(checkpoint.model).eval()
     tables = lower_tables(model) if settings is not None and settings["embeddings"] else 0
     with silenced(), attention_as(model, "eager"):
-        program = _exported(Logits(model, names).eval(), len(names), longest)
+        kinds = task_of(checkpoint.task).outputs
+        program = _exported(Logits(model, names, [kind.name for kind in kinds]).eval(), len(names), longest)
         if settings is not None:
             program = _quantized(program, settings, checkpoint, names, request, longest)
         counts = product_counts(program.graph_module)

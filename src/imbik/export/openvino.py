@@ -25,6 +25,7 @@ from imbik.models.inputs import input_names
 from imbik.quantization.ranges import ranges_of
 from imbik.runtime.engines.openvino import MODEL, OpenVinoSession, compiled
 from imbik.runtime.processors import float_precision
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildR
         try:
             graph, facts = make(checkpoint, names, request)
             model = _read(graph)
-            gap = difference(_session(model).run, checkpoint.model, names)
+            gap = difference(_session(model).run, checkpoint, names)
         except UserError:
             raise
         except Exception as error:
@@ -99,7 +100,7 @@ def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildR
         "the model cannot be exported to OpenVINO",
         where=type(checkpoint.model).__name__,
         found="; ".join(reasons),
-        expected="an encoder classifier",
+        expected="an encoder with a task's head",
     )
 
 
@@ -109,7 +110,7 @@ def _fused(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest
 
 
 def _plain(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> tuple[Graph, dict[str, Any]]:
-    graph = Graph(trace(checkpoint.model, names, fused=False))
+    graph = Graph(trace(checkpoint.model, names, task_of(checkpoint.task).outputs, fused=False))
     fold_constants(graph)
     return graph, {"fused": False}
 

@@ -20,6 +20,7 @@ from imbik.jobs.workspace import Workspace
 from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.pretrained import base_name, load_base, load_checkpoint, positions_of
 from imbik.tasks.registry import task_of
+from imbik.tasks.retention import asked_of
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
 from imbik.training.loop import fit
@@ -86,7 +87,7 @@ def _train(
     checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, seed: int, directory: Path, progress: Progress
 ) -> Finetuned:
     dev = encode_for(splits.task, splits.dev, checkpoint.tokenizer)
-    targets = RowTargets.of(splits.train, data, splits.task)
+    targets = RowTargets.of(splits, splits.train, data)
     assert targets is not None, "train carries targets"
     state = fit(
         checkpoint.model,
@@ -161,4 +162,5 @@ class LabelLoss(nn.Module):  # type: ignore[misc]
 
 def _quality(model: nn.Module, splits: Splits, data: Encoded) -> float:
     task = task_of(splits.task)
-    return float(task.score(splits.metric, task.decode(predict(model, data, task.name)), np.asarray(splits.test.targets)))
+    decoded = task.decode(predict(model, data, task.name), asked_of(splits, splits.test))
+    return float(task.score(splits.metric, decoded, np.asarray(splits.test.targets)))

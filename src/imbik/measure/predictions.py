@@ -12,7 +12,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
-from imbik.tasks.outputs import Array, Outputs, count_of, from_arrays, is_ragged, ragged, to_arrays
+from imbik.tasks.outputs import Array, Outputs, chained, count_of, from_arrays, is_ragged, to_arrays
 from imbik.tasks.retention import Evaluable
 
 
@@ -113,10 +113,7 @@ class OutputFile:
         if isinstance(self._plain, np.memmap):
             self._plain.flush()
         if self._chunks:
-            whole: dict[str, Array] = {}
-            for name, first in self._chunks[0].items():
-                parts = [chunk[name] for chunk in self._chunks]
-                whole[name] = ragged(row for part in parts for row in part) if is_ragged(first) else np.concatenate(parts)
+            whole = dict(chained(self._chunks))  # type: ignore[call-overload]  # mappings, as they were put in
             with self.path.open("wb") as file:
                 np.savez(file, **to_arrays(whole if len(whole) > 1 else next(iter(whole.values())), "outputs"))  # type: ignore[arg-type]
         return self.done

@@ -33,7 +33,7 @@ from imbik.measure.values import Environment, Failure
 from imbik.runtime.engines.registry import engine
 from imbik.tasks.outputs import Outputs
 from imbik.tasks.registry import task_of
-from imbik.tasks.retention import Evaluable, agreement, quality, retention
+from imbik.tasks.retention import Evaluable, agreement, asked_of, quality, retention
 from imbik.types import Note
 
 __all__ = ["Candidate", "Measured", "measure"]
@@ -214,7 +214,7 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
 def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Outputs] | None, threads: int) -> Measurement:
     candidate, manifest, timing = subject.candidate, subject.facts["manifest"], subject.timing
     task = task_of(data.task)
-    decoded = task.decode(subject.logits["test"])
+    decoded = task.decode(subject.logits["test"], asked_of(data, data.test))
     other = None if reference is None else reference["test"]
     targets = data.test.targets
     if targets is None:

@@ -87,7 +87,7 @@ class Worker:
             begin = time.perf_counter()
             self.predictor.predict(one, other)
             times.append((time.perf_counter() - begin) * 1000)
-            tokens.append(len(self.predictor.encode(one, other)[0].ids))
+            tokens.append(sum(len(window.ids) for window in self.predictor.encode(one, other)))
         return {"ms": times[WARM_REQUESTS:], "tokens": tokens[WARM_REQUESTS:]}
 
     def throughput(self, rows: str, count: int, budget: int, seconds: float) -> dict[str, Any]:

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.data.batches import token_batches
+from imbik.data.windows import windows_of
 from imbik.errors import UserError
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.tokenizer import RuntimeTokenizer
-from imbik.tasks.outputs import Array, Collector, Outputs, places_of
+from imbik.tasks.outputs import Collector, Outputs, chained, joined
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import check_pairs
+from imbik.tasks.spans.places import places_of
+from imbik.tasks.task import Asked, check_pairs
 
 __all__ = ["Predictor", "load_artefact", "read_artefact", "token_batches", "verify"]
 
@@ -74,7 +76,9 @@ class Predictor:
         self._pad = int(padding["id"])
         self._pad_type = int(padding["type_id"])
         self._left = padding["side"] == "left"
-        self._tokenizer = RuntimeTokenizer(tokenizer, self.max_length, manifest["truncation_side"])
+        self._tokenizer = RuntimeTokenizer(
+            tokenizer, self.max_length, manifest["truncation_side"], self._task.overlap, paired=bool(self._task.pairs or self.pairs)
+        )
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
         """Return what the task makes of the outputs, rows in the order of the texts: probabilities ``(N, L)``; regression: the
@@ -83,7 +87,8 @@ class Predictor:
         Raises:
             UserError: as :meth:`scores`.
         """
-        return self._task.decode(self.scores(texts, pairs))
+        texts, pairs = _checked(texts, pairs)
+        return self._task.decode(self.scores(texts, pairs), Asked(self.labels, texts, pairs))
 
     def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Outputs:
         """Return the model's outputs, rows in the order of the texts: logits ``(N, L)`` float32, or what the task says.
@@ -100,33 +105,41 @@ class Predictor:
         check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1 and self._one_row:
             return self._one(texts[0], None if pairs is None else pairs[0])
-        out = Collector(len(texts), self._task.outputs, len(self.labels), places=self._task.places)
+        if self._task.places:
+            starts = range(0, max(len(texts), 1), CHUNK)
+            return chained([self._placed(texts[i : i + CHUNK], None if pairs is None else pairs[i : i + CHUNK], i) for i in starts])
+        out = Collector(len(texts), self._task.outputs, len(self.labels))
         for start in range(0, len(texts), CHUNK):
             stop = min(start + CHUNK, len(texts))
-            ids, types, places = self._encoded(texts[start:stop], None if pairs is None else pairs[start:stop], start)
+            ids, types = self._ids(texts[start:stop], None if pairs is None else pairs[start:stop], start)
             for rows in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
                 tokens, mask, kinds = self._padded(rows, ids, types)
-                there = None if places is None else [places[row] for row in rows]
-                out.put(start + rows, self._run(tokens, mask, kinds), mask, there)
+                out.put(start + rows, self._run(tokens, mask, kinds), mask)
         return out.result()
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, first: int = 0) -> list[Any]:
-        """``tokenizers`` encodings, cut to :attr:`max_length`; ``first`` is the row number of the first text,
-        for messages.
+        """``tokenizers`` encodings, cut to :attr:`max_length`, or all windows of the texts; ``first`` is the row number of the first
+        text, for messages.
         """
         rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
-        return self._tokenizer.encodings(rows, range(first, first + len(rows)))
+        encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)))
+        return [window for _, _, window in windows_of(encodings)] if self._task.overlap else encodings
 
-    def _encoded(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, first: int
-    ) -> tuple[list[list[int]], list[list[int]] | None, list[Array] | None]:
-        """Return token ids, types as :meth:`_ids` has them, and the places of the tokens where the task's answers lie in the texts."""
-        if not self._task.places:
-            return *self._ids(texts, pairs, first), None
+    def _placed(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> Outputs:
+        """Return the outputs of some texts of a task whose answers lie in them, with the places of their tokens."""
         rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)), offsets=True)
-        types = [encoding.type_ids for encoding in encodings] if self._types else None
-        return [encoding.ids for encoding in encodings], types, [places_of(one.sequence_ids, one.offsets) for one in encodings]
+        windows = windows_of(encodings) if self._task.overlap else [(row, 0, encoding) for row, encoding in enumerate(encodings)]
+        ids = [one.ids for _, _, one in windows]
+        types = [one.type_ids for _, _, one in windows] if self._types else None
+        out = Collector(len(windows), self._task.outputs, len(self.labels), places=True)
+        for batch in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
+            tokens, mask, kinds = self._padded(batch, ids, types)
+            there = [
+                places_of(one.sequence_ids, one.offsets, both(rows[row]), window) for row, window, one in map(windows.__getitem__, batch)
+            ]
+            out.put(batch, self._run(tokens, mask, kinds), mask, there)
+        return joined(out.result(), np.array([row for row, _, _ in windows], np.int64), len(texts)) if windows else out.result()
 
     def _ids(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> tuple[list[list[int]], list[list[int]] | None]:
         """Token ids, and the token types where they are not all zero."""
@@ -147,9 +160,11 @@ class Predictor:
         return self._run(ids, np.ones_like(ids), types)
 
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
-        """Ask the session; where it gives one row of logits a text, check that it has a column for each label."""
+        """Ask the session; where it gives logits a text or a token, check that they have a column for each label."""
         outputs = self.session.run(ids, mask, types)
-        if self._task.one_row and not isinstance(outputs, Mapping) and outputs.shape != (len(ids), len(self.labels)):
+        kind = self._task.outputs[0]
+        shape = (len(ids), *(ids.shape[1:] if kind.per_token else ()), len(self.labels))
+        if kind.labels and not isinstance(outputs, Mapping) and outputs.shape != shape:
             raise UserError(
                 "the model does not fit the labels of the artefact",
                 where=MANIFEST_FILE,
@@ -195,6 +210,11 @@ class Predictor:
         if self._types:
             kinds = np.zeros_like(tokens) if types is None else _scatter(keep, [types[row] for row in rows], self._pad_type)
         return tokens, keep.astype(np.int64), kinds
+
+
+def both(row: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return a row's texts: one or two."""
+    return (row,) if isinstance(row, str) else row
 
 
 def _scatter(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
+from imbik.data.windows import cut
 from imbik.errors import UserError
 
 WORDS = 16384
@@ -34,14 +35,16 @@ class RuntimeTokenizer:
         tokenizer: its padding is switched off and its truncation set.
         max_length: tokens that a text is cut to, special ones included.
         side: where it is cut, ``right`` or ``left``.
+        overlap: above 0, long texts become windows instead (:func:`imbik.data.windows.cut`).
+        paired: whether rows are pairs of texts.
 
     Attributes:
         words: what is remembered: word -> its ids. Empty for a tokenizer that does not work word by word.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_length: int, side: str = "right") -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int, side: str = "right", overlap: float = 0.0, *, paired: bool = False) -> None:
         tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length, direction=side)
+        cut(tokenizer, max_length, side, overlap, paired=paired)
         self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
         # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None

@@ -18,7 +18,7 @@ from imbik.tasks.metrics import ACCURACY, MACRO_F1, MCC, MICRO_F1, Metric
 from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, LabelTask
-from imbik.tasks.task import Decoded, ModelConfig
+from imbik.tasks.task import NOTHING, Asked, Decoded, ModelConfig
 from imbik.types import TakeNote
 
 CLASSIFICATION = "classification"
@@ -68,7 +68,7 @@ class Classification(LabelTask):
         """Return each row's class."""
         return targets.astype(np.int64, copy=False)
 
-    def decode(self, outputs: Outputs) -> Floats:
+    def decode(self, outputs: Outputs, asked: Asked = NOTHING) -> Floats:
         """Return the labels' probabilities, (N, L)."""
         return softmax(only(outputs))
 

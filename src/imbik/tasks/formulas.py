@@ -12,8 +12,8 @@ import numpy as np
 from imbik.tasks.outputs import Array
 
 
-def _ratio(top: Array, bottom: Array) -> Array:
-    """``top / bottom`` with 0 where the bottom is 0."""
+def ratio(top: Array, bottom: Array) -> Array:
+    """Return ``top / bottom`` with 0 where the bottom is 0."""
     # `where` leaves the zeros of `out` standing and raises no warning
     return np.divide(top, bottom, out=np.zeros(np.broadcast(top, bottom).shape), where=np.asarray(bottom) != 0)
 
@@ -44,19 +44,19 @@ def correct(predictions: Array, targets: Array) -> Array:
 
 def f1_from_counts(table: Array) -> Array:
     """``2 tp / (predicted + actual)`` from counts ``(..., 3, L)`` -> ``(..., L)``; 0 where a label never occurs."""
-    return _ratio(2 * table[..., 0, :], table[..., 1, :] + table[..., 2, :])
+    return ratio(2 * table[..., 0, :], table[..., 1, :] + table[..., 2, :])
 
 
 def macro_from_counts(table: Array) -> Array:
     """Mean F1 over the labels that occur in targets or predictions, ``(..., 3, L)`` -> ``(...)`` (as scikit-learn)."""
     present = table[..., 1, :] + table[..., 2, :] > 0
-    return _ratio(f1_from_counts(table).sum(-1), present.sum(-1))
+    return ratio(f1_from_counts(table).sum(-1), present.sum(-1))
 
 
 def micro_from_counts(table: Array) -> Array:
     """F1 over all labels pooled, ``(..., 3, L)`` -> ``(...)``."""
     hits, predicted, actual = np.moveaxis(table.sum(-1), -1, 0)
-    return _ratio(2 * hits, predicted + actual)
+    return ratio(2 * hits, predicted + actual)
 
 
 def mcc_from_counts(table: Array) -> Array:
@@ -69,7 +69,7 @@ def mcc_from_counts(table: Array) -> Array:
     total = actual.sum(-1)
     top = hits.sum(-1) * total - (predicted * actual).sum(-1)
     spread = (total**2 - (predicted**2).sum(-1)) * (total**2 - (actual**2).sum(-1))
-    return _ratio(top, np.sqrt(spread))
+    return ratio(top, np.sqrt(spread))
 
 
 def pearson(values: Array, targets: Array) -> Array:
@@ -81,7 +81,7 @@ def pearson(values: Array, targets: Array) -> Array:
     left, right = np.asarray(values, np.float64), np.asarray(targets, np.float64)
     left, right = left - left.mean(-1, keepdims=True), right - right.mean(-1, keepdims=True)
     top = (left * right).sum(-1)
-    return _ratio(top, np.sqrt((left**2).sum(-1) * (right**2).sum(-1)))
+    return ratio(top, np.sqrt((left**2).sum(-1) * (right**2).sum(-1)))
 
 
 def ranks(values: Array) -> Array:
@@ -158,9 +158,13 @@ def calibration_error(confidence: Array, right: Array, bins: int = 15) -> float:
 
 def per_label(predictions: Array, targets: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
     """Compute ``precision``, ``recall``, ``f1`` and ``support`` of every label, by name."""
-    table = counts(predictions, targets, len(labels))
+    return quality_of_labels(counts(predictions, targets, len(labels)), labels)
+
+
+def quality_of_labels(table: Array, labels: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Compute the same from counts ``(3, L)``."""
     hits, predicted, actual = table
-    columns = (_ratio(hits, predicted), _ratio(hits, actual), f1_from_counts(table), actual)
+    columns = (ratio(hits, predicted), ratio(hits, actual), f1_from_counts(table), actual)
     return {
         name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
         for name, p, r, f, n in zip(labels, *columns, strict=True)

@@ -38,6 +38,9 @@ class LabelCells(Protocol):
     def is_missing(self, value: str) -> bool:
         """Whether a cell like this stands for no label."""
 
+    def place(self, row: int) -> str:
+        """``file, row N, column 'label'`` of a row; where rows share their values, as :meth:`where`."""
+
     def check_present(self) -> None:
         """Raise :class:`UserError` at the first row without a label."""
 

@@ -133,16 +133,24 @@ class Counted(Metric):
 
     def score(self, predictions: Array, targets: Array, labels: int = 0) -> float:
         """Compute the metric from the counts of all items."""
-        return float(self.from_counts(counts(predictions, targets, labels)))
+        return float(self.from_counts(self.totals(predictions, targets, labels)))
 
-    def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
-        """Return the metric of drawn items: an item that was drawn k times counts k times."""
+    def totals(self, predictions: Array, targets: Array, labels: int) -> Array:
+        """Return the counts of all items, ``(3, L)``, see :func:`imbik.tasks.formulas.counts`."""
+        return counts(predictions, targets, labels)
+
+    def tables(self, predictions: Array, targets: Array, labels: int) -> Array:
+        """Return the counts of each item, ``(N, 3, L)`` float32, which :meth:`totals` sums."""
         if predictions.ndim == 1:
             names = np.arange(labels)
             predictions, targets = predictions[:, None] == names, targets[:, None] == names
         else:
             predictions, targets = predictions != 0, targets != 0
-        table = np.concatenate([predictions & targets, predictions, targets], axis=1).astype(np.float32)  # (N, 3L)
+        return np.stack([predictions & targets, predictions, targets], axis=1).astype(np.float32)
+
+    def draws(self, predictions: Array, targets: Array, labels: int = 0) -> Draw:
+        """Return the metric of drawn items: an item that was drawn k times counts k times."""
+        table = self.tables(predictions, targets, labels).reshape(len(targets), -1)  # (N, 3L)
 
         def counted(items: Array) -> Array:
             drawn, size = items.shape

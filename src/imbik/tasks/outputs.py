@@ -19,7 +19,8 @@ Outputs = Array | Mapping[str, Array]
 """Of N texts: an array whose first axis is N (possibly ragged), or several such arrays by name."""
 
 PLACES = "places"
-"""Name under which outputs carry where the tokens stand in the texts, see :func:`places_of`."""
+"""Name under which outputs carry where the tokens stand in the texts, see
+:func:`imbik.tasks.spans.places.places_of`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,46 @@ def only(outputs: Outputs) -> Array:
     """Return the one array that outputs are."""
     assert not isinstance(outputs, Mapping)
     return outputs
+
+
+def joined(outputs: Outputs, owners: NDArray[np.int64], count: int) -> Outputs:
+    """Return the outputs of ``count`` texts from those of their windows, one window behind the other.
+
+    Args:
+        outputs: of M windows, all per token.
+        owners: the text of each window, ``(M,)`` ascending; every text has at least one.
+        count: texts.
+
+    >>> rows = joined(ragged([np.ones(2), np.ones(3), np.ones(1)]), np.array([0, 0, 1]), 2)
+    >>> [len(row) for row in rows]
+    [5, 1]
+    """
+    starts = np.searchsorted(owners, np.arange(count + 1))
+    spans = list(itertools.pairwise(starts.tolist()))
+
+    def whole(array: Array) -> Array:
+        return ragged(np.concatenate(list(array[low:high])) if high - low > 1 else array[low] for low, high in spans)
+
+    if isinstance(outputs, Mapping):
+        return {name: whole(array) for name, array in outputs.items()}
+    return whole(outputs)
+
+
+def chained(parts: Sequence[Outputs]) -> Outputs:
+    """Return the outputs of texts that were computed part by part.
+
+    >>> chained([np.zeros((2, 3)), np.zeros((1, 3))]).shape
+    (3, 3)
+    """
+    if len(parts) == 1:
+        return parts[0]
+    names = [name for name, _ in _named(parts[0])]
+    columns = {name: [dict(_named(part))[name] for part in parts] for name in names}
+    whole = {
+        name: ragged(row for part in column for row in part) if is_ragged(column[0]) else np.concatenate(column)
+        for name, column in columns.items()
+    }
+    return whole if isinstance(parts[0], Mapping) else whole[""]
 
 
 def count_of(outputs: Outputs) -> int:
@@ -194,17 +235,3 @@ class Collector:
         held = self._arrays.setdefault(name, np.empty(self.count, dtype=object))
         for row, value in zip(rows, values, strict=True):
             held[row] = value
-
-
-def places_of(sequences: Sequence[int | None], offsets: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
-    """Return where the tokens of an encoding stand: ``(T, 3)`` of text (0, 1; -1 for a special token), first character, last + 1.
-
-    Args:
-        sequences: ``sequence_ids`` of a ``tokenizers`` encoding.
-        offsets: its ``offsets``.
-
-    >>> places_of([None, 0, None], [(0, 0), (0, 4), (0, 0)]).tolist()
-    [[-1, 0, 0], [0, 0, 4], [-1, 0, 0]]
-    """
-    texts = [-1 if sequence is None else sequence for sequence in sequences]
-    return np.array([(text, start, stop) for text, (start, stop) in zip(texts, offsets, strict=True)], dtype=np.int32).reshape(-1, 3)

@@ -16,7 +16,7 @@ from imbik.tasks.metrics import MAE, MSE, PEARSON, RMSE, SPEARMAN, Metric
 from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, SequenceTask
-from imbik.tasks.task import Answer, Decoded, ModelConfig
+from imbik.tasks.task import NOTHING, Answer, Asked, Decoded, ModelConfig
 from imbik.types import TakeNote
 
 REGRESSION = "regression"
@@ -69,7 +69,7 @@ class Regression(SequenceTask):
         edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
         return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
 
-    def decode(self, outputs: Outputs) -> Floats:
+    def decode(self, outputs: Outputs, asked: Asked = NOTHING) -> Floats:
         """Return the outputs: they are the values, (N, 1) float32."""
         return np.asarray(only(outputs), np.float32)
 

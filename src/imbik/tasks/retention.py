@@ -10,6 +10,7 @@ import numpy as np
 from imbik.tasks.intervals import bootstrap_interval, paired_retention
 from imbik.tasks.outputs import Outputs
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import Asked
 from imbik.types import Examples, TaskName
 
 
@@ -41,6 +42,11 @@ class Evaluable(Protocol):
         """Where the data came from."""
 
 
+def asked_of(data: Evaluable, examples: Examples) -> Asked:
+    """Return what a model is asked by the rows of a split."""
+    return Asked(data.labels, examples.texts, examples.pairs)
+
+
 def quality(data: Evaluable, split: str, examples: Examples | None, outputs: Mapping[str, Outputs]) -> dict[str, Any]:
     """Return ``{metric, value, low, high, n, split}`` with a 95 % bootstrap interval; empty when the split has no targets.
 
@@ -53,7 +59,7 @@ def quality(data: Evaluable, split: str, examples: Examples | None, outputs: Map
     if examples is None or examples.targets is None or split not in outputs:
         return {}
     task = task_of(data.task)
-    decoded = task.decode(outputs[split])
+    decoded = task.decode(outputs[split], asked_of(data, examples))
     low, high = bootstrap_interval(data.metric, decoded, examples.targets, data.task)
     value = task.score(data.metric, decoded, examples.targets)
     return {"metric": data.metric, "value": value, "low": low, "high": high, "n": len(examples.texts), "split": split}
@@ -63,8 +69,9 @@ def retention(data: Evaluable, outputs: Outputs, reference: Outputs | None) -> d
     """Return ``{value, low, high}``: test quality over the baseline's, on the same resampled items; None without a baseline."""
     if reference is None or data.test.targets is None:
         return None
-    decode = task_of(data.task).decode
-    value, low, high = paired_retention(data.metric, decode(outputs), decode(reference), data.test.targets, data.task)
+    decode, asked = task_of(data.task).decode, asked_of(data, data.test)
+    student, teacher = decode(outputs, asked), decode(reference, asked)
+    value, low, high = paired_retention(data.metric, student, teacher, data.test.targets, data.task)
     return None if np.isnan(value) else {"value": value, "low": low, "high": high}
 
 

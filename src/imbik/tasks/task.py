@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -25,6 +26,25 @@ Answer = dict[str, Any]
 """What is said of one text, as JSON's own types: ``{"value": 0.3}``, ``{"labels": [{"label": …, "probability": …}]}``."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a model was asked: without it, outputs of a task whose answers lie in the texts mean nothing.
+
+    Attributes:
+        labels: label names in the order of the logits.
+        texts: the N texts.
+        pairs: their second texts.
+    """
+
+    labels: Sequence[str] = ()
+    texts: Sequence[str] = ()
+    pairs: Sequence[str] | None = None
+
+
+NOTHING = Asked()
+"""For tasks whose outputs speak for themselves."""
+
+
 class ModelConfig(Protocol):
     """What a task looks at in a transformers config to know whether a model was made for it."""
 
@@ -38,8 +58,12 @@ class TokenPlaces(Protocol):
     def __len__(self) -> int:
         """N."""
 
+    @property
+    def owners(self) -> NDArray[np.int64] | None:
+        """The text of each row, ``(N,)``, where rows are windows of texts; None: every text is one row."""
+
     def places(self, row: int) -> NDArray[np.int32]:
-        """Where the tokens of a row stand, see :func:`imbik.tasks.outputs.places_of`."""
+        """Where the tokens of a row stand, see :func:`imbik.tasks.spans.places.places_of`."""
 
 
 class Task(ABC):
@@ -52,6 +76,7 @@ class Task(ABC):
         outputs: the arrays that its models give.
         places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
         metrics: what its quality may be stated in; the first is the default.
+        overlap: share of the model's length that neighboring windows of a long text have in common; 0: long texts are cut, not windowed.
         pairs: whether each row needs two texts.
         label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
         few_values: whether label cells repeat a set of values (classes); False: every row may have its own, however many rows.
@@ -64,6 +89,7 @@ class Task(ABC):
     problem_type: ClassVar[str | None] = None
     outputs: ClassVar[tuple[Output, ...]] = (Output(),)
     places: ClassVar[bool] = False
+    overlap: ClassVar[float] = 0.0
     metrics: ClassVar[tuple[Metric, ...]]
     pairs: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
@@ -119,15 +145,26 @@ class Task(ABC):
         """Return the group that each row is dealt from when a split is made, (N,)."""
         return np.zeros(len(targets), np.int64)
 
-    def token_targets(self, targets: Array, encoded: TokenPlaces) -> Array:
-        """Return what the head's loss is given of each row: the targets, or their places among the tokens (-100: not to be learned)."""
+    def token_targets(self, targets: Array, encoded: TokenPlaces, asked: Asked = NOTHING) -> Array:
+        """Return what the head's loss is given of each row: the targets, or their places among the tokens (-100: not to be learned).
+
+        Args:
+            targets: of the first texts; behind them may stand texts without targets.
+            encoded: the texts, or windows of them.
+            asked: the labels and the texts with targets.
+        """
         return targets
 
     # --- from outputs to answers
 
     @abstractmethod
-    def decode(self, outputs: Outputs) -> Decoded:
-        """Return what the outputs of N texts mean, such as probabilities (N, L): what a predictor's user is given."""
+    def decode(self, outputs: Outputs, asked: Asked = NOTHING) -> Decoded:
+        """Return what the outputs of N texts mean, such as probabilities (N, L): what a predictor's user is given.
+
+        Args:
+            outputs: of the model.
+            asked: the labels and the texts; needed by tasks that look at them.
+        """
 
     @abstractmethod
     def predicted(self, decoded: Decoded) -> Array:
@@ -198,6 +235,18 @@ class Task(ABC):
     @abstractmethod
     def lines(self, answer: Answer) -> list[tuple[str, float]]:
         """Return an answer as lines of a table: what is said, and how sure it is (or the value)."""
+
+    def records(self, answer: Answer) -> list[dict[str, Any]]:
+        """Return an answer as rows of a CSV file, each with the same columns: one row; of a list each item's fields, numbered from the
+        second on.
+        """
+        row: dict[str, Any] = {}
+        for name, value in answer.items():
+            items = [{name: value}] if not isinstance(value, list) else value
+            for number, one in enumerate(items, 1):
+                end = "" if number == 1 else f"_{number}"
+                row |= {f"{key}{end}": cell for key, cell in one.items()}
+        return [row]
 
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model with this task's head was made for it."""

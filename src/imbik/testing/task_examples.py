@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from imbik.tasks.classification import CLASSIFICATION
 from imbik.tasks.multi_label import MULTI_LABEL
+from imbik.tasks.outputs import ragged
 from imbik.tasks.regression import REGRESSION
+from imbik.tasks.token_classification import TOKEN_CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,32 @@ def _length_of(texts: Sequence[str], _pairs: Sequence[str] | None = None) -> NDA
     return np.array([len(t.split()) / 3 for t in texts], dtype=np.float32)
 
 
+_TYPES = ("place", "thing")
+_MARKED = {"bank": 0, "app": 0, "card": 1, "account": 1, "pin": 1, "code": 1}
+
+
+def _entities_of(texts: Sequence[str], _pairs: Sequence[str] | None = None) -> NDArray[Any]:
+    found = []
+    for text in texts:
+        spans, start = [], 0
+        for word in text.split():
+            if word in _MARKED:
+                spans.append((start, start + len(word), _MARKED[word]))
+            start += len(word) + 1
+        found.append(np.array(spans, np.int64).reshape(-1, 3))
+    return ragged(found)
+
+
+def _spans_cell(_text: str, _pair: str | None, target: NDArray[np.int64]) -> list[dict[str, Any]]:
+    return [{"start": start, "end": end, "label": _TYPES[kind]} for start, end, kind in target.tolist()]
+
+
 TASK_EXAMPLES: dict[str, TaskExample] = {
     CLASSIFICATION: TaskExample(_CLASSES, _class_of, lambda _text, _pair, target: _CLASSES[int(target)]),
     MULTI_LABEL: TaskExample(
         _CLASSES, _flags, lambda _text, _pair, target: json.dumps([name for name, on in zip(_CLASSES, target, strict=True) if on])
     ),
+    TOKEN_CLASSIFICATION: TaskExample(("O", "B-place", "I-place", "B-thing", "I-thing"), _entities_of, _spans_cell),
     REGRESSION: TaskExample(("score",), _length_of, lambda _text, _pair, target: float(target)),
 }
 """Of every registered task: what :func:`imbik.testing.tiny.tiny_splits` and :func:`imbik.testing.task_contract.check_task` use."""

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.tasks.outputs import places_of
+from imbik.data.windows import cut, windows_of
 from imbik.tasks.registry import task_of
+from imbik.tasks.spans.places import places_of
 from imbik.types import Examples
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
 # rows that are tokenized at once: enough for all threads of the tokenizer, few enough for memory
@@ -48,7 +50,9 @@ class Encoded:
         offsets: ``(N + 1,)`` int64; row i is ``ids[offsets[i]:offsets[i + 1]]``.
         truncated: how many rows were cut to the maximum length.
         padding: id that fills short rows.
-        where: ``(tokens, 3)`` int32, memory-mapped: where every token stands, :func:`imbik.tasks.outputs.places_of`; None unless asked for.
+        where: ``(tokens, 5)`` int32, memory-mapped: where every token stands, :func:`imbik.tasks.spans.places.places_of`; None unless
+            asked for.
+        owners: the text of each row, ``(N,)`` ascending, where rows are windows of texts; None: every text is one row.
     """
 
     ids: NDArray[np.int32]
@@ -57,6 +61,7 @@ class Encoded:
     truncated: int
     padding: int
     where: NDArray[np.int32] | None = None
+    owners: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -67,9 +72,19 @@ class Encoded:
         return np.diff(self.offsets)
 
     def places(self, row: int) -> NDArray[np.int32]:
-        """Return where the tokens of a row stand, ``(T, 3)``; see :func:`imbik.tasks.outputs.places_of`."""
+        """Return where the tokens of a row stand, ``(T, 5)``; see :func:`imbik.tasks.spans.places.places_of`."""
         assert self.where is not None, "encode(..., places=True) keeps the places of tokens"
         return self.where[self.offsets[row] : self.offsets[row + 1]]
+
+    def take(self, rows: NDArray[np.int64]) -> Encoded:
+        """Return a copy of some rows, in that order; each is a text of its own."""
+        spans = [slice(int(self.offsets[row]), int(self.offsets[row + 1])) for row in rows]
+
+        def chosen(array: NDArray[Any] | None) -> Any:
+            return None if array is None else np.concatenate([array[span] for span in spans])
+
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])]).astype(np.int64)
+        return Encoded(chosen(self.ids), chosen(self.types), offsets, 0, self.padding, chosen(self.where))
 
     def pieces(self) -> NDArray[np.int64]:
         """Return the sorted distinct ids that occur in batches: those of the texts, and the one that fills short rows."""
@@ -97,53 +112,60 @@ class Encoded:
         return out
 
 
-def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bool = False) -> Encoded:
+def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bool = False, overlap: float = 0.0) -> Encoded:
     """Tokenize every row once, cut to ``tokenizer.model_max_length`` (pairs: the longer text first).
 
     Args:
         examples: N rows.
         tokenizer: a fast transformers tokenizer.
         places: keep where every token stands in its text (:attr:`imbik.tasks.task.Task.places`).
+        overlap: above 0, a long text becomes several rows instead of being cut (:attr:`imbik.tasks.task.Task.overlap`).
     """
-    count = len(examples.texts)
-    offsets = np.zeros(count + 1, dtype=np.int64)
     use_types = "token_type_ids" in tokenizer.model_input_names
+    lengths, owners = [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
     truncated = 0
     with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as types_file, tempfile.TemporaryFile() as places_file:
-        for start, encodings in _chunks(examples, tokenizer):
-            for position, encoding in enumerate(encodings, start):
-                offsets[position + 1] = offsets[position] + len(encoding.ids)
-                truncated += bool(encoding.overflowing)
-            ids_file.write(np.concatenate([np.asarray(e.ids, dtype=np.int32) for e in encodings]).tobytes())
+        for start, texts, encodings in _chunks(examples, tokenizer, overlap):
+            parts = windows_of(encodings) if overlap else [(row, 0, encoding) for row, encoding in enumerate(encodings)]
+            truncated += 0 if overlap else sum(bool(encoding.overflowing) for encoding in encodings)
+            lengths.append(np.array([len(one.ids) for _, _, one in parts], np.int64))
+            owners.append(np.array([start + row for row, _, _ in parts], np.int64))
+            ids_file.write(np.concatenate([np.asarray(one.ids, dtype=np.int32) for _, _, one in parts]).tobytes())
             if use_types:
-                types_file.write(np.concatenate([np.asarray(e.type_ids, dtype=np.int8) for e in encodings]).tobytes())
+                types_file.write(np.concatenate([np.asarray(one.type_ids, dtype=np.int8) for _, _, one in parts]).tobytes())
             if places:
-                where = [places_of(encoding.sequence_ids, encoding.offsets) for encoding in encodings]
+                where = [places_of(one.sequence_ids, one.offsets, texts[row], window) for row, window, one in parts]
                 places_file.write(np.concatenate(where).tobytes())
         for file in (ids_file, types_file, places_file):
             file.flush()
+        offsets = np.cumsum(np.concatenate(lengths))
         # the map keeps an unlinked temporary file alive and gives its disk space back when it goes;
         # an empty file cannot be mapped
         ids = np.memmap(ids_file, dtype=np.int32, mode="r") if offsets[-1] else np.zeros(0, dtype=np.int32)
         types = np.memmap(types_file, dtype=np.int8, mode="r") if use_types and offsets[-1] else None
         stands = None
         if places:
-            stands = np.memmap(places_file, dtype=np.int32, mode="r").reshape(-1, 3) if offsets[-1] else np.zeros((0, 3), dtype=np.int32)
-    return Encoded(ids, types, offsets, truncated, int(tokenizer.pad_token_id or 0), stands)
+            stands = np.memmap(places_file, dtype=np.int32, mode="r").reshape(-1, 5) if offsets[-1] else np.zeros((0, 5), dtype=np.int32)
+    whose = np.concatenate(owners) if overlap else None
+    return Encoded(ids, types, offsets, truncated, int(tokenizer.pad_token_id or 0), stands, whose)
 
 
 def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast) -> Encoded:
     """Tokenize every row once, with what a task needs of the tokens; see :func:`encode`."""
-    return encode(examples, tokenizer, places=task_of(task).places)
+    kind = task_of(task)
+    return encode(examples, tokenizer, places=kind.places, overlap=kind.overlap)
 
 
-def _chunks(examples: Examples, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[int, list[Any]]]:
+def _chunks(
+    examples: Examples, tokenizer: PreTrainedTokenizerFast, overlap: float
+) -> Iterator[tuple[int, list[tuple[str, ...]], list[Encoding]]]:
     backend = tokenizer.backend_tokenizer
     # tokenizer.json may ask for padding or another length, and earlier calls leave theirs behind
     backend.no_padding()
-    backend.enable_truncation(int(tokenizer.model_max_length), strategy="longest_first")
+    cut(backend, int(tokenizer.model_max_length), "right", overlap, paired=examples.pairs is not None)
     for start in range(0, len(examples.texts), _CHUNK):
         stop = min(start + _CHUNK, len(examples.texts))
         texts = list(examples.texts[start:stop])
-        rows = texts if examples.pairs is None else list(zip(texts, examples.pairs[start:stop], strict=True))
-        yield start, backend.encode_batch(rows)
+        columns = [texts] if examples.pairs is None else [texts, list(examples.pairs[start:stop])]
+        rows: list[tuple[str, ...]] = list(zip(*columns, strict=True))
+        yield start, rows, backend.encode_batch(texts if examples.pairs is None else rows)

@@ -23,6 +23,7 @@ from imbik.models.inputs import Tensors
 from imbik.tasks.classification import CLASSIFICATION
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.regression import REGRESSION
+from imbik.tasks.token_classification import TOKEN_CLASSIFICATION
 
 IGNORED = -100
 """A target that is not to be learned, as transformers has it."""
@@ -140,6 +141,24 @@ class RegressionHead(Head):
     def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
         """Compute the mean squared difference of ``(B, 1)``."""
         return F.mse_loss(only(student), only(teacher))
+
+
+@register_head(TOKEN_CLASSIFICATION)
+class TokenClassificationHead(Head):
+    """Cross-entropy of the words' first tokens; against a teacher, every token's softened cross-entropy."""
+
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the cross-entropy of logits ``(B, T, L)`` against label indices ``(B, T)``, mean over the labelled tokens."""
+        logits = only(outputs).flatten(0, 1)
+        total = F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="sum")
+        # a window may hold no labelled token: a mean would be 0 / 0
+        return total / (targets != IGNORED).sum().clamp(min=1)
+
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute :func:`softened_kl` of the tokens' logits, mean over all that are no padding."""
+        assert mask is not None, "tokens of padding teach nothing: the mask says which they are"
+        real = mask.bool()
+        return softened_kl(only(student)[real], only(teacher)[real], temperature)
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

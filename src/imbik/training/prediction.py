@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from imbik.data.batches import sorted_batches
 from imbik.jobs.progress import Task as Bar
 from imbik.models.inputs import Tensors, read_outputs
-from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged, only
+from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged, joined, only
 from imbik.tasks.registry import task_of
+from imbik.tasks.retention import asked_of
 from imbik.tasks.task import Task
 from imbik.training.encoding import Encoded, Rows
 from imbik.training.heads import IGNORED
@@ -44,7 +45,7 @@ def run(model: nn.Module, batch: Batch, task: Task) -> Tensors:
 
 
 def predict(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar: Bar | None = None) -> Outputs:
-    """Return a model's outputs of every row, in the order of the rows, in the precision that training uses.
+    """Return a model's outputs of every text, in the order of the texts, in the precision that training uses.
 
     Args:
         model: of the task.
@@ -53,6 +54,12 @@ def predict(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar:
         budget: padded tokens of a batch.
         bar: shows progress.
     """
+    outputs = predict_rows(model, data, task, budget, bar)
+    return outputs if data.owners is None else joined(outputs, data.owners, int(data.owners[-1]) + 1 if len(data) else 0)
+
+
+def predict_rows(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar: Bar | None = None) -> Outputs:
+    """Return a model's outputs of every encoded row, where :func:`predict` puts the windows of a text together."""
     kind = task_of(task)
     outputs: Outputs = _predict(model, data, kind.outputs, budget, bar, places=kind.places)
     return outputs
@@ -98,9 +105,11 @@ class RowTargets:
     values: Array
 
     @classmethod
-    def of(cls, examples: Examples, data: Encoded, task: str) -> RowTargets | None:
-        """Return the targets of encoded examples; None where they have none."""
-        return None if examples.targets is None else cls(task_of(task).token_targets(np.asarray(examples.targets), data))
+    def of(cls, splits: Splits, examples: Examples, data: Encoded) -> RowTargets | None:
+        """Return the targets of encoded examples of some splits; None where they have none."""
+        if examples.targets is None:
+            return None
+        return cls(task_of(splits.task).token_targets(np.asarray(examples.targets), data, asked_of(splits, examples)))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -129,7 +138,7 @@ def dev_quality(splits: Splits, dev: Encoded) -> Callable[[nn.Module], float]:
     targets = np.asarray(splits.dev.targets)
 
     def evaluate(model: nn.Module) -> float:
-        return float(task.score(splits.metric, task.decode(predict(model, dev, task.name)), targets))
+        return float(task.score(splits.metric, task.decode(predict(model, dev, task.name), asked_of(splits, splits.dev)), targets))
 
     return evaluate
 

@@ -23,8 +23,8 @@ from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
 from imbik.tasks.outputs import PLACES, Array, Output, Outputs, is_ragged, ragged
 from imbik.tasks.registry import task_of
-from imbik.training.encoding import encode
-from imbik.training.prediction import pad, predict
+from imbik.training.encoding import Encoded, encode, encode_for
+from imbik.training.prediction import pad, predict_rows
 from imbik.types import Examples
 
 # texts between two appends: what a kill can lose
@@ -145,28 +145,32 @@ class TeacherCache:
 
     def logits(self, examples: Examples, progress: Progress) -> TeacherLogits:
         """Return the teacher's outputs of every row; texts that the store lacks are computed and added first."""
-        keys = _keys(examples)
-        self._compute(examples, keys, progress)
+        keys, encoded = _keys(examples), None
+        task = task_of(self.teacher.task)
+        if task.overlap:  # of a long text every window has a record
+            encoded = encode_for(task.name, examples, self.teacher.tokenizer)
+            assert encoded.owners is not None
+            keys = _window_keys(keys, encoded.owners)
+        self._compute(examples, encoded, keys, progress)
         known, values, offsets = self._open()
         order = np.argsort(known, order=("high", "low"))
         return TeacherLogits(values, order[np.searchsorted(known[order], keys)].astype(np.int32), offsets, self.layout)
 
-    def _compute(self, examples: Examples, keys: NDArray[np.void], progress: Progress) -> None:
-        known = self._open()[0]
-        unique, first = np.unique(keys, return_index=True)
-        # first occurrences in the order of the rows: duplicates are computed once
-        missing = np.sort(first[~np.isin(unique, known)])
+    def _compute(self, examples: Examples, windows: Encoded | None, keys: NDArray[np.void], progress: Progress) -> None:
+        missing = _first_unknown(keys, self._open()[0])
         if not len(missing):
             return
         with progress.track("teacher reads the texts", len(missing)) as bar:
             for start in range(0, len(missing), _BLOCK):
                 rows = missing[start : start + _BLOCK]
-                pairs = None if examples.pairs is None else [examples.pairs[i] for i in rows]
-                part = Examples([examples.texts[i] for i in rows], pairs, None, "")
-                task = task_of(self.teacher.task)
-                encoded = encode(part, self.teacher.tokenizer, places=task.places)
-                self._append(keys[rows], predict(self.teacher.model, encoded, task.name, bar=bar))
+                encoded = self._encoded(examples, rows) if windows is None else windows.take(rows)
+                self._append(keys[rows], predict_rows(self.teacher.model, encoded, self.teacher.task, bar=bar))
                 self.runs += len(rows)
+
+    def _encoded(self, examples: Examples, rows: NDArray[np.int64]) -> Encoded:
+        pairs = None if examples.pairs is None else [examples.pairs[i] for i in rows]
+        part = Examples([examples.texts[i] for i in rows], pairs, None, "")
+        return encode(part, self.teacher.tokenizer, places=task_of(self.teacher.task).places)
 
     def _append(self, keys: NDArray[np.void], outputs: Outputs) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -210,6 +214,21 @@ class TeacherCache:
     def _size(self, name: str) -> int:
         path = self.directory / name
         return path.stat().st_size if path.is_file() else 0
+
+
+def _first_unknown(keys: NDArray[np.void], known: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return the rows whose keys are not known, of equal ones the first, in the order of the rows."""
+    unique, first = np.unique(keys, return_index=True)
+    return np.asarray(np.sort(first[~np.isin(unique, known)]), np.int64)
+
+
+def _window_keys(keys: NDArray[np.void], owners: NDArray[np.int64]) -> NDArray[np.void]:
+    """Return a key for each window of the texts: the text's, mixed with the window's number."""
+    out = keys[owners]
+    number = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    # an odd factor: windows of one text stay apart; overflow wraps and is meant to
+    out["low"] ^= number.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return out
 
 
 def _keys(examples: Examples) -> NDArray[np.void]:

@@ -64,7 +64,7 @@ def predict(
         for answer in answers:
             typer.echo(json.dumps(answer, ensure_ascii=False))
     elif out is not None or file is not None:
-        _write_csv(answers, out)
+        _write_csv(answers, out, task_of(predictor.task))
     else:
         _show(answers, task_of(predictor.task))
 
@@ -92,19 +92,20 @@ def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | 
             yield {"text": some[row]} | ({} if others is None else {"pair": others[row]}) | answer
 
 
-def _write_csv(answers: Iterator[dict[str, Any]], out: Path | None) -> None:
-    """Columns ``text``, ``pair`` where there are pairs, then ``value``, or ``label``, ``probability``, ``label_2``, ..."""
+def _write_csv(answers: Iterator[dict[str, Any]], out: Path | None, task: Task) -> None:
+    """Columns ``text``, ``pair`` where there are pairs, then what :meth:`imbik.tasks.task.Task.records` says: ``value``, or ``label``,
+    ``probability``, ``label_2``, ...; of tagged texts a row for each entity."""
     if out is None:
-        _rows(answers, sys.stdout)
+        _rows(answers, sys.stdout, task)
         return
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        _rows(answers, file)
+        _rows(answers, file, task)
 
 
-def _rows(answers: Iterator[dict[str, Any]], file: TextIO) -> None:
+def _rows(answers: Iterator[dict[str, Any]], file: TextIO, task: Task) -> None:
     writers: dict[bool, csv.DictWriter[str]] = {}
-    for answer in answers:
-        row = _flat(answer)
+    for record in (record for answer in answers for record in task.records(answer)):
+        row = {name: f"{cell:.6f}" if isinstance(cell, float) and name != "value" else cell for name, cell in record.items()}
         # the columns of the first answer hold for all: a task's answers have one form
         if not writers:
             names = list(row)
@@ -120,19 +121,6 @@ def is_answers(path: Path) -> bool:
     with path.open(encoding="utf-8") as file:
         head = next(csv.reader(file), [])
     return head[:1] == ["text"] and ("value" in head or {"label", "probability"} <= set(head))
-
-
-def _flat(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer as cells; of a list of objects each one's fields, numbered from the second on."""
-    row: dict[str, Any] = {}
-    for name, value in answer.items():
-        if not isinstance(value, list):
-            row[name] = value
-            continue
-        for number, one in enumerate(value, 1):
-            end = "" if number == 1 else f"_{number}"
-            row |= {f"{key}{end}": f"{cell:.6f}" if isinstance(cell, float) else cell for key, cell in one.items()}
-    return row
 
 
 def _show(answers: Iterator[dict[str, Any]], task: Task) -> None:

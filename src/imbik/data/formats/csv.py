@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from imbik.data.formats.json import open_json
 from imbik.data.formats.parquet import open_parquet
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
+from imbik.data.formats.tagged import COLUMN_FORMATS, looks_like_columns, open_columns
 from imbik.data.formats.text import decoding_error, encoding_of, open_text
 from imbik.errors import UserError, shorten
 from imbik.types import Say
@@ -38,7 +39,9 @@ def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: Non
         return open_json(path, encoding_of(path, encoding))
     if suffix == ".parquet":
         return open_parquet(path)
-    raise UserError("unknown file format", where=path, found=suffix or "no suffix", expected=", ".join(FORMATS))
+    if suffix in COLUMN_FORMATS or (suffix == ".txt" and looks_like_columns(path, encoding)):
+        return open_columns(path, encoding)
+    raise UserError("unknown file format", where=path, found=suffix or "no suffix", expected=", ".join((*FORMATS, *COLUMN_FORMATS)))
 
 
 def read_lines(path: Path, encoding: str | None = None) -> Table:

@@ -6,7 +6,7 @@ The fused graph is kept if it computes the same as the model, else the plain one
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,12 @@ from imbik.export.onnx.operators import name_operators, operators
 from imbik.export.onnx.trace import OPSET, trace
 from imbik.export.request import BuildRequest
 from imbik.models.hooks import evaluating
-from imbik.models.inputs import input_names
+from imbik.models.inputs import Tensors, input_names, read_outputs
 from imbik.quantization.ranges import ranges_of, trace_products
 from imbik.runtime.engines.engine import Ids
 from imbik.runtime.engines.onnx import MODEL, OnnxSession
-from imbik.tasks.outputs import Outputs, numbers_of
+from imbik.tasks.outputs import Collector, Output, Outputs, numbers_of
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) ->
     reasons: list[str] = []
     for fused in (True, False):
         try:
-            graph, record = _rewrite(checkpoint.model, names, fused=fused, bias=bias)
-            gap = difference(_session(graph).run, checkpoint.model, names)
+            graph, record = _rewrite(checkpoint, names, fused=fused, bias=bias)
+            gap = difference(_session(graph).run, checkpoint, names)
             if gap <= TOLERANCE:
                 return graph, record | {"max_abs_relative": gap, "unfused_because": reasons}
             reasons.append(f"logits differ by {gap:.1e} of the largest")
@@ -116,15 +117,15 @@ def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) ->
         "the model cannot be exported to ONNX",
         where=type(checkpoint.model).__name__,
         found="; ".join(reasons),
-        expected="an encoder classifier",
+        expected="an encoder with a task's head",
     )
 
 
-def _rewrite(model: PreTrainedModel, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
+def _rewrite(checkpoint: Checkpoint, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
     """Trace the model and apply every rewrite; return the graph and what was done."""
-    graph = Graph(trace(model, names, fused=fused))
+    graph = Graph(trace(checkpoint.model, names, task_of(checkpoint.task).outputs, fused=fused))
     fold_constants(graph)
-    _name(graph, model, names)
+    _name(graph, checkpoint.model, names)
     attentions = fuse_attention(graph) if fused else 0
     saved = keep_first_token(graph)
     # After the cone: onnxruntime's fused norms would no longer be known as tokenwise.
@@ -156,28 +157,38 @@ def _session(graph: Graph) -> OnnxSession:
 
 
 def difference(
-    run: Run, model: PreTrainedModel, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))
+    run: Run, checkpoint: Checkpoint, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))
 ) -> float:
-    """Return the largest difference of logits between ``run`` and a model.
+    """Return the largest difference of outputs between ``run`` and a model.
 
-    On random tokens with padding, relative to the largest logit.
+    On random tokens with padding, relative to the largest output; what is computed for padding does not count.
 
     Args:
         run: of the session that is compared.
-        model: the PyTorch model.
+        checkpoint: the PyTorch model.
         names: the inputs that the model takes.
         shapes: the ``(B, T)`` that are tried.
     """
+    model, kinds = checkpoint.model, task_of(checkpoint.task).outputs
     worst = 0.0
     largest = 1e-6
     for batch, length in shapes:
         feed = _random_batch(batch, length, int(model.config.vocab_size))
         output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
         with torch.inference_mode():
-            reference = model(**{name: torch.from_numpy(feed[name]) for name in names}).logits.float().numpy()
-        worst = max(worst, float(np.abs(numbers_of(output) - numbers_of(reference)).max()))
+            expected = read_outputs(model(**{name: torch.from_numpy(feed[name]) for name in names}), kinds)
+        found, reference = (_real(one, kinds, feed["attention_mask"]) for one in (output, expected))
+        worst = max(worst, float(np.abs(found - reference).max()))
         largest = max(largest, float(np.abs(reference).max()))
     return worst / largest
+
+
+def _real(outputs: Outputs | Tensors, kinds: Sequence[Output], mask: Ids) -> NDArray[np.float32]:
+    """Return the numbers of a batch's outputs without those of padding."""
+    collector = Collector(len(mask), kinds, 0)
+    arrays = {kind.name: np.asarray(outputs[kind.name] if isinstance(outputs, Mapping) else outputs) for kind in kinds}
+    collector.put(np.arange(len(mask)), arrays, mask)
+    return numbers_of(collector.result())
 
 
 def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:

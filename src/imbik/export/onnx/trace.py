@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from imbik.models.inputs import Logits, attention_as
+from imbik.tasks.outputs import Output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -122,30 +123,31 @@ def _registered() -> Iterator[None]:
         AttentionMaskInterface._global_mapping.pop(_NAME, None)
 
 
-def trace(model: PreTrainedModel, names: Sequence[str], *, fused: bool) -> onnx.ModelProto:
-    """Trace a sequence classifier, with dynamic batch and sequence axes.
+def trace(model: PreTrainedModel, names: Sequence[str], kinds: Sequence[Output], *, fused: bool) -> onnx.ModelProto:
+    """Trace a model, with dynamic batch and sequence axes.
 
     Args:
-        model: a ``transformers`` sequence classifier; its mode and attention implementation are put
+        model: a ``transformers`` model; its mode and attention implementation are put
             back afterwards.
         names: the inputs, in order (see :func:`input_names`).
+        kinds: what its task asks of it.
         fused: write attention as one node.
 
     Returns:
-        The graph, inputs ``names`` of shape ``(batch, sequence)``, output ``logits`` of shape
-        ``(batch, labels)``.
+        The graph, inputs ``names`` of shape ``(batch, sequence)``, an output of each kind's name:
+        ``(batch, labels)``, ``(batch, sequence, labels)``.
 
     Raises:
         NotFusible: ``fused`` was asked for and the model's attention is of another kind.
     """
     with _registered(), attention_as(model, _NAME if fused else "eager"):
-        graph = _export(Logits(model, names).eval(), model, names, fused)
+        graph = _export(Logits(model, names, [kind.name for kind in kinds]).eval(), model, names, kinds, fused)
     if fused and not any(node.domain == DOMAIN for node in graph.graph.node):
         raise NotFusible("the model does not use transformers' attention interface")
     return graph
 
 
-def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], fused: bool) -> onnx.ModelProto:
+def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], kinds: Sequence[Output], fused: bool) -> onnx.ModelProto:
     """Run the exporter on two random rows, the second padded."""
     vocabulary = int(model.config.vocab_size)
     ids = torch.randint(min(5, vocabulary - 1), vocabulary, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -154,6 +156,7 @@ def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], fu
     mask[1, 6:] = 0
     values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
     axes = {name: {0: "batch", 1: "sequence"} for name in names}
+    axes |= {kind.name: {0: "batch", 1: "sequence"} if kind.per_token else {0: "batch"} for kind in kinds}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -162,8 +165,8 @@ def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], fu
             tuple(values[name] for name in names),
             buffer,
             input_names=list(names),
-            output_names=["logits"],
-            dynamic_axes={**axes, "logits": {0: "batch"}},
+            output_names=[kind.name for kind in kinds],
+            dynamic_axes=axes,
             opset_version=OPSET,
             custom_opsets={DOMAIN: 1} if fused else None,
             do_constant_folding=True,
