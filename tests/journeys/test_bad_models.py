@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from imbik.models.checkpoint import save_checkpoint
 from imbik.testing.tiny import tiny_bert
@@ -110,6 +111,31 @@ def weights_not_finite(place):
         checkpoint.model.classifier.weight[0, 0] = float("nan")
     save_checkpoint(checkpoint, place / "teacher")
     return compress(place)
+
+
+def head_of_another_name(place):
+    path = place / "teacher" / "model.safetensors"
+    weights = {name.replace("classifier.", "head.out."): tensor for name, tensor in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    return ["export", place / "teacher", "--out", place / "out"]
+
+
+def classes_counted_from_one(place):
+    config = json.loads((place / "teacher" / "config.json").read_text())
+    config["id2label"] = {"1": "bad", "2": "good", "3": "other"}
+    (place / "teacher" / "config.json").write_text(json.dumps(config))
+    return compress(place)
+
+
+def a_token_beyond_the_table(place):
+    checkpoint = tiny_bert()
+    checkpoint.tokenizer.add_tokens(["<name>"])
+    save_checkpoint(checkpoint, place / "teacher")
+    return compress(place)
+
+
+def too_short(place):
+    return ["finetune", "--base", place / "teacher", "--data", place / "data.csv", "--out", place / "out", "--max-length", "2"]
 
 
 def pretrained_only(place):
@@ -255,6 +281,10 @@ CASES = [
     (no_weights, "teacher", "safetensors"),
     (torn_weights, "teacher", "cannot be loaded"),
     (weights_not_finite, "classifier.weight", "not finite"),
+    (head_of_another_name, "classifier.weight", "not complete"),
+    (classes_counted_from_one, "config.json", "not counted from 0"),
+    (a_token_beyond_the_table, "<name>", "no vector for"),
+    (too_short, "--max-length", "too few tokens"),
     (pretrained_only, "teacher", "imbik finetune"),
     (other_labels, "neutral", "other"),
     (missing_label, "other", "label"),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 import torch
 
+from imbik.errors import UserError
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import fingerprint, labels_of, save_checkpoint
 from imbik.models.pretrained import load_base, load_checkpoint
@@ -48,3 +53,30 @@ def test_the_layer_stack_is_found_in_every_family():
     for family in ("bert", "roberta", "electra", "mpnet"):
         name, stack = layer_stack(tiny_bert(family=family).model)
         assert len(stack) == 4 and name.endswith("layer")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"1": "bad", "2": "good", "3": "other"}, "not counted from 0.*Found: 1, 2, 3"),
+        ({"0": "bad", "2": "good", "5": "other"}, "not counted from 0.*Found: 0, 2, 5"),
+        ({"0": "bad", "1": "good", "2": "bad"}, "several classes have one name.*'bad'"),
+        ({"0": "e\u0301t\u00e9", "1": "\u00e9te\u0301 ", "2": "other"}, "several classes have one name"),
+        ({"0": "bad", "1": None, "2": "other"}, "is no text.*null"),
+        ({"0": "bad", "1": ["good"], "2": "other"}, "is no text"),
+    ],
+)
+def test_label_names_that_fit_no_output_are_refused(names: dict[str, object], said: str, tmp_path: Path) -> None:
+    save_checkpoint(tiny_bert(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": names}))
+    with pytest.raises(UserError, match=said):
+        load_checkpoint(tmp_path)
+
+
+def test_label_names_that_are_numbers_are_texts(tmp_path: Path) -> None:
+    save_checkpoint(tiny_bert(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": {"0": -1, "1": 0, "2": 7}}))
+    loaded = load_checkpoint(tmp_path)
+    assert labels_of(loaded) == ("-1", "0", "7") and loaded.model.config.label2id == {"-1": 0, "0": 1, "7": 2}

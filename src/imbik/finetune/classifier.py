@@ -18,7 +18,9 @@ from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import Workspace
 from imbik.models.checkpoint import fingerprint, save_checkpoint
-from imbik.models.pretrained import base_name, load_base, load_checkpoint, positions_of
+from imbik.models.pretrained import base_name, load_base, load_checkpoint
+from imbik.models.tables import positions_of
+from imbik.models.tokenizer_files import check_length
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import asked_of
 from imbik.training.encoding import Encoded, encode_for
@@ -126,7 +128,8 @@ def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) 
     torch.manual_seed(seed)
     checkpoint = load_base(base, splits.task, splits.labels)
     if max_length:
-        checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model.config))
+        checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model))
+        check_length(checkpoint.tokenizer, "--max-length", "base model")
     checkpoint.model.config.imbik_base = base_name(base)
     # after the seed and before the fingerprint: the prepared head is a part of the start
     head_of(splits.task).prepare(checkpoint.model, np.asarray(splits.train.targets))

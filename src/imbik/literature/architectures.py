@@ -31,7 +31,8 @@ from imbik.measure.quantities import read
 from imbik.measure.run import measure
 from imbik.measure.values import Failure
 from imbik.models.checkpoint import set_labels
-from imbik.models.pretrained import auto_class, load_tokenizer
+from imbik.models.pretrained import auto_class
+from imbik.models.tokenizer_files import load_tokenizer
 from imbik.tasks.registry import DEFAULT
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 

@@ -17,7 +17,8 @@ from imbik.distillation.transfer import Pair
 from imbik.methods.registry import Method, method
 from imbik.models.anatomy import depth_of
 from imbik.models.checkpoint import labels_of
-from imbik.models.pretrained import load_base, positions_of
+from imbik.models.pretrained import load_base
+from imbik.models.tables import positions_of
 from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK, Blocks, build_blocks
 from imbik.pretraining.general import base_of, general_files
@@ -112,7 +113,7 @@ class TinyBERT(Trained, Method):
         if self.stage == "task":
             return with_augmented(learning_rows(context.splits), self.augment, context)
         # a longer block would look up positions that the student's table does not have
-        length = min(self.block, positions_of(student.model.config))
+        length = min(self.block, positions_of(student.model))
         documents = open_documents(self.corpus)
         # under `shared`: all recipes of the output folder read one tokenized corpus
         return build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)

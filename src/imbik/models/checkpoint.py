@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +39,39 @@ def set_labels(config: PretrainedConfig, task: TaskName, labels: tuple[str, ...]
     config.problem_type = task_of(task).problem_type
 
 
+def name_labels(config: PretrainedConfig, where: str) -> None:
+    """Make every class of a config have one name, a text, by its number from 0 on.
+
+    Raises:
+        UserError: numbers that do not count from 0, a name that two classes have, or one that is no text.
+    """
+    given = dict(config.id2label)
+    fix = 'write id2label with a name for each output of the model, such as {"0": "bad", "1": "good"}'
+    if sorted(given) != list(range(len(given))):
+        raise UserError(
+            "the classes are not counted from 0, so that nothing says which output has which name",
+            where=where,
+            found=", ".join(map(str, sorted(given)[:8])) + (", …" if len(given) > 8 else ""),
+            expected=f"0 to {len(given) - 1}, one number for each output",
+            fix=fix,
+        )
+    names = [given[index] for index in range(len(given))]
+    unread = [name for name in names if isinstance(name, bool) or not isinstance(name, (str, int, float))]
+    if unread:
+        raise UserError("the name of a class is no text", where=where, found=json.dumps(unread[0]), fix=fix)
+    texts = [str(name) for name in names]
+    forms = [unicodedata.normalize("NFC", text.strip()) for text in texts]
+    same = sorted({form for form in forms if forms.count(form) > 1})
+    if same:
+        raise UserError("several classes have one name", where=where, found=", ".join(map(repr, same[:8])), fix=fix)
+    config.id2label = dict(enumerate(texts))
+    config.label2id = {name: index for index, name in enumerate(texts)}
+
+
 def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return the label names in the order of the logits."""
     names = checkpoint.model.config.id2label
-    return tuple(names[index] for index in range(len(names)))
+    return tuple(str(names[index]) for index in range(len(names)))
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PretrainedConfig
+from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig
 
 from imbik.errors import UserError
 from imbik.jobs.quiet import quiet_transformers
-from imbik.jobs.trust import TRUST, remote_code_trusted
-from imbik.models.checkpoint import _RECORD, _record, read_notes, read_steps, set_labels
+from imbik.jobs.trust import remote_code_trusted
+from imbik.locale.notes import sentence
+from imbik.models.checkpoint import _record, name_labels, read_notes, read_steps, set_labels
 from imbik.models.structure import load_structured, structure_of
+from imbik.models.tokenizer_files import check_remote_code, check_tokenizer, first_line, load_tokenizer
+from imbik.models.weights import check_weights
 from imbik.tasks.registry import registered, task_of
-from imbik.types import Checkpoint, TaskName
+from imbik.types import Checkpoint, Note, TaskName
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
     from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
-MAX_LENGTH = 256
-"""Texts are cut to this many tokens unless the model's folder or the user says otherwise."""
-
-
-def _check_remote_code(path: str, error: Exception, role: str) -> None:
-    """Say what a model that needs code of its own is to be opened with.
-
-    Raises:
-        UserError: ``error`` is transformers' refusal to run the code.
-    """
-    if "trust_remote_code" in str(error) and not remote_code_trusted():
-        raise UserError(
-            f"the {role} brings code of its own, which is not run",
-            where=path,
-            expected="an architecture that transformers has",
-            fix=f"read that code; if you trust it, run the command with --trust-remote-code (in a program: {TRUST}=1)",
-        ) from None
+log = logging.getLogger(__name__)
 
 
 def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
@@ -48,8 +37,8 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
         role: what messages call it.
 
     Raises:
-        UserError: not a folder or a reachable hub name, no ``config.json``, no tokenizer, pickled
-            weights only, no trained head.
+        UserError: not a folder or a reachable hub name, no ``config.json``, no tokenizer or one that the model's tables
+            cannot hold, pickled weights only, weights that are not complete, no trained head, or no name for each class.
     """
     path = _existing(source, role)
     config = _config(path, role)
@@ -63,9 +52,11 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
             expected="a model " + " or ".join(sorted({f"…For{known.architecture}" for known in registered().values()})),
             fix="make one with: imbik finetune --base " + str(source) + " --data DATA --out DIR",
         )
-    model = _from_pretrained(path, config, role, auto_class(task))
-    tokenizer = load_tokenizer(path, config, role)
-    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), read_notes(Path(path)), record["pairs"])
+    name_labels(config, f"{path}, id2label in config.json")
+    model, tokenizer, notes = _opened(path, config, role, auto_class(task))
+    for note in notes:
+        log.warning("%s: %s", path, sentence(note))
+    return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), (*read_notes(Path(path)), *notes), record["pairs"])
 
 
 def auto_class(task: TaskName) -> Any:
@@ -97,8 +88,8 @@ def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Ch
     path = _existing(source, "base model")
     config = _config(path, "base model")
     set_labels(config, task, labels)
-    model = _from_pretrained(path, config, "base model", auto_class(task), ignore_mismatched_sizes=True)
-    return Checkpoint(model, load_tokenizer(path, config, "base model"), task)
+    model, tokenizer, _ = _opened(path, config, "base model", auto_class(task), new_head=True)
+    return Checkpoint(model, tokenizer, task)
 
 
 def load_masked_lm(source: str | Path, role: str = "base model") -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool]:
@@ -115,12 +106,26 @@ def load_masked_lm(source: str | Path, role: str = "base model") -> tuple[PreTra
     """
     path = _existing(source, role)
     config = _config(path, role)
-    model, report = _from_pretrained(path, config, role, AutoModelForMaskedLM, output_loading_info=True)
+    model, report = _from_pretrained(path, config, role, AutoModelForMaskedLM)
+    check_weights(model, report, path, role, new_head=True)
     # A decoder tied to the table is missing in the file and yet not random.
     encoder = model.base_model_prefix + "."
     tied = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is model.get_input_embeddings().weight}
     fresh = [name for name in report["missing_keys"] if not name.startswith(encoder) and name not in tied]
-    return model, load_tokenizer(path, config, role), bool(fresh)
+    tokenizer = load_tokenizer(path, model, role)
+    check_tokenizer(model, tokenizer, path, role)
+    return model, tokenizer, bool(fresh)
+
+
+def _opened(
+    path: str, config: PretrainedConfig, role: str, auto: type[_BaseAutoModelClass], *, new_head: bool = False
+) -> tuple[Any, PreTrainedTokenizerBase, tuple[Note, ...]]:
+    """Load a model and its tokenizer, and check that nothing of either is missing; with what a reader must know of it."""
+    model, report = _from_pretrained(path, config, role, auto)
+    notes = check_weights(model, report, path, role, new_head=new_head)
+    tokenizer = load_tokenizer(path, model, role)
+    check_tokenizer(model, tokenizer, path, role)
+    return model, tokenizer, notes
 
 
 def base_name(source: str | Path) -> str:
@@ -130,56 +135,6 @@ def base_name(source: str | Path) -> str:
     """
     path = Path(source)
     return str(path.absolute()) if path.is_dir() else str(source)
-
-
-def load_tokenizer(path: str | Path, config: PretrainedConfig, role: str) -> PreTrainedTokenizerBase:
-    """Load the fast tokenizer of a folder.
-
-    Its ``model_max_length`` is bounded by the model's positions and :data:`MAX_LENGTH`.
-    """
-    try:
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=remote_code_trusted())
-        tokenizer.backend_tokenizer  # noqa: B018  a slow tokenizer has none
-    except Exception as error:
-        _check_remote_code(str(path), error, role)
-        raise UserError(
-            f"the {role} has no usable tokenizer",
-            where=path,
-            found=_first_line(error),
-            expected="tokenizer.json (or vocab.txt) beside the model",
-            fix="save the tokenizer there with tokenizer.save_pretrained(folder)",
-        ) from None
-    if Path(path).is_dir() and not any(
-        (Path(path) / name).exists() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
-    ):
-        raise UserError(
-            f"the {role} has no tokenizer",
-            where=path,
-            expected="tokenizer.json or vocab.txt beside config.json",
-            fix="save the tokenizer there with tokenizer.save_pretrained(folder)",
-        )
-    positions = positions_of(config)
-    ours = (Path(path) / _RECORD).is_file()  # a folder of ours carries the length that its user chose
-    limit = int(tokenizer.model_max_length or MAX_LENGTH)
-    tokenizer.model_max_length = min(limit, positions) if ours else min(limit, positions, MAX_LENGTH)
-    return tokenizer
-
-
-def positions_of(config: PretrainedConfig) -> int:
-    """Return the longest row that a model of this config can read.
-
-    A very large number where nothing bounds it.
-    """
-    return int(getattr(config, "max_position_embeddings", 0) or 10**9) - position_offset(config)
-
-
-def position_offset(config: PretrainedConfig) -> int:
-    """Return the row of the position table that the first token of a text reads.
-
-    RoBERTa and its like begin behind the padding id.
-    """
-    return int(config.pad_token_id) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
 
 
 def _existing(source: str | Path, role: str) -> str:
@@ -214,11 +169,11 @@ def _config(path: str, role: str) -> PretrainedConfig:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(path, trust_remote_code=remote_code_trusted())
     except Exception as error:
-        _check_remote_code(path, error, role)
+        check_remote_code(path, error, role)
         raise UserError(
             f"the {role} cannot be opened",
             where=path,
-            found=_first_line(error),
+            found=first_line(error),
             expected="a transformers folder, or a hub name that can be reached from here",
         ) from None
     if not remote_code_trusted() and hasattr(config, "auto_map"):
@@ -226,8 +181,8 @@ def _config(path: str, role: str) -> PretrainedConfig:
     return config
 
 
-def _from_pretrained(path: str, config: PretrainedConfig, role: str, auto: type[_BaseAutoModelClass], **options: bool) -> Any:
-    """Load the weights with the class ``auto``, from safetensors only, in float32.
+def _from_pretrained(path: str, config: PretrainedConfig, role: str, auto: type[_BaseAutoModelClass]) -> tuple[Any, Mapping[str, Any]]:
+    """Load the weights with the class ``auto``, from safetensors only, in float32; with what transformers says of the loading.
 
     Raises:
         UserError: no safetensors, weights that do not load or are not finite.
@@ -244,30 +199,31 @@ def _from_pretrained(path: str, config: PretrainedConfig, role: str, auto: type[
         )
     try:
         if structure_of(config):
-            loaded = auto.from_config(config, attn_implementation="eager", dtype=torch.float32, trust_remote_code=remote_code_trusted())
-            load_structured(loaded, folder)
+            model = auto.from_config(config, attn_implementation="eager", dtype=torch.float32, trust_remote_code=remote_code_trusted())
+            load_structured(model, folder)
+            report: Mapping[str, Any] = dict.fromkeys(("missing_keys", "unexpected_keys", "mismatched_keys"), ())
         else:
             with quiet_transformers():
-                loaded = auto.from_pretrained(
+                model, report = auto.from_pretrained(
                     path,
                     config=config,
                     attn_implementation="eager",
                     use_safetensors=True,
                     dtype=torch.float32,
                     trust_remote_code=remote_code_trusted(),
-                    **options,
+                    ignore_mismatched_sizes=True,  # they come back in the report, and are refused with their names
+                    output_loading_info=True,
                 )
     except UserError:
         raise
     except Exception as error:
-        _check_remote_code(path, error, role)
-        raise UserError(f"the weights of the {role} cannot be loaded", where=path, found=_first_line(error)) from None
-    model = loaded[0] if isinstance(loaded, tuple) else loaded
+        check_remote_code(path, error, role)
+        raise UserError(f"the weights of the {role} cannot be loaded", where=path, found=first_line(error)) from None
     # NaN in one weight makes every answer NaN, and arg max then gives class 0 without a word.
     for name, tensor in model.named_parameters():
         if not torch.isfinite(tensor).all():
             raise UserError(f"the {role} has weights that are not finite", where=path, found=name, fix="train it again")
-    return loaded
+    return model, report
 
 
 def _task_of(config: PretrainedConfig, recorded: str | None) -> TaskName | None:
@@ -277,9 +233,3 @@ def _task_of(config: PretrainedConfig, recorded: str | None) -> TaskName | None:
     fitting = [name for name, task in tasks.items() if any(head.endswith(f"For{task.architecture}") for head in heads)]
     fitting = [name for name in fitting if tasks[name].fits(config)]
     return recorded if recorded in fitting else next(iter(fitting), None)
-
-
-def _first_line(error: Exception) -> str:
-    """Return the kind of an error and the first line of its text, for a message."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:200] if text else ''}"

@@ -17,7 +17,8 @@ from transformers import AutoModelForMaskedLM
 
 from imbik.data.documents import open_documents
 from imbik.errors import UserError
-from imbik.models.pretrained import load_masked_lm, positions_of
+from imbik.models.pretrained import load_masked_lm
+from imbik.models.tables import positions_of
 from imbik.pretraining.corpus import Blocks, build_blocks
 from imbik.pretraining.masking import IGNORED, Masker, masked_output
 from imbik.pretraining.mlm import mlm_quality
@@ -83,7 +84,7 @@ def open_general(
             expected="the pretrained model that the task's teacher came from",
         )
     # Both read the same blocks, so the shorter of the two decides.
-    longest = min(positions_of(model.config), positions_of(student.model.config))
+    longest = min(positions_of(model), positions_of(student.model))
     if not 8 <= length <= longest:
         raise UserError("blocks of this length cannot be read", where=f"{where}.block", found=length, expected=f"8 to {longest} tokens")
     blocks = build_blocks(open_documents(corpus), student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from imbik.data.batches import sorted_batches
 from imbik.errors import UserError
 from imbik.jobs.seeds import mixed
-from imbik.models.pretrained import positions_of
+from imbik.models.tables import positions_of
 from imbik.pretraining.corpus import Blocks
 from imbik.pretraining.masking import IGNORED, Masker, masked_output
 from imbik.training.precision import precision

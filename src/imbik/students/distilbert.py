@@ -16,7 +16,8 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrain
 from imbik.errors import UserError
 from imbik.models.anatomy import layer_stack
 from imbik.models.checkpoint import set_labels
-from imbik.models.pretrained import empty_model, position_offset, positions_of
+from imbik.models.pretrained import empty_model
+from imbik.models.tables import position_offset, positions_of
 from imbik.models.teacher import Teacher
 from imbik.students.shape import check_depth
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
@@ -136,7 +137,7 @@ def copy_encoder(source: PreTrainedModel, target: nn.Module, mapping: Sequence[i
     _check_source(source.config)
     old, new = source.embeddings, target.get_submodule("embeddings")
     # RoBERTa's positions begin behind its padding id; DistilBERT's at 0
-    offset = position_offset(source.config)
+    offset = position_offset(source)
     positions = new.position_embeddings.weight
     new.word_embeddings.weight.copy_(old.word_embeddings.weight)
     positions.copy_(old.position_embeddings.weight[offset : offset + len(positions)])

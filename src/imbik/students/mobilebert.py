@@ -13,7 +13,8 @@ from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 
 from imbik.errors import UserError
 from imbik.models.checkpoint import set_labels
-from imbik.models.pretrained import empty_model, positions_of
+from imbik.models.pretrained import empty_model
+from imbik.models.tables import positions_of
 from imbik.models.teacher import Teacher
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, refuse_unknown
 from imbik.types import Checkpoint, Examples
