@@ -9,6 +9,7 @@ from imbik.tasks import intervals
 from imbik.tasks.intervals import bootstrap_interval, paired_retention
 from imbik.tasks.outputs import ragged, take
 from imbik.tasks.registry import less_is_better, registered, score
+from imbik.tasks.spans.answers import answer_row
 from imbik.types import TaskName
 
 
@@ -22,6 +23,12 @@ def example(task: TaskName, n: int = 300, labels: int = 5, seed: int = 0) -> tup
         targets = (rng.random((n, labels)) < 0.3).astype(np.float32)
         noisy = [np.clip(targets + rng.normal(size=targets.shape) * s, 0, 1) for s in (0.3, 0.6)]
         return targets, noisy[0], noisy[1]
+    if task == "question-answering":
+        words = ["one", "two", "three", "four", "five", "six"]
+        gold = [" ".join(rng.choice(words, rng.integers(1, 5))) for _ in range(n)]
+        cut = [[text if rng.random() > share else text[: rng.integers(2, 9)] for text in gold] for share in (0.1, 0.6)]
+        said = [{"text": np.array(texts, object), "start": np.zeros(n, np.int64)} for texts in cut]
+        return ragged(answer_row([(0, text)]) for text in gold), said[0], said[1]
     if task == "token-classification":
         gold = [[(10 * k, 10 * k + 4, rng.integers(labels)) for k in range(rng.integers(4))] for _ in range(n)]
         found = [ragged(_with_mistakes(row, rng, share) for row in gold) for share in (0.1, 0.4)]

@@ -131,7 +131,7 @@ def test_which_metrics_are_shares() -> None:
 
 
 def test_defaults_and_unknown_names() -> None:
-    assert [metric_for(task, None) for task in registered()] == ["accuracy", "micro-f1", "spearman", "entity-f1"]
+    assert [metric_for(task, None) for task in registered()] == ["accuracy", "micro-f1", "squad-f1", "spearman", "entity-f1"]
     assert metric_for("classification", "mcc") == "mcc"
     with pytest.raises(UserError, match="--metric: no such metric for classification"):
         metric_for("classification", "spearman")

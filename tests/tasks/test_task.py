@@ -50,5 +50,5 @@ def test_names_are_those_of_transformers() -> None:
 
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match="classification or multi-label or regression"):
+    with pytest.raises(UserError, match="classification or multi-label or question-answering or regression"):
         task_of("translation")

@@ -22,11 +22,11 @@ from imbik.jobs.workspace import MODEL_FILES, Clock
 from imbik.locale.notes import sentence
 from imbik.measure.values import Failure
 from imbik.models.checkpoint import save_checkpoint
-from imbik.models.facts import architecture
+from imbik.models.facts import DECISION_KEY, architecture, set_decision
 from imbik.models.structure import structure_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
-from imbik.training.prediction import dev_quality
+from imbik.training.prediction import dev_quality, settle
 from imbik.types import Checkpoint, Note, Step
 
 logger = logging.getLogger(__name__)
@@ -185,6 +185,7 @@ def apply_steps(plan: CandidatePlan, run: Run) -> tuple[Checkpoint, float]:
     else:
         count, seconds = 0, 0.0
         checkpoint = replace(plan.student.start(run.splits.train, recipe.seed), steps=run.teacher.steps)
+        set_decision(checkpoint.model, getattr(run.teacher.model.config, DECISION_KEY, None))
     for number in range(count, len(recipe.steps)):
         checkpoint, spent = _apply(plan, number, checkpoint, run)
         seconds += spent
@@ -227,10 +228,12 @@ def _private(key: str, run: Run) -> Path:
 
 
 def _save_model(checkpoint: Checkpoint, folder: CandidateFolder, run: Run) -> None:
+    splits = run.splits
+    encoded = encode_for(splits.task, splits.dev, checkpoint.tokenizer)
+    settle(checkpoint.model, splits, encoded)  # first: the artefacts decide as the model does
     if (folder.model / "config.json").is_file():
         return
-    splits = run.splits
-    dev = dev_quality(splits, encode_for(splits.task, splits.dev, checkpoint.tokenizer))(checkpoint.model)
+    dev = dev_quality(splits, encoded)(checkpoint.model)
     shape = architecture(checkpoint.model)
     plain = not structure_of(checkpoint.model.config)
     card = student_card(folder.plan.recipe, splits, dev, run.teacher.source, shape, checkpoint.notes, plain=plain)

@@ -73,7 +73,7 @@ def load_data(
     kind = kind or _guess(rows[main], labels, say)
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
-    parts = {"train" if name == main else name: _part(split, targets[name]) for name, split in rows.items()}
+    parts = {"train" if name == main else name: _part(split, targets[name], kind) for name, split in rows.items()}
     note_oddities(parts, rows, kind, reading)
     complete(parts, kind, seed, head.where, reading, single_file=main == ALL)
     extra = None if unlabelled is None else _read_unlabelled(unlabelled, chosen, columns.encoding, parts["test"], reading)
@@ -137,8 +137,8 @@ def _read_splits(
     return splits
 
 
-def _part(rows: Rows, targets: Array) -> Part:
-    return Part(examples(rows.texts, rows.pairs, targets), rows.keys)
+def _part(rows: Rows, targets: Array, task: Task) -> Part:
+    return Part(examples(rows.texts, rows.pairs, targets), rows.keys, task.together(rows))
 
 
 def _guess(rows: Rows, labels: Sequence[str] | None, say: Say) -> Task:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.data.rows import Rows, take
-from imbik.data.splitting import MOST, contradicting, shared, split_off
+from imbik.data.splitting import MOST, contradicting, shared, split_groups, split_off
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
 from imbik.tasks.task import Task
@@ -42,16 +42,21 @@ class Reading:
 
 @dataclass
 class Part:
-    """A split with the keys of its rows (:func:`imbik.data.splitting.keys_of`)."""
+    """A split with the keys of its rows (:func:`imbik.data.splitting.keys_of`), and the groups that no cut may part."""
 
     examples: Examples
     keys: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
     def split(self, task: Task, seed: int, name: str) -> tuple[Part, Part]:
         """Return what stays, and the new split ``name``."""
         assert self.examples.targets is not None
-        rows = split_off(task.strata(self.examples.targets), self.keys, seed, MOST[name])
-        staying, leaving = (Part(take(self.examples, chosen), self.keys[chosen]) for chosen in rows)
+        if self.groups is not None and len(np.unique(self.groups)) > 1:
+            rows = split_groups(self.groups, seed, MOST[name])
+        else:
+            rows = split_off(task.strata(self.examples.targets), self.keys, seed, MOST[name])
+        groups = [None if self.groups is None else self.groups[chosen] for chosen in rows]
+        staying, leaving = (Part(take(self.examples, chosen), self.keys[chosen], some) for chosen, some in zip(rows, groups, strict=True))
         return staying, leaving
 
 
@@ -112,4 +117,8 @@ def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading:
     for name in ("test", "dev"):
         if name not in parts:
             parts["train"], parts[name] = parts["train"].split(task, seed, name)
-            reading.note(Note.of(kind, split=name, count=len(parts[name].keys), seed=seed))
+            count = len(parts[name].keys)
+            if parts["train"].groups is None:
+                reading.note(Note.of(kind, split=name, count=count, seed=seed))
+            else:
+                reading.note(Note.of("carved_groups", split=name, count=count, origin="the file" if single_file else "train", seed=seed))

@@ -81,6 +81,24 @@ def contradicting(keys: NDArray[np.int64], targets: NDArray[np.int64]) -> int:
     return len(np.unique(keys[1:][differs]))
 
 
+def split_groups(groups: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that stay and the rows that leave, both ascending: whole groups, about a tenth of the rows, at most ``most``.
+
+    Args:
+        groups: the group of each row, (N,), :meth:`imbik.tasks.task.Task.together`; at least two.
+        seed: of the draw.
+        most: rows that leave at most, unless a single group is larger.
+    """
+    wanted = min(max(round(SHARE * len(groups)), 1), most)
+    names, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    # the first group always leaves and the last always stays: neither side may be empty
+    total = np.cumsum(sizes[order])
+    count = min(max(int(np.searchsorted(total, wanted, side="right")), 1), len(names) - 1)
+    leaves = np.isin(groups, names[order[:count]])
+    return np.flatnonzero(~leaves), np.flatnonzero(leaves)
+
+
 def split_off(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows that stay and the rows that leave, both ascending: a tenth leaves (at most ``most``), each group in proportion.
 

@@ -23,10 +23,43 @@ def cut(tokenizer: Tokenizer, length: int, side: str, overlap: float, *, paired:
         tokenizer.enable_truncation(length, direction=side, strategy="longest_first")
         return
     special = tokenizer.num_special_tokens_to_add(paired)
-    # a window must bring something new: what is shared is less than what a text has room for
-    shared = max(0, min(int(length * overlap), (length - special - 1) // 2))
+    # a window must bring something new: what is shared is less than what a text has room for, beside
+    # the longest first text that `fitting` lets through
+    shared = max(0, min(int(length * overlap), length - special - length // 2 - 1))
     strategy: Literal["only_second", "longest_first"] = "only_second" if paired else "longest_first"
     tokenizer.enable_truncation(length, stride=shared, strategy=strategy)
+
+
+def fitting(tokenizer: Tokenizer, rows: Sequence[tuple[str, ...]], length: int) -> list[tuple[str, ...]]:
+    """Return pairs whose first texts take at most half of a window: longer ones are shortened, which no tokenizer does by itself.
+
+    Args:
+        tokenizer: as :func:`cut` set it.
+        rows: pairs of texts.
+        length: tokens of a window.
+    """
+    most = length // 2
+    try:
+        sizes = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast([row[0] for row in rows], add_special_tokens=False)]
+    except (TypeError, UnicodeError):
+        raise
+    except Exception:  # of the tokenizer, which cannot cut a single text where the second of two is to be cut
+        sizes = [length + 1] * len(rows)
+    return [row if size <= most else (_shortened(tokenizer, row[0], most), *row[1:]) for row, size in zip(rows, sizes, strict=True)]
+
+
+def _shortened(tokenizer: Tokenizer, text: str, most: int) -> str:
+    """Return the beginning of a text that has at most so many tokens."""
+    while text:
+        try:
+            encoding = tokenizer.encode(text, add_special_tokens=False)
+        except Exception:
+            text = text[: len(text) // 2]
+            continue
+        if len(encoding.ids) <= most:
+            break
+        text = text[: min(encoding.offsets[most][0], len(text) - 1)]
+    return text
 
 
 def windows_of(encodings: Sequence[Encoding]) -> list[tuple[int, int, Encoding]]:

@@ -26,7 +26,7 @@ from imbik.tasks.retention import asked_of
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
 from imbik.training.loop import fit
-from imbik.training.prediction import Batch, RowTargets, dev_score, predict, quality_of, run
+from imbik.training.prediction import Batch, RowTargets, dev_score, predict, quality_of, run, settle
 from imbik.training.settings import RunSettings, Training
 from imbik.types import Checkpoint, Splits, TaskName
 
@@ -101,6 +101,7 @@ def _train(
         evaluate=dev_score(splits, dev),
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
+    settle(checkpoint.model, splits, dev)
     # once and at the end: no epoch, rate or seed is chosen by it
     test = _quality(checkpoint.model, splits, encode_for(splits.task, splits.test, checkpoint.tokenizer))
     checkpoint = replace(checkpoint, pairs=splits.train.pairs is not None)

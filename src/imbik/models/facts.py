@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+DECISION_KEY = "imbik_decision"
+"""Where a config keeps the number by which its model decides to give no answer (:meth:`imbik.tasks.task.Task.settle`)."""
+
+
 def facts(model: PreTrainedModel) -> dict[str, Any]:
     """Return ``params``, ``architecture`` and ``flops`` of a model; runs it three times."""
     return {"params": parameters(model), "architecture": architecture(model), "flops": flops(model)}
@@ -42,8 +46,15 @@ def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "steps": [dict(step) for step in checkpoint.steps],
         "notes": [document(note) for note in checkpoint.notes],
         "pairs": checkpoint.pairs,
+        "decision": getattr(model.config, DECISION_KEY, None),
         "versions": versions(),
     }
+
+
+def set_decision(model: PreTrainedModel, decision: float | None) -> None:
+    """Keep the number by which a model decides to give no answer in its config."""
+    if decision is not None or hasattr(model.config, DECISION_KEY):
+        setattr(model.config, DECISION_KEY, decision)
 
 
 def architecture(model: PreTrainedModel) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _REQUIRED = ("schema", "engine", "model", "task", "labels", "max_length", "padding", "inputs", "steps", "files")
 _OPTIONAL: Mapping[str, Any] = {
     "batch_tokens": None,
+    "decision": None,
     "notes": (),
     "pairs": None,
     "precision": "f32",

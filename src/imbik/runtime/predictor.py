@@ -5,7 +5,7 @@ back in order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from imbik.errors import UserError
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
+from imbik.runtime.given import both, checked
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.tokenizer import RuntimeTokenizer
-from imbik.tasks.outputs import Collector, Outputs, chained, joined
+from imbik.tasks.outputs import Collector, Outputs, chained, joined, with_decision
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
 from imbik.tasks.task import Asked, check_pairs
@@ -87,7 +88,7 @@ class Predictor:
         Raises:
             UserError: as :meth:`scores`.
         """
-        texts, pairs = _checked(texts, pairs)
+        texts, pairs = checked(texts, pairs)
         return self._task.decode(self.scores(texts, pairs), Asked(self.labels, texts, pairs))
 
     def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Outputs:
@@ -101,13 +102,14 @@ class Predictor:
             UserError: ``texts`` is one string, a table or has no order, an element is not a string, ``pairs`` has another length, or
                 is given to a model of single texts, or is not to a model of pairs; the model does not fit its labels.
         """
-        texts, pairs = _checked(texts, pairs)
+        texts, pairs = checked(texts, pairs)
         check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1 and self._one_row:
             return self._one(texts[0], None if pairs is None else pairs[0])
         if self._task.places:
             starts = range(0, max(len(texts), 1), CHUNK)
-            return chained([self._placed(texts[i : i + CHUNK], None if pairs is None else pairs[i : i + CHUNK], i) for i in starts])
+            parts = [self._placed(texts[i : i + CHUNK], None if pairs is None else pairs[i : i + CHUNK], i) for i in starts]
+            return with_decision(chained(parts), self.manifest["decision"])
         out = Collector(len(texts), self._task.outputs, len(self.labels))
         for start in range(0, len(texts), CHUNK):
             stop = min(start + CHUNK, len(texts))
@@ -121,13 +123,20 @@ class Predictor:
         """``tokenizers`` encodings, cut to :attr:`max_length`, or all windows of the texts; ``first`` is the row number of the first
         text, for messages.
         """
-        rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        rows = self._rows(texts, pairs)
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)))
         return [window for _, _, window in windows_of(encodings)] if self._task.overlap else encodings
 
+    def _rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[Any]:
+        """Return texts, or pairs of texts, as the tokenizer takes them."""
+        if pairs is None:
+            return list(texts)
+        rows = list(zip(texts, pairs, strict=True))
+        return list(self._tokenizer.fitting(rows)) if self._task.overlap else rows
+
     def _placed(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> Outputs:
         """Return the outputs of some texts of a task whose answers lie in them, with the places of their tokens."""
-        rows: list[Any] = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        rows = self._rows(texts, pairs)
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)), offsets=True)
         windows = windows_of(encodings) if self._task.overlap else [(row, 0, encoding) for row, encoding in enumerate(encodings)]
         ids = [one.ids for _, _, one in windows]
@@ -212,43 +221,10 @@ class Predictor:
         return tokens, keep.astype(np.int64), kinds
 
 
-def both(row: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return a row's texts: one or two."""
-    return (row,) if isinstance(row, str) else row
-
-
 def _scatter(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
     out = np.full(keep.shape, fill, dtype=np.int64)
     out[keep] = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
     return out
-
-
-def _checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:
-    """Texts and pairs as sequences of one length."""
-    first = _sequence(texts, "texts")
-    second = None if pairs is None else _sequence(pairs, "pairs")
-    if second is not None and len(second) != len(first):
-        raise UserError(
-            "texts and pairs differ in number",
-            found=f"{len(first)} texts, {len(second)} pairs",
-            expected="one pair for each text",
-        )
-    return first, second
-
-
-def _sequence(values: object, name: str) -> Sequence[str]:
-    """A column of texts as something that is counted from 0: lists and the like as they are, arrays, series and generators as lists."""
-    if isinstance(values, str):
-        raise UserError("predict takes a list of texts", where=name, found="one string", fix="put it in a list: predict([text])")
-    if isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray, memoryview)):
-        return values
-    if isinstance(values, Iterator):
-        return list(values)
-    for method in ("to_pylist", "tolist"):  # pyarrow; NumPy and pandas
-        if hasattr(values, method) and getattr(values, "ndim", 1) == 1:
-            return list(getattr(values, method)())
-    fix = "name its column: predict(table['text'])" if getattr(values, "ndim", 1) != 1 else "make it a list: predict(list(texts))"
-    raise UserError("predict takes a list of texts, in an order", where=name, found=type(values).__name__, fix=fix)
 
 
 def load_artefact(

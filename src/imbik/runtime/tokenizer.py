@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-from imbik.data.windows import cut
+from imbik.data.windows import cut, fitting
 from imbik.errors import UserError
 
 WORDS = 16384
@@ -39,6 +39,7 @@ class RuntimeTokenizer:
         paired: whether rows are pairs of texts.
 
     Attributes:
+        max_length: see above.
         words: what is remembered: word -> its ids. Empty for a tokenizer that does not work word by word.
     """
 
@@ -46,6 +47,7 @@ class RuntimeTokenizer:
         tokenizer.no_padding()
         cut(tokenizer, max_length, side, overlap, paired=paired)
         self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
+        self.max_length = max_length
         # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
         self._before, self._after = frame or ((), ())
@@ -83,6 +85,14 @@ class RuntimeTokenizer:
         """Every text goes through the tokenizer as a whole from now on."""
         self._remembers = False
         self.words.clear()
+
+    def fitting(self, rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Return pairs whose first texts leave room for windows of the second, see :func:`imbik.data.windows.fitting`."""
+        try:
+            return fitting(self.tokenizer, rows, self.max_length)
+        # cleaned only where it is needed, as in `encodings`
+        except (TypeError, UnicodeError):
+            return fitting(self.tokenizer, [_cleaned(row, number) for number, row in enumerate(rows)], self.max_length)
 
     def encodings(self, rows: Sequence[Any], numbers: Sequence[int] | range, *, offsets: bool = False) -> list[Any]:
         """Return what the tokenizer makes of texts, or of pairs of texts, as they stand.

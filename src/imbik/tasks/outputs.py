@@ -23,6 +23,12 @@ PLACES = "places"
 :func:`imbik.tasks.spans.places.places_of`."""
 
 
+DECISION = "decision"
+"""Name under which outputs carry a number a text by which the model decides to give no answer, see :meth:`imbik.tasks.task.Task.settle`."""
+
+_BESIDE = frozenset({PLACES, DECISION})
+
+
 @dataclass(frozen=True)
 class Output:
     """One array that a model gives.
@@ -128,6 +134,13 @@ def chained(parts: Sequence[Outputs]) -> Outputs:
     return whole if isinstance(parts[0], Mapping) else whole[""]
 
 
+def with_decision(outputs: Outputs, decision: float | None) -> Outputs:
+    """Return outputs that carry the number by which their model decides; unchanged where it has none."""
+    if decision is None or not isinstance(outputs, Mapping):
+        return outputs
+    return {**outputs, DECISION: np.full(count_of(outputs), decision, np.float32)}
+
+
 def count_of(outputs: Outputs) -> int:
     """Return N, the number of texts."""
     return len(next(iter(outputs.values()))) if isinstance(outputs, Mapping) else len(outputs)
@@ -139,7 +152,7 @@ def numbers_of(outputs: Outputs) -> NDArray[np.float32]:
     >>> numbers_of({"a": np.ones((2, 2)), "places": np.zeros((2, 3))}).shape
     (4,)
     """
-    arrays = [array for name, array in sorted(_named(outputs), key=lambda pair: pair[0]) if name != PLACES]
+    arrays = [array for name, array in sorted(_named(outputs), key=lambda pair: pair[0]) if name not in _BESIDE]
     return np.concatenate([(pack(array)[0] if is_ragged(array) else array).astype(np.float32, copy=False).ravel() for array in arrays])
 
 

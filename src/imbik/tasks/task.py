@@ -76,6 +76,7 @@ class Task(ABC):
         outputs: the arrays that its models give.
         places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
         metrics: what its quality may be stated in; the first is the default.
+        decides: whether its models may give no answer, see :meth:`settle`.
         overlap: share of the model's length that neighboring windows of a long text have in common; 0: long texts are cut, not windowed.
         pairs: whether each row needs two texts.
         label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
@@ -89,6 +90,7 @@ class Task(ABC):
     problem_type: ClassVar[str | None] = None
     outputs: ClassVar[tuple[Output, ...]] = (Output(),)
     places: ClassVar[bool] = False
+    decides: ClassVar[bool] = False
     overlap: ClassVar[float] = 0.0
     metrics: ClassVar[tuple[Metric, ...]]
     pairs: ClassVar[bool] = False
@@ -144,6 +146,22 @@ class Task(ABC):
     def strata(self, targets: Array) -> NDArray[np.int64]:
         """Return the group that each row is dealt from when a split is made, (N,)."""
         return np.zeros(len(targets), np.int64)
+
+    def together(self, rows: LabelledRows) -> NDArray[np.int64] | None:
+        """Return a number for each row, (N,), equal for rows that a cut must not part; None: any may be parted."""
+        return None
+
+    def settle(self, decoded: Decoded, targets: Array, metric: Metric) -> float | None:
+        """Return the number by which a trained model decides to give no answer, chosen on dev; None: it has none to decide.
+
+        It is kept in the model's config and travels with the outputs as :data:`imbik.tasks.outputs.DECISION`.
+
+        Args:
+            decoded: of dev, without any decision.
+            targets: of dev.
+            metric: what it is chosen by.
+        """
+        return None
 
     def token_targets(self, targets: Array, encoded: TokenPlaces, asked: Asked = NOTHING) -> Array:
         """Return what the head's loss is given of each row: the targets, or their places among the tokens (-100: not to be learned).

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from imbik.tasks.classification import CLASSIFICATION
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.outputs import ragged
+from imbik.tasks.question_answering import QUESTION_ANSWERING
 from imbik.tasks.regression import REGRESSION
+from imbik.tasks.spans.answers import answer_row
 from imbik.tasks.token_classification import TOKEN_CLASSIFICATION
 
 
@@ -69,12 +71,22 @@ def _spans_cell(_text: str, _pair: str | None, target: NDArray[np.int64]) -> lis
     return [{"start": start, "end": end, "label": _TYPES[kind]} for start, end, kind in target.tolist()]
 
 
+def _last_word(_texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[Any]:
+    starts = [pair.rfind(" ") + 1 for pair in pairs or ()]
+    return ragged(answer_row([(start, pair[start:])]) for start, pair in zip(starts, pairs or (), strict=True))
+
+
+def _answer_cell(_text: str, _pair: str | None, target: NDArray[np.str_]) -> dict[str, Any]:
+    return {"text": target[:, 1].tolist(), "answer_start": target[:, 0].tolist()}
+
+
 TASK_EXAMPLES: dict[str, TaskExample] = {
     CLASSIFICATION: TaskExample(_CLASSES, _class_of, lambda _text, _pair, target: _CLASSES[int(target)]),
     MULTI_LABEL: TaskExample(
         _CLASSES, _flags, lambda _text, _pair, target: json.dumps([name for name, on in zip(_CLASSES, target, strict=True) if on])
     ),
     TOKEN_CLASSIFICATION: TaskExample(("O", "B-place", "I-place", "B-thing", "I-thing"), _entities_of, _spans_cell),
+    QUESTION_ANSWERING: TaskExample(("start", "end"), _last_word, _answer_cell, pairs=True),
     REGRESSION: TaskExample(("score",), _length_of, lambda _text, _pair, target: float(target)),
 }
 """Of every registered task: what :func:`imbik.testing.tiny.tiny_splits` and :func:`imbik.testing.task_contract.check_task` use."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.data.windows import cut, windows_of
+from imbik.data.windows import cut, fitting, windows_of
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
 from imbik.types import Examples
@@ -168,4 +168,6 @@ def _chunks(
         texts = list(examples.texts[start:stop])
         columns = [texts] if examples.pairs is None else [texts, list(examples.pairs[start:stop])]
         rows: list[tuple[str, ...]] = list(zip(*columns, strict=True))
+        if overlap and examples.pairs is not None:
+            rows = fitting(backend, rows, int(tokenizer.model_max_length))
         yield start, rows, backend.encode_batch(texts if examples.pairs is None else rows)

@@ -19,14 +19,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imbik.errors import UserError
+from imbik.models.facts import set_decision
 from imbik.models.inputs import Tensors
 from imbik.tasks.classification import CLASSIFICATION
 from imbik.tasks.multi_label import MULTI_LABEL
+from imbik.tasks.question_answering import QUESTION_ANSWERING
 from imbik.tasks.regression import REGRESSION
 from imbik.tasks.token_classification import TOKEN_CLASSIFICATION
 
 IGNORED = -100
 """A target that is not to be learned, as transformers has it."""
+
+_NEVER = -1e4
+"""A logit that no softmax gives a share, finite in every precision."""
 
 
 class Head(ABC):
@@ -159,6 +164,33 @@ class TokenClassificationHead(Head):
         assert mask is not None, "tokens of padding teach nothing: the mask says which they are"
         real = mask.bool()
         return softened_kl(only(student)[real], only(teacher)[real], temperature)
+
+
+@register_head(QUESTION_ANSWERING)
+class QuestionAnsweringHead(Head):
+    """Cross-entropy over the tokens, of an answer's first and last one; the first token of all stands for no answer."""
+
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the mean cross-entropy of start and end logits ``(B, T)`` against tokens ``(B, 2)``."""
+        ends = self._ends(outputs)
+        return (F.cross_entropy(ends[0], targets[:, 0]) + F.cross_entropy(ends[1], targets[:, 1])) / 2
+
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute the mean :func:`softened_kl` of the two distributions over the tokens that are no padding."""
+        assert mask is not None, "tokens of padding are no answer: the mask says which they are"
+        padding = mask == 0
+        pairs = zip(self._ends(student), self._ends(teacher), strict=True)
+        terms = [softened_kl(ours.masked_fill(padding, _NEVER), theirs.masked_fill(padding, _NEVER), temperature) for ours, theirs in pairs]
+        return (terms[0] + terms[1]) / 2
+
+    def prepare(self, model: nn.Module, targets: NDArray[np.generic]) -> None:
+        """Let the model give no answer where one is at least as likely, if train has questions without one."""
+        if any(len(row) == 0 for row in targets):
+            set_decision(model, 0.0)
+
+    def _ends(self, outputs: Tensors) -> tuple[Tensor, Tensor]:
+        assert isinstance(outputs, Mapping)
+        return outputs["start_logits"], outputs["end_logits"]
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

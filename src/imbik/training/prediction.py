@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from imbik.data.batches import sorted_batches
 from imbik.jobs.progress import Task as Bar
+from imbik.models.facts import DECISION_KEY, set_decision
 from imbik.models.inputs import Tensors, read_outputs
-from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged, joined, only
+from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged, joined, only, with_decision
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import asked_of
 from imbik.tasks.task import Task
@@ -55,7 +56,9 @@ def predict(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar:
         bar: shows progress.
     """
     outputs = predict_rows(model, data, task, budget, bar)
-    return outputs if data.owners is None else joined(outputs, data.owners, int(data.owners[-1]) + 1 if len(data) else 0)
+    if data.owners is not None:
+        outputs = joined(outputs, data.owners, int(data.owners[-1]) + 1 if len(data) else 0)
+    return with_decision(outputs, getattr(model.config, DECISION_KEY, None))
 
 
 def predict_rows(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar: Bar | None = None) -> Outputs:
@@ -151,6 +154,19 @@ def dev_score(splits: Splits, dev: Encoded) -> Callable[[nn.Module], float]:
     evaluate = dev_quality(splits, dev)
     metric = task_of(splits.task).metric(splits.metric)
     return lambda model: metric.merit(evaluate(model))
+
+
+def settle(model: nn.Module, splits: Splits, dev: Encoded) -> None:
+    """Let a trained model decide when to give no answer: by what is best on dev, kept in its config."""
+    task = task_of(splits.task)
+    if not task.decides:
+        return
+    before = getattr(model.config, DECISION_KEY, None)
+    set_decision(model, None)
+    decoded = task.decode(predict(model, dev, task.name), asked_of(splits, splits.dev))
+    chosen = task.settle(decoded, np.asarray(splits.dev.targets), task.metric(splits.metric))
+    # data in which every question has an answer say nothing of the others
+    set_decision(model, before if chosen is None else chosen)
 
 
 def quality_of(splits: Splits, merit: float) -> float:

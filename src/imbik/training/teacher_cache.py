@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from imbik.jobs.progress import Progress
 from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
-from imbik.tasks.outputs import PLACES, Array, Output, Outputs, is_ragged, ragged
+from imbik.tasks.outputs import Array, Output, Outputs, is_ragged, ragged
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import Encoded, encode, encode_for
 from imbik.training.prediction import pad, predict_rows
@@ -59,7 +59,7 @@ class Layout:
     def flat(self, outputs: Outputs, count: int) -> list[NDArray[np.float32]]:
         """Return every text's outputs as one row of numbers."""
         arrays = outputs if isinstance(outputs, Mapping) else {self.outputs[0].name: outputs}
-        kept = [array for name, array in arrays.items() if name != PLACES]
+        kept = [arrays[output.name] for output in self.outputs]
         return [np.concatenate([np.asarray(array[row], np.float32).ravel() for array in kept]) for row in range(count)]
 
     def parts(self, row: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

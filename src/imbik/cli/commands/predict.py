@@ -35,6 +35,9 @@ def predict(
     artefact: Annotated[Path, typer.Argument(help="Artefact folder, such as DIR/<recipe>/artefacts/onnx.")],
     texts: Annotated[list[str] | None, typer.Argument(help="Texts.")] = None,
     pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text; one for each text, in their order.")] = None,
+    context: Annotated[
+        Path | None, typer.Option("--context", help="Text file that is the second text of all: what questions ask about.")
+    ] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Texts: .txt with one a line, or a data file.")] = None,
     columns: TextColumns,
     out: Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")] = None,
@@ -51,6 +54,10 @@ def predict(
         raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
     if texts and pair and len(pair) != len(texts):
         raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
+    if context is not None and (pair or file is not None):
+        raise UserError("--context stands in the place of --pair and --file", where="--context", found="--pair" if pair else "--file")
+    if texts and context is not None:
+        pair = [_whole(context, columns.encoding)] * len(texts)
     check_file("--out", out, is_answers)
     from imbik.runtime.predictor import load_artefact
     from imbik.tasks.registry import task_of
@@ -75,6 +82,21 @@ def _read(file: Path, columns: TextColumns) -> tuple[Sequence[str], Sequence[str
 
     examples = load_texts(file, say=consoles()[1], **columns.given())
     return examples.texts, examples.pairs
+
+
+def _whole(path: Path, encoding: str | None) -> str:
+    """Return a text file as it is, line ends too: places in answers count its characters."""
+    from imbik.data.formats.csv import check_file as check_readable
+    from imbik.data.formats.text import decoding_error, encoding_of, open_text
+
+    path = path.expanduser()
+    check_readable(path)
+    form = encoding_of(path, encoding)
+    with open_text(path, form, newline="") as file:
+        try:
+            return file.read()
+        except UnicodeError as error:
+            raise decoding_error(path, form) from error
 
 
 def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> Iterator[dict[str, Any]]:
@@ -120,7 +142,7 @@ def is_answers(path: Path) -> bool:
     """Return whether a file begins like one that this command wrote."""
     with path.open(encoding="utf-8") as file:
         head = next(csv.reader(file), [])
-    return head[:1] == ["text"] and ("value" in head or {"label", "probability"} <= set(head))
+    return head[:1] == ["text"] and any(named <= set(head) for named in ({"value"}, {"label", "probability"}, {"answer", "score"}))
 
 
 def _show(answers: Iterator[dict[str, Any]], task: Task) -> None:

@@ -66,7 +66,7 @@ def is_tagged(column: LabelCells) -> bool:
     items = [item for row in found for item in row or ()]
     if not items or not all(row is not None for row in found):
         return False
-    spans = all(isinstance(item, dict) and _one_of(item, _START) is not None and _one_of(item, _END) is not None for item in items)
+    spans = all(isinstance(item, dict) and one_of(item, _START) is not None and one_of(item, _END) is not None for item in items)
     return spans or all(isinstance(item, str) and tag_of(item) is not None for item in items)
 
 
@@ -79,6 +79,16 @@ def _listed(value: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return [_inner(item) for item in items]
+
+
+def json_items(value: str) -> Any:
+    """Return what a cell holds: a list or an object of JSON, with lists and objects inside of them, or the text itself.
+
+    >>> json_items('["{\\"a\\": 1}"]'), json_items("[1")
+    ([{'a': 1}], '[1')
+    """
+    found = _inner(value)
+    return [_inner(item) for item in found] if isinstance(found, list) else found
 
 
 def _inner(item: Any) -> Any:
@@ -98,7 +108,7 @@ def _items(column: LabelCells, code: int) -> list[Any]:
     return items
 
 
-def _one_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
+def one_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
     """Return the value of the first of some keys that an object has."""
     return next((item[name] for name in names if name in item), None)
 
@@ -160,8 +170,8 @@ def _fields(item: Any) -> tuple[Any, Any, Any, str | None]:
         return start, end, item[2], None
     if not isinstance(item, dict):
         return None, None, None, None
-    stated = _one_of(item, ("text", "word"))
-    return _one_of(item, _START), _one_of(item, _END), _one_of(item, _TYPE), stated if isinstance(stated, str) else None
+    stated = one_of(item, ("text", "word"))
+    return one_of(item, _START), one_of(item, _END), one_of(item, _TYPE), stated if isinstance(stated, str) else None
 
 
 def _inside(entity: Entity, text: str) -> bool:

@@ -1,0 +1,98 @@
+"""JSON files that are one object with the rows somewhere inside: SQuAD's articles, Rasa's examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbik.data.formats.table import CHUNK, Chunk, Table
+from imbik.data.formats.text import decoding_error, open_text
+from imbik.errors import UserError, shorten
+
+_HEAD = 1 << 16
+_SQUAD, _RASA = '"paragraphs"', '"common_examples"'
+
+
+def is_nested(path: Path, encoding: str) -> bool:
+    """Return whether a JSON file begins like one of these."""
+    with open_text(path, encoding) as file:
+        try:
+            head = file.read(_HEAD)
+        except UnicodeError:
+            return False
+    return head.lstrip("\ufeff \t\r\n").startswith("{") and (_SQUAD in head or _RASA in head)
+
+
+def open_nested(path: Path, encoding: str) -> Table:
+    """Open a file of SQuAD's form (1.1 or 2.0), a question a row, or of Rasa's.
+
+    Raises:
+        UserError: broken JSON, or an article, a paragraph or a question without what belongs there.
+    """
+    try:
+        with open_text(path, encoding) as file:
+            document = json.load(file)
+    except UnicodeDecodeError as error:
+        raise decoding_error(path, encoding) from error
+    except (ValueError, RecursionError) as error:
+        row = getattr(error, "lineno", 1)
+        raise UserError("broken JSON", where=f"{path}, row {row}", found=str(error), expected="one JSON object") from error
+    if "rasa_nlu_data" in document:
+        return _table(path, list(_field(path, document["rasa_nlu_data"], "common_examples", list)), "item")
+    return _table(path, list(_questions(path, document)), "question")
+
+
+def _table(path: Path, rows: list[dict[str, Any]], unit: str) -> Table:
+    if not rows:
+        raise UserError("no rows", where=path, expected=f"at least one {unit}")
+    names = tuple(rows[0])
+
+    def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
+        for low in range(0, len(rows), CHUNK):
+            part = rows[low : low + CHUNK]
+            columns = {name: [{name: None, **row}[name] for row in part] for name in wanted}
+            yield Chunk(columns, np.arange(low + 1, low + 1 + len(part)))
+
+    return Table(str(path), names, stream, unit=unit)
+
+
+def _field(where: object, item: object, name: str, kind: type) -> Any:
+    """Return a field of an object that must be there."""
+    if not isinstance(item, dict) or name not in item or not isinstance(item[name], kind):
+        raise UserError(
+            f"no {name!r} here",
+            where=where,
+            found=shorten(", ".join(item) if isinstance(item, dict) else item),
+            expected='{"data": [{"title": "…", "paragraphs": [{"context": "…", "qas": [{"question": "…", "answers": [...]}]}]}]}',
+            fix="give a file of SQuAD's form, or JSON lines with question, context and answers",
+        )
+    return item[name]
+
+
+def _questions(path: Path, document: object) -> Iterator[dict[str, Any]]:
+    for number, article in enumerate(_field(path, document, "data", list), 1):
+        place = f"{path}, article {number}"
+        title = article["title"] if isinstance(article, dict) and "title" in article else f"article {number}"
+        for count, paragraph in enumerate(_field(place, article, "paragraphs", list), 1):
+            inner = f"{place}, paragraph {count}"
+            context = _field(inner, paragraph, "context", str)
+            for question in _field(inner, paragraph, "qas", list):
+                none = isinstance(question, dict) and "is_impossible" in question and question["is_impossible"]
+                answers = [] if none else _field(inner, question, "answers", list)
+                yield {
+                    "question": _field(inner, question, "question", str),
+                    "context": context,
+                    "answers": _cell(inner, answers, str(title)),
+                    "id": str(question["id"]) if "id" in question else "",
+                }
+
+
+def _cell(where: str, answers: list[object], title: str) -> dict[str, Any]:
+    """Return a question's answers as one cell: texts, first characters, and the article that they come from."""
+    texts = [_field(where, answer, "text", str) for answer in answers]
+    starts = [_field(where, answer, "answer_start", object) for answer in answers]
+    return {"text": texts, "answer_start": starts, "title": title}

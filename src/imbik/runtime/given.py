@@ -1,0 +1,44 @@
+"""What a program gives a predictor, as columns of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from imbik.errors import UserError
+
+
+def checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:
+    """Return texts and pairs as sequences of one length.
+
+    Raises:
+        UserError: they are no sequences of texts, or differ in number.
+    """
+    first = _sequence(texts, "texts")
+    second = None if pairs is None else _sequence(pairs, "pairs")
+    if second is not None and len(second) != len(first):
+        raise UserError(
+            "texts and pairs differ in number",
+            found=f"{len(first)} texts, {len(second)} pairs",
+            expected="one pair for each text",
+        )
+    return first, second
+
+
+def _sequence(values: object, name: str) -> Sequence[str]:
+    """A column of texts as something that is counted from 0: lists and the like as they are, arrays, series and generators as lists."""
+    if isinstance(values, str):
+        raise UserError("predict takes a list of texts", where=name, found="one string", fix="put it in a list: predict([text])")
+    if isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray, memoryview)):
+        return values
+    if isinstance(values, Iterator):
+        return list(values)
+    for method in ("to_pylist", "tolist"):  # pyarrow; NumPy and pandas
+        if hasattr(values, method) and getattr(values, "ndim", 1) == 1:
+            return list(getattr(values, method)())
+    fix = "name its column: predict(table['text'])" if getattr(values, "ndim", 1) != 1 else "make it a list: predict(list(texts))"
+    raise UserError("predict takes a list of texts, in an order", where=name, found=type(values).__name__, fix=fix)
+
+
+def both(row: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return a row's texts: one or two."""
+    return (row,) if isinstance(row, str) else row
