@@ -82,7 +82,7 @@ def export_teacher(teacher_key: str, run: Run) -> Exported:
     made_for = [run.options.preset, run.limits.min_retention] if quantized else None
     key = key_of({"recipe": teacher_key, "for": made_for})
     keys = read_json(note)
-    engines, refusal = able_engines(run.options.engines, run.teacher.steps)
+    engines, refusal = able_engines(run.options.engines, run.teacher.steps, str(run.teacher.model.config.model_type))
     refuse_without_engine(refusal)
     for engine in engines:
         artefact = folder / "artefacts" / engine

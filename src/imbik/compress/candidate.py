@@ -21,6 +21,7 @@ from imbik.jobs.files import replacing_folder
 from imbik.jobs.workspace import MODEL_FILES, Clock
 from imbik.locale.notes import sentence
 from imbik.measure.values import Failure
+from imbik.models.architectures.registry import is_own
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.facts import DECISION_KEY, architecture, set_decision
 from imbik.models.structure import structure_of
@@ -235,7 +236,7 @@ def _save_model(checkpoint: Checkpoint, folder: CandidateFolder, run: Run) -> No
         return
     dev = dev_quality(splits, encoded)(checkpoint.model)
     shape = architecture(checkpoint.model)
-    plain = not structure_of(checkpoint.model.config)
+    plain = not structure_of(checkpoint.model.config) and not is_own(checkpoint.model.config)
     card = student_card(folder.plan.recipe, splits, dev, run.teacher.source, shape, checkpoint.notes, plain=plain)
     begin_candidate(folder.path, folder.plan.key)
     with replacing_folder(folder.model, lambda _: MODEL_FILES) as temporary:

@@ -24,8 +24,8 @@ tokenizer = AutoTokenizer.from_pretrained("model")
 """
 
 
-_CHANGED = """transformers alone cannot open this folder: some layers were replaced or are shared, as `imbik_structure` in
-`config.json` lists. imbik opens it; the exported artefact needs neither.
+_CHANGED = """transformers alone cannot open this folder: its architecture is imbik's own (`model_type` in `config.json`), or some
+layers were replaced or are shared (`imbik_structure` there). imbik opens it; the exported artefact needs neither.
 
 ```python
 from imbik import load_checkpoint
@@ -50,7 +50,8 @@ def student_card(
     """Return README.md of a compressed checkpoint; test quality stands in results.json, measured on the artefact.
 
     Args:
-        plain: transformers opens the folder; otherwise it has replaced or shared layers (:mod:`imbik.models.structure`).
+        plain: transformers opens the folder; otherwise it has replaced or shared layers (:mod:`imbik.models.structure`) or an
+            architecture of imbik's own (:mod:`imbik.models.architectures`).
     """
     steps = yaml.safe_dump(recipe.written(), sort_keys=False)
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())

@@ -12,7 +12,7 @@ import numpy as np
 
 from imbik.compress.step_store import StepStore
 from imbik.export.accuracy import AccuracyFloor
-from imbik.export.builders.registry import builder
+from imbik.export.builders.registry import DEFAULT_ENGINES, builder
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
 from imbik.locale.phrases import Phrases
@@ -34,7 +34,7 @@ class Options:
     Attributes:
         source: what to call the teacher: its folder or hub name; None: the name that it has, else ``teacher``.
         recipes: names, files or recipes; none: a ladder for the teacher (:mod:`imbik.recipes.ladder`).
-        engines: what to build artefacts for.
+        engines: what to build artefacts for; of each model those that can run it.
         limits: what the choice must meet; None: :class:`Limits` as they are.
         minutes: no new recipe starts after this time.
         threads: of every engine while measuring; None: the physical cores.
@@ -45,7 +45,7 @@ class Options:
 
     source: str | None = None
     recipes: Sequence[str | Path | Recipe] = ()
-    engines: Sequence[str] = ("onnx",)
+    engines: Sequence[str] = DEFAULT_ENGINES
     limits: Limits | None = field(default_factory=Limits)
     minutes: float | None = None
     threads: int | None = None

@@ -14,7 +14,7 @@ from imbik.export.request import quantize_step
 from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import Recipe, load_recipe
-from imbik.students.spec import StudentPlan
+from imbik.students.spec import SAME, StudentPlan
 from imbik.types import Splits, Step
 
 # what stands in the output folder beside the candidates
@@ -75,9 +75,15 @@ class Plans:
     teacher_key: str
 
 
-def able_engines(engines: Sequence[str], steps: Sequence[Step]) -> tuple[tuple[str, ...], str | None]:
-    """Return the engines that can build a model with these steps, and why none can where that is so."""
-    reasons = {engine: refusal(engine, steps) for engine in engines}
+def able_engines(engines: Sequence[str], steps: Sequence[Step], architecture: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return the engines that can build a model, and why none can where that is so.
+
+    Args:
+        engines: that are asked for.
+        steps: that make the model.
+        architecture: ``model_type`` of its config; None where that is not known before it is made.
+    """
+    reasons = {engine: refusal(engine, steps, architecture) for engine in engines}
     able = tuple(engine for engine, reason in reasons.items() if reason is None)
     return able, None if able else "; ".join(str(reason) for reason in reasons.values())
 
@@ -114,7 +120,8 @@ def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) ->
         error.where = f"{recipe.name}, {error.where}" if error.where else recipe.name
         raise
     steps = (*teacher.steps, *recipe.records())
-    engines, refused = able_engines(options.engines, steps)
+    architecture = str(teacher.model.config.model_type) if student.architecture == SAME else student.architecture
+    engines, refused = able_engines(options.engines, steps, architecture)
     return CandidatePlan(
         recipe=recipe,
         student=student,

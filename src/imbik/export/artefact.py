@@ -14,7 +14,7 @@ from typing import Any
 from imbik.errors import UserError
 from imbik.export.accuracy import AccuracyFloor, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder
-from imbik.export.builders.registry import builder
+from imbik.export.builders.registry import builder, refusal
 from imbik.export.folder import finish, write_tokenizer
 from imbik.export.parity import Gate, ParityError, side_by_side
 from imbik.export.readme import readme
@@ -73,7 +73,7 @@ def export(
         ParityError: a float artefact's predictions differ from the checkpoint's.
     """
     made_by = builder(engine_name)
-    reason = made_by.refusal(checkpoint.steps)
+    reason = refusal(engine_name, checkpoint.steps, str(checkpoint.model.config.model_type))
     if reason:
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)

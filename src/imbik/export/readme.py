@@ -29,7 +29,7 @@ columns = {{"input_ids": "ids", "attention_mask": "attention_mask", "token_type_
 def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     """Markdown: what the model is, and a page of Python that runs it with the engine, tokenizers and numpy alone."""
     texts = '[("a first text", "its second text")]' if paired else '["a text", "another text"]'
-    run = builders()[str(manifest["engine"])].code
+    run = builders()[str(manifest["engine"])].code_for(manifest)
     answer = task_of(str(manifest["task"])).example
     code = _CODE.format(texts=texts, answer=answer, imports=run.imports, opened=run.opened, answered=run.answered)
     quantization = manifest.get("quantisation")

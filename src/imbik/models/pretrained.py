@@ -15,6 +15,7 @@ from imbik.errors import UserError
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.trust import remote_code_trusted
 from imbik.locale.notes import sentence
+from imbik.models.architectures.registry import introduce
 from imbik.models.checkpoint import _record, name_labels, read_notes, read_steps, set_labels
 from imbik.models.structure import load_structured, structure_of
 from imbik.models.tokenizer_files import check_remote_code, check_tokenizer, first_line, load_tokenizer
@@ -66,6 +67,7 @@ def auto_class(task: TaskName) -> Any:
     >>> auto_class(DEFAULT).from_config.__name__
     'from_config'
     """
+    introduce()
     return getattr(transformers, f"AutoModelFor{task_of(task).architecture}")
 
 
@@ -165,6 +167,7 @@ def _one_folder_down(path: Path) -> str | None:
 
 def _config(path: str, role: str) -> PretrainedConfig:
     """Read the config of a folder or hub name."""
+    introduce()
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(path, trust_remote_code=remote_code_trusted())

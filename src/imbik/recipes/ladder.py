@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from imbik.models.teacher import Teacher
+from imbik.students.pooled import why_not
 
 
 def ladder(teacher: Teacher) -> list[str]:
     """Return the names of at least five recipes, in the order of what they cost to make.
 
-    int8 alone costs no training; then the teacher's own layers, few first (they train fastest and gain most); then half and three
-    quarters of its depth, which harder tasks need; last the narrow students, which have the least to start from.
+    First, where the task allows it, the students without layers, which learn in seconds and answer in microseconds; int8 alone costs
+    no training, but its model takes longest to measure; then the teacher's own layers, few first (they train fastest and gain most);
+    then half and three quarters of its depth, which harder tasks need; last the narrow students, which have the least to start from.
 
     Args:
-        teacher: its depth and width decide.
+        teacher: its depth and width decide, and what it is asked.
     """
     depth = teacher.depth
     width = int(teacher.model.config.hidden_size)
     layers = sorted({1, 2, max(1, depth // 2), max(1, depth * 2 // 3)} & set(range(1, depth + 1)))
-    names = ["int8", *(f"layers-{count}+int8" for count in layers)]
+    pooled = [] if why_not(teacher.task, teacher.pairs) else ["bag+vocabulary+int8", "conv+vocabulary+int8"]
+    names = [*pooled, "int8", *(f"layers-{count}+int8" for count in layers)]
     if width > 192:
         names.append("mini-2x192+int8")
     if width > 256:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from imbik.students.spec import StudentSpec
 
 _FIELDS = {"name", "student", "steps", "seed"}
-_ANY_DEPTH = {r"layers-\d+": "layers-3", r"distilbert-\d+l": "distilbert-6l"}
+_ANY_NUMBER = {
+    r"layers-\d+": "layers-3",
+    r"distilbert-\d+l": "distilbert-6l",
+    r"bag-\d+": "bag",
+    r"conv-\d+": "conv",
+    r"bag-\d+-augmented": "bag-augmented",
+    r"conv-\d+-augmented": "conv-augmented",
+}
+"""Names with a number of one's own (layers, or the width of piece vectors) -> the shipped recipe that has their steps."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -138,13 +146,13 @@ def _by_name(name: str) -> Recipe:
 
 def _part(name: str, whole: str) -> Recipe:
     folder = resources.files("imbik.recipes")
-    family = next((template for pattern, template in _ANY_DEPTH.items() if re.fullmatch(pattern, name)), None)
+    family = next((template for pattern, template in _ANY_NUMBER.items() if re.fullmatch(pattern, name)), None)
     file = folder / f"{name}.yaml"
     if _NAME.fullmatch(name) and file.is_file():
         return parse_recipe(file.read_text(encoding="utf-8"), name)
-    if family is not None:  # any depth: the same steps as the shipped one
+    if family is not None:  # any number: the same steps as the shipped one
         template = parse_recipe((folder / f"{family}.yaml").read_text(encoding="utf-8"), name)
-        return Recipe(name, template.steps, _student(name, name), template.seed)
+        return Recipe(name, template.steps, _student(name.removesuffix("-augmented"), name), template.seed)
     raise UserError(
         "no such recipe",
         where=whole if whole != name else None,

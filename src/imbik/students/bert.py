@@ -142,6 +142,8 @@ class CutPlan(BertPlan):
 class ProjectedPlan(BertPlan):
     """A plain BERT of another shape than the teacher's."""
 
+    architecture: ClassVar[str | None] = "bert"
+
     def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make a plain BERT and project the teacher into it; what stays random is noted."""
         teacher = self.teacher

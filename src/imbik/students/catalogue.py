@@ -10,6 +10,7 @@ from imbik.students.bert import Bert
 from imbik.students.distilbert import DistilBert
 from imbik.students.given import Copy, Given
 from imbik.students.mobilebert import MobileBert
+from imbik.students.pooled import Bag, Conv
 from imbik.students.shape import CATALOGUE
 from imbik.students.spec import StudentSpec, Written, family_of
 from imbik.types import Checkpoint, Examples
@@ -20,13 +21,15 @@ FAMILIES: dict[str, type[StudentSpec]] = {
     "bert": Bert,
     "distilbert": DistilBert,
     "mobilebert": MobileBert,
+    "bag": Bag,
+    "conv": Conv,
 }
 """Every family by name; a student is of the first one that knows what is written."""
 
 
 def student_names() -> list[str]:
     """Return all names that a recipe may use, ``layers-N`` for any N included."""
-    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE]
+    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE, *Bag.names, *Conv.names]
 
 
 def parse_student(written: Written) -> StudentSpec:
@@ -36,7 +39,9 @@ def parse_student(written: Written) -> StudentSpec:
         written: None (a copy of the teacher), ``layers-N``, a name of :data:`imbik.students.shape.CATALOGUE`, ``{"layers": …,
             "hidden": …, "heads": …, "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's),
             ``{"from": folder or hub name}``, ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family":
-            "distilbert", "layers": …, "init": …}``, or a MobileBERT, see :class:`imbik.students.mobilebert.MobileBert`.
+            "distilbert", "layers": …, "init": …}``, a MobileBERT, see
+            :class:`imbik.students.mobilebert.MobileBert`, or a student without layers, see :class:`imbik.students.pooled.Bag` and
+            :class:`imbik.students.pooled.Conv`.
 
     Raises:
         UserError: an unknown name, family or field, a value that no student can have.
@@ -48,7 +53,9 @@ def parse_student(written: Written) -> StudentSpec:
     if spec is not None:
         return spec
     if isinstance(written, Mapping):
-        raise UserError("unknown family", where="student.family", found=family_of(written), expected="bert, distilbert or mobilebert")
+        raise UserError(
+            "unknown family", where="student.family", found=family_of(written), expected="bert, distilbert, mobilebert, bag or conv"
+        )
     if not isinstance(written, str):
         raise UserError("student must be a name or a mapping", where="student", found=written)
     raise UserError("unknown student", where="student", found=written, expected="one of " + ", ".join(student_names()))

@@ -107,6 +107,7 @@ class DistilBertPlan(StudentPlan):
 
     init: str
     layer_map: tuple[int, ...]
+    architecture: ClassVar[str | None] = "distilbert"
 
     def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make the student; the texts are not read."""

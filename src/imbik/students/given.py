@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from imbik.models.pretrained import load_base
 from imbik.models.teacher import Teacher
@@ -74,6 +75,7 @@ class GivenPlan(StudentPlan):
     """
 
     source: str
+    architecture: ClassVar[str | None] = None
 
     def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Open the model and give it a new head; texts are cut at the teacher's length at most.

@@ -118,6 +118,7 @@ class MobileBertPlan(StudentPlan):
     """
 
     shape: MobileShape
+    architecture: ClassVar[str | None] = "mobilebert"
 
     def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
         """Make the student; the texts are not read."""

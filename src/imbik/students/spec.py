@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Written = str | Mapping[str, object] | None
 """A student as a recipe writes it: a name, a mapping of numbers, or nothing."""
 
+SAME = "the teacher's"
+"""Stands for the architecture of the teacher, whatever it is."""
+
 
 @dataclass(frozen=True)
 class StudentSpec(ABC):
@@ -98,9 +101,11 @@ class StudentPlan(ABC):
 
     Attributes:
         teacher: what it starts from; not changed.
+        architecture: the ``model_type`` of the student's config; :data:`SAME`: the teacher's; None: known when it is opened.
     """
 
     teacher: Teacher
+    architecture: ClassVar[str | None] = SAME
 
     def start(self, texts: Examples, seed: int) -> Checkpoint:
         """Make the student.

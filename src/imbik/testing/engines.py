@@ -20,6 +20,7 @@ from imbik.models.checkpoint import save_checkpoint
 from imbik.runtime.engines.registry import engine, engines
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.students.catalogue import make_student
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.types import Checkpoint
 
@@ -56,12 +57,13 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
     Args:
         name: of the engine.
         directory: empty.
-        checkpoint: what it runs; default: :func:`tiny_bert`. It must not compute in float16 itself.
+        checkpoint: what it runs; default: :func:`tiny_bert`, or a bag of its pieces for an engine of students without layers. It must
+            not compute in float16 itself.
 
     Returns:
         The folder that the engine ran.
     """
-    checkpoint = checkpoint or tiny_bert(layers=1)
+    checkpoint = checkpoint or _tiny_for(name)
     known = engines()[name]
     assert known.packages and known.title and known.devices, "an engine names its packages, its title and its devices"
     assert known.runs_checkpoints or name in builders(), "an engine that runs artefacts has a builder (imbik.export.builders)"
@@ -70,7 +72,7 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
         save_checkpoint(checkpoint, folder)
     else:
         engine(name)
-        _check_builder(name)
+        _check_builder(name, str(checkpoint.model.config.model_type))
         export(checkpoint, name, folder, texts=tiny_splits(checkpoint.task).dev, progress=Silent())
     if not known.available():
         _check_refused(folder, name, "this machine cannot run it")
@@ -80,11 +82,20 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
     return folder
 
 
-def _check_builder(name: str) -> None:
-    assert refusal(name, ()) is None, "a float model is never refused for its steps"
-    assert refusal(name, ({"quantize": {"scheme": "no-such-scheme"}},)), "an unknown quantization scheme is refused"
+def _tiny_for(name: str) -> Checkpoint:
+    """Return a tiny model that the engine takes."""
+    teacher = tiny_bert(layers=1)
+    if name not in builders() or builders()[name].takes(str(teacher.model.config.model_type)):
+        return teacher
+    return make_student({"family": "bag", "hidden": 32}, teacher, tiny_splits(teacher.task).train, 0)
+
+
+def _check_builder(name: str, architecture: str) -> None:
+    assert refusal(name, (), architecture) is None, "a float model is never refused for its steps"
+    assert refusal(name, ({"quantize": {"scheme": "no-such-scheme"}},), architecture), "an unknown quantization scheme is refused"
     for scheme in builders()[name].schemes:
-        assert refusal(name, ({"quantize": {"scheme": scheme}},)) is None, f"the scheme {scheme} is declared and refused"
+        step = {"quantize": {"scheme": scheme}}
+        assert refusal(name, (step,), architecture) is None, f"the scheme {scheme} is declared and refused"
 
 
 def _check_answers(folder: Path, name: str, checkpoint: Checkpoint) -> None:

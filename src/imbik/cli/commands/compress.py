@@ -101,7 +101,7 @@ def compress(
     how, limits = conduct.arguments(), budget.limits()
     from imbik.compress.run import compress as run
     from imbik.data.load import load_data
-    from imbik.export.builders.registry import buildable
+    from imbik.export.builders.registry import DEFAULT_ENGINES, buildable
     from imbik.models.checkpoint import labels_of
     from imbik.models.pretrained import load_checkpoint
 
@@ -115,7 +115,7 @@ def compress(
         out,
         source=teacher,
         recipes=recipe or (),
-        engines=buildable() if engine and "auto" in engine else engine or ("onnx",),
+        engines=buildable() if engine and "auto" in engine else engine or DEFAULT_ENGINES,
         limits=limits,
         minutes=budget.minutes,
         progress=progress_for(console),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,6 +69,18 @@ class EngineBuilder(ABC):
         Raises:
             UserError: the architecture or the settings cannot be built.
         """
+
+    def takes(self, architecture: str | None) -> bool:
+        """Return whether models of an architecture can be built.
+
+        Args:
+            architecture: ``model_type`` of the model's config; None: nobody knows it before the model is made.
+        """
+        return True
+
+    def code_for(self, manifest: Mapping[str, Any]) -> RunCode:
+        """Return how the README of one artefact runs it without imbik; :attr:`code` unless models differ in it."""
+        return self.code
 
     def refusal(self, steps: Sequence[Step]) -> str | None:
         """Return why a model with these steps cannot be built, or None when it can."""

@@ -11,6 +11,9 @@ from imbik.jobs.plugins import import_announced, import_members
 from imbik.runtime.engines.registry import engine, engines
 from imbik.types import Step
 
+DEFAULT_ENGINES = ("onnx", "numpy")
+"""What artefacts are made for unless engines are named; numpy runs students without layers alone."""
+
 _BUILDERS: dict[str, EngineBuilder] = {}
 
 _Class = TypeVar("_Class", bound=type[EngineBuilder])
@@ -49,6 +52,15 @@ def buildable() -> list[str]:
     return [name for name in builders() if known[name].installed()]
 
 
-def refusal(name: str, steps: Sequence[Step]) -> str | None:
-    """Return why an engine's builder cannot take a model with these steps, or None when it can."""
-    return builders()[name].refusal(steps)
+def refusal(name: str, steps: Sequence[Step], architecture: str | None = None) -> str | None:
+    """Return why an engine's builder cannot take a model, or None when it can.
+
+    Args:
+        name: of the engine.
+        steps: that made the model.
+        architecture: ``model_type`` of its config; None where it is not known yet.
+    """
+    made_by = builders()[name]
+    if not made_by.takes(architecture):
+        return f"{name} does not run models of the architecture {architecture or 'that this one will have'}"
+    return made_by.refusal(steps)

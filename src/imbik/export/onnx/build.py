@@ -25,6 +25,7 @@ from imbik.export.onnx.lower import lower
 from imbik.export.onnx.operators import name_operators, operators
 from imbik.export.onnx.trace import OPSET, trace
 from imbik.export.request import BuildRequest
+from imbik.models.architectures.registry import is_own
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import Tensors, input_names, read_outputs
 from imbik.quantization.ranges import ranges_of, trace_products
@@ -101,7 +102,8 @@ def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = T
 def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) -> tuple[Graph, dict[str, Any]]:
     """Trace and rewrite, fused if that computes the same, else plain."""
     reasons: list[str] = []
-    for fused in (True, False):
+    # an architecture of ours has no attention that transformers' interface would let us write as one node
+    for fused in (False,) if is_own(checkpoint.model.config) else (True, False):
         try:
             graph, record = _rewrite(checkpoint, names, fused=fused, bias=bias)
             gap = difference(_session(graph).run, checkpoint, names)

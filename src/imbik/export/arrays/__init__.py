@@ -1,0 +1,1 @@
+"""Checkpoint -> ``model.npz``: the arrays that NumPy computes a student without layers from."""

@@ -1,0 +1,40 @@
+"""Arrays of bags and gated convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbik.export.arrays.lowering import Arrays, floats, lowers
+
+
+@lowers("imbik_bag")
+def arrays_of_bag(model: Any) -> Arrays:
+    """Return the arrays of :class:`imbik.runtime.arrays.pooled.Bag`."""
+    return {"kind": np.array("bag"), **_shared(model)}
+
+
+@lowers("imbik_conv")
+def arrays_of_conv(model: Any) -> Arrays:
+    """Return the arrays of :class:`imbik.runtime.arrays.pooled.Conv`."""
+    arrays = {"kind": np.array("conv"), **_shared(model), "layers": np.array(len(model.convolutions))}
+    for number, layer in enumerate(model.convolutions):
+        arrays |= {
+            f"taps.{number}": floats(layer.taps),
+            f"mix.{number}": floats(layer.mix.weight),
+            f"mix_bias.{number}": floats(layer.mix.bias),
+        }
+    return arrays | {"score": floats(model.score.weight), "score_bias": floats(model.score.bias)}
+
+
+@torch.no_grad()
+def _shared(model: Any) -> Arrays:
+    config = model.config
+    # asked for its rows and not for its weight: the table may be factorized or clustered
+    table = floats(model.get_input_embeddings()(torch.arange(config.vocab_size)))
+    width = int(config.hidden_size)
+    head = model.classifier
+    arrays = {"vectors": table[:, :width], "scores": table[:, width:], "weight": floats(head.weight), "bias": floats(head.bias)}
+    return arrays | {"padding": np.array(int(config.pad_token_id))}

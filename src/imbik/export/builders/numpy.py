@@ -1,0 +1,83 @@
+"""Artefacts for NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imbik.export.builders.builder import PADDED, EngineBuilder, RunCode
+from imbik.export.builders.registry import register_builder
+from imbik.export.request import BuildRequest
+from imbik.types import Checkpoint
+
+_READ = """file = np.load(folder / manifest["model"])
+def read(name):  # floats, or integers of 8 or 4 bits with a scale for each block of a row
+    if name in file.files:
+        return file[name]
+    if f"{name}.int8" in file.files:
+        numbers = file[f"{name}.int8"]
+    else:
+        packed, width = file[f"{name}.int4"], int(file[f"{name}.width"])
+        numbers = np.stack([packed & 15, packed >> 4], -1).reshape(len(packed), -1)[:, :width].astype(np.int8) - 8
+    scale = file[f"{name}.scale"].astype(np.float32)
+    return numbers * np.repeat(scale, -(-numbers.shape[1] // scale.shape[1]), 1)[:, :numbers.shape[1]]
+vectors, scores, weight, bias = map(read, ("vectors", "scores", "weight", "bias"))
+def attend(x, w):  # each head's slice by its weights: (B, T, d), (B, T, H) -> (B, d)
+    return (np.einsum("bth,bthd->bhd", w, x.reshape(*w.shape, -1)) / w.sum(1)[..., None]).reshape(len(x), -1)
+"""
+
+_ROWS = """ids = np.array([row.ids for row in tokenizer.encode_batch(texts)])
+keep = (ids != file["padding"])[..., None].astype(np.float32)
+x = vectors[ids] * keep
+"""
+
+_BAG = """pooled = attend(x, np.exp(scores[ids].clip(-15, 15)) * keep)
+"""
+
+_CONV = """features = x
+for n in range(int(file["layers"])):
+    taps, mix = read(f"taps.{n}"), read(f"mix.{n}")
+    side, size = len(taps) // 2, ids.shape[1]
+    around = np.pad(features, ((0, 0), (side, side), (0, 0)))
+    both = sum(around[:, j:j + size] * tap for j, tap in enumerate(taps)) @ mix.T + file[f"mix_bias.{n}"]
+    value, gate = np.split(both, 2, -1)
+    found = value / (1 + np.exp(-gate)) * keep
+    features = found + features if n else found
+w = np.exp((scores[ids] + features @ read("score").T + file["score_bias"]).clip(-15, 15)) * keep
+pooled = np.concatenate([attend(x, w), attend(features, w), (features + (keep - 1) * 1e4).max(1)], 1)
+"""
+
+
+def _code(pooled: str) -> RunCode:
+    return RunCode(
+        packages="numpy tokenizers", imports="", opened=PADDED + _READ, answered=_ROWS + pooled + "for row in pooled @ weight.T + bias:"
+    )
+
+
+_CODES = {"imbik_bag": _code(_BAG), "imbik_conv": _code(_CONV)}
+
+
+@register_builder
+class NumPyBuilder(EngineBuilder):
+    """``model.npz``: tables of a student without layers, in float or as integers with scales."""
+
+    engine = "numpy"
+    schemes = ("dynamic", "weight-only")
+    code = _CODES["imbik_bag"]
+
+    def takes(self, architecture: str | None) -> bool:
+        """Return whether NumPy computes the architecture; one that is not known before it is made is left to the other engines."""
+        from imbik.export.arrays.lowering import lowerings
+
+        return architecture in lowerings()
+
+    def code_for(self, manifest: Mapping[str, Any]) -> RunCode:
+        """Return the page of NumPy that computes this kind of student."""
+        return _CODES[str(manifest["architecture"]["family"])]
+
+    def build(self, checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
+        """Write ``model.npz``; see :meth:`EngineBuilder.build`."""
+        from imbik.export.arrays.build import build
+
+        return build(checkpoint, directory, request)

@@ -1,0 +1,220 @@
+"""Students without a Transformer layer: word-piece vectors, gated convolutions over them (or none), pooling by learned queries."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from imbik.models.architectures.registry import architecture
+
+_FAR = 1e4
+"""Taken from what is padding before a maximum: below all that a feature reaches."""
+
+_STEEPEST = 15.0
+"""Scores are cut here before exp: e^15 of a piece against 1 of another is all that a weight can mean in float32."""
+
+
+class BagConfig(PretrainedConfig):  # type: ignore[misc]
+    """Numbers of a bag of word pieces.
+
+    Args:
+        vocab_size: V, pieces of the tokenizer.
+        hidden_size: d, the width of a piece's vector.
+        num_attention_heads: H, learned queries; each pools its own d / H numbers.
+        pad_token_id: the piece that counts for nothing.
+    """
+
+    model_type = "imbik_bag"
+
+    def __init__(
+        self, vocab_size: int = 0, hidden_size: int = 128, num_attention_heads: int = 8, pad_token_id: int = 0, **more: Any
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_attention_heads = num_attention_heads
+        super().__init__(pad_token_id=pad_token_id, **{"num_hidden_layers": 0, "intermediate_size": 0} | more)
+
+
+class ConvConfig(BagConfig):
+    """Numbers of gated convolutions below the same pooling.
+
+    Args:
+        num_hidden_layers: convolutions, one above the other.
+        filters: f, what each of them gives for a piece.
+        kernel_size: k, the odd number of neighboring pieces that one reads.
+        more: see :class:`BagConfig`.
+    """
+
+    model_type = "imbik_conv"
+
+    def __init__(self, num_hidden_layers: int = 1, filters: int = 128, kernel_size: int = 5, **more: Any) -> None:
+        self.filters = filters
+        self.kernel_size = kernel_size
+        super().__init__(**{"num_hidden_layers": num_hidden_layers} | more)
+
+
+class GatedConvolution(nn.Module):  # type: ignore[misc]
+    """A depthwise-separable convolution that closes a gate on each of its features.
+
+    u_t = Σ_j w_j ⊙ x_(t+j) over k neighbors, one weight a channel (Chollet 2017, arXiv 1610.02357), then [a, g] = u W + b and
+    y = a ⊙ σ(g) (Dauphin et al. 2017, arXiv 1612.08083).
+
+    Args:
+        width: channels of its input.
+        filters: channels of its output.
+        kernel: k.
+    """
+
+    def __init__(self, width: int, filters: int, kernel: int) -> None:
+        super().__init__()
+        self.taps = nn.Parameter(torch.empty(kernel, width))
+        self.mix = nn.Linear(width, 2 * filters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, T, f)`` of ``(B, T, d)`` that is zero where there is padding."""
+        kernel = len(self.taps)
+        side = kernel // 2
+        # zeros beyond both ends of the text, then k views that are shifted by a piece each: no Conv1d, since a product with
+        # one weight a channel is a multiplication, and only `mix` a product that can become int8
+        padded = nn.functional.pad(x, (0, 0, side, side))
+        shifted = [padded[:, j : j + x.shape[1]] * self.taps[j] for j in range(kernel)]
+        value, gate = self.mix(torch.stack(shifted).sum(0)).chunk(2, dim=-1)
+        return torch.as_tensor(value * torch.sigmoid(gate))
+
+
+class PooledModel(PreTrainedModel):  # type: ignore[misc]
+    """What bag and convolutions share: the table of pieces, the pooling and the head."""
+
+    config_class: ClassVar[type[BagConfig]] = BagConfig
+    base_model_prefix = "pooled"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: BagConfig) -> None:
+        super().__init__(config)
+        width, heads = config.hidden_size, config.num_attention_heads
+        # one table: of each piece its d numbers, and behind them what the H queries think of it
+        self.embeddings = nn.Embedding(config.vocab_size, width + heads, padding_idx=config.pad_token_id)
+        self.classifier = nn.Linear(self.pooled_width, config.num_labels)
+
+    @property
+    def pooled_width(self) -> int:
+        """Numbers that the head reads."""
+        return int(self.config.hidden_size)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the table, ``(V, d + H)``."""
+        return self.embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Put another table in its place."""
+        self.embeddings = value
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Draw the weights of a new model; called by transformers for each module."""
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight)
+            nn.init.zeros_(module.weight[:, self.config.hidden_size :])
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, GatedConvolution):
+            nn.init.normal_(module.taps, std=len(module.taps) ** -0.5)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object) -> SequenceClassifierOutput:
+        """Compute logits ``(B, L)`` of ids ``(B, T)``; what is padding, by the mask or by its id, counts for nothing."""
+        keep = (input_ids != self.config.pad_token_id).to(self.classifier.weight.dtype)
+        if attention_mask is not None:
+            keep = keep * attention_mask.to(keep.dtype)
+        keep = keep.unsqueeze(-1)  # (B, T, 1)
+        rows = self.embeddings(input_ids)
+        width = self.config.hidden_size
+        pooled = self.pool(rows[..., :width] * keep, rows[..., width:], keep)
+        return SequenceClassifierOutput(logits=self.classifier(pooled))
+
+    def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
+        """Return what the head reads, ``(B, pooled_width)``.
+
+        Args:
+            vectors: ``(B, T, d)``, zero where there is padding.
+            scores: ``(B, T, H)``.
+            keep: ``(B, T, 1)``, 1 where there is no padding, else 0.
+        """
+        raise NotImplementedError
+
+
+def attend(vectors: Tensor, weights: Tensor) -> Tensor:
+    """Pool by weights: head h takes Σ_t w_th x_th / Σ_t w_th of its slice of the vectors.
+
+    Args:
+        vectors: ``(B, T, d)``.
+        weights: ``(B, T, H)``, not negative; H divides d.
+
+    >>> attend(torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), torch.tensor([[[1.0, 1.0], [1.0, 3.0]]]))
+    tensor([[2., 5.]])
+    """
+    by_head = vectors.unflatten(-1, (weights.shape[-1], -1))  # (B, T, H, d / H)
+    total = (weights.unsqueeze(-1) * by_head).sum(1)
+    # a text of padding alone has no weight at all, and is answered with zeros
+    return (total / weights.sum(1).clamp_min(1e-30).unsqueeze(-1)).flatten(1)
+
+
+def weights_of(scores: Tensor, keep: Tensor) -> Tensor:
+    """Return exp of the scores ``(B, T, H)``, zero at padding: softmax before its division."""
+    return torch.exp(scores.float().clamp(-_STEEPEST, _STEEPEST)) * keep
+
+
+@architecture(BagConfig, "SequenceClassification")
+class BagForSequenceClassification(PooledModel):
+    """A bag of word pieces: z = (Σ_t softmax_t(S) ⊙ E) W + b.
+
+    A Transformer of one layer whose first token is read asks its text by one constant query, so it is a weighted bag of its
+    pieces too; here piece i brings its vector E_i and one score a query S_i from a table, and nothing is multiplied for a token.
+    """
+
+    def __init__(self, config: BagConfig) -> None:
+        super().__init__(config)
+        self.post_init()
+
+    def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
+        """Return the heads' weighted means ``(B, d)``."""
+        return attend(vectors, weights_of(scores, keep))
+
+
+@architecture(ConvConfig, "SequenceClassification")
+class ConvForSequenceClassification(PooledModel):
+    """Gated convolutions over the piece vectors, whose features the same queries pool, beside the vectors and each feature's maximum."""
+
+    config_class = ConvConfig
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__(config)
+        widths = [config.hidden_size, *[config.filters] * config.num_hidden_layers]
+        self.convolutions = nn.ModuleList(GatedConvolution(wide, filters, config.kernel_size) for wide, filters in pairwise(widths))
+        self.score = nn.Linear(config.filters, config.num_attention_heads)
+        self.post_init()
+
+    @property
+    def pooled_width(self) -> int:
+        """Numbers that the head reads."""
+        return int(self.config.hidden_size + 2 * self.config.filters)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Draw the weights of a new model; the queries begin without a preference."""
+        super()._init_weights(module)
+        if module is self._modules["score"]:
+            nn.init.zeros_(self.score.weight)
+
+    def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
+        """Return means of vectors and features, and maxima of these: ``(B, d + 2 f)``."""
+        features = vectors
+        for number, convolution in enumerate(self.convolutions):
+            found = convolution(features) * keep
+            features = found + features if number else found
+        weights = weights_of(scores + self.score(features), keep)
+        largest = (features + (keep - 1.0) * _FAR).amax(1)
+        return torch.cat([attend(vectors, weights), attend(features, weights), largest], dim=-1)

@@ -1,0 +1,1 @@
+"""Models that NumPy alone computes: one file for each kind, found by listing this folder."""

@@ -1,0 +1,152 @@
+"""Bags of word pieces and gated convolutions, computed by NumPy from tables that are prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.runtime.arrays.model import ArrayModel, Floats, Ids, register_arrays
+
+_STEEPEST = 15.0
+_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+_FAR = np.float32(1e4)
+_LEAST = np.float32(1e-30)
+
+
+@register_arrays("bag")
+class Bag(ArrayModel):
+    """Logits of weighted means of piece vectors.
+
+    exp(score) and exp(score) · vector of a piece depend on nothing else, so both stand in one table ``(V, d + H)``: a text is the
+    sum of its pieces' rows, whose first d numbers are divided by the last H, and one product with the head.
+
+    Args:
+        vectors: ``(V, d)``.
+        scores: ``(V, H)``.
+        weight: of the head, ``(L, d)``.
+        bias: ``(L,)``.
+        padding: the id that counts for nothing.
+    """
+
+    def __init__(self, vectors: Floats, scores: Floats, weight: Floats, bias: Floats, padding: int) -> None:
+        self.width, self.heads = vectors.shape[1], scores.shape[1]
+        weights = np.exp(scores.clip(-_STEEPEST, _STEEPEST))
+        by_head = vectors.reshape(len(vectors), self.heads, -1) * weights[:, :, None]
+        self.table = np.concatenate([by_head.reshape(vectors.shape), weights], axis=1).astype(np.float32)
+        # a row of zeros: padding adds nothing to a sum, so no mask is needed
+        self.table[padding] = 0.0
+        self.weight, self.bias = np.ascontiguousarray(weight.T), bias
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Bag:
+        """Make the bag from the arrays of a file."""
+        vectors, scores, weight, bias = (arrays[name] for name in ("vectors", "scores", "weight", "bias"))
+        return cls(vectors, scores, weight, bias, int(arrays["padding"]))
+
+    def logits(self, ids: Ids) -> Floats:
+        """Return ``(B, L)`` of token ids ``(B, T)``."""
+        sums: Floats = self.table.take(ids, axis=0).sum(axis=1)  # (B, d + H)
+        totals = sums[:, : self.width].reshape(len(ids), self.heads, -1)
+        # a text of padding alone has no weight at all, and is answered with the bias
+        means = totals / np.maximum(sums[:, self.width :, None], _LEAST)
+        return np.asarray(means.reshape(len(ids), -1) @ self.weight + self.bias)
+
+
+class Layer(NamedTuple):
+    """One gated convolution: taps ``(k, d)``, and half of the product behind them, ``(d, 2 f)`` and ``(2 f,)``."""
+
+    taps: Floats
+    weight: Floats
+    bias: Floats
+
+
+@register_arrays("conv")
+class Conv(ArrayModel):
+    """Logits of gated convolutions over piece vectors, pooled.
+
+    Args:
+        vectors: ``(V, d)``.
+        scores: ``(V, H)``.
+        layers: the convolutions, first one first.
+        score: of the features, ``(f, H)`` and ``(H,)``.
+        weight: of the head, ``(L, d + 2 f)``.
+        bias: ``(L,)``.
+        padding: the id that counts for nothing.
+    """
+
+    def __init__(
+        self,
+        vectors: Floats,
+        scores: Floats,
+        layers: Sequence[Layer],
+        score: tuple[Floats, Floats],
+        weight: Floats,
+        bias: Floats,
+        padding: int,
+    ) -> None:
+        self.width, self.heads, self.padding = vectors.shape[1], scores.shape[1], padding
+        self.table = np.concatenate([vectors, scores + score[1]], axis=1).astype(np.float32)
+        self.table[padding, : self.width] = 0.0
+        self.layers, self.score = tuple(layers), np.ascontiguousarray(score[0])
+        self.weight, self.bias = np.ascontiguousarray(weight.T), bias
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Conv:
+        """Make the model from the arrays of a file."""
+        # σ(g) = (1 + tanh(g / 2)) / 2: both halves are taken here, so that a text costs no division and nothing can overflow
+        layers = [
+            Layer(arrays[f"taps.{n}"], np.ascontiguousarray(arrays[f"mix.{n}"].T * _HALF), arrays[f"mix_bias.{n}"] * _HALF)
+            for n in range(int(arrays["layers"]))
+        ]
+        score = (arrays["score"].T, arrays["score_bias"])
+        head = (arrays["weight"], arrays["bias"], int(arrays["padding"]))
+        return cls(arrays["vectors"], arrays["scores"], layers, score, *head)
+
+    def logits(self, ids: Ids) -> Floats:
+        """Return ``(B, L)`` of token ids ``(B, T)``."""
+        rows = self.table.take(ids, axis=0)  # (B, T, d + H)
+        vectors, scores = rows[..., : self.width], rows[..., self.width :]
+        keep = None if (ids != self.padding).all() else (ids != self.padding)[..., None].astype(np.float32)
+        features = vectors
+        for number, layer in enumerate(self.layers):
+            found = gated(features, layer)
+            if keep is not None:
+                found *= keep
+            features = found + features if number else found
+        weights = np.exp((scores + features @ self.score).clip(-_STEEPEST, _STEEPEST))
+        if keep is not None:
+            weights *= keep
+        largest = (features if keep is None else features + (keep - _ONE) * _FAR).max(axis=1)
+        pooled = [attend(vectors, weights), attend(features, weights), largest]
+        return np.asarray(np.concatenate(pooled, axis=1) @ self.weight + self.bias)
+
+
+def gated(x: Floats, layer: Layer) -> Floats:
+    """Compute a ⊙ σ(g), [a, g] = (Σ_j w_j ⊙ x_(t+j)) W + b, of ``(B, T, d)``: ``(B, T, f)``."""
+    side, length = len(layer.taps) // 2, x.shape[1]
+    mixed = x * layer.taps[side]
+    for place, tap in enumerate(layer.taps):
+        shift = place - side
+        if 0 < shift < length:
+            mixed[:, :-shift] += x[:, shift:] * tap
+        elif -length < shift < 0:
+            mixed[:, -shift:] += x[:, :shift] * tap
+    both = mixed @ layer.weight
+    both += layer.bias
+    half = both.shape[-1] // 2
+    gate: Floats = np.tanh(both[..., half:])
+    gate += _ONE
+    gate *= both[..., :half]
+    return gate
+
+
+def attend(vectors: Floats, weights: Floats) -> Floats:
+    """Pool each head's slice of ``(B, T, d)`` by its weights ``(B, T, H)``: Σ_t w_th x_th / Σ_t w_th, ``(B, d)``."""
+    batch, length, heads = weights.shape
+    # (B, H, 1, T) x (B, H, T, d / H)
+    by_head = vectors.reshape(batch, length, heads, -1).transpose(0, 2, 1, 3)
+    total = (weights.transpose(0, 2, 1)[:, :, None, :] @ by_head)[:, :, 0]
+    return np.asarray((total / np.maximum(weights.sum(axis=1)[..., None], _LEAST)).reshape(batch, -1))

@@ -1,0 +1,53 @@
+"""NumPy alone: runs ``model.npz``, the tables of a student without layers. It is part of the thin install."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imbik.errors import UserError
+from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
+from imbik.runtime.engines.registry import register_engine
+from imbik.tasks.outputs import Outputs
+
+
+class ArraySession(Session):
+    """A model of arrays, see :mod:`imbik.runtime.arrays`."""
+
+    # no mask: what fills a short row is the padding id, which these models know
+    names = ("input_ids",)
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def compute(self, feed: Mapping[str, Ids]) -> Outputs:
+        """Return logits ``(B, L)``."""
+        logits: Outputs = self.model.logits(feed["input_ids"])
+        return logits
+
+
+@register_engine
+class NumPy(ArtefactEngine):
+    """NumPy; its threads are those of the BLAS that it was built with."""
+
+    name = "numpy"
+    title = "NumPy"
+    packages = ("numpy",)
+    order = 20
+
+    def load(self, path: Path, manifest: Mapping[str, Any], threads: int) -> ArraySession:
+        """Load ``model.npz``."""
+        from imbik.runtime.arrays.file import read_arrays
+        from imbik.runtime.arrays.model import model_of
+
+        arrays = read_arrays(path)
+        if int(arrays["padding"]) != int(manifest["padding"]["id"]):
+            raise UserError(
+                "the model and the manifest pad with different ids",
+                where=path,
+                found=int(arrays["padding"]),
+                expected=manifest["padding"]["id"],
+                fix="export the model again",
+            )
+        return ArraySession(model_of(arrays))
