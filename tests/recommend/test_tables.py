@@ -91,6 +91,7 @@ def test_models_that_suit_the_values(values: list[int], names: tuple[str, ...]):
 def test_one_difference_has_no_interval():
     found = paired(np.array([0.5]), np.array([0.75]))
     assert (found["difference"], found["wins"]) == (-0.25, 1.0) and np.isnan(found["low"]) and np.isnan(found["high"])
+    assert paired(np.array([0.75]), np.array([0.5]))["wins"] == paired(np.array([0.5]), np.array([0.5]))["wins"] == 0.0
     assert paired(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.5]))["wins"] == 1.0
     wide, narrow = (paired(np.array([1.0, 2.0, 4.0]), np.zeros(3), level=level) for level in (0.99, 0.5))
     default = paired(np.array([1.0, 2.0, 4.0]), np.zeros(3))

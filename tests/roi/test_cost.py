@@ -63,6 +63,14 @@ def test_case_2_batch_by_hand(prices: Any) -> None:
     assert cost.busy == pytest.approx(510 / 900)
 
 
+def test_the_start_of_a_night_comes_off_its_window(prices: Any) -> None:
+    """Of 540 s that are planned 10 s go into starting: 530 s of work fit one instance, 535 s do not."""
+    counts = [cost_of(_candidate(), prices, Load(items, "batch", window_hours=0.25), Environment()).count for items in (106_000, 107_000)]
+    assert counts == [1, 2]
+    never = cost_of(_candidate(cold_start_s=600.0), prices, Load(1, "batch", window_hours=0.25), Environment())
+    assert never.why_not == "limit", "it would start all night"
+
+
 def test_case_3_the_table_of_the_study(tmp_path: Path) -> None:
     # 100,000 requests a day on one machine each, 1,200 / 500 / 250 / 150 a month.
     text = "currency: USD\ninstances: [{name: x, vcpu: 2, memory_gb: 16, monthly: %s, source: the study, date: 2026-11-21}]"
