@@ -158,6 +158,12 @@ def test_cold_start_is_the_median_of_three_fresh_processes_in_turn(house: House,
     assert house.texts == {(SPLITS.test.texts[0], None)}, "one text for all"
 
 
+def test_a_cold_start_answers_the_first_row(house: House, tmp_path: Path):
+    pairs = replace(SPLITS, test=replace(SPLITS.test, pairs=[f"pair {i}" for i in range(SIZES["test"])]))
+    measure(candidates(tmp_path)[:1], pairs, rounds=1)
+    assert house.texts == {(SPLITS.test.texts[0], "pair 0")}
+
+
 def test_who_cannot_start_is_told_once_and_the_others_are_measured(house: House, tmp_path: Path):
     house.broken = {"small/onnx"}
     measured = measure(candidates(tmp_path), SPLITS, rounds=1)

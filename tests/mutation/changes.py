@@ -64,15 +64,18 @@ def by_operators(module: str, before: str) -> Iterator[Change]:
 
 
 def by_hand(module: str, before: str) -> Iterator[Change]:
-    """Yield the changes of ``by_hand.yaml``.
-
-    Raises:
-        ValueError: a text that should be changed does not stand in the module exactly once.
-    """
-    for was, became in (yaml.safe_load(BY_HAND.read_text("utf-8")).get(module) or {}).items():
-        if before.count(was) != 1:
-            raise ValueError(f"{BY_HAND.name}: {module}: {was!r} stands there {before.count(was)} times")
+    """Yield the changes of ``by_hand.yaml``."""
+    for was, became in _written(module).items():
         yield Change.of(module, before, before.replace(was, became))
+
+
+def stale(module: str, before: str) -> list[str]:
+    """Return the texts of ``by_hand.yaml`` that do not stand in the module exactly once."""
+    return [was for was in _written(module) if before.count(was) != 1]
+
+
+def _written(module: str) -> dict[str, str]:
+    return yaml.safe_load(BY_HAND.read_text("utf-8")).get(module) or {}
 
 
 def _meaning(code: str) -> str:

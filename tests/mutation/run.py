@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from changes import Change, by_hand, by_operators
+from changes import BY_HAND, Change, by_hand, by_operators, stale
 from rooms import ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.rooms) - set(ROOMS):
         parser.error(f"no room {', '.join(sorted(unknown))}; there are {', '.join(ROOMS)}")
+    old = [
+        f"{module}: {was!r}" for name in options.rooms or ROOMS for module in ROOMS[name].modules for was in stale(module, text_of(module))
+    ]
+    if old:
+        parser.error(f"{BY_HAND.name} does not know the code as it is now:\n" + "\n".join(old))
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     for name in HEAVY:
         importlib.import_module(name)
@@ -92,12 +97,17 @@ def try_room(name: str, copy: Path, most: int, seed: int) -> list[dict[str, obje
 
 def draw(name: str, most: int, seed: int) -> list[Change]:
     """Return a room's changes by hand, and as many drawn of the others as make ``most``."""
-    texts = {module: (ROOT / "src" / "imbik" / module).read_text("utf-8") for module in ROOMS[name].modules}
+    texts = {module: text_of(module) for module in ROOMS[name].modules}
     chosen = [change for module, text in texts.items() for change in by_hand(module, text)]
     others = [change for module, text in texts.items() for change in by_operators(module, text)]
     if most:
         others = random.Random(f"{name} {seed}").sample(others, max(0, min(len(others), most - len(chosen))))
     return chosen + sorted(others, key=lambda change: (change.module, change.line))
+
+
+def text_of(module: str) -> str:
+    """Return the code of a module below ``src/imbik``."""
+    return (ROOT / "src" / "imbik" / module).read_text("utf-8")
 
 
 def attempt(copy: Path, tests: Sequence[str], limit: float, fresh: bool = False) -> int:

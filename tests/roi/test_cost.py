@@ -71,6 +71,30 @@ def test_the_start_of_a_night_comes_off_its_window(prices: Any) -> None:
     assert never.why_not == "limit", "it would start all night"
 
 
+def test_rates_and_speed_by_hand(prices: Any) -> None:
+    """Two workers of 100 items a second each, n times; processors twice as fast need half the time."""
+    batch = cost_of(_candidate(), prices, Load(200_000, "batch"), Environment())
+    assert batch.rates == tuple(200.0 * n for n in range(1, 33))
+    fast = cost_of(_candidate(), prices, Load(200_000, "batch", speed=2.0), Environment())
+    assert fast.rates[0] == 400.0 and fast.busy == pytest.approx((200_000 / 400 + 10) / (8 * 3600))
+    one, two = (cost_of(_candidate(), prices, Load(86_400, peak_factor=1, speed=speed), Environment()) for speed in (1.0, 2.0))
+    assert (one.p95_ms, two.p95_ms) == (pytest.approx(10.0, rel=0.01), pytest.approx(5.0, rel=0.01))
+    assert (one.busy, two.busy) == (pytest.approx(0.005), pytest.approx(0.0025))
+    # capped by utilisation: 0.6 of two workers of 100/s, n times
+    assert one.rates == pytest.approx([120.0 * n for n in range(1, 33)]) and len(one.rates) == 32
+
+
+def test_a_limit_is_in_thousandths_of_a_second(prices: Any) -> None:
+    costs = [cost_of(_candidate(), prices, Load(1000, limit_ms=limit), Environment()) for limit in (9.995, 10.005)]
+    assert [cost.why_not for cost in costs] == ["limit", None]
+
+
+def test_a_queue_that_is_98_per_cent_busy_has_no_steady_length() -> None:
+    times = np.ones(100)
+    assert response_quantile(times, 1, 0.98) == math.inf and response_quantile(times, 1, 0.979) < math.inf
+    assert len(service_times(Latency(p50=1.0, p95=2.0))) == 2000
+
+
 def test_case_3_the_table_of_the_study(tmp_path: Path) -> None:
     # 100,000 requests a day on one machine each, 1,200 / 500 / 250 / 150 a month.
     text = "currency: USD\ninstances: [{name: x, vcpu: 2, memory_gb: 16, monthly: %s, source: the study, date: 2026-11-21}]"
