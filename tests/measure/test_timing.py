@@ -39,7 +39,8 @@ def test_the_sample_is_drawn_from_all_rows_the_same_for_everyone(tmp_path: Path)
     assert len(set(numbers)) == 20 and max(numbers) > 25 and numbers != sorted(numbers)
     assert all(text.split()[1] == pair.split()[1] for text, pair in rows)
     assert write_sample(tmp_path / "c", Examples(examples.texts, None, None, "")) == 50
-    assert json.loads((tmp_path / "c").read_text("utf-8").splitlines()[0]).__len__() == 1
+    assert len(json.loads((tmp_path / "c").read_text("utf-8").splitlines()[0])) == 1
+    assert write_sample(tmp_path / "d", Examples(["a"] * 1100, None, None, "")) == 1024
 
 
 class Made:
