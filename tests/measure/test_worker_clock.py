@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -141,3 +142,50 @@ def test_a_folder_that_cannot_be_opened_is_told_and_nothing_is_asked(monkeypatch
     monkeypatch.setattr(worker, "Worker", broken)
     found, waited = served(monkeypatch, {"do": "memory"})
     assert len(found) == 1 and found[0]["user"] and "no such artefact" in found[0]["error"] and waited == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "multiple", "engine"),
+    [([], None, None), (["16"], 16, None), (["", "openvino"], None, "openvino"), (["8", ""], 8, None), (["8", "onnx"], 8, "onnx")],
+)
+def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, more: list[str], multiple: int | None, engine: str | None):
+    """Answers go to what was standard output; what a library prints goes to standard error from here on."""
+    calls: list[tuple[Any, ...]] = []
+    streams = SimpleNamespace(dup=lambda number: 10 + number, fdopen=lambda number, *_, **__: number, dup2=lambda *pair: calls.append(pair))
+    monkeypatch.setattr(worker, "os", streams)
+    monkeypatch.setattr(sys, "argv", ["worker", "folder", "3", *more])
+    monkeypatch.setattr(worker, "serve", lambda *arguments: calls.append(arguments))
+    worker.main()
+    assert calls == [(2, 1), ("folder", 3, sys.stdin, 11, multiple, engine)]
+
+
+class Status:
+    """A /proc/self/status, or a machine without one."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+
+    def __call__(self, path: str) -> Status:
+        return self
+
+    def read_text(self, encoding: str) -> str:
+        if self.text is None:
+            raise OSError
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("status", "platform", "expected"),
+    [
+        ("Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t  100 kB\n", "linux", 123 * 1024),
+        (None, "linux", 77 * 1024),  # KiB
+        (None, "darwin", 77),  # bytes
+        ("Name:\tpython\n", "linux", 77 * 1024),
+    ],
+)
+def test_peak_memory_is_told_in_bytes(monkeypatch: pytest.MonkeyPatch, status: str | None, platform: str, expected: int):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=77 if who == resource.RUSAGE_SELF else -1))
+    monkeypatch.setattr(worker, "Path", Status(status))
+    monkeypatch.setattr(worker, "sys", SimpleNamespace(platform=platform))
+    assert worker.peak_rss_bytes() == expected
