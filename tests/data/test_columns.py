@@ -22,7 +22,7 @@ def chosen(columns: str, *, labelled: bool = True, task: Any = None, **names: st
         ("label text", "text", None, ("label",)),
         ("id body title sentiment rating", "body", None, ("sentiment",)),  # an earlier tier wins, on both sides
         ("TEXT Label", "TEXT", None, ("Label",)),
-        ("words gist category", None, None, None),  # words or gist?
+        ("phrase gist category", None, None, None),  # phrase or gist?
         ("words category", "words", None, ("category",)),  # the one that is left
         ("text gist", "text", None, ("gist",)),
         ("premise hypothesis label", "premise", "hypothesis", ("label",)),
