@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,16 @@ def test_a_budget_of_steps_and_one_of_epochs():
 def waiting(epoch: int, best: int) -> State:
     """After ``epoch`` epochs, of which the one of number ``best`` was better than the first score."""
     return State(epoch=epoch, best_epoch=best, best_score=1.0, history=[{"dev": 0.0}])
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [((math.nan, 0.5, 0.4), 1), ((-2.0, math.nan, -1.0), 2), ((math.inf, -5.0, math.nan), 1), ((math.nan, math.nan, math.nan), 0)],
+)
+def test_an_epoch_without_a_finite_score_is_the_best_only_where_there_is_no_other(tmp_path: Path, scores: tuple[float, ...], best: int):
+    left = list(scores)
+    state = fit(
+        Tiny(), Squares(), Lengths(), Training(epochs=3, batch_tokens=64), RunSettings(0, tmp_path, Silent()), what="test",
+        evaluate=lambda _model: left.pop(0),
+    )  # fmt: skip
+    assert state.best_epoch == best
