@@ -63,6 +63,10 @@ EXTRAS: Mapping[str, str] = {
     "nncf": "openvino-build",
     "executorch": "mobile",
     "torchao": "mobile",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "httptools": "serve",
+    "prometheus_client": "serve",
 }
 """Package, by the name that is imported -> the extra of imbik that brings it. Any other package that is missing is a defect of ours."""
 

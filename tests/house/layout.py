@@ -13,7 +13,7 @@ FLOORS = (
     ("jobs", "tasks", "locale"),
     ("data", "models"),
     ("training", "runtime", "recommend"),
-    ("measure", "students", "pretraining", "quantization", "factorization", "sharing"),
+    ("measure", "serve", "students", "pretraining", "quantization", "factorization", "sharing"),
     ("finetune", "distillation"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),

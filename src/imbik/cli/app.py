@@ -24,6 +24,7 @@ _COMMANDS = (
     "recipes",
     "export",
     "predict",
+    "serve",
     "measure",
     "advise",
     "roi",

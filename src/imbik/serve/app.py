@@ -1,0 +1,256 @@
+"""The application: addresses, who may ask, and what each answer looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imbik.machine import physical_cores
+from imbik.serve.metrics import Metrics
+from imbik.serve.models import Model
+from imbik.serve.openapi import document
+from imbik.serve.page import page
+from imbik.serve.refusals import Refusal, stopping
+from imbik.serve.requests import check_kind, read_predict, timeout_of
+from imbik.serve.settings import Settings
+from imbik.tasks.task import Answer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Factory:
+    """Makes the application in a worker process; it can be sent there, an application cannot.
+
+    Attributes:
+        settings: of the server.
+    """
+
+    settings: Settings
+
+    def __call__(self) -> ASGIApp:
+        """Return the application."""
+        return build_app(self.settings)
+
+
+def build_app(settings: Settings) -> ASGIApp:
+    """Return the ASGI application that serves some artefacts; they are loaded when it starts.
+
+    Args:
+        settings: artefacts and limits.
+    """
+    house = _House(settings)
+    predict = [Route(path, house.predict, methods=["POST"]) for path in ("/predict", "/", "/models/{name}/predict")]
+    look = [
+        Route("/", house.page),
+        Route("/models", house.list_models),
+        Route("/models/{name}", house.show_model),
+        Route("/health", house.ready),
+        Route("/health/live", house.live),
+        Route("/health/ready", house.ready),
+        Route("/metrics", house.numbers),
+        Route("/openapi.json", house.openapi),
+    ]
+    handlers: dict[Any, Callable[[Request, Any], Response]] = {Refusal: _refused, HTTPException: _unknown}
+    app = Starlette(routes=[*predict, *look], lifespan=house.lifespan, exception_handlers=handlers)
+    return _Watched(app, house.metrics)
+
+
+class _House:
+    """The models of a worker, and the handlers that ask them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.metrics = settings, Metrics()
+        self.models: dict[str, Model] = {}
+        self.is_ready = False
+        self._tokens = [token.encode() for token in settings.tokens]
+        self._page = page(settings.lang).encode()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Load the models, watch their folders, and at the end answer what waits."""
+        threads = self.settings.threads or max(1, physical_cores() // self.settings.workers)
+        for one in self.settings.models:
+            self.models[one.name] = Model(one, threads, self.settings.limits, self.metrics)
+        watching = asyncio.create_task(self._watch())
+        self.is_ready = True
+        _log.info("ready", extra={"models": {name: model.version.short for name, model in self.models.items()}})
+        yield
+        self.is_ready = False
+        watching.cancel()
+        await asyncio.gather(*(model.close() for model in self.models.values()))
+
+    async def _watch(self) -> None:
+        while self.settings.reload_s:
+            await asyncio.sleep(self.settings.reload_s)
+            for model in self.models.values():
+                await model.refresh()
+
+    # --- questions
+
+    async def predict(self, request: Request) -> Response:
+        """Answer texts."""
+        self._check_token(request)
+        if not self.is_ready:
+            raise stopping()
+        model = self._model(request)
+        seconds = timeout_of(request.headers.get("x-timeout-ms"), self.settings.limits)
+        begun = time.monotonic()
+        asked = read_predict(await self._body(request), self.settings.limits)
+        # of the version that answers: another may come while the body is read
+        batcher = model.batcher
+        check_kind(batcher.predictor.pairs, asked)
+        answers = await batcher.answers(asked, seconds - (time.monotonic() - begun))
+        shown = [_as_predictions(answer, batcher.predictor.labels) for answer in answers]
+        return _json(shown if asked.batch else shown[0])
+
+    async def _body(self, request: Request) -> bytes:
+        """Return the body, as far as the limits of size and time allow."""
+        limits = self.settings.limits
+        too_large = Refusal(413, "validation", f"the body is larger than {limits.body_bytes:,} bytes", {"Connection": "close"})
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > limits.body_bytes:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(limits.body_s):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > limits.body_bytes:
+                        raise too_large
+        except TimeoutError:
+            raise Refusal(408, "timeout", f"the body did not come within {limits.body_s:g} s", {"Connection": "close"}) from None
+        return bytes(body)
+
+    def _check_token(self, request: Request) -> None:
+        if not self._tokens:
+            return
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        sent = given.strip().encode("utf-8", "replace")
+        # every token is compared, in constant time: the answer's time tells nothing
+        matches = [hmac.compare_digest(sent, token) for token in self._tokens]
+        if kind.lower() != "bearer" or not any(matches):
+            raise Refusal(401, "unauthorized", "send Authorization: Bearer and a valid token", {"WWW-Authenticate": "Bearer"})
+
+    def _model(self, request: Request) -> Model:
+        name = request.path_params.get("name", self.settings.models[0].name)
+        if name not in self.models:
+            raise Refusal(404, "not_found", f"no such model; there are: {', '.join(self.models)}")
+        return self.models[name]
+
+    # --- what is here, and how it is
+
+    async def page(self, request: Request) -> Response:
+        """Show the page to try the models."""
+        return HTMLResponse(self._page, headers={"Content-Security-Policy": _ONLY_OURS})
+
+    async def list_models(self, request: Request) -> Response:
+        """List the models."""
+        self._check_token(request)
+        return _json([model.about() for model in self.models.values()])
+
+    async def show_model(self, request: Request) -> Response:
+        """Describe a model."""
+        self._check_token(request)
+        return _json(self._model(request).about())
+
+    async def live(self, request: Request) -> Response:
+        """Say that the process answers."""
+        return _json({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        """Say whether the models are loaded and the server is not stopping."""
+        if not self.is_ready:
+            raise stopping()
+        return _json({"status": "ready"})
+
+    async def numbers(self, request: Request) -> Response:
+        """Show the counters to Prometheus."""
+        text, kind = self.metrics.page()
+        return Response(text, media_type=kind)
+
+    async def openapi(self, request: Request) -> Response:
+        """Describe all of this to machines."""
+        return _json(document(self.settings))
+
+
+_ONLY_OURS = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+
+
+def _as_predictions(answer: Answer, labels: tuple[str, ...]) -> Any:
+    """Return an answer in the form of text-embeddings-inference where it has labels or one value, else as the task gives it."""
+    if "labels" in answer:
+        return [{"score": one["probability"], "label": one["label"]} for one in answer["labels"]]
+    if "value" in answer:
+        return [{"score": answer["value"], "label": labels[0]}]
+    return answer
+
+
+def _json(content: Any) -> Response:
+    return Response(
+        json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"), media_type="application/json"
+    )
+
+
+def _refused(request: Request, refusal: Refusal) -> Response:
+    return JSONResponse(refusal.body, refusal.status, refusal.headers)
+
+
+def _unknown(request: Request, error: HTTPException) -> Response:
+    """Answer an address or a method that is not here."""
+    kind = "not_found" if error.status_code == 404 else "validation"
+    return JSONResponse({"error": str(error.detail), "error_type": kind}, error.status_code, error.headers)
+
+
+class _Watched:
+    """Counts and logs every request, and turns a defect of ours into one JSON line for the client and a traceback for the log."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            _log.exception("a request failed")
+            if not status:
+                body = {"error": "the server failed; its log says why", "error_type": "backend"}
+                await JSONResponse(body, 500)(scope, receive, watched)
+        finally:
+            self._note(scope, status, time.perf_counter() - begun)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("route")
+        # the address as it is written in the code: a stranger's addresses would be counters without end
+        path = route.path if isinstance(route, Route) else "other"
+        self.metrics.requests.labels(path, str(status)).inc()
+        self.metrics.seconds.labels(path).observe(seconds)
+        if status >= 400:
+            self.metrics.refused.labels(str(status)).inc()
+        _log.info("request", extra={"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 3)})

@@ -1,0 +1,113 @@
+"""The artefacts of a server: loaded, warm, and replaced by a new version while requests go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from imbik.errors import UserError
+from imbik.jobs.files import sha256
+from imbik.runtime.manifest import MANIFEST_FILE, verify
+from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.serve.batcher import Batcher
+from imbik.serve.metrics import Metrics
+from imbik.serve.settings import Limits, Served
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is served of a folder: its manifest's digest, and the file as it lay there."""
+
+    digest: str
+    stamp: tuple[int, int, int]
+
+    @property
+    def short(self) -> str:
+        """The digest as clients see it."""
+        return self.digest[:12]
+
+
+class Model:
+    """An artefact under a name. :attr:`batcher` answers; a new version takes its place when it is ready.
+
+    Args:
+        served: name and folder.
+        threads: compute threads.
+        limits: of its queue.
+        metrics: where it is counted.
+    """
+
+    def __init__(self, served: Served, threads: int, limits: Limits, metrics: Metrics) -> None:
+        self.name, self.path = served.name, served.path
+        self._threads, self._limits, self._metrics = threads, limits, metrics
+        self._seen: tuple[int, int, int] | None = None
+        self.version, self.batcher = self._load()
+        self._old: set[asyncio.Task[None]] = set()
+
+    def _load(self) -> tuple[Version, Batcher]:
+        # looked at before it is read: a version that lands meanwhile is seen at the next look
+        stamp = _stamp(self)
+        verify(self.path)
+        predictor = load_artefact(self.path, threads=self._threads)
+        predictor.warm_up()
+        predictor.predict(["a"], ["a"] if predictor.pairs else None)
+        version = Version(sha256(self.path / MANIFEST_FILE), stamp)
+        self._seen = stamp
+        return version, Batcher(predictor, self.name, self._limits, self._metrics)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The version that answers now."""
+        return self.batcher.predictor
+
+    def about(self) -> dict[str, Any]:
+        """Return what a client may know of the model, in JSON's own types."""
+        return {
+            "name": self.name,
+            "version": self.version.short,
+            "task": self.predictor.task,
+            "labels": list(self.predictor.labels),
+            "max_length": self.predictor.max_length,
+            "pairs": self.predictor.pairs,
+            "engine": self.predictor.engine,
+        }
+
+    async def refresh(self) -> None:
+        """Load the folder again where its manifest is another one; until the new version is ready, the old one answers.
+
+        A folder that is incomplete (it is being copied) or wrong is logged once, and the old version stays.
+        """
+        try:
+            stamp = _stamp(self)
+        except OSError:
+            return
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            version, batcher = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        except (UserError, OSError) as error:
+            self._metrics.reloads.labels(self.name, "refused").inc()
+            _log.error("a new version is not served, the old one stays: %s", error, extra={"model": self.name})
+            return
+        old, self.batcher, self.version = self.batcher, batcher, version
+        self._metrics.reloads.labels(self.name, "done").inc()
+        _log.info("a new version is served", extra={"model": self.name, "version": version.short})
+        closing = asyncio.create_task(old.close())
+        self._old.add(closing)
+        closing.add_done_callback(self._old.discard)
+
+    async def close(self) -> None:
+        """Answer what waits and end."""
+        await asyncio.gather(self.batcher.close(), *self._old)
+
+
+def _stamp(model: Model) -> tuple[int, int, int]:
+    """Return what changes when a folder is replaced or a link points elsewhere."""
+    found = os.stat(model.path / MANIFEST_FILE)
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -1,0 +1,89 @@
+"""The description of the addresses for machines (OpenAPI 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from imbik import __version__
+from imbik.serve.requests import ErrorAnswer, Prediction, PredictRequest
+from imbik.serve.settings import Settings
+
+_REFUSALS = {
+    "400": "The body is not valid JSON.",
+    "401": "The token is missing or wrong.",
+    "404": "There is no such model.",
+    "408": "The body did not come in time.",
+    "413": "The body is too large.",
+    "422": "The request has another shape, or is over a limit.",
+    "429": "Too many texts wait; Retry-After says when to come back.",
+    "500": "The model failed.",
+    "503": "The time is over, or the server is stopping.",
+}
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI document of a server.
+
+    Args:
+        settings: whose limits and tokens it states.
+    """
+    _, schemas = models_json_schema(
+        [(PredictRequest, "validation"), (Prediction, "serialization"), (ErrorAnswer, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    components: dict[str, Any] = {"schemas": schemas["$defs"]}
+    secured: dict[str, Any] = {}
+    if settings.tokens:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        secured = {"security": [{"token": []}]}
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": [one.name for one in settings.models]}}
+    predict = _predict(settings) | secured
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "imbik serve", "version": __version__},
+        "paths": {
+            "/predict": {"post": predict | {"operationId": "predict"}},
+            "/models/{name}/predict": {"post": predict | {"operationId": "predictBy", "parameters": [*predict["parameters"], name]}},
+            "/models": {"get": _look("List the models.", "401") | secured},
+            "/models/{name}": {"get": _look("Describe a model.", "401", "404") | secured | {"parameters": [name]}},
+            "/health/live": {"get": _look("Say that the process answers.")},
+            "/health/ready": {"get": _look("Say whether the models are loaded.", "503")},
+            "/health": {"get": _look("As /health/ready.", "503")},
+            "/metrics": {"get": _look("Counters for Prometheus.", kind="text/plain")},
+            "/openapi.json": {"get": _look("This document.")},
+        },
+        "components": components,
+    }
+
+
+def _predict(settings: Settings) -> dict[str, Any]:
+    one = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
+    # a task whose answers are no labels gives objects of its own
+    answer = {"anyOf": [one, {"type": "array", "items": one}, {"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
+    timeout = {
+        "name": "X-Timeout-Ms",
+        "in": "header",
+        "description": f"Milliseconds that the answer may take, at most {settings.limits.timeout_s * 1000:g}.",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+    }
+    return {
+        "summary": "Answer texts: the labels with their scores, the highest first.",
+        "parameters": [timeout],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}},
+        "responses": {"200": _body("The answers.", answer)} | {status: _error(text) for status, text in _REFUSALS.items()},
+    }
+
+
+def _look(summary: str, *refusals: str, kind: str = "application/json") -> dict[str, Any]:
+    found = {"200": {"description": summary, "content": {kind: {"schema": {}}}}}
+    return {"summary": summary, "responses": found | {status: _error(_REFUSALS[status]) for status in refusals}}
+
+
+def _body(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return _body(description, {"$ref": "#/components/schemas/ErrorAnswer"})
