@@ -57,23 +57,23 @@ def _cpuinfo() -> tuple[dict[str, str], ...]:
     return tuple(blocks)
 
 
+def _told(*names: str) -> str:
+    """Return what the first processor says under the first of some names; empty where it says nothing."""
+    return next((block[name] for block in _cpuinfo()[:1] for name in names if block.get(name)), "")
+
+
 def cpu_flags() -> frozenset[str]:
     """Return the instruction sets of the processor, as the operating system names them.
 
     Empty where it does not tell.
     """
-    blocks = _cpuinfo()
-    if not blocks:
-        return frozenset()
     # "flags" on x86, "Features" on ARM.
-    return frozenset((blocks[0].get("flags") or blocks[0].get("Features") or "").split())
+    return frozenset(_told("flags", "Features").split())
 
 
 def cpu_model() -> str:
     """Return the processor's name."""
-    blocks = _cpuinfo()
-    name = blocks[0].get("model name") or blocks[0].get("Model") if blocks else None
-    return name or platform.processor() or platform.machine()
+    return _told("model name", "Model") or platform.processor() or platform.machine()
 
 
 def logical_cores() -> int:
@@ -84,18 +84,62 @@ def logical_cores() -> int:
 
 
 def physical_cores() -> int:
-    """Count the physical cores that this process may run on.
+    """Count the physical cores that this process may run on, at least 1.
 
-    Hardware threads of one core count once.
+    Hardware threads of one core count once. A quota of a control group (a container with ``--cpus 1``) counts too: more threads than it
+    allows are stopped again and again, and wait for each other.
     """
     allowed = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     # A core is told by its socket and its number there; ARM and virtual machines may give neither.
+    place = ("physical id", "core id")
     cores = {
-        (block.get("physical id"), block.get("core id"))
+        tuple(block.get(name) for name in place)
         for block in _cpuinfo()
-        if "core id" in block and (allowed is None or int(block.get("processor", -1)) in allowed)
+        if "core id" in block and (allowed is None or ("processor" in block and int(block["processor"]) in allowed))
     }
-    return len(cores) or logical_cores()
+    count = len(cores) or logical_cores()
+    quota = cpu_quota()
+    return count if quota is None else max(1, min(count, int(quota)))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return how many processors' time the control groups of this process allow, or None where they set no limit.
+
+    Args:
+        root: where ``proc`` and ``sys`` lie.
+
+    Both versions are read: ``cpu.max`` (v2), ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us`` (v1), of the process's own group and of every
+    group above it, as far as a container shows them; the smallest counts.
+    """
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = []
+    for number, controllers, own in (line.split(":", 2) for line in groups if line.count(":") >= 2):
+        if number == "0" and not controllers:
+            homes = (root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified")
+        elif "cpu" in controllers.split(","):
+            homes = (root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup" / controllers)
+        else:
+            continue
+        inner = Path(own.lstrip("/"))
+        # a container sees its own group as the root, under a path of the host that is not there
+        found += [_quota(home / group) for home in homes for group in (inner, *inner.parents)]
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def _quota(group: Path) -> float | None:
+    """Return the processors that one control group allows; None: no limit, or no such group."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            words = " ".join((group / name).read_text(encoding="ascii") for name in names).split()
+            quota, period = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):  # "max 100000" is no limit
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return None
 
 
 def memory_bytes() -> int | None:

@@ -108,7 +108,7 @@ class _House:
         if not self.is_ready:
             raise stopping()
         model = self._model(request)
-        seconds = timeout_of(request.headers.get("x-timeout-ms"), self.settings.limits)
+        seconds = timeout_of(_header(request, "x-timeout-ms"), self.settings.limits)
         begun = time.monotonic()
         asked = read_predict(await self._body(request), self.settings.limits)
         # of the version that answers: another may come while the body is read
@@ -122,7 +122,7 @@ class _House:
         """Return the body, as far as the limits of size and time allow."""
         limits = self.settings.limits
         too_large = Refusal(413, "validation", f"the body is larger than {limits.body_bytes:,} bytes", {"Connection": "close"})
-        length = request.headers.get("content-length", "")
+        length = _header(request, "content-length") or ""
         if length.isdecimal() and int(length) > limits.body_bytes:
             raise too_large
         body = bytearray()
@@ -139,7 +139,7 @@ class _House:
     def _check_token(self, request: Request) -> None:
         if not self._tokens:
             return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        kind, _, given = (_header(request, "authorization") or "").partition(" ")
         sent = given.strip().encode("utf-8", "replace")
         # every token is compared, in constant time: the answer's time tells nothing
         matches = [hmac.compare_digest(sent, token) for token in self._tokens]
@@ -147,7 +147,7 @@ class _House:
             raise Refusal(401, "unauthorized", "send Authorization: Bearer and a valid token", {"WWW-Authenticate": "Bearer"})
 
     def _model(self, request: Request) -> Model:
-        name = request.path_params.get("name", self.settings.models[0].name)
+        name = request.path_params["name"] if "name" in request.path_params else self.settings.models[0].name
         if name not in self.models:
             raise Refusal(404, "not_found", f"no such model; there are: {', '.join(self.models)}")
         return self.models[name]
@@ -198,6 +198,10 @@ def _as_predictions(answer: Answer, labels: tuple[str, ...]) -> Any:
     if "value" in answer:
         return [{"score": answer["value"], "label": labels[0]}]
     return answer
+
+
+def _header(request: Request, name: str) -> str | None:
+    return request.headers.get(name)
 
 
 def _json(content: Any) -> Response:
