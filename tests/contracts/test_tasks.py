@@ -178,3 +178,19 @@ def test_a_stored_teacher_survives_a_torn_record_of_spans(toy_span, tmp_path):
     values = again.logits(splits.test, Silent()).outputs(np.arange(len(splits.test)))
     assert 0 < again.runs < len(splits.test)
     np.testing.assert_allclose(numbers_of(values), numbers_of(whole), atol=1e-5)
+
+
+@pytest.mark.parametrize("problem", [None, "single_label_classification", "regression"])
+def test_a_new_task_takes_over_nobodys_models(tmp_path, monkeypatch, problem):
+    """A plain transformers folder stays what it was, whatever the new task's name and head."""
+    from imbik.tasks.classification import Classification
+
+    registered()
+    monkeypatch.setattr(registry, "_TASKS", {"a-new-one": None, **registry._TASKS})  # before all others
+    kind = type("New", (Classification,), {"name": "a-new-one", "problem_type": problem, "plain_models": False, "fits": lambda *_: True})
+    registry.register(kind)
+    for task, labels in (("classification", ("a", "b", "c")), ("regression", ("score",))):
+        checkpoint = tiny_bert(labels, task, layers=1)
+        checkpoint.model.save_pretrained(tmp_path / task)
+        checkpoint.tokenizer.save_pretrained(tmp_path / task)
+        assert load_checkpoint(tmp_path / task).task == task

@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -71,6 +72,30 @@ def test_the_method_of_the_contributing_page_keeps_the_contract(tmp_path):
     finally:
         registry._METHODS.pop("halve", None)
         sys.modules.pop("contributing", None)
+
+
+def test_the_task_of_the_contributing_page_keeps_the_contract(tmp_path, monkeypatch):
+    from sklearn.metrics import cohen_kappa_score
+
+    from imbik.tasks import registry
+    from imbik.testing import check_task
+    from imbik.testing.task_examples import TaskExample
+    from imbik.training import heads
+
+    registry.registered()
+    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
+    monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
+    (code,) = (block for block in blocks(ROOT / "CONTRIBUTING.md", "python") if "quadratic_kappa" in block)
+    module = {"__name__": "contributing"}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), module)
+    heads.register_head("ordinal")(heads.ClassificationHead)
+    stars = TaskExample(
+        ("1", "2", "10"), lambda texts, _: np.array([len(text) % 3 for text in texts]), lambda _t, _p, y: ("1", "2", "10")[y]
+    )
+    splits = check_task("ordinal", tmp_path, example=stars)
+    assert splits.labels == ("1", "2", "10")  # in their order as numbers, not as words
+    one, other = np.random.default_rng(0).integers(0, 4, (2, 50))
+    assert module["quadratic_kappa"](one, other) == pytest.approx(cohen_kappa_score(one, other, weights="quadratic"))
 
 
 def test_the_engine_of_the_contributing_page_keeps_the_contract(tmp_path, monkeypatch):

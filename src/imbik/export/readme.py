@@ -39,7 +39,7 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     shown = ", ".join(labels[:8]) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")
     return "\n".join(
         [
-            f"# A {manifest['task']} model for {manifest['engine']}",
+            f"# Model for {manifest['engine']}, task: {manifest['task']}",
             "",
             f"* {shape['family']}, {shape['layers']} layers of width {shape['hidden']}, {manifest['params']:,} parameters, {precision}",
             f"* labels: {shown}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +166,9 @@ def make_method(step: object, where: str) -> Method:
     ((name, settings),) = step.items()
     methods = registered()
     if name not in methods:
-        raise UserError("unknown method", where=where, found=name, expected="one of " + ", ".join(sorted(methods)))
+        close = difflib.get_close_matches(str(name), methods, n=1)
+        expected, fix = "one of " + ", ".join(sorted(methods)), f"did you mean {close[0]}?" if close else None
+        raise UserError("unknown method", where=where, found=name, expected=expected, fix=fix)
     return methods[name].of(settings, where)
 
 

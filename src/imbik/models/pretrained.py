@@ -230,9 +230,10 @@ def _from_pretrained(path: str, config: PretrainedConfig, role: str, auto: type[
 
 
 def _task_of(config: PretrainedConfig, recorded: str | None) -> TaskName | None:
-    """Return the task whose head a model has; of several that fit, the one that imbik recorded beside it. None: no head is known."""
+    """Return the task whose head a model has: the one that imbik recorded beside it, or one that takes plain transformers models. None:
+    no head is known."""
     heads = config.architectures or []
     tasks = registered()
     fitting = [name for name, task in tasks.items() if any(head.endswith(f"For{task.architecture}") for head in heads)]
     fitting = [name for name in fitting if tasks[name].fits(config)]
-    return recorded if recorded in fitting else next(iter(fitting), None)
+    return recorded if recorded in fitting else next((name for name in fitting if tasks[name].plain_models), None)

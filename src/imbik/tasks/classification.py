@@ -31,9 +31,11 @@ class Classification(LabelTask):
     """One label a text. Targets: label indices (N,) int64; decoded: probabilities (N, L); predictions: label indices (N,)."""
 
     name: ClassVar[str] = CLASSIFICATION
+    plain_models: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "single_label_classification"
     metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, MICRO_F1, MCC)
-    example: ClassVar[str] = 'manifest["labels"][row.argmax()], row.max()'
+    # the softmax of the largest logit
+    example: ClassVar[str] = 'manifest["labels"][row.argmax()], float(1 / np.exp(row - row.max()).sum())'
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
         """Return 0.5 for a label column that speaks for nothing else; 0 where nearly every row has a label of its own."""

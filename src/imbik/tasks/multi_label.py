@@ -35,6 +35,7 @@ class MultiLabel(LabelTask):
     """Any number of labels a text. Targets and predictions: 0/1 (N, L) float32; decoded: probabilities (N, L), each for itself."""
 
     name: ClassVar[str] = MULTI_LABEL
+    plain_models: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "multi_label_classification"
     metrics: ClassVar[tuple[Metric, ...]] = (MICRO_F1, MACRO_F1, ACCURACY)
     example: ClassVar[str] = '[label for label, score in zip(manifest["labels"], row) if score > 0]'

@@ -46,6 +46,7 @@ class QuestionAnswering(Task):
 
     name: ClassVar[str] = QUESTION_ANSWERING
     architecture: ClassVar[str] = "QuestionAnswering"
+    plain_models: ClassVar[bool] = True
     outputs: ClassVar[tuple[Output, ...]] = (Output("start_logits", True, False), Output("end_logits", True, False))
     places: ClassVar[bool] = True
     decides: ClassVar[bool] = True

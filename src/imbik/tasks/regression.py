@@ -28,6 +28,7 @@ class Regression(SequenceTask):
     """A number a text. Targets and predictions: values (N,) float32; decoded: the values as the model gives them, (N, 1)."""
 
     name: ClassVar[str] = REGRESSION
+    plain_models: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "regression"
     metrics: ClassVar[tuple[Metric, ...]] = (SPEARMAN, PEARSON, RMSE, MSE, MAE)
     example: ClassVar[str] = "float(row[0])"

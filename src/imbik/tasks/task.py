@@ -73,6 +73,8 @@ class Task(ABC):
         name: as ``--task`` and ``results.json`` have it.
         architecture: transformers' name of the head: ``AutoModelFor<architecture>`` makes its models.
         problem_type: transformers' ``config.problem_type`` for it, if any.
+        plain_models: whether a model that names no task of imbik's, only transformers' head and problem type, is taken for one of this
+            task; False: its models are known by what imbik wrote beside them, so that a new task takes over nobody's models.
         outputs: the arrays that its models give.
         places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
         metrics: what its quality may be stated in; the first is the default.
@@ -88,6 +90,7 @@ class Task(ABC):
     name: ClassVar[str]
     architecture: ClassVar[str]
     problem_type: ClassVar[str | None] = None
+    plain_models: ClassVar[bool] = False
     outputs: ClassVar[tuple[Output, ...]] = (Output(),)
     places: ClassVar[bool] = False
     decides: ClassVar[bool] = False

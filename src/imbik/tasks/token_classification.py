@@ -36,6 +36,7 @@ class TokenClassification(Task):
 
     name: ClassVar[str] = TOKEN_CLASSIFICATION
     architecture: ClassVar[str] = "TokenClassification"
+    plain_models: ClassVar[bool] = True
     outputs: ClassVar[tuple[Output, ...]] = (Output(per_token=True),)
     places: ClassVar[bool] = True
     overlap: ClassVar[float] = 0.25

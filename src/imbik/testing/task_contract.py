@@ -29,14 +29,13 @@ from imbik.testing.task_examples import TASK_EXAMPLES, TaskExample
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.training.encoding import encode_for
 from imbik.training.heads import head_of
-from imbik.training.precision import autocast_dtype
+from imbik.training.precision import full_precision
 from imbik.training.prediction import RowTargets, predict, run, to_batch
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
 _LABELLED_ROWS = 40
 _TOLERANCE = 1e-5
-_BF16 = 3e-2
 
 
 def check_task(name: str, directory: Path, *, example: TaskExample | None = None) -> Splits:
@@ -145,13 +144,13 @@ def check_predictor(task: Task, checkpoint: Checkpoint, splits: Splits, director
     loaded = load_checkpoint(directory)
     assert loaded.task == task.name, f"a saved model comes back as one for {loaded.task}"
     test = splits.test
-    seen = predict(checkpoint.model, encode_for(task.name, test, checkpoint.tokenizer), task.name)
+    with full_precision():  # as a predictor computes
+        seen = predict(checkpoint.model, encode_for(task.name, test, checkpoint.tokenizer), task.name)
     predictor = load_artefact(directory, threads=1)
     pairs = None if test.pairs is None else list(test.pairs)
     outputs = predictor.scores(list(test.texts), pairs)
     assert count_of(outputs) == len(test), "a predictor gives an output a text"
-    # training may compute products in bf16, whose numbers have eight significant bits; a predictor never does
-    _check_close(outputs, seen, "a predictor gives other outputs than training sees", _TOLERANCE if autocast_dtype() is None else _BF16)
+    _check_close(outputs, seen, "a predictor gives other outputs than training sees")
     alone = predictor.scores(list(test.texts[:1]), None if pairs is None else pairs[:1])
     _check_close(alone, take(outputs, slice(1)), "a text alone gives other outputs than among others")
     return outputs
@@ -221,9 +220,9 @@ def _check_same(one: Array, other: Array, message: str) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-6, err_msg=message)
 
 
-def _check_close(one: Outputs, other: Outputs, message: str, tolerance: float = _TOLERANCE) -> None:
-    np.testing.assert_allclose(numbers_of(one), numbers_of(other), rtol=1e-4, atol=tolerance, err_msg=message)
+def _check_close(one: Outputs, other: Outputs, message: str) -> None:
+    np.testing.assert_allclose(numbers_of(one), numbers_of(other), rtol=1e-4, atol=_TOLERANCE, err_msg=message)
     # where one of them has no places (what a teacher's store keeps are its numbers) there is nothing more to compare
     left, right = (to_arrays(outputs, "x") for outputs in (one, other))
     for name in (left.keys() & right.keys()) - {"x"}:
-        np.testing.assert_allclose(left[name], right[name], rtol=1e-4, atol=tolerance, err_msg=message)
+        np.testing.assert_allclose(left[name], right[name], rtol=1e-4, atol=_TOLERANCE, err_msg=message)

@@ -88,7 +88,13 @@ def head_of(task: str) -> Head:
     """
     _import_announced()
     if task not in _HEADS:
-        raise UserError("no head is registered for this task", where="imbik.training.heads", found=task, expected=" or ".join(_HEADS))
+        raise UserError(
+            "no head is registered for this task",
+            where="imbik.training.heads",
+            found=task,
+            expected=" or ".join(_HEADS),
+            fix=f"write its losses under @register_head({task!r})",
+        )
     return _HEADS[task]
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
 from imbik.machine import cpu_flags
+
+_FULL = ContextVar("full precision", default=False)
 
 
 @functools.cache
@@ -21,4 +26,14 @@ def autocast_dtype() -> torch.dtype | None:
 def precision(device: torch.device) -> torch.autocast:
     """Context manager: compute matrix products in bf16 where the hardware has it, see :func:`imbik.training.precision.autocast_dtype`."""
     dtype = autocast_dtype()
-    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None and not _FULL.get())
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute in float32 inside of the block, also where training would use bf16: to compare with what an artefact computes."""
+    before = _FULL.set(True)
+    try:
+        yield
+    finally:
+        _FULL.reset(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -141,6 +142,7 @@ def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> Non
 
 def show(results: Results, out: Path, lang: str) -> None:
     """Table, choice, failures and where everything lies, on stdout."""
+    from imbik.locale.phrases import Phrases
     from imbik.report.terminal import choice_line, results_table
 
     console = Console(highlight=False)
@@ -148,6 +150,10 @@ def show(results: Results, out: Path, lang: str) -> None:
         console = Console(highlight=False, width=160)
     console.print(results_table(results, lang))
     console.print(choice_line(results, lang), markup=False)
+    if results.choice is not None and (chosen := results.get(results.choice.id)) is not None:
+        folder = out / chosen.name / "artefacts" / chosen.engine
+        if folder.is_dir():
+            console.print(Phrases(lang)("terminal.ask", folder=shlex.quote(str(folder))), markup=False, soft_wrap=True)
     for failure in results.failures:
         console.print(f"{failure.get('name', failure.get('id'))}: {failure['error']}", markup=False)
     console.print(f"{out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -67,7 +67,10 @@ def finetune(
     options: dict[str, Any] = {"changes": changes, "max_length": schedule.max_length, "seed": schedule.seed}
     result = run(base, splits, out, progress=progress_for(console), say=say, **options)
     facts = {name: getattr(result, name) for name in ("metric", "dev", "test", "epochs", "best_epoch")}
-    line = f"{result.metric}: dev {result.dev:.4f}, test {result.test:.4f} (epoch {result.best_epoch} of {result.epochs}); teacher in {out}"
+    # more were asked for, and dev had stopped rising
+    early = ", stopped early" if schedule.epochs and result.epochs < schedule.epochs else ""
+    epoch = f"epoch {result.best_epoch} of {result.epochs}{early}"
+    line = f"{result.metric}: dev {result.dev:.4f}, test {result.test:.4f} ({epoch}); teacher in {out}"
     echo({"out": str(out), **facts, "train_seconds": round(result.seconds, 1)}, line, as_json)
 
 

@@ -126,7 +126,8 @@ def _data(
     if stored.fingerprints.get("test") != rows.test.fingerprint:
         # The teacher was measured by compress, which carves splits that the data does not have.
         try:
-            rows = load_data(source, labels=about["labels"], task=about["task"], say=say, **columns)
+            # what was guessed of the columns has been said
+            rows = load_data(source, labels=about["labels"], task=about["task"], say=lambda line: None, **columns)
         except UserError:
             check_fits(stored, rows, baseline)
     check_fits(stored, rows, baseline)

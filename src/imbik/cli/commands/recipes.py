@@ -22,11 +22,18 @@ def register(app: typer.Typer) -> None:
         if name is not None:
             typer.echo(dump_recipe(load_recipe(name)), nl=False)
             return
-        table = Table(title="Recipes; join parts by '+': layers-3+int8")
+        table = Table(title="Recipes; join parts by '+': layers-3+int8. N of layers-N is any number of the teacher's layers")
         for column in ("name", "student", "steps"):
             table.add_column(column)
         for part in shipped():
             recipe = load_recipe(part)
             steps = ", ".join(step.name for step in recipe.steps)
-            table.add_row(part, str(recipe.student.written or "the teacher itself"), steps)
+            table.add_row(part, _in_words(recipe.student.written), steps)
         Console().print(table)
+
+
+def _in_words(student: object) -> str:
+    """Return a student as a recipe has it: a name, its settings, or the teacher itself."""
+    if isinstance(student, dict):
+        return ", ".join(f"{name}: {value}" for name, value in student.items())
+    return str(student or "the teacher itself")

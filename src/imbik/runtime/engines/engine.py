@@ -167,12 +167,14 @@ class ArtefactEngine(Engine):
             installed = version(self.packages[0])
         except PackageNotFoundError:
             installed = "?"
+        again = f"export it again (written for {self.packages[0]} {written}, installed: {installed})"
         return UserError(
             f"{self.title} cannot open the model",
             where=path,
             # the last line: before the reason engines name places in their own source
             found=(str(error).strip().splitlines() or [type(error).__name__])[-1][:200],
-            fix=f"export it again (written for {self.packages[0]} {written}, installed: {installed})",
+            # of the same version it is no matter of age: the engine lacks what the graph asks for
+            fix=again if written != installed else "choose another --engine: this one cannot run such a model",
         )
 
 
