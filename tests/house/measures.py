@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -96,6 +97,7 @@ def comment_lines(text: str) -> int:
     return len({token.start[0] for token in tokens if token.type == tokenize.COMMENT and not _TOOL_COMMENT.match(token.string)})
 
 
+@functools.cache
 def measure(path: Path) -> Measures:
     """Measure one file."""
     text = path.read_text("utf-8")
