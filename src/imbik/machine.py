@@ -103,7 +103,7 @@ def physical_cores() -> int:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Return how many processors' time the control groups of this process allow, or None where they set no limit.
+    """Return how many processors the control groups of this process allow; None: no limit.
 
     Args:
         root: where ``proc`` and ``sys`` lie.
