@@ -50,12 +50,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
 ) -> None:
     """Answer texts: the most probable labels first. Without PyTorch."""
-    if (file is None) == (not texts):
-        raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
-    if texts and pair and len(pair) != len(texts):
-        raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
-    if context is not None and (pair or file is not None):
-        raise UserError("--context stands in the place of --pair and --file", where="--context", found="--pair" if pair else "--file")
+    _check_given(texts, pair, context, file)
     if texts and context is not None:
         pair = [_whole(context, columns.encoding)] * len(texts)
     check_file("--out", out, is_answers)
@@ -74,6 +69,16 @@ def predict(
         _write_csv(answers, out, task_of(predictor.task))
     else:
         _show(answers, task_of(predictor.task))
+
+
+def _check_given(texts: list[str] | None, pair: list[str] | None, context: Path | None, file: Path | None) -> None:
+    """Refuse texts that are given twice or not at all."""
+    if (file is None) == (not texts):
+        raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
+    if texts and pair and len(pair) != len(texts):
+        raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
+    if context is not None and (pair or file is not None):
+        raise UserError("--context stands in the place of --pair and --file", where="--context", found="--pair" if pair else "--file")
 
 
 def _read(file: Path, columns: TextColumns) -> tuple[Sequence[str], Sequence[str] | None]:
