@@ -190,3 +190,28 @@ def test_at_the_end_what_waits_is_answered_and_nothing_new_is_taken():
         await closing
 
     run(scene, Limits())
+
+
+@pytest.mark.parametrize("task", ["token-classification", "question-answering", "multi-label"])
+def test_every_task_answers_as_its_predictor(tmp_path, task):
+    from imbik.models.checkpoint import save_checkpoint
+    from imbik.runtime.predictor import load_artefact
+    from imbik.tasks.registry import task_of
+    from imbik.testing.task_examples import TASK_EXAMPLES
+    from imbik.testing.tiny import tiny_bert
+
+    kind, example = task_of(task), TASK_EXAMPLES[task]
+    save_checkpoint(tiny_bert(example.labels, task, layers=1), tmp_path)
+    predictor = load_artefact(tmp_path, threads=1)
+    texts, pairs = ["bad card", "good new money " * 30], ["a late card " * 40, "money"] if kind.pairs else None
+    expected = kind.answers(predictor.predict(texts, pairs), predictor.labels, texts, pairs, len(predictor.labels))
+
+    async def scene() -> None:
+        batcher = Batcher(predictor, "m", Limits(), Metrics())
+        assert await batcher.answers(Asked(texts, pairs, True, False, None, whole=kind.overlap > 0), 20) == expected
+        if not kind.one_row:
+            with pytest.raises(Refusal, match="raw_scores"):
+                await batcher.answers(Asked(texts, pairs, True, True, None, False), 20)
+        await batcher.close()
+
+    asyncio.run(scene())

@@ -20,6 +20,7 @@ from imbik.serve.settings import Limits
 from imbik.tasks.outputs import take
 from imbik.tasks.registry import task_of
 from imbik.tasks.task import Answer
+from imbik.tasks.task import Asked as Context
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class Batcher:
         """
         if self._closed:
             raise stopping()
+        if asked.raw and not self._task.one_row:
+            raise invalid("raw_scores: a model whose answers lie in the text has no row of numbers; leave it out")
         # alone in the line a request is taken whatever its size, which the limit of a request bounds
         if self._texts and self._texts + len(asked.texts) > self.limits.queue:
             raise overloaded(self._texts * self._seconds_per_text)
@@ -150,12 +153,14 @@ class Batcher:
         start = 0
         for one in batch:
             some = take(outputs, slice(start, start := start + len(one.texts)))
-            shown = some if one.raw else self._task.decode(some)
+            shown = some if one.raw else self._task.decode(some, Context(self.predictor.labels, one.texts, one.pairs))
             top = one.top or len(self.predictor.labels)
             found.append(self._task.answers(shown, self.predictor.labels, one.texts, one.pairs, top))
         return found
 
     def _too_long(self, asked: Asked) -> Refusal | None:
+        if self._task.overlap:  # long texts are read in windows, and never cut
+            return None
         for number, encoding in enumerate(self.predictor.encode(asked.texts, asked.pairs), 1):
             if encoding.overflowing:
                 return invalid(f"text {number} is longer than {self.predictor.max_length} tokens; allow it to be cut with truncate: true")

@@ -15,6 +15,7 @@ from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.serve.batcher import Batcher
 from imbik.serve.metrics import Metrics
 from imbik.serve.settings import Limits, Served
+from imbik.tasks.registry import task_of
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Model:
         verify(self.path)
         predictor = load_artefact(self.path, threads=self._threads)
         predictor.warm_up()
-        predictor.predict(["a"], ["a"] if predictor.pairs else None)
+        predictor.predict(["a"], ["a"] if predictor.pairs or task_of(predictor.task).pairs else None)
         version = Version(sha256(self.path / MANIFEST_FILE), stamp)
         self._seen = stamp
         return version, Batcher(predictor, self.name, self._limits, self._metrics)
