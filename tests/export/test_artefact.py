@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from imbik.errors import UserError
-from imbik.export.artefact import export
+from imbik.export.artefact import _SENTENCES, export
 from imbik.export.onnx.graph import Graph, count_ops, matmul_counts
 from imbik.export.parity import ParityError
 from imbik.quantization.integer import symmetric
@@ -166,3 +166,44 @@ def test_the_manifest_counts_what_lies_there(tmp_path: Path) -> None:
     assert artefact.bytes == sum(path.stat().st_size for path in artefact.path.iterdir())
     assert set(artefact.sha256) == {path.name for path in artefact.path.iterdir()}
     assert count_ops(onnx.load(artefact.path / "model.onnx"))["MultiHeadAttention"] == 4
+
+
+def test_a_dynamic_artefact_says_how_its_answers_depend_on_the_batch(tmp_path: Path) -> None:
+    checkpoint = replace(tiny_bert(), steps=INT8)
+    artefact = export(checkpoint, "onnx", tmp_path / "a")
+    alone = artefact.parity["alone"]
+    model, texts = load_artefact(artefact.path, threads=1), list(_SENTENCES)
+    apart = np.abs(np.concatenate([model.scores([text]) for text in texts]) - model.scores(texts)).max()
+    assert alone["max_abs"] == pytest.approx(float(apart), rel=1e-3) and alone["texts"] == len(texts)
+    note = next(note for note in model.manifest["notes"] if note["kind"] == "batch")
+    assert "in a batch than alone" in note["text"] and note["text"] in (artefact.path / "README.md").read_text(encoding="utf-8")
+    floats = export(tiny_bert(), "onnx", tmp_path / "f")
+    assert floats.parity["alone"]["max_abs_relative"] < 1e-5 and _manifest(floats)["notes"] == []
+
+
+def test_texts_without_tokens_are_answered_alike_alone_and_beside_others(tmp_path: Path) -> None:
+    checkpoint = tiny_bert()
+    checkpoint.tokenizer.backend_tokenizer.post_processor = None  # neither [CLS] nor [SEP]
+    for engine in ("onnx", "openvino"):
+        pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+        model = load_artefact(export(checkpoint, engine, tmp_path / engine, texts=TEXTS).path, threads=1)
+        padding = torch.zeros((1, 1), dtype=torch.long)
+        with torch.no_grad():
+            expected = checkpoint.model(input_ids=padding, attention_mask=torch.ones_like(padding)).logits.numpy()
+        tolerance = 5e-2 if model.manifest["precision"] == "bf16" else 1e-4
+        np.testing.assert_allclose(model.scores([""]), expected, atol=tolerance)
+        np.testing.assert_allclose(model.scores(["my card", "", "where is my money"])[1:2], expected, atol=tolerance)
+
+
+def test_an_int8_model_that_collapsed_is_refused_by_export_alone(tmp_path: Path) -> None:
+    """Outliers in what a product reads leave int8 steps that are wider than all the rest: answers are no longer the model's."""
+    checkpoint = tiny_bert(layers=1)
+    with torch.no_grad():
+        checkpoint.model.bert.encoder.layer[0].output.LayerNorm.weight[0] = 100_000.0
+        checkpoint.model.bert.pooler.dense.weight[:, 0] = 0.0
+    int8 = replace(checkpoint, steps=INT8)
+    export(checkpoint, "onnx", tmp_path / "float", texts=TEXTS)
+    with pytest.raises(ParityError, match="answers otherwise than the one it was made of"):
+        export(int8, "onnx", tmp_path / "int8", texts=TEXTS)
+    assert not (tmp_path / "int8").exists()
+    assert export(int8, "onnx", tmp_path / "measured", texts=TEXTS, least=None).parity["agreement"] < 0.8

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import binomtest
 
 from imbik.export import parity
-from imbik.export.parity import Gate, ParityError, side_by_side
+from imbik.export.parity import Gate, ParityError, side_by_side, wilson_upper
+from imbik.models.facts import manifest_of
+from imbik.models.tokenizers import tokenizer_of
+from imbik.runtime.tokenizer import RuntimeTokenizer
+from imbik.testing.tiny import tiny_bert, tiny_tokenizer
 
 # the first of three labels everywhere, by 4 or more; the largest logit is 10
 REFERENCE = np.tile(np.float32([[10.0, 2.0, -1.0], [5.0, 1.0, 0.0]]), (1000, 1))
@@ -138,3 +145,117 @@ def test_slow_models_are_timed_for_some_seconds_only(monkeypatch, seconds, round
     side_by_side(clock.model("float", seconds, 0.0), clock.model("int8", seconds, 0.0), ["a"] * 50, None)
     # the clock of the rounds starts behind the warm-up
     assert len(clock.asked) == 2 + 66 * rounds
+
+
+class Answers:
+    """A model that answers each text by what ``one`` gives for it, and in a batch adds ``shift`` to what stands beside a longer text."""
+
+    def __init__(self, one: Callable[[str], list[float]], shift: float = 0.0, quantized: bool = False, cut: int = 32) -> None:
+        self.one, self.shift, self.engine, self.task = one, np.float32(shift), "onnx", "classification"
+        graph = {"int8_ops": 0, "float_matmuls": 0}
+        scheme = {"scheme": "dynamic"} if quantized else None
+        self.manifest = {"task": self.task, "engine": "onnx", "quantisation": scheme, "precision": "f32", "graph": graph}
+        self.tokenizer = RuntimeTokenizer(tiny_tokenizer().backend_tokenizer, cut)
+
+    def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
+        found = np.array([self.one(text) for text in texts], dtype=np.float32)
+        found[[len(text) < max(map(len, texts)) for text in texts]] += self.shift * np.float32([1, -1, 0])
+        return found
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Any]:
+        return self.tokenizer.encodings(list(texts), range(len(texts)))
+
+
+SOME = ["card", "my card is lost", "money " * 9, "", "please help me now " * 12]
+
+
+@pytest.fixture(scope="module")
+def gate() -> Gate:
+    checkpoint = tiny_bert()
+    return Gate.of(checkpoint, tokenizer_of(checkpoint), manifest_of(checkpoint) | {"engine": "onnx"}, SOME)
+
+
+def against(gate: Gate, monkeypatch: pytest.MonkeyPatch, model: Answers, least: float | None = None) -> dict[str, Any]:
+    monkeypatch.setattr(parity, "load_artefact", lambda directory: model)
+    return gate.check(Path("somewhere"), least)
+
+
+def rows(gate: Gate) -> dict[str, list[float]]:
+    return {text: gate.reference[row].tolist() for row, text in enumerate(gate.texts)}
+
+
+def test_the_reference_is_what_transformers_computes_alone_and_in_a_padded_batch(gate: Gate) -> None:
+    checkpoint = tiny_bert()
+    for row, text in enumerate(SOME):
+        with torch.no_grad():
+            logits = checkpoint.model(**checkpoint.tokenizer(text, truncation=True, return_tensors="pt")).logits.numpy()
+        np.testing.assert_allclose(gate.alone[row], logits, atol=1e-5)
+        np.testing.assert_allclose(gate.reference[row : row + 1], logits, atol=1e-5)
+    assert gate.rows is not None and len(set(gate.rows.lengths.tolist())) == len(SOME), "a batch of unequal lengths"
+
+
+def test_a_model_whose_answers_depend_on_its_neighbors_is_seen_and_recorded(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = rows(gate)
+    even = against(gate, monkeypatch, Answers(known.__getitem__))["alone"]
+    assert even == {"max_abs": 0.0, "max_abs_relative": 0.0, "agreement": 1.0, "texts": 5}
+    # in float it is refused: beside the longest text the others are off
+    with pytest.raises(ParityError, match="logits differ"):
+        against(gate, monkeypatch, Answers(known.__getitem__, shift=0.5))
+    found = against(gate, monkeypatch, Answers(known.__getitem__, shift=50.0, quantized=True))["alone"]
+    turned = [np.argmax(values) != 0 for text, values in known.items() if len(text) < len(SOME[-1])]
+    assert found["max_abs"] == pytest.approx(50.0, rel=1e-5) and found["agreement"] == pytest.approx(1 - sum(turned) / 5)
+
+
+def test_a_float_model_that_is_right_in_batches_and_wrong_alone_is_refused(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, model = rows(gate), Answers(lambda text: [0.0])
+    model.scores = lambda texts, pairs=None: np.array([known[t] for t in texts], np.float32) + (len(texts) == 1)  # type: ignore[method-assign]
+    with pytest.raises(ParityError, match=r"a text alone differ.*text 0"):
+        against(gate, monkeypatch, model)
+
+
+def test_an_artefact_that_cuts_texts_elsewhere_than_training_is_refused(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ParityError, match=r"other tokens than training does.*text 4"):
+        against(gate, monkeypatch, Answers(rows(gate).__getitem__, cut=16))
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 5), (0.4, 5), (0.6, 5), (0.05, 200), (0.735, 200), (0.75, 200), (1.0, 7)])
+def test_the_upper_end_of_a_share_is_wilsons(share: float, count: int) -> None:
+    successes = round(share * count)
+    expected = binomtest(successes, count).proportion_ci(0.95, method="wilson").high
+    assert wilson_upper(successes / count, count) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("turned", "count", "refused"), [(2, 5, False), (3, 5, True), (50, 200, False), (60, 200, True), (190, 200, True)])
+def test_a_quantized_model_of_which_little_is_left_is_refused(
+    turned: int, count: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = np.tile(np.float32([[3.0, 0.0, -1.0]]), (count, 1))
+    found = reference.copy()
+    found[:turned] = [0.0, 3.0, -1.0]
+    made = SimpleNamespace(
+        manifest={"task": "classification", "engine": "onnx", "precision": "f32", "graph": {"int8_ops": 7, "float_matmuls": 2}} | INT8,
+        scores=lambda texts, pairs: found,
+    )
+    monkeypatch.setattr(parity, "load_artefact", lambda directory: made)
+    gate = Gate(["a"] * count, None, reference)
+    if refused:
+        with pytest.raises(ParityError, match=rf"{1 - turned / count:.1%} of {count} texts"):
+            gate.check(Path("somewhere"), least=0.8)
+    assert gate.check(Path("somewhere"), None if refused else 0.8)["agreement"] == pytest.approx(1 - turned / count)
+
+
+@pytest.mark.parametrize(("constant", "refused"), [(False, False), (True, True)])
+def test_values_that_follow_nothing_are_refused(constant: bool, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = np.float32([[0.0], [1.0], [2.0], [3.0]])
+    found = np.full_like(reference, 4.0) if constant else reference + 0.3
+    made = SimpleNamespace(
+        manifest={"task": "regression", "engine": "onnx", "precision": "f32", "graph": {"int8_ops": 7, "float_matmuls": 2}} | INT8,
+        scores=lambda texts, pairs: found,
+    )
+    monkeypatch.setattr(parity, "load_artefact", lambda directory: made)
+    gate = Gate(["a"] * 4, None, reference)
+    if refused:  # Σ(4 - y)² = 30, Σ(y - 1.5)² = 5
+        with pytest.raises(ParityError, match=r"off by 6\.0 times"):
+            gate.check(Path("somewhere"), least=0.8)
+    else:
+        gate.check(Path("somewhere"), least=0.8)

@@ -102,6 +102,7 @@ def _export(checkpoint: Checkpoint, engine: str, target: Path, run: Run) -> None
         texts=run.splits.dev,
         calibration=run.splits.train,
         preset=run.options.preset,
+        least=None,  # its quality is measured, and counts in the choice
         limit=run.accuracy_limit if quantize_step(checkpoint.steps) is not None else None,
         progress=run.progress,
     )

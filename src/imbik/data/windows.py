@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from imbik.errors import UserError
+
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 
 def cut(tokenizer: Tokenizer, length: int, side: str, overlap: float, *, paired: bool) -> None:
-    """Set how a tokenizer shortens texts.
+    """Set how a tokenizer shortens texts; it pads none.
 
     Args:
         tokenizer: it is changed.
         length: tokens of a row, special ones included.
         side: where a text is cut that is not windowed, ``right`` or ``left``.
         overlap: share of ``length`` that neighboring windows have in common; 0: no windows.
-        paired: whether rows have two texts: of a windowed pair the second one is cut, and the first stands in every window.
+        paired: whether rows have two texts: of a windowed pair the second one is cut, and the first stands in every window; of
+            another pair the longer one is cut first, a token at a time.
+
+    Raises:
+        UserError: special tokens alone fill the length, and tokenizers would cut nothing then.
     """
+    special = tokenizer.num_special_tokens_to_add(paired)
+    if length <= special + paired:
+        kind = "pairs of texts" if paired else "texts"
+        expected = f"at least {special + 1 + paired}"
+        raise UserError(f"{kind} cannot be cut to so few tokens", where="max_length", found=length, expected=expected)
+    tokenizer.no_padding()
     if not overlap:
         tokenizer.enable_truncation(length, direction=side, strategy="longest_first")
         return
-    special = tokenizer.num_special_tokens_to_add(paired)
     # a window must bring something new: what is shared is less than what a text has room for, beside
     # the longest first text that `fitting` lets through
     shared = max(0, min(int(length * overlap), length - special - length // 2 - 1))

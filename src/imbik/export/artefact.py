@@ -16,11 +16,12 @@ from imbik.export.accuracy import AccuracyFloor, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder
 from imbik.export.builders.registry import builder, refusal
 from imbik.export.folder import finish, write_tokenizer
-from imbik.export.parity import Gate, ParityError, side_by_side
+from imbik.export.parity import LEAST_AGREEMENT, TOLERANCE, Gate, ParityError, side_by_side
 from imbik.export.readme import readme
 from imbik.export.request import BuildRequest, quantize_step
 from imbik.jobs.files import remove_folder, replacing_folder
 from imbik.jobs.progress import Progress, Silent
+from imbik.locale.notes import document
 from imbik.methods.quantize import Quantize
 from imbik.models.facts import facts, manifest_of
 from imbik.models.layers.clustered import expanded
@@ -29,7 +30,7 @@ from imbik.quantization.ranges import set_ranges
 from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.runtime.processors import int8_preset
-from imbik.types import Artefact, Checkpoint, Examples, Step
+from imbik.types import Artefact, Checkpoint, Examples, Note, Step
 
 __all__ = ["PARITY_TEXTS", "ParityError", "export", "quantized", "settled"]
 
@@ -45,6 +46,7 @@ def export(
     calibration: Examples | None = None,
     preset: Mapping[str, Any] | None = None,
     limit: AccuracyFloor | None = None,
+    least: float | None = LEAST_AGREEMENT,
     progress: Progress | None = None,
 ) -> Artefact:
     """Write an artefact folder: the engine's files, ``tokenizer.json``, ``manifest.json`` and a README with
@@ -65,12 +67,14 @@ def export(
             processor.
         limit: what a quantized model must keep; operators are put back to float until it does
             (:mod:`imbik.export.accuracy`). None: nothing is put back.
+        least: share of labels that a quantized model must answer as the checkpoint does; None: whatever it keeps, for one whose quality
+            is measured.
         progress: where the work is shown.
 
     Raises:
         UserError: unknown engine, an architecture or quantization scheme that the engine cannot take, or a folder that holds other
             files.
-        ParityError: a float artefact's predictions differ from the checkpoint's.
+        ParityError: a float artefact's predictions differ from the checkpoint's, or a quantized one has collapsed.
     """
     made_by = builder(engine_name)
     reason = refusal(engine_name, checkpoint.steps, str(checkpoint.model.config.model_type))
@@ -88,7 +92,8 @@ def export(
             remove_folder(partial, artefact_files(partial))
             manifest = writer.write(partial, replace(request, reverted=frozenset(found["reverted"])))
         bar.advance()
-        manifest["parity"] = gate.check(partial) | found
+        manifest["parity"] = gate.check(partial, least) | found
+        manifest["notes"] = [*manifest["notes"], *map(document, _beside_others(manifest["parity"]))]
         (partial / "README.md").write_text(readme(manifest, paired=gate.pairs is not None), encoding="utf-8")
         finish(partial, manifest)
         bar.advance()
@@ -194,6 +199,17 @@ _SENTENCES = (
     "great film",
     "42",
 )
+
+
+def _beside_others(parity: Mapping[str, Any]) -> tuple[Note, ...]:
+    """Return what a reader must know where an answer depends on the batch that a text is in."""
+    if "alone" not in parity:
+        return ()
+    alone = parity["alone"]
+    if alone["max_abs_relative"] <= TOLERANCE and alone["agreement"] in (None, 1.0):
+        return ()
+    values = {"texts": alone["texts"], "gap": alone["max_abs"]}
+    return (Note.of("batch_values", **values) if alone["agreement"] is None else Note.of("batch", **values, same=alone["agreement"]),)
 
 
 def _probe(texts: Examples | Sequence[str] | None, paired: bool | None) -> tuple[list[str], list[str] | None]:

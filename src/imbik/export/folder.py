@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from imbik.data.windows import cut
 from imbik.jobs.files import sha256
 from imbik.runtime.manifest import MANIFEST_FILE
 
@@ -21,8 +22,7 @@ def write_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int, side
         max_length: tokens of a text, special ones included.
         side: where longer texts are cut, ``left`` or ``right``.
     """
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, direction=side)
+    cut(tokenizer, max_length, side, 0.0, paired=False)
     # Written without indentation, which makes the file a third smaller.
     (directory / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
 

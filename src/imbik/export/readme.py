@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbik.export.builders.registry import builders
+from imbik.locale.notes import read, sentence
 from imbik.tasks.registry import task_of
 
 _CODE = """import json
@@ -44,6 +45,7 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
             f"* {shape['family']}, {shape['layers']} layers of width {shape['hidden']}, {manifest['params']:,} parameters, {precision}",
             f"* labels: {shown}",
             f"* texts are cut to {manifest['max_length']} tokens",
+            *(f"* {sentence(read(note))}" for note in manifest["notes"]),
             "",
             'With imbik: `imbik predict . "a text"`, or `imbik.load_artefact(".").predict(["a text"])`.',
             "",

@@ -141,7 +141,7 @@ def _export_all(
             checkpoint = Checkpoint(plain.model, plain.tokenizer, plain.task, steps)
             path = folder / name
             try:
-                export(checkpoint, engine, path, texts=texts.test, progress=progress)
+                export(checkpoint, engine, path, texts=texts.test, least=None, progress=progress)  # random weights: speed and size
             except (UserError, ParityError, RuntimeError) as error:
                 failures.append({"id": f"{name}/{engine}", "name": shape, "precision": precision, "error": str(error)})
                 continue

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.data.batches import token_batches
+from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
 from imbik.errors import UserError
 from imbik.machine import physical_cores
@@ -139,23 +140,22 @@ class Predictor:
         rows = self._rows(texts, pairs)
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)), offsets=True)
         windows = windows_of(encodings) if self._task.overlap else [(row, 0, encoding) for row, encoding in enumerate(encodings)]
-        ids = [one.ids for _, _, one in windows]
-        types = [one.type_ids for _, _, one in windows] if self._types else None
+        ids = [filled(one.ids, self._pad) for _, _, one in windows]
+        types = [filled(one.type_ids, 0) for _, _, one in windows] if self._types else None
         out = Collector(len(windows), self._task.outputs, len(self.labels), places=True)
         for batch in token_batches(self._widths([len(row) for row in ids]), self.batch_tokens):
             tokens, mask, kinds = self._padded(batch, ids, types)
-            there = [
-                places_of(one.sequence_ids, one.offsets, both(rows[row]), window) for row, window, one in map(windows.__getitem__, batch)
-            ]
+            there = [places_of(*places_in(one), both(rows[row]), window) for row, window, one in map(windows.__getitem__, batch)]
             out.put(batch, self._run(tokens, mask, kinds), mask, there)
         return joined(out.result(), np.array([row for row, _, _ in windows], np.int64), len(texts)) if windows else out.result()
 
     def _ids(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> tuple[list[list[int]], list[list[int]] | None]:
         """Token ids, and the token types where they are not all zero."""
         if pairs is None:
-            return self._tokenizer.ids(texts, first), None
+            return [filled(ids, self._pad) for ids in self._tokenizer.ids(texts, first)], None
         encodings = self.encode(texts, pairs, first)
-        return [encoding.ids for encoding in encodings], [encoding.type_ids for encoding in encodings] if self._types else None
+        types = [filled(encoding.type_ids, 0) for encoding in encodings] if self._types else None
+        return [filled(encoding.ids, self._pad) for encoding in encodings], types
 
     def _one(self, text: str, pair: str | None) -> Outputs:
         """A single request, without the machinery of batches."""

@@ -15,8 +15,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
+from imbik.data.tokens import encoded_rows, not_a_string, shortened
 from imbik.data.windows import cut, fitting
-from imbik.errors import UserError
 
 WORDS = 16384
 """Words that are remembered, at most: some 4 MB."""
@@ -44,10 +44,9 @@ class RuntimeTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, side: str = "right", overlap: float = 0.0, *, paired: bool = False) -> None:
-        tokenizer.no_padding()
         cut(tokenizer, max_length, side, overlap, paired=paired)
         self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
-        self.max_length = max_length
+        self.max_length, self._side, self._windows = max_length, side, overlap > 0
         # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
         self._before, self._after = frame or ((), ())
@@ -68,6 +67,7 @@ class RuntimeTokenizer:
         Raises:
             UserError: a text is not a string.
         """
+        texts = self._without_far_ends(texts)
         found = [self._recall(text) for text in texts] if self.words else [None] * len(texts)
         if self._remembers and None in found:
             new = [text for text, ids in zip(texts, found, strict=True) if ids is None and isinstance(text, str)]
@@ -76,7 +76,7 @@ class RuntimeTokenizer:
         left = [row for row, ids in enumerate(found) if ids is None]
         for row in left:
             if not isinstance(texts[row], str):  # a tuple would be taken for a pair
-                raise _not_a_string(texts[row], first + row)
+                raise not_a_string(texts[row], first + row)
         for row, encoding in zip(left, self.encodings([texts[row] for row in left], [first + row for row in left]), strict=True):
             found[row] = encoding.ids
         return found  # type: ignore[return-value]  # none is None any more
@@ -107,13 +107,13 @@ class RuntimeTokenizer:
         """
         if not rows:
             return []
-        encode = self.tokenizer.encode_batch if offsets else self.tokenizer.encode_batch_fast
-        try:
-            return list(encode(rows))
-        # cleaned only where it is needed: the check would cost every ordinary text
-        except (TypeError, UnicodeError):
-            cleaned = [_cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]
-            return list(encode(cleaned))
+        # what stands in front of a text moves all offsets
+        rows = rows if offsets and self._side == "left" else self._without_far_ends(rows)
+        return encoded_rows(self.tokenizer, rows, numbers, offsets=offsets)
+
+    def _without_far_ends(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """Return rows without the far ends of long texts, of which no token is kept; windows keep all of a text."""
+        return rows if self._windows else [shortened(self.tokenizer, row, self.max_length, self._side) for row in rows]
 
     def _recall(self, text: str) -> list[int] | None:
         """The ids of a text of known words; None for another one."""
@@ -184,16 +184,3 @@ def _state(part: Any) -> dict[str, Any]:
     """A tokenizer's part as ``tokenizer.json`` describes it."""
     state: dict[str, Any] = json.loads(part.__getstate__())
     return state
-
-
-def _cleaned(row: Any, number: int) -> Any:
-    """Return a row that the tokenizer takes: an unpaired surrogate, which no encoding has, becomes a question mark."""
-    if isinstance(row, tuple):
-        return tuple(_cleaned(text, number) for text in row)
-    if not isinstance(row, str):
-        raise _not_a_string(row, number)
-    return row.encode("utf-8", "replace").decode("utf-8")
-
-
-def _not_a_string(value: object, number: int) -> UserError:
-    return UserError("a text is not a string", where=f"text {number}", found=f"{type(value).__name__} {value!r}"[:80], expected="str")

@@ -64,7 +64,7 @@ def paired_retention(
     """Compute what a student keeps of its teacher, ``score(student) / score(teacher)``, and its 95 % interval.
 
     Both are scored on the same drawn items, so that what is hard for both cancels out. For a metric where less is better the
-    ratio is turned round. A teacher that scores 0 gives NaN.
+    ratio is turned round. A teacher that scores 0 or below gives NaN.
 
     Args:
         metric: its name.
@@ -93,9 +93,9 @@ def paired_retention(
     if kind.metric(metric).less_is_better:
         above, below = below, above
         value = (value[1], value[0])
-    # draws in which the teacher scores 0 have no ratio
-    defined = below != 0
-    if value[1] == 0 or not defined.any():
+    # draws in which the teacher scores 0 or below have no ratio: -0.2 over -0.1 is not twice as good
+    defined = below > 0
+    if value[1] <= 0 or not defined.any():
         return (float("nan"),) * 3
     low, high = np.percentile(above[defined] / below[defined], _SIDES)
     return value[0] / value[1], float(low), float(high)

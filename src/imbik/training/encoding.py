@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.data.tokens import encoded_rows, filled, places_in, shortened
 from imbik.data.windows import cut, fitting, windows_of
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
@@ -76,6 +77,11 @@ class Encoded:
         assert self.where is not None, "encode(..., places=True) keeps the places of tokens"
         return self.where[self.offsets[row] : self.offsets[row + 1]]
 
+    def row(self, row: int) -> list[int]:
+        """Return the ids of a row."""
+        found: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]].tolist()
+        return found
+
     def take(self, rows: NDArray[np.int64]) -> Encoded:
         """Return a copy of some rows, in that order; each is a text of its own."""
         spans = [slice(int(self.offsets[row]), int(self.offsets[row + 1])) for row in rows]
@@ -113,7 +119,7 @@ class Encoded:
 
 
 def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bool = False, overlap: float = 0.0) -> Encoded:
-    """Tokenize every row once, cut to ``tokenizer.model_max_length`` (pairs: the longer text first).
+    """Tokenize every row once, cut to ``tokenizer.model_max_length`` where the tokenizer cuts (pairs: the longer text first).
 
     Args:
         examples: N rows.
@@ -123,18 +129,18 @@ def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bo
     """
     use_types = "token_type_ids" in tokenizer.model_input_names
     lengths, owners = [np.zeros(1, np.int64)], [np.zeros(0, np.int64)]
-    truncated = 0
+    truncated, padding = 0, int(tokenizer.pad_token_id or 0)
     with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as types_file, tempfile.TemporaryFile() as places_file:
-        for start, texts, encodings in _chunks(examples, tokenizer, overlap):
+        for start, texts, encodings in _chunks(examples, tokenizer, overlap, places=places):
             parts = windows_of(encodings) if overlap else [(row, 0, encoding) for row, encoding in enumerate(encodings)]
             truncated += 0 if overlap else sum(bool(encoding.overflowing) for encoding in encodings)
-            lengths.append(np.array([len(one.ids) for _, _, one in parts], np.int64))
+            lengths.append(np.array([max(len(one.ids), 1) for _, _, one in parts], np.int64))
             owners.append(np.array([start + row for row, _, _ in parts], np.int64))
-            ids_file.write(np.concatenate([np.asarray(one.ids, dtype=np.int32) for _, _, one in parts]).tobytes())
+            ids_file.write(np.concatenate([np.asarray(filled(one.ids, padding), dtype=np.int32) for _, _, one in parts]).tobytes())
             if use_types:
-                types_file.write(np.concatenate([np.asarray(one.type_ids, dtype=np.int8) for _, _, one in parts]).tobytes())
+                types_file.write(np.concatenate([np.asarray(filled(one.type_ids, 0), dtype=np.int8) for _, _, one in parts]).tobytes())
             if places:
-                where = [places_of(one.sequence_ids, one.offsets, texts[row], window) for row, window, one in parts]
+                where = [places_of(*places_in(one), texts[row], window) for row, window, one in parts]
                 places_file.write(np.concatenate(where).tobytes())
         for file in (ids_file, types_file, places_file):
             file.flush()
@@ -147,7 +153,7 @@ def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bo
         if places:
             stands = np.memmap(places_file, dtype=np.int32, mode="r").reshape(-1, 5) if offsets[-1] else np.zeros((0, 5), dtype=np.int32)
     whose = np.concatenate(owners) if overlap else None
-    return Encoded(ids, types, offsets, truncated, int(tokenizer.pad_token_id or 0), stands, whose)
+    return Encoded(ids, types, offsets, truncated, padding, stands, whose)
 
 
 def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast) -> Encoded:
@@ -157,17 +163,20 @@ def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast
 
 
 def _chunks(
-    examples: Examples, tokenizer: PreTrainedTokenizerFast, overlap: float
+    examples: Examples, tokenizer: PreTrainedTokenizerFast, overlap: float, *, places: bool
 ) -> Iterator[tuple[int, list[tuple[str, ...]], list[Encoding]]]:
-    backend = tokenizer.backend_tokenizer
+    backend, length, side = tokenizer.backend_tokenizer, int(tokenizer.model_max_length), tokenizer.truncation_side
     # tokenizer.json may ask for padding or another length, and earlier calls leave theirs behind
-    backend.no_padding()
-    cut(backend, int(tokenizer.model_max_length), "right", overlap, paired=examples.pairs is not None)
+    cut(backend, length, side, overlap, paired=examples.pairs is not None)
+    # windows keep all of a text, and what stands in front of one that is cut on the left moves all offsets
+    whole = overlap > 0 or (places and side == "left")
     for start in range(0, len(examples.texts), _CHUNK):
         stop = min(start + _CHUNK, len(examples.texts))
         texts = list(examples.texts[start:stop])
         columns = [texts] if examples.pairs is None else [texts, list(examples.pairs[start:stop])]
         rows: list[tuple[str, ...]] = list(zip(*columns, strict=True))
         if overlap and examples.pairs is not None:
-            rows = fitting(backend, rows, int(tokenizer.model_max_length))
-        yield start, rows, backend.encode_batch(texts if examples.pairs is None else rows)
+            rows = fitting(backend, rows, length)
+        asked: list[Any] = list(texts) if examples.pairs is None else list(rows)
+        asked = asked if whole else [shortened(backend, row, length, side) for row in asked]
+        yield start, rows, encoded_rows(backend, asked, range(start, stop))

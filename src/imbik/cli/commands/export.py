@@ -58,7 +58,9 @@ def export(
     preset = preset_for(cpu)
     from imbik.export.artefact import export as run
     from imbik.export.artefact import quantized
+    from imbik.locale.notes import read, sentence
     from imbik.models.pretrained import load_checkpoint
+    from imbik.runtime.manifest import read_manifest
 
     console, say = consoles()
     loaded = load_checkpoint(checkpoint, role="checkpoint")
@@ -74,6 +76,8 @@ def export(
     for name in names:
         target = out / name if several else out
         made.append(run(loaded, name, target, texts=rows, calibration=calibration, preset=preset, progress=progress_for(console)))
+        for note in read_manifest(target)["notes"]:
+            say(f"{target}: {sentence(read(note))}")
     _show(made, as_json)
 
 
