@@ -33,6 +33,9 @@ def test_the_fingerprint_sees_weights_labels_tokenizer_and_length(tmp_path):
     longer = tiny_bert()
     longer.tokenizer.model_max_length = 16
     assert base != fingerprint(longer)
+    left = tiny_bert()
+    left.tokenizer.truncation_side = "left"
+    assert base != fingerprint(left), "other tokens are kept of long texts"
 
 
 def test_tasks_travel(tmp_path):

@@ -15,6 +15,8 @@ import pytest
 from imbik.data.batches import token_batches
 from imbik.errors import UserError
 from imbik.export.artefact import export
+from imbik.models.checkpoint import save_checkpoint
+from imbik.runtime.engines.registry import engines
 from imbik.runtime.manifest import verify
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.testing.tiny import tiny_bert
@@ -205,3 +207,19 @@ def test_a_table_is_told_to_name_its_column(artefact: Path) -> None:
 def test_an_element_that_is_no_text_is_one_message(texts: list[object], artefact: Path) -> None:
     with pytest.raises(UserError, match="a text is not a string"):
         load_artefact(artefact, threads=1).predict(texts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["threads", "batch_tokens", "length_multiple"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "2", 2**40])
+def test_settings_out_of_range_are_refused(name: str, value: object, artefact: Path) -> None:
+    with pytest.raises(UserError, match=f"{name}: must be a whole number above zero"):
+        load_artefact(artefact, **{name: value})  # type: ignore[arg-type]
+    assert load_artefact(artefact, **{name: np.int64(2)}).predict(["my card"]).shape == (1, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("family", "attention"), [("bert", "sdpa"), ("deberta-v2", "eager")])
+def test_how_the_baseline_computes_attention_is_recorded(family: str, attention: str, tmp_path: Path) -> None:
+    save_checkpoint(tiny_bert(family=family), tmp_path)
+    model = load_artefact(tmp_path, engine_name="pytorch")
+    assert model.manifest["attention"] == attention
+    assert [note.kind for note in engines()["pytorch"].notes(model.manifest)] == ["pytorch", *(["eager"] if attention == "eager" else [])]

@@ -158,3 +158,11 @@ def test_a_thousand_draws_are_made_and_the_same_ones_each_time() -> None:
     alone = ("mae", student, targets, "regression")
     assert bootstrap_interval(*alone) == bootstrap_interval(*alone, resamples=1000, seed=0)
     assert bootstrap_interval(*alone) != bootstrap_interval(*alone, resamples=999)
+
+
+@pytest.mark.parametrize("teacher", [0.0, -0.5])
+def test_beside_a_teacher_that_is_no_better_than_nothing_no_share_is_stated(teacher):
+    targets = np.arange(8.0)
+    values = targets.copy()
+    of_teacher = np.full(8, 3.0) if teacher == 0.0 else -targets + np.array([0, 9, 0, -9, 0, 9, 0, -9])
+    assert all(np.isnan(paired_retention("pearson", values[:, None], of_teacher[:, None], targets, "regression")))

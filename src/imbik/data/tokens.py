@@ -69,13 +69,17 @@ def encoded_rows(tokenizer: Tokenizer, rows: Sequence[Any], numbers: Sequence[in
         return list(encode(rows))
     # cleaned only where it is needed: the check would cost every ordinary text
     except (TypeError, UnicodeError):
-        return list(encode([_cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]))
+        return list(encode([cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]))
 
 
-def _cleaned(row: Any, number: int) -> Any:
-    """Return a row that tokenizers take."""
+def cleaned(row: Any, number: int) -> Any:
+    """Return a row that tokenizers take: an unpaired surrogate becomes a question mark.
+
+    Raises:
+        UserError: a text is not a string.
+    """
     if isinstance(row, tuple):
-        return tuple(_cleaned(text, number) for text in row)
+        return tuple(cleaned(text, number) for text in row)
     if not isinstance(row, str):
         raise not_a_string(row, number)
     return row.encode("utf-8", "replace").decode("utf-8")

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from imbik.data.batches import token_batches
+from imbik.data.windows import cut
 from imbik.errors import UserError
 from imbik.models.checkpoint import fingerprint
 from imbik.models.pretrained import load_masked_lm
@@ -54,8 +55,7 @@ class MaskedWords:
         None where the word is not exactly one piece.
         """
         backend = self.tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(int(self.tokenizer.model_max_length))
+        cut(backend, int(self.tokenizer.model_max_length), self.tokenizer.truncation_side, 0.0, paired=False)
         encodings = backend.encode_batch(texts)
         where = [(row, number, at) for row, here in enumerate(spans) for number, at in _single(encodings[row], here)]
         out: list[list[list[str] | None]] = [[None] * len(here) for here in spans]

@@ -208,8 +208,9 @@ def _beside_others(parity: Mapping[str, Any]) -> tuple[Note, ...]:
     alone = parity["alone"]
     if alone["max_abs_relative"] <= TOLERANCE and alone["agreement"] in (None, 1.0):
         return ()
-    values = {"texts": alone["texts"], "gap": alone["max_abs"]}
-    return (Note.of("batch_values", **values) if alone["agreement"] is None else Note.of("batch", **values, same=alone["agreement"]),)
+    if alone["agreement"] is None:
+        return (Note.of("batch_values", texts=alone["texts"], gap=alone["max_abs"]),)
+    return (Note.of("batch", texts=alone["texts"], gap=alone["max_abs"], same=alone["agreement"]),)
 
 
 def _probe(texts: Examples | Sequence[str] | None, paired: bool | None) -> tuple[list[str], list[str] | None]:

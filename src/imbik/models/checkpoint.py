@@ -145,6 +145,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(checkpoint.tokenizer.backend_tokenizer.model.__getstate__())
     digest.update(str(checkpoint.tokenizer.model_max_length).encode())
+    if checkpoint.tokenizer.truncation_side != "right":  # which is what all that was cached before this line had
+        digest.update(checkpoint.tokenizer.truncation_side.encode())
     # As bytes: NumPy has no bfloat16.
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())

@@ -1,10 +1,16 @@
-"""What a program gives a predictor, as columns of texts."""
+"""What a program gives a predictor: columns of texts, and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from imbik.errors import UserError
+from imbik.runtime.manifest import LONGEST
+
+_MOST = {"threads": 1024, "batch_tokens": 2**31, "length_multiple": LONGEST}
+"""Largest values of a predictor's settings."""
 
 
 def checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:
@@ -42,3 +48,17 @@ def _sequence(values: object, name: str) -> Sequence[str]:
 def both(row: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return a row's texts: one or two."""
     return (row,) if isinstance(row, str) else row
+
+
+def check_settings(**settings: int | None) -> None:
+    """Refuse settings of a predictor that are no whole number above zero; None stands for the default.
+
+    Raises:
+        UserError: naming the setting.
+
+    >>> check_settings(threads=2, batch_tokens=None)
+    """
+    for name, value in settings.items():
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and not (whole and 1 <= value <= _MOST[name]):
+            raise UserError("must be a whole number above zero", where=name, found=repr(value), expected=f"1 to {_MOST[name]}")

@@ -20,7 +20,7 @@ from imbik.errors import UserError
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
-from imbik.runtime.given import both, checked
+from imbik.runtime.given import both, check_settings, checked
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.tokenizer import RuntimeTokenizer
 from imbik.tasks.outputs import Collector, Outputs, chained, joined, with_decision
@@ -59,6 +59,7 @@ class Predictor:
         batch_tokens: int | None = None,
         length_multiple: int | None = None,
     ) -> None:
+        check_settings(threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
         manifest = complete(manifest)
         self.manifest: Mapping[str, Any] = manifest
         self.labels: tuple[str, ...] = tuple(manifest["labels"])
@@ -259,6 +260,7 @@ def load_artefact(
         name, where = engine_name or manifest["engine"], directory / MANIFEST_FILE
     if name not in fitting:
         raise UserError("the folder is not for this engine", where=directory, found=name, expected=" or ".join(fitting))
+    check_settings(threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
     threads = threads or physical_cores()
     opened = engine(name, where=where).open(directory, threads)
     task_of(opened.manifest["task"], where=where)  # refuses one that is not registered here

@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-from imbik.data.tokens import encoded_rows, not_a_string, shortened
+from imbik.data.tokens import cleaned, encoded_rows, not_a_string, shortened
 from imbik.data.windows import cut, fitting
 
 WORDS = 16384
@@ -92,7 +92,7 @@ class RuntimeTokenizer:
             return fitting(self.tokenizer, rows, self.max_length)
         # cleaned only where it is needed, as in `encodings`
         except (TypeError, UnicodeError):
-            return fitting(self.tokenizer, [_cleaned(row, number) for number, row in enumerate(rows)], self.max_length)
+            return fitting(self.tokenizer, [cleaned(row, number) for number, row in enumerate(rows)], self.max_length)
 
     def encodings(self, rows: Sequence[Any], numbers: Sequence[int] | range, *, offsets: bool = False) -> list[Any]:
         """Return what the tokenizer makes of texts, or of pairs of texts, as they stand.

@@ -117,6 +117,7 @@ class PyTorch(CheckpointEngine):
         files = {path.name: {"bytes": path.stat().st_size} for path in sorted(directory.iterdir()) if path.is_file()}
         manifest = manifest_of(checkpoint) | {
             "engine": self.name,
+            "attention": checkpoint.model.config._attn_implementation,
             "files": files,
             "model": next(name for name in files if name.endswith(".safetensors")),
         }
@@ -124,8 +125,8 @@ class PyTorch(CheckpointEngine):
         return Opened(manifest | recorded, tokenizer_of(checkpoint), session)
 
     def notes(self, manifest: Mapping[str, Any]) -> tuple[Note, ...]:
-        """Return that it needs PyTorch."""
-        return (Note.of("pytorch"),)
+        """Return that it needs PyTorch, and that it computes attention the slow way where its architecture has no other."""
+        return (Note.of("pytorch"), *([Note.of("eager")] if manifest["attention"] == "eager" else []))
 
     def _placed(self) -> tuple[str | None, torch.dtype | None, dict[str, str]]:
         """Return device and dtype of the model, and what the manifest records of them."""
