@@ -140,6 +140,7 @@ class Parity(_Part):
         agreement: share of equal predictions on ``texts`` texts.
         float_matmuls: products with a weight left in float.
         reverted: operators put back to float to keep quality.
+        alone: its answers to texts one by one beside those in batches, as :meth:`imbik.export.parity.Gate.check` records them.
         limit: what quantizing was allowed to cost on dev and what it kept, as :class:`imbik.export.accuracy.Held` records it.
     """
 
@@ -150,6 +151,7 @@ class Parity(_Part):
     int8_ops: Count | None = None
     float_matmuls: Count | None = None
     reverted: tuple[str, ...] = ()
+    alone: Mapping[str, Any] | None = None
     limit: Mapping[str, Any] | None = None
     float_parent: SpeedBeside | None = None
 

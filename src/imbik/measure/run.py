@@ -16,6 +16,7 @@ from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent, Task
 from imbik.locale.notes import read
 from imbik.machine import physical_cores
+from imbik.measure.alone import quality_alone
 from imbik.measure.measurement import (
     Architecture,
     Calibration,
@@ -76,6 +77,7 @@ class _Subject:
     logits: dict[str, Outputs] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
+    notes: tuple[Note, ...] = ()
 
 
 def measure(
@@ -209,6 +211,7 @@ def _predict(subject: _Subject, data: Evaluable, folder: Path, bar: Task) -> Non
     # peak
     memory = subject.process.ask("memory")
     subject.facts = subject.process.ask("facts") | memory
+    subject.notes = quality_alone(subject.process, subject.facts["manifest"], data, subject.logits["test"], folder)
 
 
 def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Outputs] | None, threads: int) -> Measurement:
@@ -247,7 +250,7 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Out
         train_seconds=candidate.train_seconds,
         threads=threads,
         parity=group(Parity, manifest["parity"]),
-        notes=notes_of(manifest),
+        notes=(*notes_of(manifest), *subject.notes),
     )
 
 
