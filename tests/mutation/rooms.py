@@ -33,7 +33,6 @@ ROOMS = {
             "measure/test_worker_clock.py",
             "measure/test_results.py",
             "measure/test_run_made.py",
-            "measure/test_worker.py",
         ),
     ),
     "stats": Room(
