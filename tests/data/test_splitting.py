@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from imbik.data.splitting import MOST, contradicting, keys_of, shared, split_off
+from imbik.data.splitting import MOST, contradicting, keys_of, shared, split_groups, split_off
 from imbik.tasks.registry import task_of
 
 
@@ -110,6 +110,25 @@ def test_rows_without_a_word_are_nobodys_copies():
     keys[:15] = np.arange(1, 16)
     drawn = {row for seed in range(5) for row in split_off(np.zeros(100, int), keys, seed, 2000)[1].tolist()}
     assert max(drawn) >= 15
+
+
+@pytest.mark.parametrize("sizes", [(5,) * 40, (1, 2, 3, 4) * 20, (90, 90), (1, 1), (30, 1, 1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("most", [2000, 3])
+def test_whole_groups_leave_as_long_as_they_fit(sizes, most):
+    """In the order of the draw, until the next would be too many; the first leaves and the last stays, whatever their size."""
+    groups = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)) * 10, sizes))
+    wanted = min(max(round(0.1 * len(groups)), 1), most)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(sizes))
+        chosen = [order[0]]
+        for group in order[1:-1]:
+            if sum(sizes[g] for g in chosen) + sizes[group] > wanted:
+                break
+            chosen.append(group)
+        stays, leaves = split_groups(groups, seed, most)
+        assert set((groups[leaves] // 10).tolist()) == set(chosen) and not set(groups[stays].tolist()) & set(groups[leaves].tolist())
+        assert sorted([*stays, *leaves]) == list(range(len(groups)))
+        assert leaves.tolist() == sorted(leaves) and stays.tolist() == sorted(stays)
 
 
 def test_multi_label_rows_are_grouped_by_their_rarest_label():
