@@ -130,19 +130,20 @@ def test_the_three_losses_equal_plain_numpy():
 
 def test_the_task_losses_are_the_weighted_sum(tmp_path):
     from imbik.distillation.feature_losses import HiddenCosine
-    from imbik.distillation.soft_labels import SoftLabels, targets_of
+    from imbik.distillation.soft_labels import SoftLabels
     from imbik.distillation.teacher_states import LiveTeacher
     from imbik.methods.distilbert import TaskTriple
     from imbik.models.anatomy import anatomy
     from imbik.training.losses import distillation_loss, label_loss
-    from imbik.training.prediction import to_batch
+    from imbik.training.prediction import RowTargets, to_batch
 
     teacher, splits = tiny_bert(), tiny_splits()
     student = make_student("distilbert-2l", teacher, splits.train, 0)
     context = tiny_context(teacher, splits, tmp_path)
     step = make_method({"distilbert": {"soft": 0.7, "hard": 0.2, "cosine": 3.0}}, "test")
-    labels = SoftLabels("classification", context.cache.logits(splits.train, Silent()), targets_of(splits, 60), 2.0, 0.2)
     data, rows = encode(splits.train, student.tokenizer), np.arange(10)
+    targets = RowTargets.of(splits, splits.train, data)
+    labels = SoftLabels("classification", context.cache.logits(splits.train, Silent()), targets, 2.0, 0.2)
     states = LiveTeacher(teacher.model, anatomy(teacher.model), ["hidden.-1"], encode(splits.train, teacher.tokenizer))
     batch = to_batch(data, rows)
     with torch.no_grad():

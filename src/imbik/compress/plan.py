@@ -15,7 +15,7 @@ from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import Recipe, load_recipe
 from imbik.students.spec import SAME, StudentPlan
-from imbik.types import Splits, Step
+from imbik.types import Splits, Step, TaskName
 
 # what stands in the output folder beside the candidates
 _RESERVED = {"teacher", "results.json", "report.html"}
@@ -113,6 +113,7 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
 
 
 def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) -> CandidatePlan:
+    _check_task(recipe, splits.task)
     reads = recipe.reads(teacher)
     try:
         student = recipe.student.plan(teacher)
@@ -131,6 +132,15 @@ def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) ->
         engines=engines,
         refusal=refused,
     )
+
+
+def _check_task(recipe: Recipe, task: TaskName) -> None:
+    """Refuse a recipe with a step that models of this task cannot take."""
+    for number, step in enumerate(recipe.steps, 1):
+        reason = step.refuse_task(task)
+        if reason is not None:
+            place = f"{recipe.name}, step {number}"
+            raise UserError("this step is not for the task", where=place, found=f"{step.name} of {task}", expected=reason)
 
 
 def _check_names(names: list[str]) -> None:

@@ -15,7 +15,7 @@ from imbik.errors import UserError
 from imbik.models.inputs import Tensors
 from imbik.tasks.registry import task_of
 from imbik.training.context import Context
-from imbik.training.encoding import encode_for
+from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
 from imbik.training.loop import Evaluate, fit
 from imbik.training.prediction import Batch, RowTargets, dev_score, run
@@ -58,6 +58,7 @@ def train_on_soft_labels(
     data = encode_for(checkpoint.task, rows, checkpoint.tokenizer)
     dev = encode_for(checkpoint.task, context.splits.dev, checkpoint.tokenizer)
     teacher = context.cache.logits(rows, context.progress)
+    _check_same_tokens(data, teacher)
     targets = RowTargets.of(context.splits, context.splits.train, data)
     loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard)
     evaluate: Evaluate = dev_score(context.splits, dev)
@@ -75,6 +76,24 @@ def train_on_soft_labels(
         pieces=np.union1d(data.pieces(), dev.pieces()),
         # what an earlier step made good must not come out worse
         keep_start=True,
+    )
+
+
+def _check_same_tokens(data: Encoded, teacher: TeacherLogits) -> None:
+    """Refuse a student that cuts texts otherwise than its teacher, where every token is answered.
+
+    Raises:
+        UserError: other windows, or other tokens in one.
+    """
+    lengths = teacher.tokens()
+    if lengths is None or (len(lengths) == len(data) and bool((lengths == data.lengths).all())):
+        return
+    raise UserError(
+        "student and teacher cut texts into different tokens",
+        where="distill",
+        found=f"{int(data.lengths.sum()):,} tokens of the student in {len(data):,} rows",
+        expected=f"{int(lengths.sum()):,} of the teacher in {len(lengths):,} rows: this task's answers stand at tokens",
+        fix="give the student its teacher's tokenizer and length (vocabulary: min_count 1)",
     )
 
 
@@ -167,8 +186,3 @@ def check_labels(student: Checkpoint, teacher: Checkpoint) -> None:
             expected=list(of_teacher.values())[:8],
             fix="start the student from this teacher or give it the teacher's labels",
         )
-
-
-def targets_of(splits: Splits, rows: int) -> RowTargets | None:
-    """Return the labels of the train rows; the unlabelled rows behind them have none."""
-    return None if splits.train.targets is None or not rows else RowTargets(np.asarray(splits.train.targets))

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.data.batches import sorted_batches
+from imbik.models.inputs import read_outputs
+from imbik.tasks.registry import task_of
 from imbik.training.encoding import Encoded
 from imbik.training.losses import label_loss
-from imbik.training.prediction import Batch, model_inputs, to_batch
+from imbik.training.prediction import Batch, RowTargets, model_inputs, to_batch
 from imbik.types import TaskName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.utils import ModelOutput
 
 _BATCH_TOKENS = 1024
 """Tokens of a batch: every module's inputs and gradients are held for one batch at a time."""
@@ -80,7 +83,7 @@ def fisher_inputs(
     y = x W, an input is a row of W.
 
     Args:
-        targets: one per row of ``data``, as in :class:`imbik.types.Examples`.
+        targets: one per row of ``data``, as :meth:`imbik.tasks.task.Task.token_targets` gives them.
     """
     sums = {name: torch.zeros(module.in_features, dtype=torch.float64) for name, module in modules.items()}
     for batch in _batches(data):
@@ -91,10 +94,11 @@ def fisher_inputs(
             y.retain_grad()
             passes[name].append((x.detach(), y))
 
-        labels = torch.from_numpy(np.asarray(targets)[batch["rows"].numpy()])
-        logits = _run(model, modules, batch, observe)
+        mask = batch["attention_mask"]
+        labels = RowTargets(np.asarray(targets)).take(batch["rows"], mask.shape[1], mask.device)
+        outputs = read_outputs(_run(model, modules, batch, observe), task_of(task).outputs)
         # The loss is a mean over the batch; times its size, every text's gradient is that of its own loss.
-        (label_loss(task, logits, labels) * len(labels)).backward()
+        (label_loss(task, outputs, labels) * len(labels)).backward()
         for name, pairs in passes.items():
             sums[name] += _squared_gradients([(x, y) for x, y in pairs if y.grad is not None])
     model.zero_grad(set_to_none=True)
@@ -122,8 +126,8 @@ def _batches(data: Encoded) -> list[Batch]:
     return [to_batch(data, rows) for rows in sorted_batches(data.lengths, _BATCH_TOKENS)]
 
 
-def _run(model: PreTrainedModel, modules: Mapping[str, nn.Module], batch: Batch, observe: Observer) -> Tensor:
-    """Return the logits of a batch in float32.
+def _run(model: PreTrainedModel, modules: Mapping[str, nn.Module], batch: Batch, observe: Observer) -> ModelOutput:
+    """Return what the model gives of a batch.
 
     ``observe`` sees the input and the output of every module.
     """
@@ -134,8 +138,8 @@ def _run(model: PreTrainedModel, modules: Mapping[str, nn.Module], batch: Batch,
     model.eval()
     handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
     try:
-        logits: Tensor = model(**model_inputs(batch)).logits.float()
+        output: ModelOutput = model(**model_inputs(batch))
     finally:
         for handle in handles:
             handle.remove()
-    return logits
+    return output

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imbik.distillation.feature_losses import HiddenCosine
 from imbik.distillation.inner_states import states_of, teacher_rows
-from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, targets_of, without_dropout
+from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, without_dropout
 from imbik.distillation.transfer import TeacherStates, mask_of
 from imbik.errors import UserError
 from imbik.methods.registry import Method, method
@@ -22,9 +22,9 @@ from imbik.pretraining.general import GeneralStage, copy_mlm_head, general_files
 from imbik.pretraining.masking import Masker
 from imbik.students.distilbert import alternate_layers, copy_encoder
 from imbik.training.context import Context
-from imbik.training.encoding import encode
+from imbik.training.encoding import encode_for
 from imbik.training.loop import fit
-from imbik.training.prediction import Batch, dev_score, model_inputs, to_batch
+from imbik.training.prediction import Batch, RowTargets, dev_score, model_inputs, run, to_batch
 from imbik.training.settings import Count, Positive, TrainedOnDev, Weight, check_stage, training_of
 from imbik.types import Checkpoint
 
@@ -118,10 +118,10 @@ class DistilBert(TrainedOnDev, Method):
     def _task(self, student: Checkpoint, context: Context) -> Checkpoint:
         check_labels(student, context.teacher)
         rows = learning_rows(context.splits)
-        data, dev = encode(rows, student.tokenizer), encode(context.splits.dev, student.tokenizer)
+        data, dev = (encode_for(student.task, part, student.tokenizer) for part in (rows, context.splits.dev))
         training = training_of(self, int(data.offsets[-1]))
         logits = context.cache.logits(rows, context.progress)
-        targets = targets_of(context.splits, len(rows.texts))
+        targets = RowTargets.of(context.splits, context.splits.train, data)
         labels = SoftLabels(student.task, logits, targets, self.temperature, self.hard)
         states = None
         if self.cosine:
@@ -208,8 +208,8 @@ class TaskTriple(nn.Module):
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         with listen(model, self.reader, [_LAST] if self.states is not None else []) as student_states:
-            logits: Tensor = model(**model_inputs(batch)).logits.float()
-        soft, hard = self.labels.terms(logits, batch["rows"])
+            outputs = run(model, batch, self.labels.task)
+        soft, hard = self.labels.terms(outputs, batch["rows"], batch["attention_mask"])
         loss = self.weights.soft * soft
         if hard is not None:
             loss = loss + self.weights.hard * hard

@@ -8,7 +8,6 @@ from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 from pydantic import model_validator
@@ -23,11 +22,12 @@ from imbik.methods.registry import Method, method
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
 from imbik.models.structure import replace_module
+from imbik.tasks.outputs import Outputs
 from imbik.tasks.registry import task_of
 from imbik.training.context import Context
-from imbik.training.encoding import Encoded, encode
-from imbik.training.losses import distillation_loss
-from imbik.training.prediction import predict_logits
+from imbik.training.encoding import Encoded, encode_for
+from imbik.training.losses import moved
+from imbik.training.prediction import RowTargets, predict_rows
 from imbik.types import Checkpoint, Examples, Note
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,9 @@ class LowRank(Method):
         rows = _sample(context.splits.train, self.texts, context.seed)
         self._weigh(checkpoint, context, matrices, rows)
         if self.budget is not None:
-            ranks = self._shared(checkpoint, matrices, encode(_sample(rows, PROBE_TEXTS, context.seed), checkpoint.tokenizer), done)
+            ranks = self._shared(
+                checkpoint, matrices, encode_for(checkpoint.task, _sample(rows, PROBE_TEXTS, context.seed), checkpoint.tokenizer), done
+            )
         else:
             ranks = {name: self._own(matrix, done) for name, matrix in matrices.items()}
         self._refuse_nothing(matrices, ranks)
@@ -127,13 +129,13 @@ class LowRank(Method):
 
     def _weigh(self, checkpoint: Checkpoint, context: Context, matrices: Mapping[str, Matrix], rows: Examples) -> None:
         """Tell every matrix what its inputs count, and how often it is used."""
-        model, data = checkpoint.model, encode(rows, checkpoint.tokenizer)
+        model, data = checkpoint.model, encode_for(checkpoint.task, rows, checkpoint.tokenizer)
         modules = {name: matrix.module for name, matrix in matrices.items()}
         weights: Mapping[str, NDArray[np.float64]] = {}
         if self.method == "asvd":
             weights = input_moments(model, modules, data)
         if self.method == "fwsvd":
-            weights = fisher_inputs(model, modules, data, _targets(rows, context), checkpoint.task)
+            weights = fisher_inputs(model, modules, data, _targets(rows, data, context), checkpoint.task)
         # ALBERT-like models store a matrix once and multiply by it at every layer
         counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
@@ -157,7 +159,7 @@ class LowRank(Method):
         assert self.budget is not None
         # stages of one ratio again: the last one reaches the budget itself
         share = self.budget**done
-        before = predict_logits(checkpoint.model, probe)
+        before = predict_rows(checkpoint.model, probe, checkpoint.task)
         curves = []
         for name, matrix in matrices.items():
             step = self.multiple if matrix.largest >= 8 * self.multiple else 1
@@ -186,18 +188,18 @@ class LowRank(Method):
         )
 
 
-def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: NDArray[np.float32]) -> float:
+def _sensitivity(checkpoint: Checkpoint, name: str, matrix: Matrix, share: float, probe: Encoded, before: Outputs) -> float:
     """Measure how far the model's outputs move per share of this matrix's energy that is lost, near the rank that it may get."""
     layer, loss = matrix.probe(min(max(1, round(share * (matrix.largest + 1))), matrix.largest))
     # in place and back again: a copy of the model per matrix would cost far more than the run
     put_everywhere(checkpoint.model, name, layer.eval())
     try:
-        after = predict_logits(checkpoint.model, probe)
+        after = predict_rows(checkpoint.model, probe, checkpoint.task)
     finally:
         put_everywhere(checkpoint.model, name, matrix.module)
-    moved = float(distillation_loss(checkpoint.task, torch.from_numpy(after), torch.from_numpy(before)))
+    distance = moved(checkpoint.task, after, before)
     # rounding can push a tiny KL below zero; a cut that loses no energy must not divide by it
-    return max(moved, 0.0) / max(loss, 1e-9)
+    return max(distance, 0.0) / max(loss, 1e-9)
 
 
 def _report(method_name: str, matrices: Mapping[str, Matrix]) -> Note:
@@ -225,10 +227,11 @@ def _sample(rows: Examples, count: int, seed: int) -> Examples:
     return Examples([rows.texts[i] for i in chosen], pairs, targets, "")
 
 
-def _targets(rows: Examples, context: Context) -> NDArray[Any]:
-    """Return the rows' labels, or what the teacher says of them."""
-    if rows.targets is not None:
-        return rows.targets
+def _targets(rows: Examples, data: Encoded, context: Context) -> NDArray[Any]:
+    """Return the encoded rows' labels, or what the teacher says of them."""
+    targets = RowTargets.of(context.splits, rows, data)
+    if targets is not None:
+        return targets.values
     logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))
     task = task_of(context.splits.task)
     return task.predicted(task.decode(logits))

@@ -25,6 +25,7 @@ from imbik.pretraining.corpus import BLOCK
 from imbik.pretraining.general import add_mlm_head, general_files, open_general
 from imbik.pretraining.masking import Masker
 from imbik.students.spec import Inherited
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode
 from imbik.training.prediction import Batch, dev_score
@@ -92,6 +93,12 @@ class MobileBert(Optimized, Method):
             raise ValueError("a weight above 0: there is nothing to learn")
         check_stage(self.stage, self.corpus)
         return self
+
+    def refuse_task(self, task: str) -> str | None:
+        """Refuse models that answer token by token: the transfer starts at the pooled first token, which they have not."""
+        if task_of(task).one_row:
+            return None
+        return "tinybert, minilm, distilbert or distill: mobilebert starts at the pooled first token, which models of this task lack"
 
     def refuse_after(self, earlier: Method) -> str | None:
         """Refuse what changed the structure: the transfer gives weights to the student as it was made."""

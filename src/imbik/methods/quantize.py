@@ -19,8 +19,9 @@ from imbik.models.layers.clustered import expanded
 from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
 from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
-from imbik.training.encoding import encode
+from imbik.training.encoding import encode_for
 from imbik.training.loop import Evaluate
 from imbik.training.prediction import Batch, dev_score, model_inputs, quality_of, to_batch
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
@@ -117,7 +118,7 @@ class Quantize(TrainedOnDev, Method):
     def _train(self, checkpoint: Checkpoint, context: Context, ranges: Ranges) -> tuple[Ranges, Note]:
         """Distil in imitated int8: the ranges, and what dev said. Where no epoch is better on dev, the start is kept."""
         check_labels(checkpoint, context.teacher)
-        model, dev = checkpoint.model, encode(context.splits.dev, checkpoint.tokenizer)
+        model, dev = checkpoint.model, encode_for(checkpoint.task, context.splits.dev, checkpoint.tokenizer)
         # one row is enough: which products read the same tensor does not depend on the text
         _, same = trace_products(model, model_inputs(to_batch(dev, np.arange(1))))
         quantizer = FakeQuantizer(
@@ -154,7 +155,8 @@ class Quantize(TrainedOnDev, Method):
         rows = draw_rows(checkpoint, context.splits.train, _NARROWED_ON, context.seed)
         # copies: narrow() writes into these buffers
         observed = quantizer.start.clone(), quantizer.covered.clone()
-        narrow(quantizer, checkpoint.model, model_inputs(to_batch(rows, np.arange(len(rows)))), context.progress)
+        inputs, kinds = model_inputs(to_batch(rows, np.arange(len(rows)))), task_of(checkpoint.task).outputs
+        narrow(quantizer, checkpoint.model, inputs, context.progress, kinds)
         narrowed = score(checkpoint.model)
         # narrowing is fitted to logits of train texts; on dev it may have cut off what mattered
         if narrowed < static:

@@ -76,6 +76,10 @@ class Method:
         """Return the files, folders and hub names whose content the result depends on, beside teacher and data."""
         return []
 
+    def refuse_task(self, task: str) -> str | None:
+        """Return why this step cannot be taken by a model of this task, or None when it can."""
+        return None
+
     def refuse_before(self, later: Method) -> str | None:
         """Return why ``later`` cannot stand behind this step, or None when it can."""
         return None

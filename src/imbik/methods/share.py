@@ -17,10 +17,11 @@ from imbik.methods.registry import Method, method
 from imbik.models.anatomy import layer_stack
 from imbik.models.structure import structure_of, tie_module
 from imbik.sharing.albert import group_of, to_albert
+from imbik.tasks.outputs import count_of
 from imbik.training.context import Context
-from imbik.training.encoding import encode
-from imbik.training.losses import distillation_loss
-from imbik.training.prediction import predict_logits
+from imbik.training.encoding import encode_for
+from imbik.training.losses import moved
+from imbik.training.prediction import predict_rows
 from imbik.types import Checkpoint, Examples, Note
 
 if TYPE_CHECKING:
@@ -178,6 +179,6 @@ def _divergence(model: nn.Module, checkpoint: Checkpoint, context: Context) -> f
     rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
     pairs = None if dev.pairs is None else [dev.pairs[int(row)] for row in rows]
     part = Examples([dev.texts[int(row)] for row in rows], pairs, None, "")
-    teacher = context.cache.logits(part, context.progress).take(np.arange(len(rows)))
-    student = predict_logits(model, encode(part, checkpoint.tokenizer))
-    return float(distillation_loss(checkpoint.task, torch.from_numpy(student), torch.from_numpy(teacher)))
+    student = predict_rows(model, encode_for(checkpoint.task, part, checkpoint.tokenizer), checkpoint.task)
+    teacher = context.cache.logits(part, context.progress).outputs(np.arange(count_of(student)))
+    return moved(checkpoint.task, student, teacher)

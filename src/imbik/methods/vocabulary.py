@@ -20,9 +20,10 @@ from imbik.methods.registry import Method, method
 from imbik.models.layers.factorized_embedding import rows_of
 from imbik.models.tables import replace_table
 from imbik.models.tokenizers import Spec, characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
+from imbik.tasks.outputs import numbers_of
 from imbik.training.context import Context
-from imbik.training.encoding import Encoded, encode
-from imbik.training.prediction import predict_logits
+from imbik.training.encoding import Encoded, encode_for
+from imbik.training.prediction import predict_rows
 from imbik.types import Checkpoint, Examples, Note
 
 if TYPE_CHECKING:
@@ -64,17 +65,20 @@ class Vocabulary(Method):
                 afterwards because it reads meaning into the numbers of the ids.
         """
         spec = json.loads(checkpoint.tokenizer.backend_tokenizer.to_str())
-        corpus = [encode(part, checkpoint.tokenizer) for part in (context.splits.train, context.splits.unlabelled) if part is not None]
+        task = checkpoint.task
+        corpus = [
+            encode_for(task, part, checkpoint.tokenizer) for part in (context.splits.train, context.splits.unlabelled) if part is not None
+        ]
         size = int(checkpoint.model.get_input_embeddings().num_embeddings)
         spec, old = keep_pieces(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
-        dev = encode(context.splits.dev, checkpoint.tokenizer)
+        dev = encode_for(task, context.splits.dev, checkpoint.tokenizer)
         pruned = replace(checkpoint, tokenizer=wrap_spec(checkpoint.tokenizer, spec))
         probe = _covered(context.splits.train, corpus[0], set(old))
         # before the next line: it prunes the table of this very model in place
-        before = predict_logits(checkpoint.model, encode(probe, checkpoint.tokenizer))
+        before = _answers(checkpoint.model, probe, checkpoint)
         _prune_table(checkpoint.model, old, pruned.tokenizer)
-        _check_same(before, predict_logits(pruned.model, encode(probe, pruned.tokenizer)), type(checkpoint.model).__name__)
-        note = _note(size, len(old), dev, encode(context.splits.dev, pruned.tokenizer), checkpoint.tokenizer, pruned.tokenizer)
+        _check_same(before, _answers(pruned.model, probe, pruned), type(checkpoint.model).__name__)
+        note = _note(size, len(old), dev, encode_for(task, context.splits.dev, pruned.tokenizer), checkpoint.tokenizer, pruned.tokenizer)
         logger.info(sentence(note))
         return replace(pruned, notes=(*checkpoint.notes, note))
 
@@ -126,10 +130,18 @@ def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
     """Return the first few texts whose pieces are all kept."""
     # a text that lost a piece is cut otherwise afterwards, so its logits may differ for a good
     # reason
-    rows = (row for row in range(len(data)) if kept.issuperset(data.ids[data.offsets[row] : data.offsets[row + 1]].tolist()))
-    chosen = list(islice(rows, _PROBE))
+    whose = np.arange(len(data)) if data.owners is None else data.owners
+    lost = {
+        int(whose[row]) for row in range(len(data)) if not kept.issuperset(data.ids[data.offsets[row] : data.offsets[row + 1]].tolist())
+    }
+    chosen = list(islice((row for row in range(len(examples.texts)) if row not in lost), _PROBE))
     pairs = None if examples.pairs is None else [examples.pairs[row] for row in chosen]
     return Examples([examples.texts[row] for row in chosen], pairs, None, "")
+
+
+def _answers(model: PreTrainedModel, texts: Examples, checkpoint: Checkpoint) -> NDArray[np.float32]:
+    """Return every number that a model computes of some texts, ``(M,)``."""
+    return numbers_of(predict_rows(model, encode_for(checkpoint.task, texts, checkpoint.tokenizer), checkpoint.task))
 
 
 @torch.no_grad()

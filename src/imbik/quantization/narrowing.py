@@ -7,13 +7,15 @@ task, in the order in which the model computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from imbik.jobs.progress import Progress
+from imbik.models.inputs import read_outputs
 from imbik.quantization.fake_quant import FakeQuantizer
+from imbik.tasks.outputs import Output
 
 _HALVINGS = 7
 """Halvings tried at most: what is left of 8 bits then is one."""
@@ -23,7 +25,13 @@ _PATIENCE = 2
 
 
 @torch.no_grad()
-def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tensor], progress: Progress) -> tuple[float, float]:
+def narrow(
+    quantizer: FakeQuantizer,
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    progress: Progress,
+    kinds: Sequence[Output] = (Output(),),
+) -> tuple[float, float]:
     """Set starting ranges and weight shares to those with the least error of the logits.
 
     Each is halved until two halvings in a row gain nothing: first the share of a product's weight
@@ -35,17 +43,18 @@ def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tens
         model: the float model.
         inputs: a batch of texts that the model learned from.
         progress: where the work is shown.
+        kinds: what the model's task asks of it.
 
     Returns:
         Mean squared error of the logits against the float model's, before and after.
     """
     model.eval()
     # The float model is the reference: narrowing needs no labels.
-    exact = model(**inputs).logits
+    exact = _numbers(model, inputs, kinds)
 
     def error() -> float:
         with quantizer.quantized(model):
-            return float((model(**inputs).logits - exact).square().mean())
+            return float((_numbers(model, inputs, kinds) - exact).square().mean())
 
     before = best = error()
     searched: dict[tuple[int, int], tuple[Tensor, int]] = {}
@@ -58,6 +67,14 @@ def narrow(quantizer: FakeQuantizer, model: nn.Module, inputs: Mapping[str, Tens
             best = _halved(tensor, index, error, best)
             bar.advance(1)
     return before, best
+
+
+def _numbers(model: nn.Module, inputs: Mapping[str, Tensor], kinds: Sequence[Output]) -> Tensor:
+    """Return all that the model computes for a batch, in one row; nothing of padding."""
+    outputs = read_outputs(model(**inputs), kinds)
+    tensors = list(outputs.values()) if isinstance(outputs, Mapping) else [outputs]
+    real = inputs["attention_mask"].bool()
+    return torch.cat([(one[real] if kind.per_token else one).flatten() for kind, one in zip(kinds, tensors, strict=True)])
 
 
 def _halved(tensor: Tensor, index: int, error: Callable[[], float], best: float) -> float:

@@ -66,8 +66,10 @@ def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], em
     bert = checkpoint.model
     hidden = int(bert.config.hidden_size)
     albert: PreTrainedModel = empty_model(_config(checkpoint, len(layers), embedding), checkpoint.task)
-    state = {f"albert.pooler.{name}": value for name, value in bert.bert.pooler.dense.state_dict().items()}
-    state |= {f"classifier.{name}": value for name, value in bert.classifier.state_dict().items()}
+    # the head under its own name; models that answer token by token have no pooler
+    state = {name: value for name, value in bert.state_dict().items() if not name.startswith("bert.")}
+    if bert.bert.pooler is not None:
+        state |= {f"albert.pooler.{name}": value for name, value in bert.bert.pooler.dense.state_dict().items()}
     for group, layer in enumerate(layers):
         # One inner layer per group: ALBERT could repeat several, which BERT has no counterpart for.
         stem = f"albert.encoder.albert_layer_groups.{group}.albert_layers.0"

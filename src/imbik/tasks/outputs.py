@@ -26,7 +26,8 @@ PLACES = "places"
 DECISION = "decision"
 """Name under which outputs carry a number a text by which the model decides to give no answer, see :meth:`imbik.tasks.task.Task.settle`."""
 
-_BESIDE = frozenset({PLACES, DECISION})
+BESIDE = frozenset({PLACES, DECISION})
+"""What outputs carry that the model did not compute."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def numbers_of(outputs: Outputs) -> NDArray[np.float32]:
     >>> numbers_of({"a": np.ones((2, 2)), "places": np.zeros((2, 3))}).shape
     (4,)
     """
-    arrays = [array for name, array in sorted(_named(outputs), key=lambda pair: pair[0]) if name not in _BESIDE]
+    arrays = [array for name, array in sorted(_named(outputs), key=lambda pair: pair[0]) if name not in BESIDE]
     return np.concatenate([(pack(array)[0] if is_ragged(array) else array).astype(np.float32, copy=False).ravel() for array in arrays])
 
 

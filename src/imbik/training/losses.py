@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+import torch
 from torch import Tensor
 
 from imbik.models.inputs import Tensors
+from imbik.tasks.outputs import BESIDE, Outputs, is_ragged
 from imbik.training.heads import head_of
+from imbik.training.prediction import pad
 
 
 def label_loss(task: str, outputs: Tensors, targets: Tensor) -> Tensor:
@@ -24,6 +30,22 @@ def label_loss(task: str, outputs: Tensors, targets: Tensor) -> Tensor:
     0.6931
     """
     return head_of(task).loss(outputs, targets)
+
+
+def moved(task: str, after: Outputs, before: Outputs) -> float:
+    """Compute how far a model's outputs of some rows moved: :func:`distillation_loss` of those after against those before."""
+    (ours, mask), (theirs, _) = (_padded(outputs) for outputs in (after, before))
+    return float(distillation_loss(task, ours, theirs, mask=mask))
+
+
+def _padded(outputs: Outputs) -> tuple[Tensors, Tensor | None]:
+    """Return outputs as a head takes them, and the mask of their tokens; None where nothing is per token."""
+    arrays = {name: array for name, array in outputs.items() if name not in BESIDE} if isinstance(outputs, Mapping) else {"": outputs}
+    lengths = next((np.array([len(row) for row in array]) for array in arrays.values() if is_ragged(array)), None)
+    width = 0 if lengths is None else int(lengths.max())
+    tensors = {name: pad(array, width, 0.0) if is_ragged(array) else torch.from_numpy(array) for name, array in arrays.items()}
+    mask = None if lengths is None else torch.from_numpy(np.arange(width) < lengths[:, None])
+    return (tensors if len(tensors) > 1 else next(iter(tensors.values()))), mask
 
 
 def distillation_loss(task: str, student: Tensors, teacher: Tensors, temperature: float = 1.0, mask: Tensor | None = None) -> Tensor:

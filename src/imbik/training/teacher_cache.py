@@ -62,9 +62,13 @@ class Layout:
         kept = [arrays[output.name] for output in self.outputs]
         return [np.concatenate([np.asarray(array[row], np.float32).ravel() for array in kept]) for row in range(count)]
 
+    def tokens(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many tokens texts of so many numbers have."""
+        return (numbers - self._width(per_token=False)) // max(self._width(per_token=True), 1)
+
     def parts(self, row: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return one text's outputs by name from its row of numbers."""
-        tokens = (len(row) - self._width(per_token=False)) // max(self._width(per_token=True), 1)
+        tokens = int(self.tokens(np.array(len(row), np.int64)))
         parts: dict[str, NDArray[np.float32]] = {}
         start = 0
         for output in self.outputs:
@@ -94,6 +98,12 @@ class TeacherLogits:
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return logits ``(B, L)`` of some rows, of a teacher that gives one row of logits a text."""
         return np.asarray(self.values[self.index[rows]])
+
+    def tokens(self) -> NDArray[np.int64] | None:
+        """Return how many tokens each row has, (N,); None where outputs are not per token."""
+        if self.layout is None or self.offsets is None:
+            return None
+        return self.layout.tokens(np.diff(self.offsets)[self.index])
 
     def outputs(self, rows: NDArray[np.int64]) -> Outputs:
         """Return the outputs of some rows: logits ``(B, L)``, or what the task says; those per token are ragged."""

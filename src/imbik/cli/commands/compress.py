@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
 @grouped
 def compress(
     *,
-    teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned classifier or regressor: folder or hub name.")],
+    teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned model of a task: folder or hub name.")],
     data: DataOption,
     out: OutOption,
     recipe: Annotated[list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several.")] = None,
