@@ -14,7 +14,7 @@ FLOORS = (
     ("jobs", "tasks", "locale"),
     ("data", "models"),
     ("training", "runtime", "recommend"),
-    ("measure", "serve", "students", "pretraining", "quantization", "factorization", "sharing"),
+    ("measure", "serve", "students", "pretraining", "quantization", "factorization", "sharing", "linear"),
     ("finetune", "distillation"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),

@@ -7,7 +7,8 @@ that object, itself or through what it calls. Every call is followed as often as
 the way already is not entered again (recursion). A property of such an object counts like a call; a cached one the first time only, for
 it is computed once. An abstract method stands for all classes that have it. ``Method.apply`` ends the walk: what a method does with its
 teacher is a walk of its own. So does ``EngineBuilder.build``, of which one of several runs: what a builder does with a model is a walk of
-its own (at 401e489 it was reached through a module looked up by its name, which is not followed either).
+its own (at 401e489 it was reached through a module looked up by its name, which is not followed either). So does ``LinearStudent.make``,
+which is to the student without a network what a method is to the others.
 
 * A *stay* is a visit to one file: a call into another file than the one where the walk is. Calls within a file are no new stay.
 * A *return* is a stay in a file that the walk had left before.
@@ -28,8 +29,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "imbik"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-ENDS = {("EngineBuilder", "build")}
-"""Abstract methods (class, name) that end the walk."""
+ENDS = {("EngineBuilder", "build"), ("LinearStudent", "make")}
+"""Methods (class, name) that end the walk."""
 
 
 @dataclass(frozen=True)
@@ -409,6 +410,8 @@ class _Body(ast.NodeVisitor):
         if member is None:
             return Value()
         place, function = member
+        if (place.name, node.attr) in ENDS:
+            return self.walk._returned(place, function, {})
         if "abstractmethod" in _decorators(function):
             return self._abstract(place, node.attr, function, receiver, positional, named)
         receiver = Value(owner) if named_class else Value(receiver.type, receiver.teacher, receiver.holder)
@@ -423,8 +426,6 @@ class _Body(ast.NodeVisitor):
     ) -> Value:
         """Walk through all classes that have an abstract method."""
         together = self.walk._returned(place, function, {})
-        if (place.name, name) in ENDS:
-            return together
         for below in self.house.below(place):
             own = self.house.member(below, name)
             if own is not None and own[0] == below:

@@ -61,7 +61,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
 
     Of the best overall verdict there is (fit, then caution, then open, then unfit) the scenario's preferences
     decide, one after the other: each keeps the candidates within its tolerance of the best. Where nobody
-    fits, the highest score, then the smallest weighted shortfall. The baseline is judged too, and never
+    fits, the highest score, then the smallest weighted shortfall. The baseline and rivals are judged too, and never
     chosen; what runs on an engine that is only shown is not judged.
 
     Args:
@@ -76,7 +76,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
         UserError: there is no measured candidate to judge.
     """
     judged = without_shown(results.measurements)
-    candidates = [m for m in judged if m.id != results.baseline]
+    candidates = [m for m in judged if m.id != results.baseline and not m.rival]
     if not candidates:
         where = results.path or "results.json"
         raise UserError(

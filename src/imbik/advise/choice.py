@@ -103,12 +103,12 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
 
     Args:
         measurements: the whole run.
-        baseline: id of its baseline, which is never chosen itself; nor is what runs on an engine that is only shown.
+        baseline: id of its baseline, which is never chosen itself; nor is a rival, nor what runs on an engine that is only shown.
         limits: None: 97 % of the baseline's quality, nothing else.
     """
     limits = limits or Limits()
     teacher = next((m for m in measurements if m.id == baseline), None)
-    candidates = [m for m in without_shown(measurements) if m.id != baseline]
+    candidates = [m for m in without_shown(measurements) if m.id != baseline and not m.rival]
     if not candidates:
         nothing = Note.of("choice_none")
         return Choice(id=None, meets=False, why=sentence(nothing), reasons=(nothing,), limits=limits)
@@ -121,6 +121,7 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
     else:
         chosen = batch = min(candidates, key=lambda m: (sum(s.by or 0.0 for s in shortfalls[m.id].values()), _p50(m), m.id))
         reasons = (Note.of("choice_closest", id=chosen.id), *_lacking(shortfalls[chosen.id]))
+    reasons = (*reasons, *_beside_rival(chosen, measurements))
     return Choice(
         id=chosen.id,
         meets=bool(meeting),
@@ -235,3 +236,23 @@ def _reasons(
     if parent is not None:
         notes.append(Note.of("choice_slower", parent=parent.id))
     return tuple(notes)
+
+
+def _beside_rival(chosen: Measurement, measurements: Sequence[Measurement]) -> tuple[Note, ...]:
+    """Return what ``chosen`` has over the best of what a user would try first, in quality and in cost."""
+    gained = chosen.over_rival
+    rival = next((m for m in measurements if m.id == gained.id), None)
+    if rival is None or gained.value is None:
+        return ()
+    note = Note.of(
+        "choice_rival",
+        rival=rival.id,
+        points=100 * gained.value,
+        low=100 * (gained.low or 0.0),
+        high=100 * (gained.high or 0.0),
+        p50=chosen.latency_ms.p50 or 0.0,
+        rival_p50=rival.latency_ms.p50 or 0.0,
+        mb=(chosen.bytes or 0) / 1e6,
+        rival_mb=(rival.bytes or 0) / 1e6,
+    )
+    return (note,)

@@ -11,6 +11,7 @@ import numpy as np
 from imbik.compress.candidate import Made
 from imbik.compress.options import Run
 from imbik.compress.parents import TEACHER
+from imbik.compress.rivals import Rivals
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.locale.notes import sentence
@@ -42,17 +43,19 @@ class Comparison:
         failures: what could not be made.
         key: of all that the measurements depend on.
         run: the call.
+        notes: why there are fewer rivals than there might be.
     """
 
     candidates: tuple[Candidate, ...]
     failures: tuple[Failure, ...]
     key: str
     run: Run
+    notes: tuple[Note, ...] = ()
 
     @classmethod
-    def of(cls, made: Made, run: Run) -> Comparison:
-        """Return the comparison of what was made."""
-        candidates = tuple(_candidates(made, run))
+    def of(cls, made: Made, rivals: Rivals, run: Run) -> Comparison:
+        """Return the comparison of what was made, with what a user would try first beside it."""
+        candidates = (*_candidates(made, run), *rivals.candidates)
         failures = tuple(failure.value() for failure in made.failures)
         key = key_of(
             {
@@ -66,7 +69,7 @@ class Comparison:
                 "failures": [{k: v for k, v in failure.items() if k != "note"} for failure in failures],
             }
         )
-        return cls(candidates, failures, key, run)
+        return cls(candidates, failures, key, run, rivals.notes)
 
     def measure(self) -> Results:
         """Measure everything, or take the results of an earlier call where nothing that they depend on has changed."""
@@ -77,7 +80,7 @@ class Comparison:
         measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
         for note in _easy_dev(measured, run.splits):
             run.say(sentence(note))
-        return _results(measured, self.failures, run)
+        return _results(measured, self.failures, self.notes, run)
 
     def publish(self, results: Results) -> None:
         """Write ``results.json``, then the key under which a later call takes it, then the report.
@@ -121,7 +124,7 @@ def _teacher_folder(run: Run) -> Path:
     return copied
 
 
-def _results(measured: Measured, failures: Sequence[Failure], run: Run) -> Results:
+def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[Note], run: Run) -> Results:
     splits, tokenizer = run.splits, run.teacher.tokenizer
     save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
     return Results(
@@ -135,7 +138,7 @@ def _results(measured: Measured, failures: Sequence[Failure], run: Run) -> Resul
             unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
             truncated={name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
             max_length=int(tokenizer.model_max_length),
-            notes=(*splits.notes, *_easy_dev(measured, splits)),
+            notes=(*splits.notes, *_easy_dev(measured, splits), *beside),
         ),
         environment=measured.environment,
         baseline=BASELINE,

@@ -40,6 +40,7 @@ class Options:
         threads: of every engine while measuring; None: the physical cores.
         lang: of report.html, ``en`` or ``tr``.
         save_every: seconds between training states on disk.
+        rivals: whether what a user would try first is measured beside the candidates (:mod:`imbik.compress.rivals`).
         preset: the processor that int8 artefacts are made for, :func:`imbik.runtime.processors.int8_preset`; None: this one.
     """
 
@@ -52,6 +53,7 @@ class Options:
     lang: str = "en"
     save_every: float = 30.0
     preset: Mapping[str, Any] | None = None
+    rivals: bool = False
 
     def changed(self, values: Mapping[str, object]) -> Options:
         """Return these options with some replaced, and every default settled.

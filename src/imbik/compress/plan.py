@@ -18,8 +18,10 @@ from imbik.students.spec import SAME, StudentPlan
 from imbik.types import Splits, Step, TaskName
 
 # what stands in the output folder beside the candidates
-_RESERVED = {"teacher", "results.json", "report.html"}
+_RESERVED = {"linear", "teacher", "rivals", "results.json", "report.html"}
 _LONGEST = 100  # letters of a name
+LINEAR = "linear"
+"""The student that is no network, and so has no recipe of steps (:mod:`imbik.compress.linear`)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
         UserError: a recipe that cannot be loaded, a student that cannot be made of this teacher, a file that is not there, two recipes
             of one name, an unknown engine or language.
     """
-    recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in options.recipes or ladder(teacher)]
+    named = options.recipes or ladder(teacher)
+    recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe != LINEAR]
     _check_names([recipe.name for recipe in recipes])
     options.check()
     candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)

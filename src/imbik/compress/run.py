@@ -8,10 +8,12 @@ from pathlib import Path
 
 from imbik.advise.choice import choose, pareto
 from imbik.compress.candidate import make_all
+from imbik.compress.linear import LinearStudent, asked_for
 from imbik.compress.measuring import Comparison
 from imbik.compress.options import Options, Run
 from imbik.compress.ownership import check_output
-from imbik.compress.plan import plan_all
+from imbik.compress.plan import LINEAR, plan_all
+from imbik.compress.rivals import Rivals, check_rivals, make_rivals
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import locked
 from imbik.measure.results import Results
@@ -51,13 +53,18 @@ def compress(
     """
     chosen = (options or Options()).changed(changes)
     model = _as_teacher(teacher, splits, chosen.source)
+    linear = asked_for(chosen)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
     # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
         # inside the lock and before any work: what stands there cannot change under this check
-        check_output(directory, [plan.name for plan in plans.candidates], chosen.engines)
+        check_output(directory, [plan.name for plan in plans.candidates] + [LINEAR] * linear, chosen.engines)
+        check_rivals(directory)
         run = Run(model, splits, directory, chosen, progress, say)
-        comparison = Comparison.of(make_all(plans, run), run)
+        made = make_all(plans, run)
+        if linear:
+            made = LinearStudent().make(made, run)
+        comparison = Comparison.of(made, make_rivals(run) if chosen.rivals else Rivals(), run)
         results = judge(comparison.measure(), run.limits)
         comparison.publish(results)
     return results

@@ -60,6 +60,20 @@ class Retention(_Part):
 
 
 @dataclass(frozen=True)
+class OverRival(_Part):
+    """Test quality less that of the best rival (by dev), paired on the same rows, with its 95 % interval; more is better.
+
+    Attributes:
+        id: of that rival.
+    """
+
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
 class Latency(_Part):
     """Milliseconds of single requests: percentiles and mean of ``requests`` texts with ``tokens`` tokens on average."""
 
@@ -185,6 +199,8 @@ class Measurement:
         flops_per_item: of one text of the mean length.
         bytes: all that is shipped; ``model_bytes``: the model file alone.
         quality: on the reported split (test); ``dev_quality``: on dev, by which is chosen.
+        rival: it is what a user would try first: measured for comparison, never chosen.
+        over_rival: what it gains over the best of these.
         agreement: share of predictions equal to the baseline's.
         per_class: by label.
         cpu_s_per_1000: processor seconds for 1,000 texts in batches.
@@ -218,6 +234,8 @@ class Measurement:
     threads: Count | None = None
     parity: Parity = Parity()
     notes: tuple[Note, ...] = ()
+    rival: bool = False
+    over_rival: OverRival = OverRival()
 
     @property
     def quantized(self) -> bool:

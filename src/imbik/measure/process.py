@@ -39,6 +39,7 @@ class Candidate:
         train_seconds: what making it took, or None.
         length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
         parent: name of the same recipe without its ``quantize`` step, where it has one.
+        rival: it is measured for comparison: what a user would try first.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Candidate:
     train_seconds: float | None = None
     length_multiple: int | None = None
     parent: str | None = None
+    rival: bool = False
 
 
 class Process:

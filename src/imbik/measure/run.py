@@ -29,6 +29,7 @@ from imbik.measure.measurement import (
 )
 from imbik.measure.predictions import Predictions, load_outputs
 from imbik.measure.process import Candidate, CandidateError, Process, start
+from imbik.measure.rivals import over_rivals
 from imbik.measure.timing import ROUNDS, Timing, time_candidates, write_rows, write_sample
 from imbik.measure.values import Environment, Failure
 from imbik.runtime.engines.registry import engine
@@ -118,7 +119,7 @@ def measure(
         _say_failures(failures, baseline)
         logits = {subject.candidate.id: subject.logits for subject in subjects}
         reference = logits.get(baseline or "") or (predictions.logits if predictions else None)
-        found = tuple(_measurement(subject, data, reference, threads) for subject in subjects)
+        found = over_rivals([_measurement(subject, data, reference, threads) for subject in subjects], data, logits)
     return Measured(found, logits, Environment.here(threads), tuple(failures), baseline)
 
 
@@ -230,6 +231,7 @@ def _measurement(subject: _Subject, data: Evaluable, reference: Mapping[str, Out
         name=candidate.name,
         engine=candidate.engine,
         parent=candidate.parent,
+        rival=candidate.rival,
         steps=tuple(candidate.steps),
         architecture=group(Architecture, manifest["architecture"]),
         params=int(manifest["params"]),

@@ -27,6 +27,7 @@ from imbik.types import Note
 
 SCHEMA = 2
 _NULL_WHEN_EMPTY = ("retention", "calibration", "per_class", "parity")  # the others stand as {} where nothing was measured
+_WHERE_STATED = ("rival", "over_rival")  # a run without rivals is written as before there were any
 _QUANTIZED = re.compile(r"^(int8|int4|integer)")
 _WITH_NULLS = (Choice, Limits, Shortfall)  # where null says something; elsewhere a missing field means the same
 
@@ -251,7 +252,8 @@ def _plain(value: object) -> Any:
     if isinstance(value, Note):
         return notes.document(value)
     if isinstance(value, Measurement):
-        return {entry.name: _group(entry.name, getattr(value, entry.name)) for entry in fields(value)}
+        stated = [entry.name for entry in fields(value) if entry.name not in _WHERE_STATED or getattr(value, entry.name)]
+        return {name: _group(name, getattr(value, name)) for name in stated}
     if is_dataclass(value):
         known = {entry.name: getattr(value, entry.name) for entry in fields(value)}
         return {name: _plain(entry) for name, entry in known.items() if entry is not None or isinstance(value, _WITH_NULLS)}

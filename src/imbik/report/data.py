@@ -74,9 +74,11 @@ class ReportData:
         return self.quality_unit if unit == "quality" else unit
 
     def kind(self, m: Measurement) -> str:
-        """Return what a candidate is marked as: choice, teacher, front or other."""
+        """Return what a candidate is marked as: choice, teacher, rival, front or other."""
         if m.id == self.choice.id:
             return "choice"
         if m.id == self.results.baseline:
             return "teacher"
+        if m.rival:
+            return "rival"
         return "front" if m.id in self.results.pareto else "other"

@@ -25,7 +25,7 @@ class Point:
     y: float
     low: float | None
     high: float | None
-    kind: str  # choice, front, other or teacher
+    kind: str  # choice, front, other, rival or teacher
 
 
 class _Scale:
@@ -92,7 +92,7 @@ def plot(
     line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points, less_is_better))
     parts.append(f'<polyline class="frontline" points="{line}"/>')
     boxes = [_Box(scale.x(p.x) - 6, scale.y(p.y) - 6, scale.x(p.x) + 6, scale.y(p.y) + 6) for p in points]
-    by_weight = sorted(points, key=lambda p: ("choice", "teacher", "front", "other").index(p.kind))
+    by_weight = sorted(points, key=lambda p: ("choice", "teacher", "rival", "front", "other").index(p.kind))
     labels = {p.id: _label(p, scale.x(p.x), scale.y(p.y), boxes) for p in by_weight}  # the first ones find room
     parts += [_point(p, scale, labels[p.id]) for p in reversed(by_weight)]  # the last ones lie on top
     head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}">'
@@ -148,7 +148,9 @@ def _point(p: Point, scale: _Scale, label: str) -> str:
     parts = []
     if p.low is not None and p.high is not None:
         parts.append(f'<line class="interval" x1="{x:.1f}" x2="{x:.1f}" y1="{scale.y(p.low):.1f}" y2="{scale.y(p.high):.1f}"/>')
-    if p.kind == "teacher":
+    if p.kind == "rival":
+        parts.append(f'<path class="mark" d="M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 z"/>')
+    elif p.kind == "teacher":
         parts.append(f'<rect class="mark" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>')
     else:
         parts.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{8 if p.kind == "choice" else 5.5}"/>')

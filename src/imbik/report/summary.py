@@ -39,7 +39,29 @@ class Summary:
             size=data.cell(chosen, "megabytes"),
             base_size=data.cell(base, "megabytes"),
         )
-        return [keeps, gains, self._cost(chosen, base)]
+        return [keeps, gains, *self._over_rival(chosen), self._cost(chosen, base)]
+
+    def _over_rival(self, chosen: str) -> list[str]:
+        """Return what the choice has over the best of what a user would try first, in points and in cost."""
+        data = self.data
+        found = data.results.get(chosen)
+        rival = found.over_rival.id if found is not None else None
+        if rival is None or data.results.get(rival) is None:
+            return []
+        return [
+            data.say(
+                "summary.rival",
+                id=chosen,
+                other=rival,
+                points=data.stored(chosen, "over_rival.value", "points"),
+                low=data.stored(chosen, "over_rival.low", "points"),
+                high=data.stored(chosen, "over_rival.high", "points"),
+                p50=data.cell(chosen, "p50"),
+                rival_p50=data.cell(rival, "p50"),
+                size=data.cell(chosen, "megabytes"),
+                rival_size=data.cell(rival, "megabytes"),
+            )
+        ]
 
     def _cost(self, chosen: str, base: str) -> str:
         data = self.data

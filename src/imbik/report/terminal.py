@@ -18,8 +18,12 @@ def results_table(results: Results, lang: str = "en") -> Table:
     metric = (base.quality.metric if base else None) or "quality"
     title = texts("terminal.title", source=results.data.source or "", metric=metric, baseline=results.baseline)
     table = Table(title=title)
+    captions = []
+    if any(m.rival for m in results.measurements):
+        captions.append(texts("terminal.rival"))
     if any(slowed_down(m, results.measurements) for m in results.measurements):
-        table.caption = texts("terminal.slower")
+        captions.append(texts("terminal.slower"))
+    table.caption = "\n".join(captions) or None
     table.add_column("")
     table.add_column(texts("terminal.candidate"), no_wrap=True)
     for heading in (metric, *(texts(f"terminal.{key}") for key in ("interval", *TERMINAL))):
@@ -33,7 +37,7 @@ def results_table(results: Results, lang: str = "en") -> Table:
 def _mark(m: Measurement, results: Results) -> str:
     chosen = results.choice is not None and results.choice.id == m.id
     mark = ("►" if chosen else " ") + ("●" if m.id in results.pareto else " ")
-    return mark + ("▼" if slowed_down(m, results.measurements) else "")
+    return mark + ("◇" if m.rival else "") + ("▼" if slowed_down(m, results.measurements) else "")
 
 
 def _interval(m: Measurement) -> str:

@@ -30,6 +30,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "pairs": None,
     "precision": "f32",
     "quantisation": None,
+    "tokenizer": TOKENIZER_FILE,
     "truncation_side": "right",
 }
 _NESTED: Mapping[str, Mapping[str, Any]] = {
@@ -127,6 +128,7 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
         "engine": isinstance(given["engine"], str),
         "model": isinstance(given["model"], str),
         "task": isinstance(given["task"], str),
+        "tokenizer": isinstance(given["tokenizer"], str),
         "labels": isinstance(labels, list) and bool(labels) and all(isinstance(label, str) for label in labels),
         "max_length": _whole(given["max_length"], 1, LONGEST),
         "padding": bool(padding)
@@ -166,7 +168,7 @@ def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
     weights = (model.with_suffix(".bin"), model.with_name(model.name + ".data"), model.with_name(model.name + "_data"))
     # onnxruntime and OpenVINO open these by the model's name, whatever the manifest says
     beside = {path.relative_to(directory).as_posix() for path in weights if path.exists()}
-    for name in sorted({manifest["model"], TOKENIZER_FILE, *beside, *files}):
+    for name in sorted({manifest["model"], manifest["tokenizer"], *beside, *files}):
         path = inside(directory, name, where)
         if name not in files:
             raise UserError(

@@ -22,7 +22,8 @@ from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
 from imbik.runtime.given import both, check_settings, checked
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
-from imbik.runtime.tokenizer import RuntimeTokenizer
+from imbik.runtime.ngrams import NgramTokenizer
+from imbik.runtime.tokenizer import RuntimeTokenizer, reader_of
 from imbik.tasks.outputs import Collector, Outputs, chained, joined, with_decision
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
@@ -52,7 +53,7 @@ class Predictor:
     def __init__(
         self,
         manifest: Mapping[str, Any],
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | NgramTokenizer,
         session: Session,
         *,
         threads: int = 1,
@@ -79,9 +80,8 @@ class Predictor:
         self._pad = int(padding["id"])
         self._pad_type = int(padding["type_id"])
         self._left = padding["side"] == "left"
-        self._tokenizer = RuntimeTokenizer(
-            tokenizer, self.max_length, manifest["truncation_side"], self._task.overlap, paired=bool(self._task.pairs or self.pairs)
-        )
+        paired = bool(self._task.pairs or self.pairs)
+        self._tokenizer = reader_of(tokenizer, self.max_length, manifest["truncation_side"], self._task.overlap, paired=paired)
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
         """Return what the task makes of the outputs, rows in the order of the texts: probabilities ``(N, L)``; regression: the
@@ -134,7 +134,9 @@ class Predictor:
         if pairs is None:
             return list(texts)
         rows = list(zip(texts, pairs, strict=True))
-        return list(self._tokenizer.fitting(rows)) if self._task.overlap else rows
+        if self._task.overlap and isinstance(self._tokenizer, RuntimeTokenizer):
+            return list(self._tokenizer.fitting(rows))
+        return rows
 
     def _placed(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> Outputs:
         """Return the outputs of some texts of a task whose answers lie in them, with the places of their tokens."""

@@ -17,6 +17,7 @@ from tokenizers.models import WordPiece
 
 from imbik.data.tokens import cleaned, encoded_rows, not_a_string, shortened
 from imbik.data.windows import cut, fitting
+from imbik.runtime.ngrams import NgramTokenizer
 
 WORDS = 16384
 """Words that are remembered, at most: some 4 MB."""
@@ -26,6 +27,20 @@ LONGEST = 48
 
 _BY_CHARACTER = {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"}
 """Normalizers that leave a space as it is and look at nothing across one."""
+
+
+def reader_of(
+    tokenizer: Tokenizer | NgramTokenizer, max_length: int, side: str, overlap: float, *, paired: bool
+) -> NgramTokenizer | RuntimeTokenizer:
+    """Return what turns texts into ids; n-grams are a set, which is neither cut nor remembered.
+
+    Args:
+        tokenizer: of an artefact or a checkpoint.
+        max_length, side, overlap, paired: see :class:`RuntimeTokenizer`.
+    """
+    if isinstance(tokenizer, NgramTokenizer):
+        return tokenizer
+    return RuntimeTokenizer(tokenizer, max_length, side, overlap, paired=paired)
 
 
 class RuntimeTokenizer:

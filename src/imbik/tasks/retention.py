@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from imbik.tasks.intervals import bootstrap_interval, paired_retention
+from imbik.tasks.intervals import bootstrap_interval, paired_gain, paired_retention
 from imbik.tasks.outputs import Outputs
 from imbik.tasks.registry import task_of
 from imbik.tasks.task import Asked
@@ -73,6 +73,15 @@ def retention(data: Evaluable, outputs: Outputs, reference: Outputs | None) -> d
     student, teacher = decode(outputs, asked), decode(reference, asked)
     value, low, high = paired_retention(data.metric, student, teacher, data.test.targets, data.task)
     return None if np.isnan(value) else {"value": value, "low": low, "high": high}
+
+
+def gain(data: Evaluable, outputs: Outputs, other: Outputs) -> dict[str, Any] | None:
+    """Return ``{value, low, high}``: test quality less another model's, on the same resampled items; more is better."""
+    if data.test.targets is None:
+        return None
+    decode = task_of(data.task).decode
+    value, low, high = paired_gain(data.metric, decode(outputs), decode(other), data.test.targets, data.task)
+    return {"value": value, "low": low, "high": high}
 
 
 def agreement(task: str, one: Outputs, other: Outputs | None) -> float | None:

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.export.builders.registry import builders, refusal
+from imbik.export.table import write_linear
 from imbik.jobs.progress import Silent
+from imbik.linear.support import tfidf_svm
 from imbik.models.checkpoint import save_checkpoint
 from imbik.runtime.engines.registry import engine, engines
 from imbik.runtime.manifest import MANIFEST_FILE
+from imbik.runtime.ngrams import Cut
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.students.catalogue import make_student
 from imbik.testing.tiny import tiny_bert, tiny_splits
@@ -63,8 +66,10 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
     Returns:
         The folder that the engine ran.
     """
-    checkpoint = checkpoint or _tiny_for(name)
     known = engines()[name]
+    if not known.runs_networks:
+        return _check_linear(name, directory)
+    checkpoint = checkpoint or _tiny_for(name)
     assert known.packages and known.title and known.devices, "an engine names its packages, its title and its devices"
     assert known.runs_checkpoints or name in builders(), "an engine that runs artefacts has a builder (imbik.export.builders)"
     folder = directory / "model"
@@ -77,7 +82,17 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
     if not known.available():
         _check_refused(folder, name, "this machine cannot run it")
         return folder
-    _check_answers(folder, name, checkpoint)
+    _check_answers(folder, name, reference_logits(checkpoint, TEXTS))
+    _check_damage(folder, directory / "damaged", name)
+    return folder
+
+
+def _check_linear(name: str, directory: Path) -> Path:
+    """Check an engine of linear models with a small one."""
+    splits, folder = tiny_splits(), directory / "model"
+    model = tfidf_svm(splits, (Cut(2, (2, 3)),))
+    write_linear(model, folder, splits, ())
+    _check_answers(folder, name, model.scores(TEXTS))
     _check_damage(folder, directory / "damaged", name)
     return folder
 
@@ -98,11 +113,10 @@ def _check_builder(name: str, architecture: str) -> None:
         assert refusal(name, (step,), architecture) is None, f"the scheme {scheme} is declared and refused"
 
 
-def _check_answers(folder: Path, name: str, checkpoint: Checkpoint) -> None:
+def _check_answers(folder: Path, name: str, expected: NDArray[np.float32]) -> None:
     # every other way of asking below is compared with this one
     one = load_artefact(folder, threads=1, engine_name=name)
     assert (one.engine, one.threads) == (name, 1)
-    expected = reference_logits(checkpoint, TEXTS)
     tolerance = (HALF if one.manifest.get("precision", "f32") != "f32" else FLOAT) * max(float(np.abs(expected).max()), 1e-6)
 
     def check(scores: NDArray[np.float32], other: NDArray[np.float32], clause: str) -> None:
@@ -149,7 +163,7 @@ def reference_logits(checkpoint: Checkpoint, texts: Sequence[str]) -> NDArray[np
 def _check_damage(folder: Path, copy: Path, name: str) -> None:
     """Every file of the folder that the model or the tokenizer needs, cut short and overwritten, one at a time."""
     opened = load_artefact(folder, engine_name=name)
-    for file in (str(opened.manifest["model"]), "tokenizer.json"):
+    for file in (str(opened.manifest["model"]), str(opened.manifest["tokenizer"])):
         content = (folder / file).read_bytes()
         # cut short, as a broken copy is, and of the right size but wrong throughout
         for damaged in (content[: len(content) // 2], b"x" * len(content)):

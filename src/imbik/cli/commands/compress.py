@@ -92,6 +92,9 @@ def compress(
     columns: TaskColumns,
     budget: Budget,
     conduct: Conduct,
+    rivals: Annotated[
+        bool, typer.Option("--rivals/--no-rivals", help="Measure what one would try first beside the candidates: tf-idf with a linear SVM.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Make small models of a teacher, measure them all the same way, choose one; run again to continue.
@@ -119,6 +122,7 @@ def compress(
         engines=buildable() if engine and "auto" in engine else engine or DEFAULT_ENGINES,
         limits=limits,
         minutes=budget.minutes,
+        rivals=rivals,
         progress=progress_for(console),
         say=say,
         **how,

@@ -18,16 +18,20 @@ from numpy.typing import NDArray
 
 from imbik.errors import UserError
 from imbik.export.onnx.codebooks import pack_constants
-from imbik.export.onnx.fuse import fuse_attention, fuse_pointwise, keep_first_token, merge_projections
+from imbik.export.onnx.first_query import absorb_first_query, first_token
+from imbik.export.onnx.fuse import fuse_attention, fuse_pointwise, keep_first_token
 from imbik.export.onnx.graph import Graph, fold_constants, matmul_counts, merge_equal
 from imbik.export.onnx.integer import float_operators
 from imbik.export.onnx.lower import lower
 from imbik.export.onnx.operators import name_operators, operators
-from imbik.export.onnx.trace import OPSET, trace
+from imbik.export.onnx.projections import merge_projections
+from imbik.export.onnx.sums import join_token_types, plain_sums, slice_positions
+from imbik.export.onnx.trace import OPSET, NotFusible, random_batch, trace
 from imbik.export.request import BuildRequest
 from imbik.models.architectures.registry import is_own
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import Tensors, input_names, read_outputs
+from imbik.models.tokenizers import tokenizer_of
 from imbik.quantization.ranges import ranges_of, trace_products
 from imbik.runtime.engines.engine import Ids
 from imbik.runtime.engines.onnx import MODEL, OnnxSession
@@ -59,8 +63,12 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
         UserError: the architecture cannot be exported, or a scheme needs ranges that the checkpoint
             does not carry.
     """
-    integer = request.quantize is not None and request.quantize["scheme"] == "integer"
-    floats, facts = float_graph(checkpoint, request, bias=not integer)
+    scheme = None if request.quantize is None else request.quantize["scheme"]
+    integer = scheme == "integer"
+    # A scheme with ranges observed on keys and values, or with blocks of its own, needs their products. The first build of a
+    # checkpoint decides: its float parent and its trials have the same operators.
+    absorb = request.memo.setdefault("absorb", {None: "any query", "dynamic": "constant query"}.get(scheme))
+    floats, facts = float_graph(checkpoint, request, bias=not integer, absorb=absorb)
     graph = floats.copy()
     record = facts
     quantization = None if request.quantize is None else lower(graph, request, ranges_of(checkpoint.model))
@@ -78,7 +86,9 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     return model, {"inputs": list(names), "quantisation": quantization, "graph": record, "operators": operators(floats)}
 
 
-def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = True) -> tuple[Graph, dict[str, Any]]:
+def float_graph(
+    checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = True, absorb: str | None = None
+) -> tuple[Graph, dict[str, Any]]:
     """Return the rewritten graph in float, and what the manifest records of it.
 
     It is made once per request: copy it before changing it.
@@ -87,64 +97,85 @@ def float_graph(checkpoint: Checkpoint, request: BuildRequest, *, bias: bool = T
         checkpoint: the model; it comes back as it was.
         request: its ``memo`` keeps the graph.
         bias: whether biases may be fused into activation functions.
+        absorb: which query of the last layer is absorbed into keys and values, where it has one: "any query", "constant query", or
+            None.
 
     Raises:
         UserError: the architecture cannot be exported.
     """
-    key = "float" if bias else "integer"
+    key = f"float, bias {bias}, absorb {absorb}"
     if key not in request.memo:
         with evaluating(checkpoint.model):
-            request.memo[key] = _float_graph(checkpoint, input_names(checkpoint.model, checkpoint.tokenizer), bias=bias)
+            request.memo[key] = _float_graph(checkpoint, bias=bias, absorb=absorb)
     graph, facts = request.memo[key]
     return graph, dict(facts)
 
 
-def _float_graph(checkpoint: Checkpoint, names: Sequence[str], *, bias: bool) -> tuple[Graph, dict[str, Any]]:
-    """Trace and rewrite, fused if that computes the same, else plain."""
-    reasons: list[str] = []
-    # an architecture of ours has no attention that transformers' interface would let us write as one node
-    for fused in (False,) if is_own(checkpoint.model.config) else (True, False):
+def _float_graph(checkpoint: Checkpoint, *, bias: bool, absorb: str | None) -> tuple[Graph, dict[str, Any]]:
+    """Trace and rewrite: with the query absorbed, else fused, else plain; the first that computes the same."""
+    names = input_names(checkpoint.model, checkpoint.tokenizer)
+    first = first_token(tokenizer_of(checkpoint))
+    reasons: dict[str, str] = {}
+    forms = [*([absorb] if absorb else []), "fused", "plain"]
+    if is_own(checkpoint.model.config):
+        # an architecture of ours has no attention that transformers' interface would let us write as one node
+        forms = ["plain"]
+    while forms:
+        form = forms.pop(0)
         try:
-            graph, record = _rewrite(checkpoint, names, fused=fused, bias=bias)
-            gap = difference(_session(graph).run, checkpoint, names)
+            graph, record = _rewrite(checkpoint, names, form=form, bias=bias, first=first)
+            gap = difference(_session(graph).run, checkpoint, names, first=first)
             if gap <= TOLERANCE:
-                return graph, record | {"max_abs_relative": gap, "unfused_because": reasons}
-            reasons.append(f"logits differ by {gap:.1e} of the largest")
+                return graph, record | {"max_abs_relative": gap, "unfused_because": list(dict.fromkeys(reasons.values()))}
+            reasons[form] = f"logits differ by {gap:.1e} of the largest"
+        except NotFusible as error:
+            reasons[form] = f"NotFusible: {error}"
+            forms = ["plain"]
         except Exception as error:
             # Whatever stops the fused graph, the plain one may still work; the manifest keeps the reason.
-            log.debug("export with fused=%s failed", fused, exc_info=True)
-            first = next(iter(str(error).strip().splitlines()), "")
-            reasons.append(f"{type(error).__name__}: {first[:160]}")
+            log.debug("export of the %s graph failed", form, exc_info=True)
+            line = next(iter(str(error).strip().splitlines()), "")
+            reasons[form] = f"{type(error).__name__}: {line[:160]}"
     raise UserError(
         "the model cannot be exported to ONNX",
         where=type(checkpoint.model).__name__,
-        found="; ".join(reasons),
+        found="; ".join(dict.fromkeys(reasons.values())),
         expected="an encoder with a task's head",
     )
 
 
-def _rewrite(checkpoint: Checkpoint, names: Sequence[str], *, fused: bool, bias: bool) -> tuple[Graph, dict[str, Any]]:
+def _rewrite(checkpoint: Checkpoint, names: Sequence[str], *, form: str, bias: bool, first: int | None) -> tuple[Graph, dict[str, Any]]:
     """Trace the model and apply every rewrite; return the graph and what was done."""
-    graph = Graph(trace(checkpoint.model, names, task_of(checkpoint.task).outputs, fused=fused))
+    model = checkpoint.model
+    fused = form != "plain"
+    graph = Graph(trace(model, names, task_of(checkpoint.task).outputs, fused=fused))
     fold_constants(graph)
-    _name(graph, checkpoint.model, names)
+    _name(graph, model, names)
     attentions = fuse_attention(graph) if fused else 0
-    saved = keep_first_token(graph)
+    cone = keep_first_token(graph)
+    absorbed = None
+    if form.endswith("query"):
+        absorbed = absorb_first_query(graph, cone, first, int(model.config.vocab_size), constant_only=form == "constant query")
+        if checkpoint.pairs is False and not task_of(checkpoint.task).pairs:
+            join_token_types(graph)
+        slice_positions(graph)
     # After the cone: onnxruntime's fused norms would no longer be known as tokenwise.
     graph = fuse_pointwise(graph, bias=bias)
+    plain_sums(graph)
     merged = merge_projections(graph)
     merge_equal(graph)  # layers that share their weights share the merged ones
     return graph, {
         "fused": fused,
         "attentions": attentions,
-        "first_token_nodes": saved,
+        "first_token_nodes": len(cone),
+        "first_query": absorbed,
         "merged_projections": merged,
     }
 
 
 def _name(graph: Graph, model: PreTrainedModel, names: Sequence[str]) -> None:
     """Give products and tables the names that the checkpoint's ranges use."""
-    feed = _random_batch(1, 4, int(model.config.vocab_size))
+    feed = random_batch(1, 4, int(model.config.vocab_size))
     used, _ = trace_products(model, {name: torch.from_numpy(feed[name]) for name in names})
     modules = model.named_modules()
     tables = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
@@ -159,7 +190,11 @@ def _session(graph: Graph) -> OnnxSession:
 
 
 def difference(
-    run: Run, checkpoint: Checkpoint, names: Sequence[str], shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13))
+    run: Run,
+    checkpoint: Checkpoint,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13)),
+    first: int | None = None,
 ) -> float:
     """Return the largest difference of outputs between ``run`` and a model.
 
@@ -170,12 +205,13 @@ def difference(
         checkpoint: the PyTorch model.
         names: the inputs that the model takes.
         shapes: the ``(B, T)`` that are tried.
+        first: the id that every text begins with, where a graph relies on it.
     """
     model, kinds = checkpoint.model, task_of(checkpoint.task).outputs
     worst = 0.0
     largest = 1e-6
     for batch, length in shapes:
-        feed = _random_batch(batch, length, int(model.config.vocab_size))
+        feed = random_batch(batch, length, int(model.config.vocab_size), first)
         output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
         with torch.inference_mode():
             expected = read_outputs(model(**{name: torch.from_numpy(feed[name]) for name in names}), kinds)
@@ -191,16 +227,6 @@ def _real(outputs: Outputs | Tensors, kinds: Sequence[Output], mask: Ids) -> NDA
     arrays = {kind.name: np.asarray(outputs[kind.name] if isinstance(outputs, Mapping) else outputs) for kind in kinds}
     collector.put(np.arange(len(mask)), arrays, mask)
     return numbers_of(collector.result())
-
-
-def _random_batch(batch: int, length: int, vocabulary: int) -> dict[str, NDArray[np.int64]]:
-    """Draw ids ``(B, T)`` by their length; the row in the middle is padded."""
-    generator = np.random.default_rng(length)
-    # From 5 on: the first ids are usually special tokens, the padding among them.
-    ids = generator.integers(min(5, vocabulary - 1), vocabulary, (batch, length))
-    mask = np.ones_like(ids)
-    mask[batch // 2, max(1, length - 3) :] = 0
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
 
 
 def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:

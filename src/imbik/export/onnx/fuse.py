@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -74,10 +73,10 @@ def _flat_output(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
     return readers[0]
 
 
-def keep_first_token(graph: Graph) -> int:
+def keep_first_token(graph: Graph) -> list[onnx.NodeProto]:
     """Compute the last layer for the first token only, where only that one is classified.
 
-    Returns how many nodes that saved work.
+    Returns the nodes that this saved work, in the order of execution.
 
     Keys and values still see all tokens; the query, the output projection and the feed-forward
     block, five sixths of a layer's work, are needed for one token. Exact: every other token's
@@ -86,10 +85,8 @@ def keep_first_token(graph: Graph) -> int:
     picks = [node for node in graph.nodes if _picks_first(graph, node)]
     # Two picks, or none: some result besides the first token is used.
     if len(picks) != 1:
-        return 0
+        return []
     cone = _cone(graph, picks[0])
-    if not cone:
-        return 0
     inside = {node.output[0] for node in cone}
     sliced: dict[str, str] = {}
     new: list[onnx.NodeProto] = []
@@ -107,7 +104,7 @@ def keep_first_token(graph: Graph) -> int:
                 new.append(helper.make_node("Slice", [name, *bounds], [sliced[name]], name=sliced[name]))
             node.input[position] = sliced[name]
     graph.nodes.extend(new)
-    return len(cone)
+    return cone[::-1]
 
 
 def _picks_first(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -173,10 +170,10 @@ def _tokenwise(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True) -> Graph:
-    """Fuse LayerNorm with its residual and GELU with its bias.
+    """Fuse LayerNorm into one operator, and GELU with its bias.
 
-    These are onnxruntime's own fusions, without those that quantize badly. Without ``bias`` a
-    product's bias stays beside it.
+    These are onnxruntime's own fusions, without those that quantize badly or run slower
+    (:func:`imbik.export.onnx.sums.plain_sums`). Without ``bias`` a product's bias stays beside it.
     """
     from onnxruntime.transformers.fusion_options import FusionOptions
     from onnxruntime.transformers.onnx_model_bert import BertOnnxModel
@@ -185,108 +182,9 @@ def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True)
     # Attention is fused already; a fused embedding layer hides the tables from int8.
     options.enable_attention = False
     options.enable_embed_layer_norm = False
-    options.enable_bias_gelu = options.enable_bias_skip_layer_norm = bias
+    options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
+    options.enable_bias_gelu = bias
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     fused = BertOnnxModel(graph.finish())
     fused.optimize(options)
     return Graph(fused.model)
-
-
-def merge_projections(graph: Graph) -> int:
-    """Let query, key and value of one attention come from one product.
-
-    Where they read the same tensor; and so their first factors, where they are products of low
-    rank. Returns how many merged.
-    """
-    merged = 0
-    for node in [node for node in graph.nodes if node.op_type == "MultiHeadAttention"]:
-        chains = [chain for name in node.input[:3] if (chain := _projection(graph, name)) is not None]
-        firsts = [_first_factor(graph, chain) for chain in chains]
-        whole = [chain for chain, first in zip(chains, firsts, strict=True) if first is None]
-        for group in (*_same_source(whole), *_same_source([first for first in firsts if first is not None])):
-            _merge(graph, group)
-            merged += 1
-    return merged
-
-
-@dataclass(frozen=True)
-class _Projection:
-    """Product x · W, and + b where ``add`` stands behind it.
-
-    Nothing else reads what lies between.
-    """
-
-    product: onnx.NodeProto
-    add: onnx.NodeProto | None
-    weight: str
-    bias: str | None
-
-    @property
-    def nodes(self) -> list[onnx.NodeProto]:
-        """Nodes that the projection consists of."""
-        return [self.product] if self.add is None else [self.product, self.add]
-
-    @property
-    def result(self) -> str:
-        """Name of the tensor that it makes."""
-        return str(self.nodes[-1].output[0])
-
-
-def _projection(graph: Graph, name: str) -> _Projection | None:
-    """Return the projection that makes ``name`` = Add(MatMul(x, W), b).
-
-    None where there is no such pair, or others read ``name``.
-    """
-    add = graph.producer(name)
-    if add is None or add.op_type != "Add" or len(graph.consumers(name)) != 1:
-        return None
-    bias = next((value for value in add.input if value in graph.constants), None)
-    product = _product(graph, next(value for value in add.input if value != bias)) if bias else None
-    return _Projection(product, add, product.input[1], bias) if product is not None else None
-
-
-def _first_factor(graph: Graph, chain: _Projection) -> _Projection | None:
-    """Return the product x · V before a product U of low rank."""
-    product = _product(graph, chain.product.input[0])
-    return _Projection(product, None, product.input[1], None) if product is not None else None
-
-
-def _product(graph: Graph, name: str) -> onnx.NodeProto | None:
-    """Return the MatMul with a constant matrix that makes ``name``.
-
-    None unless one node alone reads it.
-    """
-    node = graph.producer(name)
-    if node is None or node.op_type != "MatMul" or node.input[1] not in graph.constants or len(graph.consumers(name)) != 1:
-        return None
-    return node if graph.constants[node.input[1]].ndim == 2 else None
-
-
-def _same_source(chains: Sequence[_Projection]) -> list[list[_Projection]]:
-    """Group the projections that read one tensor, in groups of two and more."""
-    groups: dict[str, list[_Projection]] = {}
-    for chain in chains:
-        groups.setdefault(chain.product.input[0], []).append(chain)
-    return [group for group in groups.values() if len(group) >= 2]
-
-
-def _merge(graph: Graph, chains: Sequence[_Projection]) -> None:
-    """Put one product, one addition and a Split in the place of several projections."""
-    # (K, N1), (K, N2), … -> (K, N1 + N2 + …): one product reads x once.
-    weight = np.concatenate([graph.constants[chain.weight] for chain in chains], axis=1)
-    widths = np.array([graph.constants[chain.weight].shape[1] for chain in chains], dtype=np.int64)
-    names = [str(chain.product.name) for chain in chains]
-    # For int8: each part keeps the range and the scales of the product that it was.
-    graph.parts["+".join(names)] = tuple(zip(names, widths.tolist(), strict=True))
-    whole = graph.name("product")
-    source = [chains[0].product.input[0], graph.constant("weight", weight)]
-    nodes = [helper.make_node("MatMul", source, [whole], name="+".join(names))]
-    biases = [graph.constants[chain.bias] for chain in chains if chain.bias is not None]
-    if biases:
-        added = graph.name("projection")
-        nodes.append(helper.make_node("Add", [whole, graph.constant("bias", np.concatenate(biases))], [added], name=added))
-        whole = added
-    split = [whole, graph.constant("widths", widths)]
-    # (B, T, N1 + N2 + …) -> (B, T, N1), (B, T, N2), …
-    nodes.append(helper.make_node("Split", split, [chain.result for chain in chains], name=graph.name("split"), axis=-1))
-    graph.replace([node for chain in chains for node in chain.nodes], nodes)

@@ -108,6 +108,21 @@ def lower_dynamic(graph: Graph, product: Product, weights: Weights) -> None:
     graph.replace(product.replaced, [microsoft("DynamicQuantizeMatMul", inputs, [product.output], product.node.name)])
 
 
+def store_matrix(graph: Graph, product: Product, weights: Weights) -> None:
+    """Store a matrix in int8 that is multiplied in float.
+
+    ``Cast(q) * scale``: onnxruntime computes it once, while it opens the file.
+    """
+    q, scale = weights.names(product)
+    floats, matrix = graph.name("floats"), graph.name("matrix")
+    nodes = [
+        helper.make_node("Cast", [q], [floats], name=floats, to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [floats, scale], [matrix], name=matrix),
+    ]
+    product.node.input[0] = matrix
+    graph.replace([product.node], [*nodes, product.node])
+
+
 def lower_static(graph: Graph, product: Product, weights: Weights, quantized: Inputs) -> None:
     """Lower a product to int8 whose input is quantized by a range observed before."""
     (q, scale, zero), nodes = quantized.names(product)

@@ -9,9 +9,9 @@ from imbik.errors import UserError
 from imbik.export.onnx.blocks import Blocks
 from imbik.export.onnx.codebooks import value_blocks
 from imbik.export.onnx.graph import Graph
-from imbik.export.onnx.int8 import Inputs, Weights, lower_dynamic, lower_static, lower_table
+from imbik.export.onnx.int8 import Inputs, Weights, lower_dynamic, lower_static, lower_table, store_matrix
 from imbik.export.onnx.integer import lower_integer
-from imbik.export.onnx.operators import products, tables
+from imbik.export.onnx.operators import products, stored_matrices, stored_tables, tables
 from imbik.export.request import BuildRequest
 from imbik.quantization.ranges import Ranges
 
@@ -29,8 +29,9 @@ def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]
 
     Returns:
         For the manifest: ``scheme``, ``weight_bits``, how many ``products`` and ``tables`` were
-        lowered, and ``unobserved`` products: those of a calibrated scheme whose input was never
-        seen, so that they find their range at run time.
+        lowered, how many ``matrices`` are stored in integers and multiplied in float, and
+        ``unobserved`` products: those of a calibrated scheme whose input was never seen, so that they
+        find their range at run time.
 
     Raises:
         UserError: a calibrated scheme without ranges.
@@ -47,7 +48,11 @@ def lower(graph: Graph, request: BuildRequest, ranges: Ranges) -> dict[str, Any]
     done = _lower_blocks(graph, request, bits) if weights_only else _lower_int8(graph, request, ranges, bits)
     if settings["embeddings"]:
         done["tables"] += _lower_tables(graph, request, bits)
-    return {"scheme": settings["scheme"], "weight_bits": bits, **{name: done[name] for name in ("products", "tables", "unobserved")}}
+    return {
+        "scheme": settings["scheme"],
+        "weight_bits": bits,
+        **{name: done[name] for name in ("products", "matrices", "tables", "unobserved")},
+    }
 
 
 def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) -> Counter[str]:
@@ -70,6 +75,10 @@ def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) 
             lower_integer(graph, product, weights, inputs, ranges)
         else:
             lower_static(graph, product, weights, inputs)
+    for product in stored_matrices(graph):
+        if product.operator not in request.reverted:
+            store_matrix(graph, product, weights)
+            done["matrices"] += 1
     return done
 
 
@@ -90,7 +99,12 @@ def _lower_tables(graph: Graph, request: BuildRequest, bits: int) -> int:
     In 4 bits with a scheme of 4 bits where their width allows it, else in 8 bits.
     """
     blocks = Blocks(graph, bits, int((request.quantize or {})["block"]))
+    weights = Weights(graph, 8, per_channel=True, ranges={})
     count = 0
+    for rows in stored_tables(graph):
+        if rows.operator not in request.reverted and value_blocks(rows.matrix) is None:
+            store_matrix(graph, rows, weights)
+            count += 1
     for table in tables(graph):
         if table.operator in request.reverted or value_blocks(table.values) is not None:
             # A table of few values is packed to a byte an entry or less as it is.

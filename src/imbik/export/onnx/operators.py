@@ -72,6 +72,34 @@ def products(graph: Graph) -> list[Product]:
     return listed
 
 
+def stored_matrices(graph: Graph) -> list[Product]:
+    """List the matrices that heads share out and that are multiplied in float.
+
+    They stand behind a Reshape. Their weights may be stored in integers; see :mod:`imbik.export.onnx.first_query`.
+    """
+    return _behind(graph, "Reshape")
+
+
+def stored_tables(graph: Graph) -> list[Product]:
+    """List the tables worth storing as integers whose rows are cut, not looked up.
+
+    They stand behind a Transpose; see :func:`imbik.export.onnx.sums.slice_positions`.
+    """
+    return [table for table in _behind(graph, "Transpose") if table.matrix.size >= SMALL_TABLE]
+
+
+def _behind(graph: Graph, operator: str) -> list[Product]:
+    """List the nodes of an operator that see a constant matrix in another shape."""
+    listed = []
+    owners = dict[str, str]()
+    for node in graph.nodes:
+        matrix = graph.constants.get(node.input[0]) if node.op_type == operator else None
+        if matrix is not None and matrix.ndim == 2 and matrix.dtype == np.float32:
+            owner = owners.setdefault(node.input[0], node.name)
+            listed.append(Product(node, owner, node.input[0], matrix, None, [node], ((node.name, matrix.shape[1]),)))
+    return listed
+
+
 def tables(graph: Graph) -> list[Table]:
     """List all embedding tables that are worth storing as integers, in the order of the graph."""
     listed = []
@@ -90,7 +118,8 @@ def operators(graph: Graph) -> list[str]:
 
     These are what may be put back to float.
     """
-    return list(dict.fromkeys([operator.operator for operator in products(graph)] + [operator.operator for operator in tables(graph)]))
+    listed: list[Product | Table] = [*products(graph), *stored_matrices(graph), *stored_tables(graph), *tables(graph)]
+    return list(dict.fromkeys(operator.operator for operator in listed))
 
 
 def name_operators(graph: Graph, used: Iterable[tuple[str, NDArray[Any]]], embeddings: Mapping[str, NDArray[Any]]) -> None:

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
@@ -175,3 +177,21 @@ def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], ki
             dynamo=False,
         )
     return onnx.load_from_string(buffer.getvalue())
+
+
+def random_batch(batch: int, length: int, vocabulary: int, first: int | None = None) -> dict[str, NDArray[np.int64]]:
+    """Draw inputs ``(B, T)`` of a model by their length; the row in the middle is padded.
+
+    Args:
+        batch, length: B and T.
+        vocabulary: ids are below it.
+        first: what every row begins with, as the tokenizer writes it; None: any id.
+    """
+    generator = np.random.default_rng(length)
+    # From 5 on: the first ids are usually special tokens, the padding among them.
+    ids = generator.integers(min(5, vocabulary - 1), vocabulary, (batch, length))
+    if first is not None:
+        ids[:, 0] = first
+    mask = np.ones_like(ids)
+    mask[batch // 2, max(1, length - 3) :] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}

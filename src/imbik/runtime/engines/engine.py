@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from imbik.errors import EXTRAS, MissingExtra, UserError
 from imbik.runtime.manifest import read_manifest
+from imbik.runtime.ngrams import NgramTokenizer
 from imbik.tasks.outputs import Outputs
 from imbik.types import Note
 
@@ -64,7 +65,7 @@ class Opened:
     """
 
     manifest: Mapping[str, Any]
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | NgramTokenizer
     session: Session
 
 
@@ -84,6 +85,8 @@ class Engine(ABC):
         standalone: whether it answers without PyTorch.
         shown_only: measured and shown for comparison, never chosen, advised or priced.
         runs_checkpoints: whether it runs plain checkpoint folders instead of artefacts.
+        runs_networks: whether what it runs is built of networks (:mod:`imbik.export.builders`); False: its models are written where
+            they are trained.
         order: engines are listed by it, then by name.
     """
 
@@ -94,6 +97,7 @@ class Engine(ABC):
     standalone: ClassVar[bool] = True
     shown_only: ClassVar[bool] = False
     runs_checkpoints: ClassVar[bool] = False
+    runs_networks: ClassVar[bool] = True
     order: ClassVar[int] = 100
 
     @property

@@ -1,0 +1,107 @@
+"""The student ``linear``: n-grams with weights that learn from the teacher. It is no network, so no recipe of steps makes it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from imbik.compress.candidate import Built, Failed, Made
+from imbik.compress.options import Options, Run
+from imbik.compress.ownership import CANDIDATE_FILE, begin_candidate, candidate_files
+from imbik.compress.plan import LINEAR
+from imbik.distillation.augmentation import Augmentation, augmented
+from imbik.distillation.soft_labels import learning_rows
+from imbik.errors import UserError
+from imbik.export.table import write_linear
+from imbik.jobs.files import read_json, remove_folder, write_json
+from imbik.jobs.fingerprints import key_of
+from imbik.linear.students import Lesson, linear_student
+from imbik.linear.support import WORDS, smaller
+from imbik.runtime.manifest import MANIFEST_FILE
+from imbik.runtime.ngrams import Cut
+from imbik.tasks.registry import task_of
+from imbik.types import Step
+
+logger = logging.getLogger(__name__)
+
+CUTS = (*WORDS[1:2], Cut(2, (2, 4)))
+"""How its texts may be cut: with and without characters."""
+
+_COPIES, _MOST_MADE = 2, 20_000
+
+
+def asked_for(options: Options) -> bool:
+    """Return whether the student is to be made: by name, or where no recipe is named and rivals are measured."""
+    return LINEAR in options.recipes or (not options.recipes and options.rivals)
+
+
+class LinearStudent:
+    """What makes the student: a method of its own, for there is no network that steps could be applied to."""
+
+    def make(self, made: Made, run: Run) -> Made:
+        """Return what was made with the linear student in front: the cheapest comes first. What fails is among the failures."""
+        run.say(LINEAR)
+        try:
+            return replace(made, built=(_made(made.teacher_key, run), *made.built))
+        except OSError:
+            raise  # a disk that no candidate could be measured on either
+        except Exception as error:
+            logger.debug("the linear student failed", exc_info=True)
+            run.say(f"{LINEAR} failed: {error}")
+            failed = Failed(LINEAR, str(error) or type(error).__name__, type(error).__name__)
+            return replace(made, failures=(failed, *made.failures))
+
+
+def _made(teacher_key: str, run: Run) -> Built:
+    """Make the student, or find it made.
+
+    Raises:
+        UserError: a task that n-grams cannot answer.
+    """
+    folder = run.directory / LINEAR
+    key = key_of({"teacher": teacher_key, "student": LINEAR, "cuts": [[cut.words, cut.characters] for cut in CUTS]})
+    record = read_json(folder / CANDIDATE_FILE)
+    artefact = folder / "artefacts" / "table"
+    if record.get("key") != key or not (artefact / MANIFEST_FILE).is_file():
+        began = time.monotonic()
+        step = _train(folder, artefact, key, run)
+        steps = [dict(step) for step in (*run.teacher.steps, step)]
+        record = {"key": key, "train_seconds": time.monotonic() - began, "steps": steps, "failures": {}}
+        write_json(folder / CANDIDATE_FILE, record)
+    return Built(LINEAR, key, {"table": artefact}, tuple(record["steps"]), float(record["train_seconds"]), None, ())
+
+
+def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:
+    """Train the student, write its artefact, and return the step that made it."""
+    splits = run.splits
+    targets = np.asarray(splits.train.targets)
+    if targets.ndim != 1 or targets.dtype.kind == "f" or splits.train.pairs is not None or not task_of(splits.task).one_row:
+        found = "pairs of texts" if splits.train.pairs is not None else splits.task
+        raise UserError("a linear student needs single texts with one label each", where=LINEAR, found=found, fix="choose another recipe")
+    model = smaller(linear_student(splits, _lesson(run), CUTS), splits)
+    if folder.exists():
+        remove_folder(folder, candidate_files(folder))
+    begin_candidate(folder, key)
+    artefact.parent.mkdir(parents=True, exist_ok=True)
+    step = {LINEAR: dict(model.settings)}
+    write_linear(model, artefact, splits, (*run.teacher.steps, step))
+    return step
+
+
+def _lesson(run: Run) -> Lesson:
+    """Return train, the user's own further texts, and texts made of train, with what the teacher says of all of them."""
+    rows = learning_rows(run.splits)
+    copies = min(_COPIES, _MOST_MADE // max(len(run.splits.train.texts), 1))
+    texts: list[str] = list(rows.texts)
+    logits = [run.cache.logits(rows, run.progress).take(np.arange(len(texts)))]
+    if copies:
+        settings = Augmentation("none", copies=copies)
+        made = augmented(run.splits.train, settings, run.teacher, run.work / "shared" / "augmented", run.progress)
+        texts = list(chain(texts, made.texts))
+        logits.append(run.cache.logits(made, run.progress).take(np.arange(len(made.texts))))
+    return Lesson(texts, np.concatenate(logits), np.asarray(run.splits.train.targets, np.int64))

@@ -1,0 +1,73 @@
+"""Choices of a linear model that dev decides: its settings, how few n-grams it needs, how sure it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imbik.linear.model import Floats, LinearModel
+from imbik.tasks.metrics import Metric
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import Task
+from imbik.types import Examples, Splits
+
+_SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.5)
+_FACTORS = tuple(float(factor) for factor in np.geomspace(0.25, 16.0, 25))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a model is worth on dev.
+
+    Attributes:
+        task, metric: of the data.
+        dev: its rows.
+    """
+
+    task: Task
+    metric: Metric
+    dev: Examples
+
+    @classmethod
+    def of(cls, splits: Splits) -> Judge:
+        """Return the judge of a task's data."""
+        task = task_of(splits.task)
+        return cls(task, task.metric(splits.metric), splits.dev)
+
+    def merit(self, model: LinearModel) -> float:
+        """Return the quality on dev such that more is better."""
+        return self.merit_of(model.scores(self.dev.texts))
+
+    def merit_of(self, logits: Floats) -> float:
+        """Return the same of logits ``(N, L)`` on dev."""
+        decoded = self.task.decode(logits)
+        return self.metric.merit(self.task.score(self.metric.name, decoded, np.asarray(self.dev.targets)))
+
+    def pruned(self, model: LinearModel) -> LinearModel:
+        """Return the model with the fewest weights whose loss on dev is less than half a standard error of an accuracy there.
+
+        A difference that small is not seen in so many rows, and bytes are.
+        """
+        whole = self.merit(model)
+        share = min(abs(whole), 1.0)
+        allowed = 0.5 * float(np.sqrt(max(share * (1 - share), 1e-4) / len(self.dev.texts)))
+        for share in _SHARES:
+            smaller = model.pruned(share).stored()
+            if self.merit(smaller) >= whole - allowed:
+                return smaller
+        return model
+
+    def calibrated(self, model: LinearModel) -> LinearModel:
+        """Return the model with the factor on its logits that makes its stated probabilities fit dev best, where it states any."""
+        targets = np.asarray(self.dev.targets)
+        if targets.ndim != 1 or targets.dtype.kind == "f":
+            return model
+        logits = model.scores(self.dev.texts).astype(np.float64)
+
+        def surprise(factor: float) -> float:
+            scaled = logits * factor
+            peak = scaled.max(axis=1)
+            return float(np.mean(peak + np.log(np.exp(scaled - peak[:, None]).sum(axis=1)) - scaled[np.arange(len(scaled)), targets]))
+
+        return model.scaled(min(_FACTORS, key=surprise))

@@ -1,0 +1,44 @@
+"""The linear student: made beside the recipes, first and by name, found again, refused where n-grams say nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imbik.compress.linear import asked_for
+from imbik.compress.options import Options
+from imbik.compress.run import compress
+from imbik.jobs.progress import Silent
+from imbik.runtime.predictor import load_artefact
+from imbik.testing.tiny import tiny_bert, tiny_splits
+
+
+def test_it_is_measured_chosen_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = tiny_splits(rows=90)
+    options = Options(recipes=["linear", "int8"], threads=1)
+    results = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=lambda _: None)
+    measured = next(m for m in results.measurements if m.name == "linear")
+    assert measured.engine == "table" and not measured.rival and measured.quality.value is not None
+    assert results.choice is not None and results.choice.id == "linear/table", "it beats a random teacher, and is the fastest"
+    step = next(iter(measured.steps[-1].values()))
+    assert measured.steps[-1].keys() == {"linear"} and step["temperature"] == 2.0
+    assert load_artefact(tmp_path / "out" / "linear" / "artefacts" / "table").predict(["a card"]).shape == (1, 3)
+    monkeypatch.setattr("imbik.compress.linear.linear_student", lambda *_: pytest.fail("made again"))
+    again = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=lambda _: None)
+    assert again.measurements == results.measurements
+
+
+def test_pairs_are_a_failure_and_the_others_go_on(tmp_path: Path) -> None:
+    splits = tiny_splits(rows=60, pairs=True)
+    options = Options(recipes=["linear", "int8"], threads=1)
+    results = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=lambda _: None)
+    failure = next(failure for failure in results.failures if failure.get("name") == "linear")
+    assert "pairs of texts" in failure["error"] and "int8" in {m.name for m in results.measurements}
+
+
+@pytest.mark.parametrize(
+    ("recipes", "rivals", "asked"), [(["linear"], False, True), (["int8"], True, False), ([], True, True), ([], False, False)]
+)
+def test_when_it_is_asked_for(recipes: list[str], rivals: bool, asked: bool) -> None:
+    assert asked_for(Options(recipes=recipes, rivals=rivals)) is asked
