@@ -182,7 +182,7 @@ def test_a_finished_run_is_not_made_again(tmp_path, monkeypatch):
         shutil.copytree(FROZEN / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     before = load_results(tmp_path / "finished" / "results.json")
-    task = ("compress", "--teacher", "teacher", "--data", "data", "--cpu", "x86", "--threads", 1, "--min-retention", 0.8)
+    task = ("compress", "--teacher", "teacher", "--data", "data", "--cpu", "x86", "--threads", 1, "--min-retention", 0.8, "--no-rivals")
     said = imbik(*task, "--out", "finished", "--recipe", "recipes/run/nmf.yaml")[1]
     assert "nmf: finished earlier" in said and "measuring" not in said
     after = load_results(tmp_path / "finished" / "results.json")  # written anew, in today's schema
