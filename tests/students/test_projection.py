@@ -36,7 +36,7 @@ def teacher():
             if name.endswith("bias"):
                 parameter.normal_(std=0.3)
         for number, layer in enumerate(layer_stack(checkpoint.model)[1]):
-            layer.output.LayerNorm.weight.mul_(1.0 + 4.0 * number)  # states that differ in size
+            layer.output.LayerNorm.weight.mul_(0.3 + 4.0 * number)  # states smaller and larger than 1
             # each side alone ranks heads and units otherwise than their product does
             read, write = torch.randperm(HEADS), torch.randperm(HEADS)
             layer.attention.self.value.weight.mul_((1.0 + read).repeat_interleave(WIDTH)[:, None])
