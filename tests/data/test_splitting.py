@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from imbik.data.load import load_data
 from imbik.data.splitting import MOST, contradicting, keys_of, shared, split_groups, split_off
+from imbik.errors import UserError
 from imbik.tasks.registry import task_of
 
 
@@ -95,14 +98,15 @@ def test_the_seed_draws_the_rows():
     assert one == again != other
 
 
-def test_copies_stay_as_long_as_two_others_are_there_for_each_row_that_leaves():
-    """100 rows, 10 leave: with 20 texts that stand once only those are drawn from; with 19 all rows are."""
-    for once, from_once in ((20, True), (19, False)):
+def test_copies_stay_as_long_as_half_of_the_share_stands_once():
+    """100 rows, 10 leave: with five texts that stand once only those are drawn from; with four whole texts of several rows join them."""
+    for once, from_once in ((20, True), (5, True), (4, False)):
         keys = np.concatenate([np.arange(1, once + 1), np.repeat(np.arange(1000, 1000 + 50), 2)[: 100 - once]])
         keys[-1] = keys[-2]  # an odd rest is a copy too
-        leaving = [set(split_off(np.zeros(100, int), keys, seed, 2000)[1].tolist()) for seed in range(5)]
-        assert all(len(rows) == 10 for rows in leaving)
-        assert all(max(rows) < once for rows in leaving) is from_once
+        draws = [split_off(np.zeros(100, int), keys, seed, 2000) for seed in range(5)]
+        assert all(max(leaves) < once for _, leaves in draws) is from_once
+        assert all(len(leaves) == min(once, 10) if from_once else 9 <= len(leaves) <= 11 for _, leaves in draws)
+        assert not any(set(keys[stays]) & set(keys[leaves]) for stays, leaves in draws)
 
 
 def test_rows_without_a_word_are_nobodys_copies():
@@ -142,3 +146,85 @@ def test_values_are_grouped_by_deciles():
     strata = task_of("regression").strata(values)
     assert np.bincount(strata).tolist() == [20] * 10
     assert all(values[strata == k].max() < values[strata == k + 1].min() for k in range(9))
+
+
+# --- whole files: no text on both sides, every class on both, whatever is repeated
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), "utf-8")
+    return path
+
+
+def counts(splits) -> dict[str, list[int]]:
+    return {name: np.bincount(getattr(splits, name).targets, minlength=len(splits.labels)).tolist() for name in ("train", "dev", "test")}
+
+
+@pytest.mark.parametrize("copies", [2, 5, 9, 30])
+def test_a_class_of_copies_is_in_every_split(tmp_path: Path, copies: int) -> None:
+    rows = [(f"ordinary message {i}", "ok") for i in range(90)] + [(f"strange transfer {i}", "fraud") for i in range(10)] * copies
+    splits = load_data(write(tmp_path / "d.csv", rows))
+    assert all(min(found) > 0 for found in counts(splits).values()), counts(splits)
+    texts = [set(part.texts) for part in (splits.train, splits.dev, splits.test)]
+    assert sum(map(len, texts)) == len(set.union(*texts)) == 100, "a text on both sides"
+    assert sum(len(part.texts) for part in (splits.train, splits.dev, splits.test)) == len(rows), "a row is lost"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_draw_keeps_shares_texts_and_groups(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    groups = generator.integers(0, 6, 800)
+    keys = np.concatenate([np.arange(1, 501), generator.integers(1, 101, 200), generator.integers(600, 620, 100)])
+    stay, go = split_off(groups, keys, seed, 2000)
+    assert sorted([*stay, *go]) == list(range(800))
+    assert not set(keys[stay]) & set(keys[go])
+    assert set(groups[stay]) == set(range(6)) and abs(len(go) - 80) <= 40
+    assert all(np.array_equal(a, b) for a, b in zip(split_off(groups, keys, seed, 2000), (stay, go), strict=True))
+
+
+def test_the_draw_does_not_hang_on_the_numbers_of_the_keys() -> None:
+    """They are hashes that differ from process to process."""
+    groups = np.repeat([0, 1], 60)
+    keys = np.concatenate([np.arange(1, 61), np.repeat(np.arange(100, 110), 6)])
+    other = np.random.default_rng(0).permutation(np.arange(1, 200))[keys]
+    assert np.array_equal(split_off(groups, keys, 0, 2000)[1], split_off(groups, other, 0, 2000)[1])
+
+
+def test_texts_with_several_labels_stay_together(tmp_path: Path) -> None:
+    """Each text was given to three people: no text stands alone, and some have several labels."""
+    rows = [(f"message {i}", "ab"[(i + (i % 5 == 0) * k) % 2]) for i in range(60) for k in range(3)]
+    splits = load_data(write(tmp_path / "d.csv", rows))
+    keys = [set(keys_of(list(part.texts))) for part in (splits.train, splits.dev, splits.test)]
+    assert sum(map(len, keys)) == 60 and min(map(len, keys)) >= 3
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(f"text {i}", f"c{i}") for i in range(40)],
+        [(f"text {i}", f"c{i // 2 if i < 4 else i}") for i in range(40)],
+        [("the same", "ab"[i % 2]) for i in range(40)],
+    ],
+    ids=["every label once", "nearly every label once", "one text"],
+)
+def test_nothing_to_carve_is_one_message(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    try:
+        splits = load_data(write(tmp_path / "d.csv", rows), task="classification")
+    except UserError as error:
+        assert "carve" in str(error) and "--label" in str(error)
+    else:
+        assert min(len(part.texts) for part in (splits.train, splits.dev, splits.test)) > 0
+
+
+@pytest.mark.parametrize("rows", [4, 7, 10, 15, 30])
+def test_few_numbers_are_split_too(tmp_path: Path, rows: int) -> None:
+    splits = load_data(write(tmp_path / "d.csv", [(f"text {i}", f"{i / 7:.3f}") for i in range(rows)]), task="regression")
+    assert min(len(part.texts) for part in (splits.train, splits.dev, splits.test)) > 0
+
+
+def test_a_split_of_one_label_is_noted(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [(f"text {i}", "ab"[i % 2]) for i in range(40)])
+    write(tmp_path / "test.csv", [(f"other {i}", "a") for i in range(10)])
+    said: list[str] = []
+    load_data(tmp_path, say=said.append)
+    assert any("every row of test has the same label" in line for line in said)

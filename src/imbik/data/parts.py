@@ -85,6 +85,29 @@ def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, rea
             reading.note(Note.of("empty", count=split.empty, file=str(split.where)))
 
 
+def _note_one_label(parts: dict[str, Part], task: Task, reading: Reading) -> None:
+    """Note a dev or test whose rows all have the same label, where train has several: a model that reads no text is perfect there."""
+    found = {name: _labels_in(part, task) for name, part in parts.items()}
+    for name in ("dev", "test"):
+        if found[name] == 1 < found["train"]:
+            reading.note(Note.of("one_label", split=name, total=found["train"]))
+
+
+def _labels_in(part: Part, task: Task) -> int:
+    codes = None if part.examples.targets is None else task.codes(part.examples.targets)
+    return 0 if codes is None else len(np.unique(codes))
+
+
+def _nothing_to_carve(name: str, part: Part, where: str) -> UserError:
+    return UserError(
+        f"no rows to carve {name} from: a label must stay in train, and a text on one side",
+        where=where,
+        found=f"{len(part.keys)} rows, {len(np.unique(part.keys))} different texts; no label has two texts to spare",
+        expected="labels that stand in several rows, with different texts",
+        fix="give more rows, another label column (--label), or a folder with train, dev and test files",
+    )
+
+
 def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading: Reading, *, single_file: bool) -> None:
     """Fill in ``dev`` and ``test`` by the rules that :func:`imbik.data.load.load_data` states.
 
@@ -116,9 +139,13 @@ def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading:
     # test first: it is what every later figure stands on, so dev comes from what is left
     for name in ("test", "dev"):
         if name not in parts:
-            parts["train"], parts[name] = parts["train"].split(task, seed, name)
+            whole = parts["train"]
+            parts["train"], parts[name] = whole.split(task, seed, name)
             count = len(parts[name].keys)
+            if not count:
+                raise _nothing_to_carve(name, whole, where)
             if parts["train"].groups is None:
                 reading.note(Note.of(kind, split=name, count=count, seed=seed))
             else:
                 reading.note(Note.of("carved_groups", split=name, count=count, origin="the file" if single_file else "train", seed=seed))
+    _note_one_label(parts, task, reading)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 # ASCII punctuation becomes space, so that "top-up" is "top up" and not "topup".
 _SPACED = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctuation))
 SHARE = 0.1
+_NOTABLE = 0.01  # share of the rows that leave, from which on a group is not left out for the copies in it
 MOST = {"dev": 2000, "test": 5000}
 
 
@@ -102,30 +103,82 @@ def split_groups(groups: NDArray[np.int64], seed: int, most: int) -> tuple[NDArr
 def split_off(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows that stay and the rows that leave, both ascending: a tenth leaves (at most ``most``), each group in proportion.
 
-    A group keeps at least one row. Texts that occur more than once stay, so that no text is on both sides; only when
-    they are most of the rows are they dealt as well.
+    A group keeps at least one row. Texts that occur once leave first. Where a group that makes a hundredth of the rows has less than half
+    of its share in them, texts that occur more than once leave with all their rows, so that no text is ever on both sides; more or less
+    than the share may then leave.
 
     Args:
         groups: the group of each row, (N,), :meth:`imbik.tasks.task.Task.strata`.
         keys: of each row, :func:`keys_of`.
         seed: of the draw.
-        most: rows that leave at most.
+        most: rows that leave at most, whole texts aside.
     """
     wanted = min(max(round(SHARE * len(groups)), 1), most)
-    # a duplicate text could end on both sides, and dev would reward learning by heart
-    free = ~_several(keys)
-    if free.sum() < 2 * wanted:
-        free = np.ones(len(groups), bool)
+    several = _several(keys)
     generator = np.random.default_rng(seed)
-    names, sizes = np.unique(groups, return_counts=True)
+    names, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    deal = _shares(sizes, wanted)
+    drawn = [generator.permutation(np.flatnonzero((groups == name) & ~several))[:count] for name, count in zip(names, deal, strict=True)]
+    leaves = np.zeros(len(groups), bool)
+    leaves[np.concatenate(drawn)] = True
+    short = [place for place, count in enumerate(deal) if 2 * len(drawn[place]) < count >= _NOTABLE * wanted]
+    if short:
+        twins = _Twins(keys, several, places.reshape(-1), sizes - np.array([len(rows) for rows in drawn], np.int64))
+        for place in short:
+            leaves[twins.draw(place, int(deal[place]) - len(drawn[place]), alone=not len(drawn[place]), generator=generator)] = True
+    return np.flatnonzero(~leaves), np.flatnonzero(leaves)
+
+
+def _shares(sizes: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """Return how many rows of each group leave, at most all but one: largest remainders (Hamilton)."""
     exact = wanted * sizes / sizes.sum()
-    # largest remainders (Hamilton): shares are rounded down, what is left goes to those cut most
-    deal = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
+    deal: NDArray[np.int64] = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
+    # shares are rounded down; what is left goes to those cut most
     for i in np.argsort(-(exact - np.floor(exact)), kind="stable"):
         if deal.sum() < wanted and deal[i] < sizes[i] - 1:
             deal[i] += 1
-    drawn = [generator.permutation(np.flatnonzero((groups == name) & free))[:count] for name, count in zip(names, deal, strict=True)]
-    leaving = np.sort(np.concatenate(drawn)).astype(np.int64)
-    stays = np.ones(len(groups), bool)
-    stays[leaving] = False
-    return np.flatnonzero(stays), leaving
+    return deal
+
+
+class _Twins:
+    """Texts that occur more than once, each with all its rows.
+
+    Args:
+        keys: of each row.
+        several: which rows hold such a text.
+        places: the group of each row, from 0.
+        left: rows of each group that stay so far; changed as texts are drawn.
+    """
+
+    def __init__(self, keys: NDArray[np.int64], several: NDArray[np.bool_], places: NDArray[np.int64], left: NDArray[np.int64]) -> None:
+        self._places, self._left = places, left
+        rows = np.flatnonzero(several)
+        ordered = rows[np.argsort(keys[rows], kind="stable")]
+        cuts = np.flatnonzero(np.diff(keys[ordered])) + 1
+        # in the order of their first rows: keys differ from process to process
+        self._texts = sorted(np.split(ordered, cuts), key=lambda some: int(some[0])) if len(rows) else []
+        self._drawn = np.zeros(len(self._texts), bool)
+
+    def draw(self, group: int, count: int, *, alone: bool, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return the rows of texts that leave so that about ``count`` rows of a group do.
+
+        Args:
+            group: the group.
+            count: rows.
+            alone: whether no row of the group leaves otherwise: the first text then leaves however many rows it has.
+            generator: of the draw.
+        """
+        mine = [place for place, rows in enumerate(self._texts) if not self._drawn[place] and self._places[rows[0]] == group]
+        chosen: list[NDArray[np.int64]] = []
+        missing = count
+        for place in generator.permutation(np.array(mine, np.int64)):
+            rows = self._texts[place]
+            size = int((self._places[rows] == group).sum())
+            too_much = size - missing > missing and not (alone and not chosen)
+            after = self._left - np.bincount(self._places[rows], minlength=len(self._left))
+            if missing <= 0 or too_much or (after[np.unique(self._places[rows])] < 1).any():
+                continue
+            self._left, self._drawn[place] = after, True
+            chosen.append(rows)
+            missing -= size
+        return np.concatenate(chosen) if chosen else np.empty(0, np.int64)

@@ -21,6 +21,7 @@ from imbik.types import TakeNote
 
 REGRESSION = "regression"
 _QUANTILES = 10
+_FEWEST = 4  # rows in a group, from which one can leave
 
 
 @register
@@ -64,10 +65,11 @@ class Regression(SequenceTask):
         return {split: numbers_of(rows.labels[0]) for split, rows in splits.items()}, names
 
     def strata(self, targets: Array) -> NDArray[np.int64]:
-        """Return each row's decile."""
+        """Return each row's decile; of few rows, a wider group."""
         # inner edges of ten groups of like size: a split then has small and large values as the
         # whole has
-        edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, _QUANTILES + 1)[1:-1])
+        count = max(1, min(_QUANTILES, len(targets) // _FEWEST))
+        edges = np.quantile(targets.astype(np.float64), np.linspace(0, 1, count + 1)[1:-1])
         return np.searchsorted(edges, targets.astype(np.float64), side="right").astype(np.int64)
 
     def decode(self, outputs: Outputs, asked: Asked = NOTHING) -> Floats:
