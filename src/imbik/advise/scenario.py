@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from dataclasses import field
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.jobs.validated import Wording, parse_yaml, read_yaml, validated
 from imbik.measure.quantities import QUANTITIES
 
@@ -134,7 +134,7 @@ def load_scenario(name: str) -> Scenario:
     >>> load_scenario("bank-support").requirements[0].quantity
     'retention'
     """
-    path = Path(name)
+    path = with_home(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return parse_scenario(read_yaml(path, "scenario file", _offer()), name)
     if name not in shipped_scenarios():

@@ -14,6 +14,7 @@ import sys
 import typer
 
 from imbik import __version__
+from imbik.cli.paths import expand_paths
 from imbik.errors import EXTRAS, MissingExtra, UserError
 
 # In the order of `imbik --help`: the life of a model.
@@ -62,6 +63,7 @@ def build_app() -> typer.Typer:
     for name in _COMMANDS:
         # these modules import what is heavy inside their functions, so that --help answers at once
         importlib.import_module(f"imbik.cli.commands.{name}").register(app)
+    expand_paths(app)
     return app
 
 

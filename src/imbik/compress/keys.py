@@ -9,6 +9,7 @@ from imbik.data.documents import TEXT_FORMATS
 from imbik.data.formats.csv import FORMATS
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content, key_of
+from imbik.jobs.paths import with_home
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
 from imbik.types import Splits
@@ -61,7 +62,7 @@ def _key(teacher: Teacher, splits: Splits, student: object, steps: list[object],
 
 def _check_source(source: str, recipe: str, base: str | None) -> None:
     """Refuse a file that is not there, before anything is trained; ``base`` is what the teacher was fine-tuned from."""
-    path = Path(source).expanduser()
+    path = with_home(source)
     # owner/name may be a hub name, which only loading can tell
     local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
     if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():

@@ -14,6 +14,7 @@ from imbik.compress.parents import TEACHER
 from imbik.compress.rivals import Rivals
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
+from imbik.jobs.paths import with_home
 from imbik.locale.notes import sentence
 from imbik.measure.predictions import save_predictions
 from imbik.measure.process import Candidate
@@ -115,7 +116,7 @@ def _candidates(made: Made, run: Run) -> Iterator[Candidate]:
 
 def _teacher_folder(run: Run) -> Path:
     """Return the teacher's checkpoint folder: the user's own, or a copy where the teacher came from a hub."""
-    folder = Path(run.teacher.source)
+    folder = with_home(run.teacher.source)
     if folder.is_dir():
         return folder
     copied = run.work / "teacher-model"

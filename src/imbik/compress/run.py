@@ -14,6 +14,7 @@ from imbik.compress.options import Options, Run
 from imbik.compress.ownership import check_output
 from imbik.compress.plan import LINEAR, plan_all
 from imbik.compress.rivals import Rivals, check_rivals, make_rivals
+from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import locked
 from imbik.measure.results import Results
@@ -55,6 +56,7 @@ def compress(
     model = _as_teacher(teacher, splits, chosen.source)
     linear = asked_for(chosen)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
+    directory = with_home(directory)
     # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
         # inside the lock and before any work: what stands there cannot change under this check

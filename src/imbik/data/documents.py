@@ -13,6 +13,7 @@ from imbik.data.formats.table import Table
 from imbik.data.sources import tables_of
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content_of
+from imbik.jobs.paths import with_home
 from imbik.types import Say
 
 TEXT_FORMATS = (".txt", ".text", ".raw", ".tokens")
@@ -59,7 +60,7 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
     >>> list(open_documents(place).stream())
     ['A first document.', 'A second one.']
     """
-    path = Path(source).expanduser()
+    path = with_home(source)
     if path.is_file():
         files = [path]
     elif path.is_dir() and not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):

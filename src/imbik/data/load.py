@@ -20,6 +20,7 @@ from imbik.data.rows import Rows, combined, examples, read_rows, same_columns
 from imbik.data.sources import ALL, tables_of
 from imbik.data.splitting import shared
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.tasks.outputs import Array
 from imbik.tasks.registry import guess_task, task_of
 from imbik.tasks.task import Task
@@ -149,7 +150,7 @@ def _guess(rows: Rows, labels: Sequence[str] | None, say: Say) -> Task:
 
 
 def _read_texts(path: str | Path, names: ColumnNames, say: Say) -> Rows:
-    file = Path(path).expanduser()
+    file = with_home(path)
     lines = file.suffix.lower() == ".txt"
     table = read_lines(file, names.encoding) if lines else open_table(file, names.encoding, say)
     if lines and names.text is None:
@@ -159,7 +160,7 @@ def _read_texts(path: str | Path, names: ColumnNames, say: Say) -> Rows:
 
 def _read_unlabelled(path: str | Path, columns: Columns, encoding: str | None, test: Part, reading: Reading) -> Examples:
     """Return the user's own texts, with the columns of the task where the file has them."""
-    file = Path(path).expanduser()
+    file = with_home(path)
     present = () if file.suffix.lower() == ".txt" else open_table(file, encoding).columns
     text = columns.text if columns.text in present else None
     pair = columns.pair if columns.pair in present else None

@@ -13,6 +13,7 @@ from imbik.data.formats.csv import FORMATS, check_file, open_table
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.tagged import COLUMN_FORMATS, looks_like_columns, open_parallel, parallel_folders
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.types import Say
 
 _NAMES = {
@@ -38,7 +39,7 @@ def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, l
     Raises:
         UserError: nothing there, or nothing that can be told apart.
     """
-    path = Path(source).expanduser()
+    path = with_home(source)
     if path.is_file():
         return {ALL: [open_table(path, encoding, say)]}
     if not path.exists():

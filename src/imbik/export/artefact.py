@@ -20,6 +20,7 @@ from imbik.export.parity import LEAST_AGREEMENT, TOLERANCE, Gate, ParityError, s
 from imbik.export.readme import readme
 from imbik.export.request import BuildRequest, quantize_step
 from imbik.jobs.files import remove_folder, replacing_folder
+from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress, Silent
 from imbik.locale.notes import document
 from imbik.methods.quantize import Quantize
@@ -84,6 +85,7 @@ def export(
     writer = _Writer(checkpoint, made_by)
     gate = Gate.of(checkpoint, writer.tokenizer, writer.common, *_probe(texts, checkpoint.pairs))
     progress = progress or Silent()
+    directory = with_home(directory)
     with replacing_folder(directory, artefact_files) as partial, progress.track(f"export to {engine_name}", 3) as bar:
         manifest = writer.write(partial, request)
         bar.advance(note="parity")

@@ -15,6 +15,7 @@ from imbik.finetune.cards import teacher_card
 from imbik.finetune.results import Finetuned
 from imbik.jobs.files import read_json, write_json
 from imbik.jobs.fingerprints import key_of
+from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import Workspace
 from imbik.models.checkpoint import fingerprint, save_checkpoint
@@ -63,6 +64,7 @@ def finetune(
         UserError: the base cannot be opened, the loss is not finite, the directory holds another model,
             or another run is working in it.
     """
+    directory = with_home(directory)
     checkpoint = _start(base, splits, max_length, seed)
     data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
     settings = replace(settings or default_settings(len(data)), **(changes or {}))

@@ -14,6 +14,7 @@ from imbik.data.documents import Documents
 from imbik.finetune.cards import mlm_card
 from imbik.finetune.results import FittedMlm
 from imbik.jobs.fingerprints import content
+from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import Workspace
 from imbik.models.checkpoint import save_model
@@ -72,6 +73,7 @@ def finetune_mlm(
     model, tokenizer = _opened(base, length, seed, encoder, say)
     masker = Masker.of(tokenizer, share, whole_words)
     arguments = {"base": [str(base), content(base)], "data": documents.key, "settings": settings.__dict__, "seed": seed, "length": length}
+    directory = with_home(directory)
     with Workspace(directory, arguments | {"encoder": encoder, "whole_words": whole_words, "share": share}) as workspace:
         blocks = build_blocks(documents, tokenizer, workspace.root / "corpus", length=length, progress=progress)
         train, held_out = blocks.held_out()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imbik.jobs.files import sha256
+from imbik.jobs.paths import with_home
 
 _WHOLE = 1 << 30  # bytes; of larger files evenly spread pieces are read
 _PIECE, _PIECES = 1 << 16, 1024
@@ -28,7 +29,7 @@ def content(source: str | Path) -> str | None:
     >>> content(folder / "a.txt") == content(folder / "b.txt"), content(folder / "c.txt")
     (True, None)
     """
-    path = Path(source).expanduser()
+    path = with_home(source)
     if path.is_file():
         return _of_file(path)
     if (path / "config.json").is_file():

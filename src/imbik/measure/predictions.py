@@ -12,6 +12,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
+from imbik.jobs.paths import with_home
 from imbik.tasks.outputs import Array, Outputs, chained, count_of, from_arrays, is_ragged, to_arrays
 from imbik.tasks.retention import Evaluable
 
@@ -60,7 +61,7 @@ def load_predictions(path: str | Path) -> Predictions:
     Raises:
         UserError: no such file, or another kind of file.
     """
-    path = Path(path)
+    path = with_home(path)
     if not path.is_file():
         raise UserError("no such file", where=path, expected="predictions.npz, written by imbik compress to DIR/teacher")
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
+from imbik.jobs.paths import with_home
 from imbik.measure.schema import document_of, parse_results
 from imbik.measure.values import Disagreement, Results
 
@@ -22,7 +23,7 @@ def load_results(path: str | Path) -> Results:
         UserError: no such file, not JSON, an unknown schema, a field of the wrong kind (named with its place), a duplicate id, or a
             baseline, choice or front that names an id which was not measured.
     """
-    path = Path(path)
+    path = with_home(path)
     return parse_results(_text(path), path)
 
 
@@ -44,7 +45,7 @@ def write_results(path: str | Path, results: Results) -> None:
     Raises:
         UserError: the folder of ``path`` does not exist, or ``path`` is a folder or a file that is no results.json.
     """
-    path = Path(path)
+    path = with_home(path)
     if path.is_dir() or not path.parent.is_dir():
         found = "a folder" if path.is_dir() else f"no folder {path.parent}"
         raise UserError("cannot write the results", where=path, found=found, expected="a file's name in a folder that exists")

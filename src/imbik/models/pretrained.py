@@ -12,6 +12,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig
 
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.trust import remote_code_trusted
 from imbik.locale.notes import sentence
@@ -135,13 +136,13 @@ def base_name(source: str | Path) -> str:
 
     An absolute path, which holds from every working folder, or a hub name as it is.
     """
-    path = Path(source)
+    path = with_home(source)
     return str(path.absolute()) if path.is_dir() else str(source)
 
 
 def _existing(source: str | Path, role: str) -> str:
     """Refuse a source that is no transformers folder and cannot be a hub name."""
-    path = Path(source)
+    path = with_home(source)
     if path.is_file():
         raise UserError(f"the {role} must be a folder", where=source, found="a file", expected="a transformers folder or a hub name")
     # A hub name is "name" or "owner/name"; whatever looks like a path is not asked for on the hub.
@@ -156,7 +157,7 @@ def _existing(source: str | Path, role: str) -> str:
             expected="a folder written by save_pretrained",
             fix=_one_folder_down(path),
         )
-    return str(source)
+    return str(path) if path.is_dir() else str(source)
 
 
 def _one_folder_down(path: Path) -> str | None:

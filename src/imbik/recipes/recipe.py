@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.jobs.validated import parse_yaml, read_yaml
 from imbik.methods.registry import Method, check_order, make_methods
 from imbik.types import Step
@@ -89,7 +90,7 @@ def load_recipe(source: str | Path) -> Recipe:
     >>> load_recipe("layers-3+int8").student.written
     'layers-3'
     """
-    path = Path(source)
+    path = with_home(source)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         document = read_yaml(path, "recipe file", fix="check the path, or list the names with: imbik recipes")
         return _read(document, str(source), default_name=path.stem)

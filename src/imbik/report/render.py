@@ -21,6 +21,7 @@ from imbik.advise.choice import without_shown
 from imbik.advise.scenario import load_scenario, shipped_scenarios
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
+from imbik.jobs.paths import with_home
 from imbik.literature.comparison import Architectures, load_architectures
 from imbik.literature.published import published, study_costs, study_results
 from imbik.locale.phrases import GLYPHS, Phrases
@@ -62,7 +63,7 @@ def write_report(
         UserError: an unknown language or scenario, a broken price list, results without a candidate, a file at ``path`` that is no
             report.
     """
-    runs, path = [results] if isinstance(results, Results) else list(results), Path(path)
+    runs, path = [results] if isinstance(results, Results) else list(results), with_home(path)
     refuse_foreign_file(path, is_report)
     markdown = path.suffix.lower() in (".md", ".markdown")
     text = render(

@@ -17,6 +17,7 @@ from imbik.data.batches import token_batches
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.registry import BASELINE, engine, engines
@@ -252,7 +253,7 @@ def load_artefact(
             ``pytorch-cuda`` without a GPU.
         MissingExtra: its engine is not installed.
     """
-    directory = Path(path)
+    directory = with_home(path)
     if not (directory / MANIFEST_FILE).is_file() and (directory / "config.json").is_file():
         fitting = [known.name for known in engines().values() if known.runs_checkpoints]
         name, where = engine_name or BASELINE, directory

@@ -11,6 +11,7 @@ import numpy as np
 
 from imbik.data.formats.text import decoding_error, encoding_of_head
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.recommend.data.cells import numbers, plain, times_of
 from imbik.recommend.data.ids import id_text
 from imbik.recommend.data.ratings import Array, Duplicates, Ratings, check_implicit, check_rule
@@ -80,7 +81,7 @@ def read_ratings(
     """
     check_rule(duplicates)
     check_implicit(implicit)
-    path = Path(path)
+    path = with_home(path)
     asked = {"user": user, "item": item, "rating": rating, "time": time}
     columns = _read(path, "CSV, TSV, '::'-separated text or Parquet", separator, encoding, [name for name in asked.values() if name])
     places, guesses = find_places(columns.table, asked, columns.named, path)
@@ -132,7 +133,7 @@ def read_pairs(
     Raises:
         UserError: no file, no column for one of the two, or no rows.
     """
-    path = Path(path)
+    path = with_home(path)
     columns = _read(path, "pairs of user and item", separator, encoding, [name for name in (user, item) if name])
     places, _ = find_places(columns.table, {"user": user, "item": item}, columns.named, path, has_ratings=False)
     users, items = (_texts(columns.table.column(places[role])) for role in ("user", "item"))

@@ -13,6 +13,7 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
+from imbik.jobs.paths import with_home
 from imbik.machine import versions
 from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.data.splits import Split, random_split
@@ -212,7 +213,7 @@ def write(result: Comparison, folder: str | Path) -> list[Path]:
     """
     from imbik.recommend.evaluation.figure import dot_plot
 
-    folder = Path(folder)
+    folder = with_home(folder)
     check_replaceable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     texts = (json.dumps(result, indent=1), markdown(result), dot_plot(result))

@@ -16,6 +16,7 @@ from typing import ClassVar, NoReturn, Protocol, Self
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.recommend.data.ids import id_text
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
 from imbik.recommend.data.scale import Invariance, Scale, scale_of
@@ -249,6 +250,7 @@ class Model(Protocol):
             UserError: the model was not fitted, or a file of others stands where one of the model belongs.
         """
         self._check_fitted()
+        folder = with_home(folder)
         arrays = {**self.arrays_, "seen.indptr": self.seen_.indptr, "seen.indices": self.seen_.indices}
         document = Document(
             model=self.name,
@@ -258,7 +260,7 @@ class Model(Protocol):
             users=self.user_ids_.tolist(),
             items=self.item_ids_.tolist(),
         )
-        write_folder(Path(folder), document, arrays)
+        write_folder(folder, document, arrays)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "arrays_"):

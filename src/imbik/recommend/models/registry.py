@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.jobs.paths import with_home
 from imbik.recommend.data.ids import id_table
 from imbik.recommend.data.ratings import Compressed
 from imbik.recommend.models import baselines, bayesian, knn, logistic, nmf, pmf, svd, weighted
@@ -38,8 +39,8 @@ def load(folder: str | Path) -> Model:
     Raises:
         UserError: a folder that holds no model, one of another format, or a damaged one.
     """
-    with damage_told(Path(folder)):
-        document, arrays = read_folder(Path(folder))
+    with damage_told(with_home(folder)):
+        document, arrays = read_folder(with_home(folder))
         model = build(document["model"], **document["settings"])
         check_limits(model)
         model.user_ids_, model.item_ids_ = id_table(document["users"]), id_table(document["items"])
