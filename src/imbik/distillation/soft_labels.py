@@ -60,7 +60,8 @@ def train_on_soft_labels(
     teacher = context.cache.logits(rows, context.progress)
     _check_same_tokens(data, teacher)
     targets = RowTargets.of(context.splits, context.splits.train, data)
-    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard)
+    unit = head_of(checkpoint.task).unit(context.teacher.model)
+    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard, unit)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:
         loss, evaluate = wrap(loss, evaluate)
@@ -106,9 +107,18 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         targets: of the first of these rows; None: there are none.
         temperature: T > 0.
         hard: weight of the labels, 0 to 1.
+        unit: what both losses are divided by, :meth:`imbik.training.heads.Head.unit` of the teacher.
     """
 
-    def __init__(self, task: TaskName, teacher: TeacherLogits, targets: RowTargets | None, temperature: float, hard: float) -> None:
+    def __init__(
+        self,
+        task: TaskName,
+        teacher: TeacherLogits,
+        targets: RowTargets | None,
+        temperature: float,
+        hard: float,
+        unit: float = 1.0,
+    ) -> None:
         super().__init__()
         self.task = task_of(task)
         self.head = head_of(task)
@@ -116,6 +126,7 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         self.targets = targets
         self.temperature = temperature
         self.hard = hard
+        self.unit = unit
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Compute the mixed loss on one batch."""
@@ -135,7 +146,7 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         # looked up by row and not computed: the teacher ran once per text, for all epochs and
         # recipes
         wanted = self.teacher.tensors(rows.numpy(), width, device)
-        soft = self.head.distillation_loss(outputs, wanted, self.temperature, mask)
+        soft = self.head.distillation_loss(outputs, wanted, self.temperature, mask) / self.unit
         if self.hard == 0.0 or self.targets is None:
             return soft, None
         # rows with labels stand first: unlabelled and augmented texts were put behind them
@@ -145,7 +156,7 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         targets = self.targets.take(rows[labelled], width, device)
         keep = labelled.to(device)
         chosen = {name: one[keep] for name, one in outputs.items()} if isinstance(outputs, Mapping) else outputs[keep]
-        return soft, self.head.loss(chosen, targets)
+        return soft, self.head.loss(chosen, targets) / self.unit
 
 
 def without_dropout(model: nn.Module) -> None:

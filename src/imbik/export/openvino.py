@@ -22,6 +22,7 @@ from imbik.export.onnx.trace import trace
 from imbik.export.request import BuildRequest
 from imbik.jobs.quiet import silenced
 from imbik.models.inputs import input_names
+from imbik.models.units import units_of
 from imbik.quantization.ranges import ranges_of
 from imbik.runtime.engines.openvino import MODEL, OpenVinoSession, compiled
 from imbik.runtime.processors import float_precision
@@ -55,12 +56,18 @@ def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dic
     return {
         "model": MODEL,
         "inputs": list(names),
-        "precision": float_precision(request.preset),
+        "precision": _precision(checkpoint, request),
         "shapes": {"multiple": LENGTH_MULTIPLE},
         "quantisation": None if settings is None else {"scheme": settings["scheme"], "weight_bits": settings["bits"]},
         "graph": {**facts, "int8_ops": integers, "float_matmuls": floats},
         "operators": listed,
     }
+
+
+def _precision(checkpoint: Checkpoint, request: BuildRequest) -> str:
+    """Return what floats are computed in: bf16 where the processor has it, but for values that it cannot tell apart."""
+    units = units_of(checkpoint.model.config)
+    return "f32" if units is not None and units.far else float_precision(request.preset)
 
 
 _Made = tuple[Any, dict[str, Any], list[str]]

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from imbik.data.batches import token_batches
 from imbik.errors import UserError
 from imbik.models.hooks import evaluating
+from imbik.models.units import units_of
 from imbik.runtime.engines.pytorch import TorchSession
 from imbik.runtime.manifest import BATCH_TOKENS
 from imbik.runtime.predictor import Predictor, load_artefact
@@ -55,6 +56,7 @@ class Gate:
         reference: the checkpoint's outputs on them in batches of unequal lengths, computed once.
         rows: the texts as training reads them; None: the artefact's tokens are not compared.
         alone: row -> the checkpoint's outputs on that text alone.
+        center: what outputs are counted from when differences are compared with them: the mean of a regression's targets.
     """
 
     texts: Sequence[str]
@@ -62,6 +64,7 @@ class Gate:
     reference: Outputs
     rows: Encoded | None = None
     alone: Mapping[int, Outputs] = field(default_factory=dict)
+    center: float = 0.0
 
     @classmethod
     def of(
@@ -88,7 +91,8 @@ class Gate:
             singles = range(0, len(texts), -(-len(texts) // ALONE)) if texts else range(0)
             reference = _asked(session, rows, np.arange(len(texts)))
             alone = {row: _asked(session, rows, np.array([row])) for row in singles}
-        return cls(texts, pairs, reference, rows, alone)
+        units = units_of(checkpoint.model.config)
+        return cls(texts, pairs, reference, rows, alone, 0.0 if units is None else units.mean)
 
     def check(self, directory: Path, least: float | None = None) -> dict[str, Any]:
         """Compare an artefact with its checkpoint, and its answers to texts alone with those beside others.
@@ -112,7 +116,7 @@ class Gate:
         self._check_tokens(artefact)
         found = artefact.scores(self.texts, self.pairs)
         worst = float(np.abs(numbers_of(found) - numbers_of(self.reference)).max())
-        relative = worst / max(float(np.abs(numbers_of(self.reference)).max()), 1e-6)
+        relative = worst / self._size()
         same = agreement(manifest["task"], found, self.reference)
         quantized = bool(manifest["quantisation"])
         low = manifest["precision"] == "bf16"
@@ -140,6 +144,10 @@ class Gate:
             **beside,
         }
 
+    def _size(self) -> float:
+        """Return the largest output, counted from the center; in float64, as float32 has few digits left far from zero."""
+        return max(float(np.abs(numbers_of(self.reference).astype(np.float64) - self.center).max()), 1e-6)
+
     def _check_tokens(self, artefact: Predictor) -> None:
         """Refuse an artefact that cuts or tokenizes a text otherwise than training does.
 
@@ -164,7 +172,7 @@ class Gate:
         Raises:
             ParityError: a float artefact answers a text alone otherwise than PyTorch does.
         """
-        scale = max(float(np.abs(numbers_of(self.reference)).max()), 1e-6)
+        scale = self._size()
         # MobileBERT looks at neighbors of a token, padding among them: what PyTorch itself differs by is not the artefact's fault
         own = max((_gap(one, take(self.reference, slice(row, row + 1))) for row, one in self.alone.items()), default=0.0)
         gaps, equal = [0.0], []

@@ -18,6 +18,7 @@ from imbik.jobs.fingerprints import key_of
 from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import Workspace
+from imbik.locale.notes import sentence
 from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.pretrained import base_name, load_base, load_checkpoint
 from imbik.models.tables import positions_of
@@ -29,7 +30,7 @@ from imbik.training.heads import head_of
 from imbik.training.loop import fit
 from imbik.training.prediction import Batch, RowTargets, dev_score, predict, quality_of, run, settle
 from imbik.training.settings import RunSettings, Training
-from imbik.types import Checkpoint, Splits, TaskName
+from imbik.types import Checkpoint, Note, Splits, TaskName
 
 _DONE = "finetune.json"
 
@@ -84,6 +85,8 @@ def finetune(
         workspace.publish(made)
         facts = {entry.name: getattr(result, entry.name) for entry in fields(result) if entry.name != "checkpoint"}
         write_json(directory / _DONE, {"key": key} | facts)
+    for note in result.checkpoint.notes:
+        say(sentence(note))
     return result
 
 
@@ -105,8 +108,9 @@ def _train(
     )
     settle(checkpoint.model, splits, dev)
     # once and at the end: no epoch, rate or seed is chosen by it
-    test = _quality(checkpoint.model, splits, encode_for(splits.task, splits.test, checkpoint.tokenizer))
-    checkpoint = replace(checkpoint, pairs=splits.train.pairs is not None)
+    test, weakness = _on_test(checkpoint.model, splits, encode_for(splits.task, splits.test, checkpoint.tokenizer))
+    notes = checkpoint.notes if weakness is None else (*checkpoint.notes, weakness)
+    checkpoint = replace(checkpoint, pairs=splits.train.pairs is not None, notes=notes)
     return Finetuned(
         checkpoint=checkpoint,
         metric=splits.metric,
@@ -163,10 +167,11 @@ class LabelLoss(nn.Module):  # type: ignore[misc]
         """Compute the task's loss on one batch."""
         outputs = run(model, batch, self.task)
         mask = batch["attention_mask"]
-        return self.head.loss(outputs, self.targets.take(batch["rows"], mask.shape[1], mask.device))
+        return self.head.loss(outputs, self.targets.take(batch["rows"], mask.shape[1], mask.device)) / self.head.unit(model)
 
 
-def _quality(model: nn.Module, splits: Splits, data: Encoded) -> float:
-    task = task_of(splits.task)
+def _on_test(model: nn.Module, splits: Splits, data: Encoded) -> tuple[float, Note | None]:
+    """Return the quality on test, and a note where a model that reads no text would be as good."""
+    task, targets = task_of(splits.task), np.asarray(splits.test.targets)
     decoded = task.decode(predict(model, data, task.name), asked_of(splits, splits.test))
-    return float(task.score(splits.metric, decoded, np.asarray(splits.test.targets)))
+    return float(task.score(splits.metric, decoded, targets)), task.weakness(decoded, targets)

@@ -23,6 +23,7 @@ from imbik.pretraining.masking import Masker
 from imbik.students.distilbert import alternate_layers, copy_encoder
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
+from imbik.training.heads import head_of
 from imbik.training.loop import fit
 from imbik.training.prediction import Batch, RowTargets, dev_score, model_inputs, run, to_batch
 from imbik.training.settings import Count, Positive, TrainedOnDev, Weight, check_stage, training_of
@@ -122,7 +123,8 @@ class DistilBert(TrainedOnDev, Method):
         training = training_of(self, int(data.offsets[-1]))
         logits = context.cache.logits(rows, context.progress)
         targets = RowTargets.of(context.splits, context.splits.train, data)
-        labels = SoftLabels(student.task, logits, targets, self.temperature, self.hard)
+        unit = head_of(student.task).unit(context.teacher.model)
+        labels = SoftLabels(student.task, logits, targets, self.temperature, self.hard, unit)
         states = None
         if self.cosine:
             teacher_data = teacher_rows(data, rows, student, context.teacher)

@@ -28,6 +28,7 @@ from imbik.students.spec import Inherited
 from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode
+from imbik.training.heads import head_of
 from imbik.training.prediction import Batch, dev_score
 from imbik.training.settings import Count, Optimized, Positive, Share, Training, Weight, check_stage, training_for
 from imbik.types import Checkpoint
@@ -178,13 +179,16 @@ class TaskTransfer(BlockwiseTransfer):
 
     def prediction_pairs(self) -> Sequence[Pair]:
         """Return one term: the logits."""
-        return [Pair("logits", "logits", TaskLogits(self.checkpoint.task))]
+        return [
+            Pair("logits", "logits", TaskLogits(self.checkpoint.task, head_of(self.checkpoint.task).unit(self.stage.context.teacher.model)))
+        ]
 
     def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
         """Distil the teacher's logits, beside the blocks."""
         context = self.stage.context
         # T = 2 and no labels: what a distill step does by default
-        logits = SoftLabels(self.checkpoint.task, context.cache.logits(self.rows, context.progress), None, 2.0, 0.0)
+        unit = head_of(self.checkpoint.task).unit(context.teacher.model)
+        logits = SoftLabels(self.checkpoint.task, context.cache.logits(self.rows, context.progress), None, 2.0, 0.0, unit)
         evaluate = dev_score(context.splits, encode(context.splits.dev, self.checkpoint.tokenizer))
         self.stage.fit(self.student, joined(logits), self.settings.training(steps), "transfer and prediction", evaluate)
 

@@ -21,6 +21,7 @@ from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.workspace import MODEL_FILES
 from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
+from imbik.models.units import folded
 from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Note, Step, TaskName
 
@@ -91,7 +92,8 @@ def save_model(
         if structure_of(model.config):
             save_structured(model, directory)
         else:
-            model.save_pretrained(directory)
+            with folded(model):
+                model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     if card is not None:

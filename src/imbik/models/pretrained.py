@@ -20,6 +20,7 @@ from imbik.models.architectures.registry import introduce
 from imbik.models.checkpoint import _record, name_labels, read_notes, read_steps, set_labels
 from imbik.models.structure import load_structured, structure_of
 from imbik.models.tokenizer_files import check_remote_code, check_tokenizer, first_line, load_tokenizer
+from imbik.models.units import attach_units, forget_units, unfold
 from imbik.models.weights import check_weights
 from imbik.tasks.registry import registered, task_of
 from imbik.types import Checkpoint, Note, TaskName
@@ -77,7 +78,9 @@ def empty_model(config: PretrainedConfig, task: TaskName) -> Any:
 
     It is in float32 and computes attention eagerly.
     """
-    return auto_class(task).from_config(config, attn_implementation="eager", dtype=torch.float32)
+    model = auto_class(task).from_config(config, attn_implementation="eager", dtype=torch.float32)
+    attach_units(model)
+    return model
 
 
 def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Checkpoint:
@@ -90,6 +93,8 @@ def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Ch
     """
     path = _existing(source, "base model")
     config = _config(path, "base model")
+    if not task_of(task).fits(config):
+        forget_units(config)
     set_labels(config, task, labels)
     model, tokenizer, _ = _opened(path, config, "base model", auto_class(task), new_head=True)
     return Checkpoint(model, tokenizer, task)
@@ -126,6 +131,7 @@ def _opened(
     """Load a model and its tokenizer, and check that nothing of either is missing; with what a reader must know of it."""
     model, report = _from_pretrained(path, config, role, auto)
     notes = check_weights(model, report, path, role, new_head=new_head)
+    unfold(model, path)
     tokenizer = load_tokenizer(path, model, role)
     check_tokenizer(model, tokenizer, path, role)
     return model, tokenizer, notes

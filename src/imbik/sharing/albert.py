@@ -15,6 +15,7 @@ from transformers import AutoConfig
 
 from imbik.models.checkpoint import labels_of, set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.units import inherit_units
 from imbik.training.encoding import encode
 from imbik.training.prediction import to_batch
 from imbik.types import Checkpoint, Examples
@@ -109,6 +110,7 @@ def _config(checkpoint: Checkpoint, groups: int, embedding: int) -> PretrainedCo
         classifier_dropout_prob=dropout,
     )
     set_labels(config, checkpoint.task, labels_of(checkpoint))
+    inherit_units(config, checkpoint.model.config)
     return config
 
 

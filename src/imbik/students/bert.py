@@ -22,6 +22,7 @@ from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.structure import structure_of
 from imbik.models.teacher import Teacher
+from imbik.models.units import inherit_units
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
 from imbik.students.shape import CATALOGUE, Shape, check_shape, shape_of
@@ -193,5 +194,6 @@ def _empty_bert(inherited: Inherited, shape: Shape) -> nn.Module:
         layer_norm_eps=float(getattr(old, "layer_norm_eps", 1e-12)),
     )
     set_labels(config, inherited.task, inherited.labels)
+    inherit_units(config, inherited.config)
     model: nn.Module = empty_model(config, inherited.task)
     return model

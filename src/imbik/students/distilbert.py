@@ -19,6 +19,7 @@ from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.tables import position_offset, positions_of
 from imbik.models.teacher import Teacher
+from imbik.models.units import inherit_units
 from imbik.students.shape import check_depth
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
 from imbik.types import Checkpoint, Examples
@@ -209,4 +210,5 @@ def _config(inherited: Inherited, layers: int) -> PretrainedConfig:
         pad_token_id=inherited.padding,
     )
     set_labels(config, inherited.task, inherited.labels)
+    inherit_units(config, inherited.config)
     return config

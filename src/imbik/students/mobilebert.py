@@ -16,6 +16,7 @@ from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.tables import positions_of
 from imbik.models.teacher import Teacher
+from imbik.models.units import inherit_units
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, refuse_unknown
 from imbik.types import Checkpoint, Examples
 
@@ -208,6 +209,7 @@ def _config(inherited: Inherited, shape: MobileShape, **more: str | int) -> Pret
         **more,
     )
     set_labels(config, inherited.task, inherited.labels)
+    inherit_units(config, inherited.config)
     return config
 
 

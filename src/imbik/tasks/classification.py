@@ -19,7 +19,7 @@ from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, LabelTask
 from imbik.tasks.task import NOTHING, Asked, Decoded, ModelConfig
-from imbik.types import TakeNote
+from imbik.types import Note, TakeNote
 
 CLASSIFICATION = "classification"
 
@@ -82,6 +82,12 @@ class Classification(LabelTask):
         """Compute the calibration error of the most probable label."""
         probabilities = only(decoded)
         return calibration_error(probabilities.max(1), probabilities.argmax(1) == targets)
+
+    def weakness(self, decoded: Decoded, targets: Array) -> Note | None:
+        """Return a note where the most frequent label alone would be right as often as the model."""
+        share = float(np.bincount(targets).max() / len(targets)) if len(targets) else 0.0
+        right = float(np.mean(self.predicted(decoded) == targets)) if len(targets) else 1.0
+        return Note.of("no_better_than_one_label", right=right, share=share) if right <= share < 1 else None
 
     def one_label(self, outputs: Outputs) -> NDArray[np.int64]:
         """Return the index of the largest logit, (N,)."""

@@ -17,7 +17,7 @@ from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, SequenceTask
 from imbik.tasks.task import NOTHING, Answer, Asked, Decoded, ModelConfig
-from imbik.types import TakeNote
+from imbik.types import Note, TakeNote
 
 REGRESSION = "regression"
 _QUANTILES = 10
@@ -79,6 +79,12 @@ class Regression(SequenceTask):
     def predicted(self, decoded: Decoded) -> Floats:
         """Return the values, (N,)."""
         return np.asarray(only(decoded), np.float32).reshape(-1)
+
+    def weakness(self, decoded: Decoded, targets: Array) -> Note | None:
+        """Return a note where the mean of the targets would be a better answer than the model's."""
+        values = targets.astype(np.float64)
+        error = float(np.sqrt(np.mean((self.predicted(decoded).astype(np.float64) - values) ** 2)))
+        return Note.of("worse_than_mean", error=error, spread=float(values.std())) if error > values.std() else None
 
     def agreement(self, one: Outputs, other: Outputs) -> None:
         """Return None: two numbers are never quite equal."""

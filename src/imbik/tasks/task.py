@@ -17,7 +17,7 @@ from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells, LabelledRows
 from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import Array, Output, Outputs
-from imbik.types import TakeNote
+from imbik.types import Note, TakeNote
 
 Decoded: TypeAlias = Outputs
 """What the outputs of N texts mean: probabilities (N, L), values, or several arrays by name whose first axis is N."""
@@ -238,6 +238,10 @@ class Task(ABC):
 
     def one_label(self, outputs: Outputs) -> NDArray[np.int64] | None:
         """Return the index of the one label that each text is answered with, (N,); None where an answer is not one label."""
+        return None
+
+    def weakness(self, decoded: Decoded, targets: Array) -> Note | None:
+        """Return a note where an answer that looks at no text would be as good; None: nothing to say."""
         return None
 
     # --- what a user sees

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from imbik.errors import UserError
 from imbik.models.facts import set_decision
 from imbik.models.inputs import Tensors
+from imbik.models.units import Units, answer_in, units_of
 from imbik.tasks.classification import CLASSIFICATION
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.question_answering import QUESTION_ANSWERING
@@ -58,6 +59,10 @@ class Head(ABC):
 
     def prepare(self, model: nn.Module, targets: NDArray[np.generic]) -> None:  # noqa: B027  most heads have nothing to prepare
         """Change a new head before it is trained, knowing the targets of train; nothing unless a task overrides it."""
+
+    def unit(self, model: nn.Module) -> float:
+        """Return what a loss of this model is divided by, so that its size is the same whatever the targets are counted in."""
+        return 1.0
 
 
 _HEADS: dict[str, Head] = {}
@@ -143,7 +148,10 @@ class MultiLabelHead(Head):
 
 @register_head(REGRESSION)
 class RegressionHead(Head):
-    """Squared errors; a temperature has no meaning and is not used."""
+    """Squared errors; a temperature has no meaning and is not used.
+
+    A model that is trained here computes standardized values inside, see :mod:`imbik.models.units`.
+    """
 
     def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
         """Compute the mean squared error of ``(B, 1)`` against values ``(B,)``."""
@@ -152,6 +160,15 @@ class RegressionHead(Head):
     def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
         """Compute the mean squared difference of ``(B, 1)``."""
         return F.mse_loss(only(student), only(teacher))
+
+    def prepare(self, model: nn.Module, targets: NDArray[np.generic]) -> None:
+        """Let the model answer in the units of the targets, and start at their mean."""
+        answer_in(model, Units.of(targets))
+
+    def unit(self, model: nn.Module) -> float:
+        """Return the variance of the targets that the model was made for."""
+        units = units_of(model.config)
+        return 1.0 if units is None else units.scale**2
 
 
 @register_head(TOKEN_CLASSIFICATION)

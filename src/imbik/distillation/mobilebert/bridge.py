@@ -42,12 +42,12 @@ class PretrainingDistillation(nn.Module):
 class TaskLogits(nn.Module):
     """The task's loss between logits, as a pair's loss."""
 
-    def __init__(self, task: TaskName) -> None:
+    def __init__(self, task: TaskName, unit: float = 1.0) -> None:
         super().__init__()
-        self.task = task
+        self.task, self.unit = task, unit
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-        return distillation_loss(self.task, student.float(), teacher.float(), 2.0)
+        return distillation_loss(self.task, student.float(), teacher.float(), 2.0) / self.unit
 
 
 def shape_of(model: PreTrainedModel) -> MobileShape:
