@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imbik.data.documents import TEXT_FORMATS
 from imbik.data.formats.csv import FORMATS
+from imbik.data.formats.text import bare_suffix
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content, key_of
 from imbik.jobs.paths import with_home
@@ -65,7 +66,7 @@ def _check_source(source: str, recipe: str, base: str | None) -> None:
     path = with_home(source)
     # owner/name may be a hub name, which only loading can tell
     local = path.is_absolute() or source.startswith(".") or source.endswith("/") or source.count("/") > 1
-    if (local or path.suffix.lower() in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
+    if (local or bare_suffix(path) in (*TEXT_FORMATS, *FORMATS)) and not path.exists():
         gone = source == base
         raise UserError(
             "the model that the teacher was fine-tuned from is not where it was" if gone else "no such file or folder",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from imbik.errors import UserError
+from imbik.tasks.labels.names import folded
 from imbik.tasks.task import Task
 from imbik.types import Say
 
@@ -22,17 +23,19 @@ _PAIRS = (
     ("question", "context"),
     ("query", "passage"),
 )
-# Tiers: a name of an earlier tier wins; two of the same tier are ambiguous.
+_ROW_NAMES = frozenset(("", "id", "idx", "index", "uuid", "guid", "row", "rowid", "no", "nr", "#", "sira", "kimlik"))
+# Names are compared folded (names.folded). Tiers: a name of an earlier tier wins; two of the same tier are ambiguous.
 _TEXTS = (
     ("text", "sentence"),
     ("question", "utterance", "review", "message", "comment", "query", "content", "tweet", "body", "input"),
-    ("title", "description", "headline", "document", "metin", "cümle", "yorum", "soru", "mesaj"),
+    ("title", "description", "headline", "document", "metin", "cümle", "yorum", "görüş", "soru", "mesaj"),
     ("tokens", "words"),
 )
 _LABELS = (
     ("label", "labels"),
-    ("category", "intent", "class", "score", "target", "sentiment", "similarity", "etiket", "kategori", "puan"),
-    ("rating", "stars", "topic", "emotion", "output", "gold_label", "similarity_score", "relatedness_score", "duygu"),
+    ("category", "intent", "class", "score", "target", "sentiment", "similarity", "etiket", "kategori", "sınıf", "puan"),
+    ("rating", "stars", "topic", "emotion", "output", "gold_label", "similarity_score", "relatedness_score"),
+    ("duygu", "durum", "konu", "niyet"),
     ("ner_tags", "tags", "slots", "entities"),
 )
 
@@ -166,14 +169,25 @@ def _must_have(where: str, columns: Sequence[str], name: str, option: str) -> No
         )
 
 
-def _by_lower_name(columns: Sequence[str]) -> dict[str, str]:
+def _by_folded_name(columns: Sequence[str]) -> dict[str, str]:
     # reversed: of names that differ in case only the first one stays
-    return {name.lower(): name for name in reversed(columns)}
+    return {folded(name): name for name in reversed(columns)}
+
+
+def named_like_a_label(column: str) -> bool:
+    """Return whether a column is called as label columns are."""
+    return any(folded(column) in map(folded, tier) for tier in _LABELS)
+
+
+def _is_number_of_row(column: str) -> bool:
+    """Return whether a column's name says that it numbers or names the rows, or says nothing."""
+    name = folded(column)
+    return name in _ROW_NAMES or name.startswith(("unnamed:", "column ")) or name.endswith(("_id", " id"))
 
 
 def _guess_text(header: _Header, *, paired: bool) -> tuple[str, str | None]:
     """Return the text column and, where ``paired`` allows it, the column of second texts."""
-    names = _by_lower_name(header.free)
+    names = _by_folded_name(header.free)
     # a column that is called text is meant, even beside two that look like a pair
     if paired and "text" not in names:
         for first, second in _PAIRS:
@@ -183,14 +197,16 @@ def _guess_text(header: _Header, *, paired: bool) -> tuple[str, str | None]:
 
 
 def _guess(header: _Header, tiers: Sequence[Sequence[str]], role: str) -> str:
-    names = _by_lower_name(header.free)
+    names = _by_folded_name(header.free)
     for tier in tiers:
-        hits = [names[name] for name in tier if name in names]
+        hits = [names[folded(name)] for name in tier if folded(name) in names]
         if len(hits) == 1:
             return hits[0]
         if hits:
             raise _unclear(header, role, f"{' and '.join(hits)} could both be the {role}")
-    others = [name for name in header.free if name.lower() not in _TEXTS[0]] if role == "label" else list(header.free)
+    others = [name for name in header.free if not _is_number_of_row(name) and not (role == "label" and folded(name) in _TEXTS[0])]
+    if not others and role == "text":
+        others = list(header.free)
     if len(others) == 1:
         return others[0]
     raise _unclear(header, role, None)

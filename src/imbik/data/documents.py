@@ -10,6 +10,7 @@ from typing import Any
 from imbik.data.columns import ColumnNames, choose
 from imbik.data.formats.csv import FORMATS, open_table, read_lines
 from imbik.data.formats.table import Table
+from imbik.data.formats.text import bare_suffix
 from imbik.data.sources import tables_of
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content_of
@@ -65,7 +66,7 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
         files = [path]
     elif path.is_dir() and not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         files = _files(path)
-    elif path.suffix.lower() in (*TEXT_FORMATS, *FORMATS) or str(source).endswith(("/", "\\")):
+    elif bare_suffix(path) in (*TEXT_FORMATS, *FORMATS) or str(source).endswith(("/", "\\")):
         raise UserError("no such file or folder", where=source, expected="raw text: a file, a folder or a hub name", fix="check the path")
     else:
         return _hub(str(source), text, say)
@@ -82,7 +83,7 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
 
 def _files(folder: Path) -> list[Path]:
     known = (*TEXT_FORMATS, *FORMATS)
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file() and not p.name.startswith("."))
+    files = sorted(p for p in folder.rglob("*") if bare_suffix(p) in known and p.is_file() and not p.name.startswith("."))
     if not files:
         raise UserError(
             "no text in the folder",
@@ -94,7 +95,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _of_file(path: Path, text: str | None, encoding: str | None, say: Say) -> Callable[[], Iterator[str]]:
-    if path.suffix.lower() in FORMATS:
+    if bare_suffix(path) in FORMATS:
         return _rows(open_table(path, encoding, say), text, say)
     table = read_lines(path, encoding)
     separated = _has_empty_lines(table)

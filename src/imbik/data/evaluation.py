@@ -11,6 +11,7 @@ from typing import Unpack
 from imbik.data.columns import ColumnNames, Columns, Names, choose
 from imbik.data.formats.table import Table
 from imbik.data.label_column import settle_nan
+from imbik.data.parts import missing_note
 from imbik.data.rows import Rows, combined, examples, read_rows
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
@@ -73,6 +74,7 @@ def load_evaluation(
         raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
     first = next(iter(rows))
     notes = [] if first in (ALL, "test") else [Note.of("measured_on", split=first)]
+    notes += [missing_note(split) for split in rows.values() if split.missing[0]]
     settle_nan([split.labels for split in rows.values()], labels)
     targets, _ = kind.read_targets(rows, labels, lambda note: say(sentence(note)), exact=False)
     parts = [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()]

@@ -17,6 +17,7 @@ from imbik.tasks.labels.names import composed
 _MISSING = frozenset({"", "<na>"})  # what an empty cell is written as
 _NAN = "nan"  # missing too, but where it is the name of a class
 _BLANK = frozenset({"-1", "-1.0"})  # what GLUE's test files have in the place of labels
+_FEWEST = 4  # rows, in which numbers may rise by chance
 _MANY = 50_000  # distinct values after which a column must be numbers, which are then kept as an array
 
 
@@ -155,6 +156,18 @@ class LabelColumn:
             v for v in self.values if v.lower() == _NAN and v in known
         }
         return not present or (present <= _BLANK - set(known) and len(self.values) == 1)
+
+    def counts_rows(self, *, steps: bool) -> bool:
+        """Return whether the cells are whole numbers that rise from row to row, as the numbers of rows do.
+
+        Args:
+            steps: whether each must be the one before plus one.
+        """
+        if self.numbers is None and len(self.values) < len(self.codes):
+            return False
+        numbers = self.numbers if self.numbers is not None else np.array([number_of(value) or 0.0 for value in self.values])
+        rise = np.diff(numbers)
+        return len(numbers) >= _FEWEST and bool((numbers == np.round(numbers)).all() and ((rise == 1) if steps else (rise > 0)).all())
 
     def name_nan(self) -> None:
         """Take ``nan`` for the name of a class."""

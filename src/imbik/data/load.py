@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from imbik.data.columns import ColumnNames, Columns, Names, TextNames, choose
+from imbik.data.columns import ColumnNames, Columns, Names, TextNames, choose, named_like_a_label
 from imbik.data.evaluation import Evaluation, load_evaluation
 from imbik.data.formats.csv import open_table, read_lines
 from imbik.data.formats.table import Table
+from imbik.data.formats.text import bare_suffix
 from imbik.data.label_column import settle_nan
 from imbik.data.parts import Part, Reading, complete, leave_out_unlabelled, note_oddities
 from imbik.data.rows import Rows, combined, examples, read_rows, same_columns
@@ -71,7 +72,7 @@ def load_data(
     head = tables[main][0]
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, labels, few_values=kind is None or kind.few_values)
-    kind = kind or _guess(rows[main], labels, say)
+    kind = kind or _guess(rows[main], labels, columns.label, say)
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
     parts = {"train" if name == main else name: _part(split, targets[name], kind) for name, split in rows.items()}
@@ -142,7 +143,21 @@ def _part(rows: Rows, targets: Array, task: Task) -> Part:
     return Part(examples(rows.texts, rows.pairs, targets), rows.keys, task.together(rows))
 
 
-def _guess(rows: Rows, labels: Sequence[str] | None, say: Say) -> Task:
+def _check_guessed_label(rows: Rows, named: str | None) -> None:
+    """Refuse a label column that nobody named and that numbers the rows."""
+    for column in rows.labels:
+        if named is None and column.counts_rows(steps=named_like_a_label(column.name)):
+            raise UserError(
+                "the only column that could be the label numbers the rows",
+                where=f"{rows.where}, column {column.name!r}",
+                found=", ".join(column.values[:3]) + ", ..." if column.numbers is None else "numbers that rise from row to row",
+                expected="a column with the labels of the texts",
+                fix=f"add one, or name it with --label (--label {column.name} if these numbers are what is asked)",
+            )
+
+
+def _guess(rows: Rows, labels: Sequence[str] | None, named: str | None, say: Say) -> Task:
+    _check_guessed_label(rows, named)
     task = guess_task(rows.labels, labels)
     reason = task.reason(rows.labels, labels)
     say(f"task guessed from column {', '.join(column.name for column in rows.labels)}: {task.name}" + (f" ({reason})" if reason else ""))
@@ -151,7 +166,7 @@ def _guess(rows: Rows, labels: Sequence[str] | None, say: Say) -> Task:
 
 def _read_texts(path: str | Path, names: ColumnNames, say: Say) -> Rows:
     file = with_home(path)
-    lines = file.suffix.lower() == ".txt"
+    lines = bare_suffix(file) == ".txt"
     table = read_lines(file, names.encoding) if lines else open_table(file, names.encoding, say)
     if lines and names.text is None:
         names = ColumnNames(table.columns[0], names.text_pair)  # there is only one: nothing is guessed
@@ -161,7 +176,7 @@ def _read_texts(path: str | Path, names: ColumnNames, say: Say) -> Rows:
 def _read_unlabelled(path: str | Path, columns: Columns, encoding: str | None, test: Part, reading: Reading) -> Examples:
     """Return the user's own texts, with the columns of the task where the file has them."""
     file = with_home(path)
-    present = () if file.suffix.lower() == ".txt" else open_table(file, encoding).columns
+    present = () if bare_suffix(file) == ".txt" else open_table(file, encoding).columns
     text = columns.text if columns.text in present else None
     pair = columns.pair if columns.pair in present else None
     rows = _read_texts(file, ColumnNames(text, pair, encoding=encoding), reading.say)

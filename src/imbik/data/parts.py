@@ -68,6 +68,11 @@ def leave_out_unlabelled(rows: dict[str, Rows], main: str, reading: Reading) -> 
         reading.note(Note.of("no_labels", split=name))
 
 
+def missing_note(split: Rows) -> Note:
+    """Return the note on rows that were left out, as they have no text."""
+    return Note.of("missing", count=split.missing[0], place=split.missing[1])
+
+
 def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, reading: Reading) -> None:
     """Note texts that occur twice in the data as given, compared without case and punctuation, and texts that are empty."""
     for name in ("test", "dev"):
@@ -83,6 +88,8 @@ def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, rea
     for split in rows.values():
         if split.empty:
             reading.note(Note.of("empty", count=split.empty, file=str(split.where)))
+        if split.missing[0]:
+            reading.note(missing_note(split))
 
 
 def _note_one_label(parts: dict[str, Part], task: Task, reading: Reading) -> None:

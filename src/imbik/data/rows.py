@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from imbik.errors import UserError, shorten
 from imbik.tasks.outputs import is_ragged, pack
 from imbik.types import Examples
 
+_MOST_MISSING = 0.1  # share of rows without a text, above which the file is refused
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -29,7 +32,8 @@ class Rows:
         texts, pairs: the text columns.
         labels: the label columns; empty where the split carries none.
         keys: see :func:`imbik.data.splitting.keys_of`, (N,).
-        empty: how many rows have no text.
+        empty: how many rows have an empty text.
+        missing: how many labelled rows were left out, as their text is not there; and where the first stood.
     """
 
     where: str
@@ -38,6 +42,7 @@ class Rows:
     labels: tuple[LabelColumn, ...]
     keys: NDArray[np.int64]
     empty: int
+    missing: tuple[int, str] = (0, "")
 
     def unlabelled(self, known: Sequence[Collection[str]] = ()) -> bool:
         """Return whether no row carries a label.
@@ -64,9 +69,10 @@ def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = T
     pairs = TextWriter() if columns.pair else None
     labels = tuple(LabelColumn(name, few_values=few_values) for name in columns.labels)
     keys: list[NDArray[np.int64]] = []
+    gone = _Missing(columns)
     empty = 0
     for table in tables:
-        for chunk in table.stream(columns.wanted()):
+        for chunk in map(partial(gone.without, table), table.stream(columns.wanted())):
             first = _texts(chunk, columns.text, table)
             second = _texts(chunk, columns.pair, table) if columns.pair else None
             texts.add(first)
@@ -77,6 +83,7 @@ def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = T
             keys.append(keys_of(first, second))
             empty += sum(not text or text.isspace() for text in first)
     where = tables[0].where
+    gone.check(sum(map(len, keys)))
     if not keys:
         raise UserError("no rows", where=where, found="only a header", expected="a header and rows")
     for column in labels:
@@ -84,7 +91,65 @@ def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = T
     store = texts.close()
     if empty == len(store):
         raise UserError("every text is empty", where=f"{where}, column {columns.text!r}", fix="name the text column with --text")
-    return Rows(where, store, pairs.close() if pairs else None, labels, np.concatenate(keys), empty)
+    return Rows(where, store, pairs.close() if pairs else None, labels, np.concatenate(keys), empty, (gone.count, gone.first))
+
+
+class _Missing:
+    """Rows whose text is not there (null, NaN): left out where they carry labels, else empty, so that every row has its answer.
+
+    Args:
+        columns: what is read.
+
+    Attributes:
+        count: of rows that were left out.
+        first: where the first of them stands.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._names = [name for name in (columns.text, columns.pair) if name is not None]
+        self._labelled = bool(columns.labels)
+        self.count, self.first = 0, ""
+        self._error: UserError | None = None
+
+    def without(self, table: Table, chunk: Chunk) -> Chunk:
+        """Return a chunk without such rows."""
+        cells = {name: chunk.columns[name] for name in self._names}
+        if all(set(map(type, column)) <= {str} for column in cells.values()):
+            return chunk
+        gone = [place for place, row in enumerate(zip(*cells.values(), strict=True)) if any(cell is None or cell != cell for cell in row)]
+        if not gone:
+            return chunk
+        if not self._labelled:
+            empty = {name: ["" if cell is None or cell != cell else cell for cell in column] for name, column in cells.items()}
+            return replace(chunk, columns={**chunk.columns, **empty})
+        if self._error is None:
+            name = next(
+                name for name in self._names if chunk.columns[name][gone[0]] is None or not isinstance(chunk.columns[name][gone[0]], str)
+            )
+            self.first = f"{table.at(int(chunk.rows[gone[0]]))}, column {name!r}"
+            self._error = _no_text("the text is missing", self.first, chunk.columns[name][gone[0]])
+        self.count += len(gone)
+        keep = sorted(set(range(len(chunk.rows))) - set(gone))
+        return Chunk({name: [column[place] for place in keep] for name, column in chunk.columns.items()}, chunk.rows[keep])
+
+    def check(self, kept: int) -> None:
+        """Refuse a table in which too many texts are missing: the column is the wrong one, or the file is broken.
+
+        Raises:
+            UserError: naming the first row.
+        """
+        if self._error is not None and self.count > _MOST_MISSING * (kept + self.count):
+            raise self._error
+
+
+def _no_text(problem: str, where: str, cell: object) -> UserError:
+    return UserError(
+        problem,
+        where=where,
+        found=shorten(cell) if isinstance(cell, str) else repr(cell)[:60],
+        expected="a text",
+        fix="fix or remove the row, or name another column with --text",
+    )
 
 
 def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
@@ -101,13 +166,7 @@ def _texts(chunk: Chunk, name: str, table: Table) -> Sequence[str]:
     for cell, row in zip(cells, chunk.rows, strict=True):
         problem = _problem(cell)
         if problem is not None:
-            raise UserError(
-                problem,
-                where=f"{table.at(int(row))}, column {name!r}",
-                found=shorten(cell) if isinstance(cell, str) else repr(cell)[:60],
-                expected="a text",
-                fix="fix or remove the row, or name another column with --text",
-            )
+            raise _no_text(problem, f"{table.at(int(row))}, column {name!r}", cell)
     return cells
 
 

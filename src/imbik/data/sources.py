@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,28 @@ import numpy as np
 from imbik.data.formats.csv import FORMATS, check_file, open_table
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.tagged import COLUMN_FORMATS, looks_like_columns, open_parallel, parallel_folders
+from imbik.data.formats.text import bare_suffix
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
+from imbik.tasks.labels.names import folded
 from imbik.types import Say
 
 _NAMES = {
     "train": "train",
     "training": "train",
+    "egitim": "train",
     "dev": "dev",
     "val": "dev",
     "valid": "dev",
     "validation": "dev",
+    "dogrulama": "dev",
+    "gelistirme": "dev",
     "test": "test",
+    "sinama": "test",
 }
+_OTHER_NAMES = {"eval": "dev", "evaluation": "dev", "devel": "dev", "development": "dev", "testing": "test", "holdout": "test"}
+"""Words that name a split where no file is called by a usual one."""
+
 ALL = "all"  # the one split of a single file
 
 
@@ -49,8 +58,12 @@ def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, l
     parallel = parallel_folders(path)
     if parallel:
         return _parallel_tables(path, parallel, encoding)
-    splits = assign_splits(find_files(path, encoding))
+    files = find_files(path, encoding)
+    splits = assign_splits(files)
     _check_splits(path, splits)
+    unread = [file.name for file in files if file not in {one for several in splits.values() for one in several}]
+    if unread:
+        say(f"{path}: not read: {', '.join(unread[:8])}; a file is read whose name says train, dev or test")
     return {name: [open_table(file, encoding, say) for file in files] for name, files in splits.items()}
 
 
@@ -66,9 +79,9 @@ def _parallel_tables(folder: Path, parts: dict[str, Path], encoding: str | None)
 def find_files(folder: Path, encoding: str | None = None) -> list[Path]:
     """Return the data files of a folder, or of its sub-folder ``data`` where it has none itself; else text files that hold tags."""
     known = (*FORMATS, *COLUMN_FORMATS)
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in known and file.is_file())
+    files = sorted(file for file in folder.iterdir() if bare_suffix(file) in known and file.is_file())
     if not files and (folder / "data").is_dir():
-        files = sorted(file for file in (folder / "data").iterdir() if file.suffix.lower() in known)
+        files = sorted(file for file in (folder / "data").iterdir() if bare_suffix(file) in known)
     texts = [] if files else sorted(file for file in folder.glob("*.txt") if file.is_file() and file.stat().st_size)
     return files or [file for file in texts if looks_like_columns(file, encoding)]
 
@@ -79,14 +92,27 @@ def assign_splits(files: Sequence[Path]) -> dict[str, list[Path]]:
     >>> sorted(assign_splits([Path("train.csv"), Path("atis_train.csv"), Path("valid-00000-of-00002.parquet"), Path("notes.csv")]))
     ['dev', 'train']
     """
+    splits = _by_word(files, _NAMES)
+    for name, several in _by_word(files, _OTHER_NAMES).items():
+        splits.setdefault(name, several)
+    exact = {name: [file for file in several if len(_words_of(file)) == 1] for name, several in splits.items()}
+    return {name: exact[name] if len(exact[name]) == 1 else several for name, several in splits.items()}
+
+
+def _by_word(files: Sequence[Path], names: Mapping[str, str]) -> dict[str, list[Path]]:
     splits: dict[str, list[Path]] = {}
     for file in files:
         # whole words only: `pretrain.csv` is no train file, and `train_dev.csv` says two things
-        words = {_NAMES[word] for word in re.split(r"[-_. ]", file.stem.lower()) if word in _NAMES}
-        if len(words) == 1:
-            splits.setdefault(words.pop(), []).append(file)
-    exact = {name: [file for file in several if file.stem.lower() in _NAMES] for name, several in splits.items()}
-    return {name: exact[name] if len(exact[name]) == 1 else several for name, several in splits.items()}
+        words = {(_NAMES | _OTHER_NAMES)[word]: word for word in _words_of(file) if word in _NAMES or word in _OTHER_NAMES}
+        if len(words) == 1 and set(words.values()) <= set(names):
+            splits.setdefault(next(iter(words)), []).append(file)
+    return splits
+
+
+def _words_of(file: Path) -> list[str]:
+    """Return the words of a file's name, folded, without its suffixes."""
+    stem = Path(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
+    return re.split(r"[-_. ]", re.sub(r"(held|hold)[-_. ]?out", "holdout", folded(stem)))
 
 
 def _check_splits(folder: Path, splits: dict[str, list[Path]]) -> None:
@@ -121,7 +147,7 @@ def _saved_tables(path: Path) -> dict[str, list[Table]]:
 
 def _hub_tables(name: str) -> dict[str, list[Table]]:
     looks_like_path = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
-    if looks_like_path or Path(name).suffix.lower() in FORMATS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
+    if looks_like_path or bare_suffix(Path(name)) in FORMATS or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?", name):
         raise UserError("no such file or folder", where=name, expected="a data file or folder", fix="check the path")
     nothing = UserError(
         "no such file or folder, and no data set of this name could be loaded from the hub",
@@ -146,7 +172,10 @@ def _hub_tables(name: str) -> dict[str, list[Table]]:
 def _hub_splits(name: str, loaded: Any) -> dict[str, list[Table]]:
     if not hasattr(loaded, "items"):
         return {ALL: [_hub_table(name, loaded)]}
-    splits = {_NAMES[key]: [_hub_table(f"{name} [{key}]", rows)] for key, rows in loaded.items() if key in _NAMES}
+    splits: dict[str, list[Table]] = {}
+    for names in (_NAMES, _OTHER_NAMES):
+        for key in [key for key in loaded if key in names]:
+            splits.setdefault(names[key], [_hub_table(f"{name} [{key}]", loaded[key])])
     if not splits:
         raise UserError("no train split", where=name, found=", ".join(loaded), expected="train, validation, test")
     return splits

@@ -92,7 +92,7 @@ def save_model(
         if structure_of(model.config):
             save_structured(model, directory)
         else:
-            with folded(model):
+            with folded(model.modules(), model.config):
                 model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
     (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,17 @@ class Units:
 
     @property
     def far(self) -> bool:
-        """Whether the values are so far from zero that bf16, with its eight significant bits, cannot tell them apart."""
+        """Return whether bf16 cannot tell the values apart.
+
+        It has eight significant bits, too few far from zero.
+        """
         return abs(self.mean) > _FAR * self.scale
 
     @classmethod
     def of(cls, targets: NDArray[np.generic]) -> Units:
-        """Return mean and standard deviation (of the population) of targets; a scale of 1 where they are all the same.
+        """Return mean and standard deviation (of the population) of targets.
+
+        The scale is 1 where they are all the same.
 
         >>> Units.of(np.array([1.0, 3.0]))
         Units(mean=2.0, scale=1.0)
@@ -60,7 +65,9 @@ class Units:
 
 
 def units_of(config: PretrainedConfig, where: object = "config.json") -> Units | None:
-    """Return the units that a config records; None: the model computes its answers as they are.
+    """Return the units that a config records.
+
+    None: the model computes its answers as they are.
 
     Raises:
         UserError: what stands there is no mean and scale.
@@ -78,12 +85,15 @@ def units_of(config: PretrainedConfig, where: object = "config.json") -> Units |
 
 
 def answer_in(model: PreTrainedModel, units: Units) -> None:
-    """Let a model answer in these units from now on; one that was trained in others which are near keeps its answers."""
+    """Let a model answer in these units from now on.
+
+    One that was trained in others which are near keeps its answers.
+    """
     before = units_of(model.config)
     if before is not None:
         ratio, shift = before.scale / units.scale, (before.mean - units.mean) / units.scale
         if abs(shift) < _NEAR and 1 / _LIKE < ratio < _LIKE:
-            head = _head(model)
+            head = _head(model.modules())
             if head is not None:
                 _write(head, _rescaled(_numbers(head), ratio, shift))
     setattr(model.config, _FIELD, {"mean": units.mean, "scale": units.scale})
@@ -104,7 +114,7 @@ def forget_units(config: PretrainedConfig) -> None:
 
 
 def attach_units(model: PreTrainedModel) -> None:
-    """Let a model give its answers in the units of its config; nothing happens where it has none."""
+    """Let a model give its answers in the units of its config, where it has some."""
     units = units_of(model.config)
     for key in [key for key, hook in model._forward_hooks.items() if isinstance(hook, _InUnits)]:
         del model._forward_hooks[key]
@@ -124,27 +134,36 @@ class _InUnits:
 
 
 @contextlib.contextmanager
-def folded(model: PreTrainedModel) -> Iterator[None]:
-    """Context manager: the last matrix computes in the user's units, and the config says so; both are put back on leaving."""
-    units = units_of(model.config)
-    head = None if units is None else _head(model)
+def folded(modules: Iterable[nn.Module], config: PretrainedConfig) -> Iterator[None]:
+    """Context manager: let the last matrix compute in units, as the config then says.
+
+    Both are put back on leaving.
+
+    Args:
+        modules: of the model.
+        config: its config.
+    """
+    units = units_of(config)
+    head = None if units is None else _head(modules)
     if units is None or head is None:
         yield
         return
     before = _numbers(head)
     fields = {"mean": units.mean, "scale": units.scale}
     # the matrix as it was, so that what is loaded is what was saved to the last bit
-    setattr(model.config, _FIELD, fields | {"folded": base64.b85encode(before.tobytes()).decode()})
+    setattr(config, _FIELD, fields | {"folded": base64.b85encode(before.tobytes()).decode()})
     _write(head, _rescaled(before, units.scale, units.mean))
     try:
         yield
     finally:
         _write(head, before)
-        setattr(model.config, _FIELD, fields)
+        setattr(config, _FIELD, fields)
 
 
 def unfold(model: PreTrainedModel, where: object) -> None:
-    """Undo what :func:`folded` wrote to disk, in a model that was loaded from there, and let it answer in its units.
+    """Undo what :func:`folded` wrote to disk, in a model that was loaded from there.
+
+    It then answers in its units.
 
     Raises:
         UserError: the units are broken, or the model has no last matrix of one output.
@@ -154,7 +173,7 @@ def unfold(model: PreTrainedModel, where: object) -> None:
         return
     stored = getattr(model.config, _FIELD).get("folded")  # absent in a compressed model's folder
     if stored is not None:
-        head = _head(model)
+        head = _head(model.modules())
         if head is None:
             raise UserError("the model has no head of one number", where=where, expected="a regression model", fix="copy the folder again")
         now, before = _numbers(head), _decoded(str(stored))
@@ -173,9 +192,12 @@ def _decoded(text: str) -> NDArray[np.float32] | None:
         return None
 
 
-def _head(model: nn.Module) -> nn.Linear | None:
-    """Return the matrix that gives the one number; the last one, as an inner matrix may have one output too."""
-    heads = [module for module in model.modules() if type(module) is nn.Linear and module.out_features == 1 and module.bias is not None]
+def _head(modules: Iterable[nn.Module]) -> nn.Linear | None:
+    """Return the matrix that gives the one number.
+
+    The last one, as an inner matrix may have one output too.
+    """
+    heads = [module for module in modules if type(module) is nn.Linear and module.out_features == 1 and module.bias is not None]
     return heads[-1] if heads else None
 
 
@@ -191,7 +213,10 @@ def _write(head: nn.Linear, numbers: NDArray[np.float32]) -> None:
 
 
 def _rescaled(numbers: NDArray[np.float32], scale: float, shift: float) -> NDArray[np.float32]:
-    """Return the numbers of a head that gives ``scale * z + shift`` in the place of z; in float64, as the shift may be large."""
+    """Return the numbers of a head that gives ``scale * z + shift`` in the place of z.
+
+    Computed in float64, as the shift may be large.
+    """
     changed = numbers.astype(np.float64) * scale
     changed[-1] += shift
     return changed.astype("<f4")

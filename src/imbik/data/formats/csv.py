@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.data.formats.dialect import dialect_of
 from imbik.data.formats.json import open_json
 from imbik.data.formats.parquet import open_parquet
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.tagged import COLUMN_FORMATS, looks_like_columns, open_columns
-from imbik.data.formats.text import decoding_error, encoding_of, open_text
+from imbik.data.formats.text import bare_suffix, decoding_error, encoding_of, open_text
 from imbik.errors import UserError, shorten
 from imbik.types import Say
 
@@ -32,7 +33,7 @@ def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: Non
         UserError: no file, no known format, nothing in it, or not what its suffix says.
     """
     check_file(path)
-    suffix = path.suffix.lower()
+    suffix = bare_suffix(path)
     if suffix in (".csv", ".tsv"):
         return _open_csv(path, encoding_of(path, encoding), say)
     if suffix in (".jsonl", ".ndjson", ".json"):
@@ -89,7 +90,16 @@ class _Csv:
     path: Path
     encoding: str
     delimiter: str
+    skipped: int
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+
+    @contextmanager
+    def opened(self) -> Iterator[TextIO]:
+        """Open the file where its header begins."""
+        with open_text(self.path, self.encoding, newline="") as file:
+            for _ in range(self.skipped):
+                file.readline()
+            yield file
 
     def reader(self, file: TextIO) -> Any:
         # one limit for the whole process, which other libraries may have raised
@@ -98,52 +108,62 @@ class _Csv:
 
 
 def _open_csv(path: Path, encoding: str, say: Say) -> Table:
-    with open_text(path, encoding, newline="") as file:
-        try:
-            first = file.readline(_LONGEST)
-        except UnicodeError as error:
-            raise decoding_error(path, encoding) from error
-    form = _Csv(path, encoding, _delimiter(path, first, say))
+    dialect = dialect_of(path, encoding, say)
+    form = _Csv(path, encoding, dialect.delimiter, dialect.skipped)
     # GLUE's files and many others hold bare quotes in TSV: read as quoting they would join rows
     if form.delimiter == "\t" and not _quoted(form):
         form = replace(form, quoting=csv.QUOTE_NONE)
     header = next(_csv_chunks(form), None)
     if header is None:
         raise UserError("the file is empty", where=path, expected="a header and rows", fix="give a file with data")
-    names = check_columns(str(path), [name.strip().lstrip("\ufeff") for name in header[1][0]])
+    names = check_columns(str(path), _named([name.strip().lstrip("\ufeff") for name in header[1][0]]))
+    told: list[bool] = []
 
     def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
         places = [names.index(name) for name in wanted]
         chunks = _csv_chunks(form, len(names))
         next(chunks)
         for lines, rows in chunks:
+            lines, rows = _without_headers(form, names, lines, rows, say if not told else lambda _: None)
             columns = {name: [row[i] for row in rows] for name, i in zip(wanted, places, strict=True)}
             yield Chunk(columns, lines)
+        told.append(True)
 
     return Table(str(path), names, stream)
 
 
-def _delimiter(path: Path, header: str, say: Say) -> str:
-    """Return a tab for .tsv; else the comma, unless the header has none and another separator does its work."""
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    if "," not in header:
-        for other, name in ((";", "semicolons"), ("\t", "tabs")):
-            if other in header:
-                say(f"{path.name}: no comma in the header; columns are separated by {name}")
-                return other
-    return ","
+def _named(header: Sequence[str]) -> list[str]:
+    """Return the names of a header without the empty ones at its end, which Excel leaves behind; several empty ones within are numbered."""
+    last = max((place for place, name in enumerate(header) if name), default=-1)
+    kept = list(header[: last + 1])
+    return [name or (f"column {place}" if kept.count("") > 1 else "") for place, name in enumerate(kept, 1)]
+
+
+def _without_headers(
+    form: _Csv, names: Sequence[str], lines: NDArray[np.int64], rows: list[list[str]], say: Say
+) -> tuple[NDArray[np.int64], list[list[str]]]:
+    """Leave out rows that are the header again, as in files that were put one behind the other."""
+    header = [name for name in names if name]
+    again = [
+        place for place, row in enumerate(rows) if row[0].strip() in names and [cell.strip() for cell in row if cell.strip()] == header
+    ]
+    if not again or len(header) < 2:
+        return lines, rows
+    say(f"{form.path.name}: the header stands again in row {lines[again[0]]}; rows like it are left out")
+    keep = np.ones(len(rows), bool)
+    keep[again] = False
+    return lines[keep], [row for place, row in enumerate(rows) if keep[place]]
 
 
 def _quoted(form: _Csv) -> bool:
     """Return whether quotes mean something in a TSV file: many are written without quoting, and a stray quote swallows rows."""
-    with open_text(form.path, form.encoding, newline="") as file:
+    with form.opened() as file:
         try:
             if not any(line.startswith('"') or '\t"' in line for line in file):
                 return False
         except UnicodeError as error:
             raise decoding_error(form.path, form.encoding) from error
-    with open_text(form.path, form.encoding, newline="") as file:
+    with form.opened() as file:
         reader = form.reader(file)
         try:
             width = len(next(reader))
@@ -154,12 +174,12 @@ def _quoted(form: _Csv) -> bool:
 
 def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[np.int64], list[list[str]]]]:
     """Yield lines and rows: first the header alone, then ``CHUNK`` rows at a time, blank lines left out."""
-    with open_text(form.path, form.encoding, newline="") as file:
+    with form.opened() as file:
         reader = form.reader(file)
         # the header by itself, since it decides how wide the rows must be
         size = 1
         while True:
-            start = reader.line_num
+            start = form.skipped + reader.line_num
             try:
                 rows = list(islice(reader, size))
             except UnicodeError as error:
@@ -168,15 +188,29 @@ def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[
                 raise _csv_error(form, error) from error
             if not rows:
                 return
-            lines = _lines(rows, start, reader.line_num)
-            if [] in rows:
-                lines = lines[np.array([bool(row) for row in rows])]
-                rows = [row for row in rows if row]
+            lines = _lines(rows, start, form.skipped + reader.line_num)
+            full = [_holds_something(row, size) for row in rows]
+            if not all(full):
+                lines, rows = lines[np.array(full)], [row for row, has in zip(rows, full, strict=True) if has]
             if size > 1 and width is not None and set(map(len, rows)) - {width}:
-                raise _width_error(form, lines, rows, width)
+                rows = [_cut(row, width) for row in rows]
+                if set(map(len, rows)) - {width}:
+                    raise _width_error(form, lines, rows, width)
             if rows:
                 size = CHUNK
                 yield lines, rows
+
+
+def _holds_something(row: list[str], size: int) -> bool:
+    """Return whether a row is more than a blank line, or empty cells as Excel writes them; a table of one column may have empty texts."""
+    if len(row) < 2:
+        return bool(row) and (size > 1 or bool(row[0].strip()))
+    return bool(row[0]) or any(row)
+
+
+def _cut(row: list[str], width: int) -> list[str]:
+    """Return a row without the empty cells behind its last column."""
+    return row[:width] if len(row) > width and not any(row[width:]) else row
 
 
 def _lines(rows: list[list[str]], start: int, stop: int) -> NDArray[np.int64]:
@@ -191,11 +225,11 @@ def _lines(rows: list[list[str]], start: int, stop: int) -> NDArray[np.int64]:
 def _csv_error(form: _Csv, error: csv.Error) -> UserError:
     """Read again row by row: the message names the row in which the bad record begins."""
     start = 1
-    with open_text(form.path, form.encoding, newline="") as file:
+    with form.opened() as file:
         reader = form.reader(file)
         with suppress(csv.Error):
             for _ in reader:
-                start = reader.line_num + 1
+                start = form.skipped + reader.line_num + 1
     return UserError(
         "broken quoting",
         where=f"{form.path}, row {start}",

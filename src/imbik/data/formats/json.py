@@ -12,7 +12,7 @@ import numpy as np
 
 from imbik.data.formats.nested import is_nested, open_nested
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
-from imbik.data.formats.text import decoding_error, open_text
+from imbik.data.formats.text import bare_suffix, decoding_error, open_text
 from imbik.errors import UserError, shorten
 
 
@@ -22,9 +22,9 @@ def open_json(path: Path, encoding: str) -> Table:
     Raises:
         UserError: not JSON, or not objects.
     """
-    if path.suffix.lower() == ".json" and is_nested(path, encoding):
+    if bare_suffix(path) == ".json" and is_nested(path, encoding):
         return open_nested(path, encoding)
-    if path.suffix.lower() == ".json" and _first_character(path, encoding) == "[":
+    if bare_suffix(path) == ".json" and _first_character(path, encoding) == "[":
         return _open_array(path, encoding)
     first = next(_json_chunks(path, encoding, 1), None)
     if first is None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import gzip
 import io
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
 
 from imbik.errors import UserError
 
@@ -24,6 +28,7 @@ _BINARY = (
     (b"PAR1", "a Parquet file", "name it *.parquet"),
     (b"\x89PNG", "a picture", "give a text file"),
 )
+_PACKED = ".gz"
 _CHOICES = "utf-8, utf-16, windows-1254 (Turkish), windows-1252, latin-1, ..."
 
 
@@ -33,7 +38,7 @@ def encoding_of(path: Path, declared: str | None) -> str:
     Raises:
         UserError: the declared encoding is not known, the file is empty or holds no text.
     """
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         return encoding_of_head(file.read(8192), path, declared)
 
 
@@ -72,7 +77,48 @@ def _known(name: str) -> str:
 
 def open_text(path: Path, encoding: str, newline: str | None = None) -> TextIO:
     """Open a text file. Reading it may raise ``UnicodeDecodeError``; :func:`decoding_error` says where."""
-    return path.open(encoding=encoding, newline=newline)
+    if not _is_packed(path):
+        return path.open(encoding=encoding, newline=newline)
+    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline=newline)
+
+
+def bare_suffix(path: Path) -> str:
+    """Return the suffix that says what is in a file, lower case: ``.csv`` of ``a.csv`` and of ``a.CSV.gz``.
+
+    >>> bare_suffix(Path("a.CSV.gz")), bare_suffix(Path("a.csv")), bare_suffix(Path("a"))
+    ('.csv', '.csv', '')
+    """
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() or suffix if suffix == _PACKED else suffix
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file for its bytes; those of a ``.gz`` file are unpacked on the way."""
+    return cast(BinaryIO, _Unpacked(path, "rb")) if _is_packed(path) else path.open("rb")
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == _PACKED
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzip file whose damage is a message."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        with self._damage_told():
+            return super().read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        with self._damage_told():
+            return super().read1(size)
+
+    @contextlib.contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            fix = "copy the file again, or name it without .gz if it is not packed"
+            raise UserError("the gzip file cannot be unpacked", where=self.name, found=str(error), fix=fix) from error
 
 
 def decoding_error(path: Path, encoding: str, raw: bytes | None = None) -> UserError:
@@ -82,7 +128,7 @@ def decoding_error(path: Path, encoding: str, raw: bytes | None = None) -> UserE
     """
     decoder = codecs.getincrementaldecoder(encoding)()
     before, row = 0, 1
-    with path.open("rb") if raw is None else io.BytesIO(raw) as file:
+    with open_bytes(path) if raw is None else io.BytesIO(raw) as file:
         while block := file.read(1 << 20):
             # offsets in the error count from there, not from the block
             held = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
