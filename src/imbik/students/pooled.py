@@ -17,6 +17,7 @@ from imbik.models.architectures.registry import introduce
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.teacher import Teacher
+from imbik.models.units import inherit_units
 from imbik.students.pieces import piece_counts, piece_states, principal_pieces
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
 from imbik.tasks.registry import task_of
@@ -61,6 +62,7 @@ class PooledPlan(StudentPlan):
         shape = {"vocab_size": inherited.vocabulary, "pad_token_id": inherited.padding, **self.numbers}
         config = AutoConfig.for_model(str(self.architecture), **shape)
         set_labels(config, inherited.task, inherited.labels)
+        inherit_units(config, inherited.config)
         model: Any = empty_model(config, inherited.task)
         if self.init == "teacher":
             self._start_vectors(model, texts)

@@ -109,9 +109,7 @@ class Task(ABC):
     # --- from data to targets
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
-        """Return how clearly label columns speak for this task, 0 to 1; the task with the most is guessed. 0: it must be named.
-
-        Two tasks with the same claim are a coin toss, which is left to the user.
+        """Return how clearly label columns speak for this task, 0 to 1. The most is guessed, a tie left to the user; 0: it must be named.
 
         Args:
             columns: the label columns of train.
