@@ -64,7 +64,9 @@ def plain(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
         return np.concatenate([weights[:, h] @ rows[:, h * size : (h + 1) * size] for h in range(heads)])
 
     pooled = attend(x) if y is None else np.concatenate([attend(x), attend(y), y.max(0)])
-    return pooled @ array(model.classifier.weight).T + array(model.classifier.bias)
+    even = pooled / np.sqrt((pooled**2).mean())
+    units = np.maximum(even @ array(model.inner.weight).T + array(model.inner.bias), 0.0)
+    return units @ array(model.classifier.weight).T + array(model.classifier.bias)
 
 
 def test_the_answer_is_the_formula(student: Checkpoint) -> None:

@@ -25,6 +25,7 @@ from imbik.types import Checkpoint, Examples
 
 _HEADS = 8
 _WIDTH = 128
+_UNITS = 256
 _QUIET = -4.0
 """The score that special tokens start from: e^-4 of a word's weight, since every text has them."""
 
@@ -101,15 +102,17 @@ class Pooled(StudentSpec):
     Attributes:
         hidden: d, the width of a piece's vector.
         heads: H, learned queries.
+        intermediate: units of the head, between what is pooled and the labels.
         init: where the vectors start: ``teacher`` or ``random``.
     """
 
     hidden: int = _WIDTH
     heads: int = _HEADS
+    intermediate: int = _UNITS
     init: str = "teacher"
     family: ClassVar[str]
     planned: ClassVar[type[PooledPlan]]
-    fields: ClassVar[tuple[str, ...]] = ("family", "heads", "hidden", "init")
+    fields: ClassVar[tuple[str, ...]] = ("family", "heads", "hidden", "init", "intermediate")
 
     @classmethod
     def parse(cls, written: Written) -> Self | None:
@@ -159,7 +162,7 @@ class Bag(Pooled):
 
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
-        return {"hidden_size": self.hidden, "num_attention_heads": self.heads}
+        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate}
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ class Conv(Pooled):
     layers: int = 1
     family: ClassVar[str] = "conv"
     planned: ClassVar[type[PooledPlan]] = ConvPlan
-    fields: ClassVar[tuple[str, ...]] = ("family", "filters", "heads", "hidden", "init", "kernel", "layers")
+    fields: ClassVar[tuple[str, ...]] = ("family", "filters", "heads", "hidden", "init", "intermediate", "kernel", "layers")
     names: ClassVar[tuple[str, ...]] = ("conv", "conv-N")
 
     def _checked(self) -> Self:
@@ -200,4 +203,4 @@ class Conv(Pooled):
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
         shape = {"filters": self.filters or self.hidden, "kernel_size": self.kernel, "num_hidden_layers": self.layers}
-        return {"hidden_size": self.hidden, "num_attention_heads": self.heads} | shape
+        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate} | shape

@@ -36,8 +36,8 @@ def _shared(model: Any) -> Arrays:
     # asked for its rows and not for its weight: the table may be factorized or clustered
     table = floats(model.get_input_embeddings()(torch.arange(config.vocab_size)))
     width = int(config.hidden_size)
+    head = {"inner": floats(model.inner.weight), "inner_bias": floats(model.inner.bias)}
     # a regression's mean and scale go into its last matrix; copied, as the model gets its own back
     with folded(model.modules(), config):
-        head = {"weight": floats(model.classifier.weight).copy(), "bias": floats(model.classifier.bias).copy()}
-    arrays = {"vectors": table[:, :width], "scores": table[:, width:], **head}
-    return arrays | {"padding": np.array(int(config.pad_token_id))}
+        head |= {"weight": floats(model.classifier.weight).copy(), "bias": floats(model.classifier.bias).copy()}
+    return {"vectors": table[:, :width], "scores": table[:, width:], **head, "padding": np.array(int(config.pad_token_id))}

@@ -22,7 +22,7 @@ def read(name):  # floats, or integers of 8 or 4 bits with a scale for each bloc
         numbers = np.stack([packed & 15, packed >> 4], -1).reshape(len(packed), -1)[:, :width].astype(np.int8) - 8
     scale = file[f"{name}.scale"].astype(np.float32)
     return numbers * np.repeat(scale, -(-numbers.shape[1] // scale.shape[1]), 1)[:, :numbers.shape[1]]
-vectors, scores, weight, bias = map(read, ("vectors", "scores", "weight", "bias"))
+vectors, scores, inner, weight = map(read, ("vectors", "scores", "inner", "weight"))
 def attend(x, w):  # each head's slice by its weights: (B, T, d), (B, T, H) -> (B, d)
     return (np.einsum("bth,bthd->bhd", w, x.reshape(*w.shape, -1)) / w.sum(1)[..., None]).reshape(len(x), -1)
 """
@@ -49,10 +49,12 @@ pooled = np.concatenate([attend(x, w), attend(features, w), (features + (keep - 
 """
 
 
+_HEAD = """even = pooled * pooled.shape[1] ** 0.5 / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-6)
+for row in np.maximum(even @ inner.T + file["inner_bias"], 0) @ weight.T + file["bias"]:"""
+
+
 def _code(pooled: str) -> RunCode:
-    return RunCode(
-        packages="numpy tokenizers", imports="", opened=PADDED + _READ, answered=_ROWS + pooled + "for row in pooled @ weight.T + bias:"
-    )
+    return RunCode(packages="numpy tokenizers", imports="", opened=PADDED + _READ, answered=_ROWS + pooled + _HEAD)
 
 
 _CODES = {"imbik_bag": _code(_BAG), "imbik_conv": _code(_CONV)}

@@ -15,6 +15,9 @@ from imbik.models.architectures.registry import architecture
 _FAR = 1e4
 """Taken from what is padding before a maximum: below all that a feature reaches."""
 
+_LEAST = 1e-6
+"""The least length that pooled numbers are divided by: those of padding alone are zero."""
+
 _STEEPEST = 15.0
 """Scores are cut here before exp: e^15 of a piece against 1 of another is all that a weight can mean in float32."""
 
@@ -27,6 +30,7 @@ class BagConfig(PretrainedConfig):  # type: ignore[misc]
         hidden_size: d, the width of a piece's vector.
         num_attention_heads: H, learned queries; each pools its own d / H numbers.
         pad_token_id: the piece that counts for nothing.
+        intermediate_size: units between the pooled numbers and the labels.
     """
 
     model_type = "imbik_bag"
@@ -37,7 +41,7 @@ class BagConfig(PretrainedConfig):  # type: ignore[misc]
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_attention_heads = num_attention_heads
-        super().__init__(pad_token_id=pad_token_id, **{"num_hidden_layers": 0, "intermediate_size": 0} | more)
+        super().__init__(pad_token_id=pad_token_id, **{"num_hidden_layers": 0, "intermediate_size": 256} | more)
 
 
 class ConvConfig(BagConfig):
@@ -99,7 +103,8 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
         width, heads = config.hidden_size, config.num_attention_heads
         # one table: of each piece its d numbers, and behind them what the H queries think of it
         self.embeddings = nn.Embedding(config.vocab_size, width + heads, padding_idx=config.pad_token_id)
-        self.classifier = nn.Linear(self.pooled_width, config.num_labels)
+        self.inner = nn.Linear(self.pooled_width, config.intermediate_size)
+        self.classifier = nn.Linear(config.intermediate_size, config.num_labels)
 
     @property
     def pooled_width(self) -> int:
@@ -134,7 +139,9 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
         rows = self.embeddings(input_ids)
         width = self.config.hidden_size
         pooled = self.pool(rows[..., :width] * keep, rows[..., width:], keep)
-        return SequenceClassifierOutput(logits=self.classifier(pooled))
+        # divided by its root mean square (Zhang, Sennrich 2019, arXiv 1910.07467), without a gain: `inner` has one for each number
+        even = nn.functional.normalize(pooled, dim=-1, eps=_LEAST) * self.pooled_width**0.5
+        return SequenceClassifierOutput(logits=self.classifier(torch.relu(self.inner(even))))
 
     def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
         """Return what the head reads, ``(B, pooled_width)``.
@@ -170,7 +177,7 @@ def weights_of(scores: Tensor, keep: Tensor) -> Tensor:
 
 @architecture(BagConfig, "SequenceClassification")
 class BagForSequenceClassification(PooledModel):
-    """A bag of word pieces: z = (Σ_t softmax_t(S) ⊙ E) W + b.
+    """A bag of word pieces: z = Σ_t softmax_t(S) ⊙ E, logits = relu(z / rms(z) U + c) W + b.
 
     A Transformer of one layer whose first token is read asks its text by one constant query, so it is a weighted bag of its
     pieces too; here piece i brings its vector E_i and one score a query S_i from a table, and nothing is multiplied for a token.

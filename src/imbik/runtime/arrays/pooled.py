@@ -11,9 +11,36 @@ from numpy.typing import NDArray
 from imbik.runtime.arrays.model import ArrayModel, Floats, Ids, register_arrays
 
 _STEEPEST = 15.0
-_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+_SHORTEST = np.float32(1e-6)
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _FAR = np.float32(1e4)
 _LEAST = np.float32(1e-30)
+
+
+class Head(NamedTuple):
+    """relu(z / rms(z) U + c) W + b: U times the root of its rows ``(K, M)``, c ``(M,)``, W ``(M, L)``, b ``(L,)``."""
+
+    inner: Floats
+    inner_bias: Floats
+    weight: Floats
+    bias: Floats
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Head:
+        """Make the head from the arrays of a file."""
+        inner = arrays["inner"]
+        # z / rms(z) = sqrt(K) z / |z|: the root stands in the matrix
+        scaled = np.ascontiguousarray(inner.T * np.float32(inner.shape[1] ** 0.5))
+        return cls(scaled, arrays["inner_bias"], np.ascontiguousarray(arrays["weight"].T), arrays["bias"])
+
+    def logits(self, pooled: Floats) -> Floats:
+        """Return ``(B, L)`` of pooled numbers ``(B, K)``."""
+        # not einsum, whose parsing takes longer than the sum of one text
+        size = np.sqrt(np.add.reduce(pooled * pooled, axis=1))
+        units = (pooled @ self.inner) / np.maximum(size, _SHORTEST)[:, None]
+        units += self.inner_bias
+        np.maximum(units, _ZERO, out=units)
+        return np.asarray(units @ self.weight + self.bias)
 
 
 @register_arrays("bag")
@@ -26,33 +53,31 @@ class Bag(ArrayModel):
     Args:
         vectors: ``(V, d)``.
         scores: ``(V, H)``.
-        weight: of the head, ``(L, d)``.
-        bias: ``(L,)``.
+        head: what turns pooled numbers into logits.
         padding: the id that counts for nothing.
     """
 
-    def __init__(self, vectors: Floats, scores: Floats, weight: Floats, bias: Floats, padding: int) -> None:
+    def __init__(self, vectors: Floats, scores: Floats, head: Head, padding: int) -> None:
         self.width, self.heads = vectors.shape[1], scores.shape[1]
         weights = np.exp(scores.clip(-_STEEPEST, _STEEPEST))
         by_head = vectors.reshape(len(vectors), self.heads, -1) * weights[:, :, None]
         self.table = np.concatenate([by_head.reshape(vectors.shape), weights], axis=1).astype(np.float32)
         # a row of zeros: padding adds nothing to a sum, so no mask is needed
         self.table[padding] = 0.0
-        self.weight, self.bias = np.ascontiguousarray(weight.T), bias
+        self.head = head
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Bag:
         """Make the bag from the arrays of a file."""
-        vectors, scores, weight, bias = (arrays[name] for name in ("vectors", "scores", "weight", "bias"))
-        return cls(vectors, scores, weight, bias, int(arrays["padding"]))
+        return cls(arrays["vectors"], arrays["scores"], Head.of(arrays), int(arrays["padding"]))
 
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``."""
         sums: Floats = self.table.take(ids, axis=0).sum(axis=1)  # (B, d + H)
         totals = sums[:, : self.width].reshape(len(ids), self.heads, -1)
-        # a text of padding alone has no weight at all, and is answered with the bias
+        # a text of padding alone has no weight at all, and its means are zero
         means = totals / np.maximum(sums[:, self.width :, None], _LEAST)
-        return np.asarray(means.reshape(len(ids), -1) @ self.weight + self.bias)
+        return self.head.logits(means.reshape(len(ids), -1).astype(np.float32, copy=False))
 
 
 class Layer(NamedTuple):
@@ -72,8 +97,7 @@ class Conv(ArrayModel):
         scores: ``(V, H)``.
         layers: the convolutions, first one first.
         score: of the features, ``(f, H)`` and ``(H,)``.
-        weight: of the head, ``(L, d + 2 f)``.
-        bias: ``(L,)``.
+        head: what turns pooled numbers into logits.
         padding: the id that counts for nothing.
     """
 
@@ -83,15 +107,14 @@ class Conv(ArrayModel):
         scores: Floats,
         layers: Sequence[Layer],
         score: tuple[Floats, Floats],
-        weight: Floats,
-        bias: Floats,
+        head: Head,
         padding: int,
     ) -> None:
         self.width, self.heads, self.padding = vectors.shape[1], scores.shape[1], padding
         self.table = np.concatenate([vectors, scores + score[1]], axis=1).astype(np.float32)
         self.table[padding, : self.width] = 0.0
         self.layers, self.score = tuple(layers), np.ascontiguousarray(score[0])
-        self.weight, self.bias = np.ascontiguousarray(weight.T), bias
+        self.head = head
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Conv:
@@ -102,8 +125,7 @@ class Conv(ArrayModel):
             for n in range(int(arrays["layers"]))
         ]
         score = (arrays["score"].T, arrays["score_bias"])
-        head = (arrays["weight"], arrays["bias"], int(arrays["padding"]))
-        return cls(arrays["vectors"], arrays["scores"], layers, score, *head)
+        return cls(arrays["vectors"], arrays["scores"], layers, score, Head.of(arrays), int(arrays["padding"]))
 
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``."""
@@ -121,7 +143,7 @@ class Conv(ArrayModel):
             weights *= keep
         largest = (features if keep is None else features + (keep - _ONE) * _FAR).max(axis=1)
         pooled = [attend(vectors, weights), attend(features, weights), largest]
-        return np.asarray(np.concatenate(pooled, axis=1) @ self.weight + self.bias)
+        return self.head.logits(np.concatenate(pooled, axis=1))
 
 
 def gated(x: Floats, layer: Layer) -> Floats:
