@@ -118,3 +118,11 @@ def test_a_base_may_lack_head_and_pooler_but_nothing_of_its_encoder(tmp_path: Pa
             load_masked_lm(broken)
     with pytest.raises(UserError, match=r"word_embeddings.weight \(118, 32\) instead of \(200, 32\)"):
         load_base(folder(tmp_path / "other", same, vocab_size=200), "classification", ("a", "b"))
+
+
+def test_an_adapter_without_its_model_is_told_how_to_be_merged(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "bert-base-uncased"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"no config.json.*merge_and_unload.*save_pretrained") as caught:
+        load_checkpoint(tmp_path)
+    assert str(tmp_path) in str(caught.value)

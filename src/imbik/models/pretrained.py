@@ -161,13 +161,19 @@ def _existing(source: str | Path, role: str) -> str:
             where=source,
             found=", ".join(sorted(p.name for p in path.iterdir())[:6]) or "an empty folder",
             expected="a folder written by save_pretrained",
-            fix=_one_folder_down(path),
+            fix=_instead(path),
         )
     return str(path) if path.is_dir() else str(source)
 
 
-def _one_folder_down(path: Path) -> str | None:
-    """Say where a model lies, if it is in a folder inside this one."""
+def _instead(path: Path) -> str | None:
+    """Say what to do about a folder that holds no model: merge an adapter, or go into the folder inside this one that holds one."""
+    if (path / "adapter_config.json").is_file():
+        return (
+            "merge the adapter (LoRA) into its base model in Python and name the new folder: "
+            f"model = AutoPeftModelForSequenceClassification.from_pretrained('{path}').merge_and_unload(); "
+            "model.save_pretrained('merged'); and save the base's tokenizer there too"
+        )
     inside = sorted(path.glob("*/config.json"))
     return f"name the model's own folder, {inside[0].parent}" if inside else None
 
