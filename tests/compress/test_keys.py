@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imbik.compress.keys import recipe_keys, teacher_key
+from imbik.compress.keys import Common, recipe_keys, teacher_key
 from imbik.data.documents import open_documents
 from imbik.jobs import fingerprints as room
 from imbik.jobs.fingerprints import content
@@ -23,7 +23,7 @@ from imbik.testing.tiny import tiny_bert, tiny_splits
 
 def key(recipe: Recipe, teacher=None, splits=None) -> str:
     teacher = Teacher.of(teacher or tiny_bert(layers=1))
-    return recipe_keys(recipe, recipe.reads(teacher), teacher, splits or tiny_splits())[-1]
+    return recipe_keys(recipe, recipe.reads(teacher), Common.of(teacher, splits or tiny_splits()))[-1]
 
 
 def recipe_of(name: str, *steps: dict, student=None) -> Recipe:
@@ -144,5 +144,5 @@ def test_work_that_an_earlier_version_finished_is_found_again(old: str) -> None:
     recipe = Recipe("old", methods, parse_student(student), seed)
     teacher = Teacher.of(tiny_bert(layers=1))
     teacher.__dict__["fingerprint"] = "f" * 64
-    assert recipe_keys(recipe, recipe.reads(teacher), teacher, tiny_splits())[-1] == old
-    assert teacher_key(teacher, tiny_splits()) == "9f8a0dbf6161d9d909f68b99"
+    assert recipe_keys(recipe, recipe.reads(teacher), Common.of(teacher, tiny_splits()))[-1] == old
+    assert teacher_key(Common.of(teacher, tiny_splits())) == "9f8a0dbf6161d9d909f68b99"

@@ -13,8 +13,8 @@ LEVELS = {name: number for number, names in enumerate(FLOORS) for name in names}
 def test_the_teacher_walks_straight():
     """At commit 401e489, by the same count: 163 stays and 143 returns in 20 files (its modules lay on one floor)."""
     found = count(walk(), LEVELS)
-    # 45, and three for the family of students without layers: its plan, its start, what it reads of the teacher's table
-    assert found.stays <= 48 and found.climbs <= 12 and found.returns <= 25, found
+    # 45, and one for the sixth family of students, those without layers
+    assert found.stays <= 46 and found.climbs <= 12 and found.returns <= 25, found
     assert found.files >= 20, "the walk was not followed to its end"
 
 

@@ -17,7 +17,7 @@ def test_the_model_runs_once_whoever_asks_for_its_layers() -> None:
     teacher, runs = Teacher.of(checkpoint, "models/bank"), []
     checkpoint.model.register_forward_pre_hook(lambda *_: runs.append(1))
     assert teacher.depth == 3 and teacher.anatomy == anatomy(tiny_bert(layers=3, hidden=64).model)
-    ladder(teacher)
+    ladder(teacher.task, teacher.pairs, teacher.depth, 64)
     for written in ("layers-2", "distilbert", "mobilebert", {"layers": 1, "hidden": 32, "heads": 2}):
         parse_student(written).plan(teacher)
     assert len(runs) == 1

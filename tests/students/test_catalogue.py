@@ -51,7 +51,8 @@ def test_as_many_layers_as_the_teacher_is_the_teacher(family):
 
 def test_an_albert_is_as_deep_as_its_layer_runs():
     teacher, splits = Teacher.of(tiny_bert(family="albert", layers=4)), tiny_splits()
-    assert ladder(teacher)[:3] == ["int8", "layers-1+int8", "layers-2+int8"]
+    names = [name for name in ladder(teacher.task, True, teacher.depth, 32) if not name.startswith(("bag", "conv"))]
+    assert names[:3] == ["int8", "layers-1+int8", "layers-2+int8"]
     student = make_student("layers-3", teacher, splits.train, 0)
     assert depth_of(student.model) == student.model.config.num_hidden_layers == 3
     ours, theirs = (layer_stack(one.model)[1][0].state_dict() for one in (student, teacher))

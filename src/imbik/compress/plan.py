@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from imbik.compress.keys import recipe_keys, teacher_key
+from imbik.compress.keys import Common, recipe_keys, teacher_key
 from imbik.compress.options import Options
 from imbik.compress.parents import parent_of
 from imbik.errors import UserError
@@ -107,16 +107,17 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
         UserError: a recipe that cannot be loaded, a student that cannot be made of this teacher, a file that is not there, two recipes
             of one name, an unknown engine or language.
     """
-    named = options.recipes or ladder(teacher)
+    named = options.recipes or ladder(teacher.task, teacher.pairs, teacher.depth, int(teacher.model.config.hidden_size))
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe != LINEAR]
     _check_names([recipe.name for recipe in recipes])
     options.check()
-    candidates = tuple(replace(_plan(recipe, teacher, splits, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
-    return Plans(candidates, teacher_key(teacher, splits))
+    common = Common.of(teacher, splits)
+    candidates = tuple(replace(_plan(recipe, teacher, common, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
+    return Plans(candidates, teacher_key(common))
 
 
-def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) -> CandidatePlan:
-    _check_task(recipe, splits.task)
+def _plan(recipe: Recipe, teacher: Teacher, common: Common, options: Options) -> CandidatePlan:
+    _check_task(recipe, teacher.task)
     reads = recipe.reads(teacher)
     try:
         student = recipe.student.plan(teacher)
@@ -129,7 +130,7 @@ def _plan(recipe: Recipe, teacher: Teacher, splits: Splits, options: Options) ->
     return CandidatePlan(
         recipe=recipe,
         student=student,
-        keys=recipe_keys(recipe, reads, teacher, splits),
+        keys=recipe_keys(recipe, reads, common),
         steps=steps,
         asked=tuple(options.engines),
         engines=engines,

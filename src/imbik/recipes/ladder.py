@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from imbik.models.teacher import Teacher
 from imbik.students.pooled import why_not
+from imbik.types import TaskName
 
 
-def ladder(teacher: Teacher) -> list[str]:
+def ladder(task: TaskName, pairs: bool | None, depth: int, width: int) -> list[str]:
     """Return the names of at least five recipes, in the order of what they cost to make.
 
     First, where the task allows it, the students without layers, which learn in seconds and answer in microseconds; int8 alone costs
@@ -14,12 +14,11 @@ def ladder(teacher: Teacher) -> list[str]:
     then half and three quarters of its depth, which harder tasks need; last the narrow students, which have the least to start from.
 
     Args:
-        teacher: its depth and width decide, and what it is asked.
+        task, pairs: what the teacher is asked; some students can do without layers for it.
+        depth, width: the teacher's layers and hidden size.
     """
-    depth = teacher.depth
-    width = int(teacher.model.config.hidden_size)
     layers = sorted({1, 2, max(1, depth // 2), max(1, depth * 2 // 3)} & set(range(1, depth + 1)))
-    pooled = [] if why_not(teacher.task, teacher.pairs) else ["bag+vocabulary+int8", "conv+vocabulary+int8"]
+    pooled = [] if why_not(task, pairs) else ["bag+vocabulary+int8", "conv+vocabulary+int8"]
     names = [*pooled, "int8", *(f"layers-{count}+int8" for count in layers)]
     if width > 192:
         names.append("mini-2x192+int8")

@@ -85,7 +85,7 @@ class Bert(StudentSpec):
                 expected="no student, or {from: folder}",
                 fix="start from the model that it was made of",
             )
-        shape = check_shape(self.named or self._numbers(teacher), teacher)
+        shape = check_shape(self.named or self._numbers(teacher), teacher.depth)
         mapping = tuple(uniform_layers(teacher.depth, shape.layers))
         # nothing differs but the depth: the teacher's own class, whatever it is, keeps every detail
         if shape == shape_of(teacher, shape.layers):

@@ -88,7 +88,7 @@ class DistilBert(StudentSpec):
             UserError: more layers than the teacher has, or a teacher whose layers do not fit and ``init`` teacher.
         """
         layers = max(1, teacher.depth // 2) if self.layers is None else self.layers
-        check_depth(layers, teacher, "the student cannot have more layers than its teacher")
+        check_depth(layers, teacher.depth, "the student cannot have more layers than its teacher")
         if self.init == "teacher":
             _check_source(teacher.model.config)
         return DistilBertPlan(teacher, self.init, tuple(alternate_layers(teacher.depth, layers)))

@@ -46,24 +46,24 @@ def intermediate_of(config: PretrainedConfig) -> int:
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
 
 
-def check_depth(layers: int, teacher: Teacher, what: str) -> int:
-    """Return ``layers`` where a student of this teacher can have as many.
+def check_depth(layers: int, depth: int, what: str) -> int:
+    """Return ``layers`` where a student of a teacher can have as many.
 
     Args:
         layers: the student's.
-        teacher: the teacher.
+        depth: the teacher's layers.
         what: the problem, for the message.
 
     Raises:
         UserError: none, or more than the teacher has.
     """
-    if not 1 <= layers <= teacher.depth:
-        raise UserError(what, where="student", found=layers, expected=f"1 to {teacher.depth}")
+    if not 1 <= layers <= depth:
+        raise UserError(what, where="student", found=layers, expected=f"1 to {depth}")
     return layers
 
 
-def check_shape(shape: Shape, teacher: Teacher) -> Shape:
-    """Return ``shape`` where a student of this teacher can have it.
+def check_shape(shape: Shape, depth: int) -> Shape:
+    """Return ``shape`` where a student of a teacher of so many layers can have it.
 
     Raises:
         UserError: heads that do not divide the width, or more layers than the teacher has.
@@ -75,5 +75,5 @@ def check_shape(shape: Shape, teacher: Teacher) -> Shape:
             found=f"hidden {shape.hidden}, heads {shape.heads}",
             expected="hidden a multiple of heads",
         )
-    check_depth(shape.layers, teacher, "a student has at least one layer and no more layers than its teacher")
+    check_depth(shape.layers, depth, "a student has at least one layer and no more layers than its teacher")
     return shape
