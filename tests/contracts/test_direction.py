@@ -189,7 +189,7 @@ class Rounded:
         values = (self.targets + error)[:, None].astype(np.float32)
 
         class Model:
-            task = "regression"
+            task, labels = "regression", ("score",)
 
             def scores(self, texts: list[str], pairs: object = None) -> Any:
                 return values[: len(texts)]

@@ -137,7 +137,7 @@ def compress(
 
 def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> None:
     """Where every recipe that was named failed, the call has failed too; the measured teacher stays in the folder."""
-    made = any(one.name != "teacher" for one in results.measurements)
+    made = any(one.name != "teacher" and not one.rival for one in results.measurements)
     if not named or made or any(failure.get("skipped") for failure in results.failures):
         return
     told = "; ".join(f"{failure.get('name')}: {failure['error']}" for failure in results.failures)

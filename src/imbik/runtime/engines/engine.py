@@ -178,7 +178,7 @@ class ArtefactEngine(Engine):
             # the last line: before the reason engines name places in their own source
             found=(str(error).strip().splitlines() or [type(error).__name__])[-1][:200],
             # of the same version it is no matter of age: the engine lacks what the graph asks for
-            fix=again if written != installed else "choose another --engine: this one cannot run such a model",
+            fix=again if written != installed else "export it again; if that does not help, choose another --engine",
         )
 
 
