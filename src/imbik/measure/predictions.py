@@ -13,7 +13,8 @@ import numpy as np
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.jobs.paths import with_home
-from imbik.tasks.outputs import Array, Outputs, chained, count_of, from_arrays, is_ragged, to_arrays
+from imbik.tasks.outputs import Array, Outputs, chained, count_of, from_arrays, is_ragged, numbers_of, to_arrays
+from imbik.tasks.registry import task_of
 from imbik.tasks.retention import Evaluable
 
 
@@ -153,3 +154,22 @@ def check_fits(predictions: Predictions, splits: Evaluable, path: object) -> Non
             expected=f"fingerprint {splits.test.fingerprint[:12]}… ({splits.source})",
             fix="measure on the data that the teacher was measured on, or run imbik compress again",
         )
+    _check_rows(predictions, len(splits.test), path)
+
+
+def _check_rows(predictions: Predictions, count: int, path: object) -> None:
+    """Check that there are numbers for each of ``count`` test rows, and for each label where the task has one row of numbers a text."""
+    fault = None
+    outputs = predictions.logits.get("test")
+    one_row, width = task_of(predictions.task).one_row, len(predictions.labels)
+    if outputs is None:
+        fault = ("nothing of the test rows", f"{count} rows")
+    elif count_of(outputs) != count:
+        fault = (f"{count_of(outputs)} rows", f"{count} rows")
+    elif one_row and (isinstance(outputs, Mapping) or outputs.shape[1:] != (width,)):
+        fault = ("rows of another form", f"{width} numbers a row, one for each label")
+    elif not np.isfinite(numbers_of(outputs)).all():
+        fault = ("numbers that are not finite", "finite numbers")
+    if fault:
+        what, fix = "the stored predictions do not fit the test rows", "run imbik compress again, which writes them"
+        raise UserError(what, where=path, found=fault[0], expected=fault[1], fix=fix)

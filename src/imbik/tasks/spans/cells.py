@@ -82,7 +82,7 @@ def _listed(value: str) -> list[Any] | None:
 
 
 def json_items(value: str) -> Any:
-    """Return what a cell holds: a list or an object of JSON, with lists and objects inside of them, or the text itself.
+    r"""Return what a cell holds: a list or an object of JSON, with lists and objects inside of them, or the text itself.
 
     >>> json_items('["{\\"a\\": 1}"]'), json_items("[1")
     ([{'a': 1}], '[1')
