@@ -301,3 +301,16 @@ def test_command(cli: Any, run: Path, tmp_path: Path) -> None:
         failed = cli(*arguments)
         assert isinstance(failed.exception, UserError), (arguments, failed.output)
         assert message in str(failed.exception)
+
+
+def test_runs_of_one_folder_name_are_told_apart_and_another_kind_of_file_is_refused(cli: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / shop / "run" / "results.json" for shop in ("bank", "shop")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        write_results(path, plausible.results())
+    assert cli(*paths, "--out", tmp_path / "r.md").exit_code == 0
+    heads = [line for line in (tmp_path / "r.md").read_text("utf-8").splitlines() if line.endswith("results.json")]
+    assert heads == ["## bank/run/results.json", "## shop/run/results.json"]
+    refused = cli(paths[0], "--out", tmp_path / "r.pdf")
+    assert isinstance(refused.exception, UserError) and ".html or" in str(refused.exception)
+    assert not (tmp_path / "r.pdf").exists()

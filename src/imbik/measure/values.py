@@ -5,7 +5,7 @@ A measured field that is missing or ``null`` means *not measured here*; a field 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Required
@@ -193,3 +193,21 @@ class Results:
     def get(self, identifier: str | None) -> Measurement | None:
         """Return the measurement with this id, or None."""
         return next((m for m in self.measurements if m.id == identifier), None)
+
+
+def names_of(runs: Sequence[Results]) -> list[str]:
+    """Return a name for each run: folder and file, with as many folders above as tell runs apart whose folders have one name.
+
+    >>> names_of([Results(path=Path("/bank/run/results.json")), Results(path=Path("/shop/run/results.json"))])
+    ['bank/run/results.json', 'shop/run/results.json']
+    """
+    names = [run.name for run in runs]
+    for number, run in enumerate(runs):
+        alike = [other.path.resolve() for other in runs if other.path is not None and other.name == run.name]
+        if run.path is None or len(set(alike)) == 1:
+            continue
+        own, shown = run.path.resolve(), 3
+        while shown < len(own.parts) and len({path.parts[-shown:] for path in alike}) < len(set(alike)):
+            shown += 1
+        names[number] = Path(*own.parts[-shown:]).as_posix()
+    return names

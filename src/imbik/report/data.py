@@ -8,6 +8,7 @@ from imbik.locale.phrases import Phrases
 from imbik.measure.measurement import Measurement
 from imbik.measure.quantities import less_is_better
 from imbik.measure.results import Results
+from imbik.measure.values import names_of
 from imbik.report.columns import COLUMNS
 from imbik.report.figures import Argument, Figures, Shown, TracedPhrases
 from imbik.report.source import Source
@@ -24,7 +25,7 @@ class ReportData:
         self.run = run
         self.html = html
         self.results: Results = self.source.runs[run]
-        self.name = self.results.name or str(run)
+        self.name = names_of(self.source.runs)[run] or str(run)
         self.choice = self.source.choice(run)
         # as a text even where nothing was chosen: sentences are formatted with it
         self.chosen = str(self.choice.id)

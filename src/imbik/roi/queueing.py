@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 _BINS = 4096
 _POINTS = 2000
 _REACH = math.log(2.0)  # beyond the outer percentiles
+_MANY = 100_000
 _SATURATED = 0.98  # busier than this the queue has no steady length worth estimating
 
 
@@ -61,13 +62,18 @@ def erlang_c(workers: int, load: float) -> float:
     service time.
 
     ``C = B / (1 - rho (1 - B))`` with Erlang's blocking recursion ``B(k) = a B(k-1) / (k + a B(k-1))``; 1
-    when overloaded.
+    when overloaded. Past 100,000 workers the limit of many servers is used (Halfin and Whitt 1981): ``C = 1 / (1 + b P(b) / p(b))``, with
+    ``b = (workers - load) / sqrt(load)`` and the normal distribution's ``P`` and density ``p``; the recursion would take as many steps.
 
     >>> erlang_c(1, 0.5), round(erlang_c(2, 1.0), 4)
     (0.5, 0.3333)
     """
     if load >= workers:
         return 1.0
+    if workers > _MANY:
+        ahead = (workers - load) / math.sqrt(load)
+        density, below = math.exp(-(ahead**2) / 2) / math.sqrt(2 * math.pi), (1 + math.erf(ahead / math.sqrt(2))) / 2
+        return density / (density + ahead * below)
     blocking = 1.0
     for k in range(1, workers + 1):
         blocking = load * blocking / (k + load * blocking)

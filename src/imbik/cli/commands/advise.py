@@ -26,6 +26,7 @@ from imbik.cli.options import JsonOption, LangOption
 from imbik.errors import UserError
 from imbik.locale.phrases import GLYPHS, Phrases
 from imbik.measure.results import Results, load_results
+from imbik.measure.values import names_of
 
 _IN_FULL = 2  # requirements that a table of 80 columns has room for
 _STYLE = {"margin": "green", "met": "green", "borderline": "yellow", "not_met": "red", "not_measured": "dim",
@@ -63,9 +64,9 @@ def advise(
     if walk:
         _ask(answers, texts, ask)
     output = []
-    for run in runs:
+    for run, name in zip(runs, names_of(runs), strict=True):
         if len(runs) > 1 and not as_json:
-            console.rule(escape(run.name))
+            console.rule(escape(name))
         if walk:
             found = leaves(run, devices, lang)
             output.append(_path_output(run, found, leaf_at(found, answers), texts, None if as_json else console))

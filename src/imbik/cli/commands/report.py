@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         """Write a self-contained HTML page, or Markdown."""
         if not results:
             raise UserError("no results given", where="imbik report", expected="results.json of imbik compress")
+        _check_kind(out)
         check_file("--out", out, is_report)
         for name, value in (("--requests-per-day", requests_per_day), ("--items-per-night", items_per_night), ("--limit-ms", limit_ms)):
             check_positive(name, value)
@@ -46,3 +47,12 @@ def register(app: typer.Typer) -> None:
         }
         write_report(runs, out, lang=lang, prices=prices, scenarios=scenario, loads=loads, devices=devices, architectures=architectures)
         typer.echo(str(out), err=True)
+
+
+def _check_kind(out: Path) -> None:
+    """Refuse a name that promises another kind of file than a report is."""
+    kinds = (".html", ".htm", ".md", ".markdown")
+    if out.suffix.lower() not in kinds:
+        raise UserError(
+            "a report is a page or Markdown", where="--out", found=out.name, expected=" or ".join(kinds), fix="name it report.html"
+        )
