@@ -60,3 +60,29 @@ def test_a_file_written_for_imbik_0_1_calls_the_study_by_its_older_key() -> None
     new = {"name": "mine", "requirements": [{**limit, "source": "study"}], "study": old["brief"]}
     assert parse_scenario(old, "old.yaml") == parse_scenario(new, "new.yaml")
     assert parse_scenario(old, "old.yaml").study is not None
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("quality, at_least: 90", "a share is wanted, not a percentage"),
+        ("quality, at_least: 1.5", "a share is wanted"),
+        ("latency_p95_ms, at_least: 5", "wrong direction.*write at_most"),
+        ("megabytes, at_least: 5", "wrong direction.*write at_most"),
+        ("retention, at_most: 0.9", "wrong direction.*write at_least"),
+        ("items_per_s, at_most: 100", "wrong direction.*write at_least"),
+    ],
+)
+def test_limits_without_sense_are_refused(tmp_path: Path, limit: str, message: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"name: x\nrequirements:\n  - {{quantity: {limit}}}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        load_scenario(str(path))
+
+
+def test_an_error_may_be_limited_either_way_and_be_large(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: x\nrequirements:\n  - {quantity: quality, at_most: 90}\n  - {quantity: quality, at_least: 0.9}\n", encoding="utf-8"
+    )
+    assert [one.limit for one in load_scenario(str(path)).requirements] == [90.0, 0.9]

@@ -159,6 +159,7 @@ def parse_scenario(document: object, where: str) -> Scenario:
     for i, requirement in enumerate(scenario.requirements):
         _known(requirement.quantity, f"{where}, requirements.{i}.quantity")
         _share(requirement, f"{where}, requirements.{i}")
+        _direction(requirement, f"{where}, requirements.{i}")
     for i, preference in enumerate(scenario.prefer):
         _known(preference.quantity, f"{where}, prefer.{i}.quantity")
     if any(r.quantity == "batch_hours" for r in scenario.requirements) and scenario.volume.items_per_batch is None:
@@ -208,9 +209,11 @@ def _known(quantity: str, where: str) -> None:
 
 
 def _share(requirement: Requirement, where: str) -> None:
-    """Check that a limit on a share is not written as a percentage."""
-    limit = requirement.limit
-    if QUANTITIES[requirement.quantity].unit == "share" and requirement.quantity != "quality" and limit > _LARGEST_SHARE:
+    """Check that a limit on a share is not written as a percentage. An error, which is quality too, may be large."""
+    limit, is_quality = requirement.limit, requirement.quantity == "quality"
+    # whatever is better when it is more is at most 1: accuracy, F1, a correlation
+    too_large = requirement.at_least is not None and limit > 1 if is_quality else limit > _LARGEST_SHARE
+    if QUANTITIES[requirement.quantity].unit == "share" and too_large:
         raise UserError(
             "a share is wanted, not a percentage",
             where=where,
@@ -221,3 +224,18 @@ def _share(requirement: Requirement, where: str) -> None:
 
 def _offer() -> str:
     return f"name a YAML file that exists, or one of {', '.join(shipped_scenarios())}"
+
+
+def _direction(requirement: Requirement, where: str) -> None:
+    """Check that a limit points where it is one: at least 5 ms would refuse what is fast. Quality may be an error, so both ways hold."""
+    better = QUANTITIES[requirement.quantity].better
+    if requirement.quantity == "quality" or (requirement.at_most is not None) == (better == "lower"):
+        return
+    given, wanted = ("at_least", "at_most") if better == "lower" else ("at_most", "at_least")
+    raise UserError(
+        "the limit points in the wrong direction",
+        where=where,
+        found=f"{requirement.quantity}, {given}: {requirement.limit:g}",
+        expected=f"{wanted}: {'less' if better == 'lower' else 'more'} of it is better",
+        fix=f"write {wanted}",
+    )
