@@ -84,11 +84,7 @@ def paired_retention(
     (1.0, 1.0, 1.0)
     """
     kind = task_of(task)
-    of_student = _draw(metric, student, targets, task)
-    of_teacher = _draw(metric, teacher, targets, task)
-    # the same items for both: two intervals of their own would be far too wide for the ratio
-    pairs = [(of_student(items), of_teacher(items)) for items in _draws(len(targets), resamples, seed)]
-    above, below = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    above, below = _paired(metric, student, teacher, targets, task, resamples, seed)
     value = (kind.score(metric, student, targets), kind.score(metric, teacher, targets))
     if kind.metric(metric).less_is_better:
         above, below = below, above
@@ -134,11 +130,20 @@ def paired_gain(
     """
     kind = task_of(task)
     sign = -1.0 if kind.metric(metric).less_is_better else 1.0
-    of_one, of_other = _draw(metric, one, targets, task), _draw(metric, other, targets, task)
-    drawn = np.concatenate([of_one(items) - of_other(items) for items in _draws(len(targets), resamples, seed)])
-    low, high = np.percentile(sign * drawn, _SIDES)
+    of_one, of_other = _paired(metric, one, other, targets, task, resamples, seed)
+    low, high = np.percentile(sign * (of_one - of_other), _SIDES)
     value = kind.score(metric, one, targets) - kind.score(metric, other, targets)
     return sign * float(value), float(low), float(high)
+
+
+def _paired(
+    metric: str, one: Decoded, other: Decoded, targets: Array, task: str, resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scores of two models, (R,) each, on the same drawn items: two intervals of their own would be far too wide."""
+    of_one, of_other = _draw(metric, one, targets, task), _draw(metric, other, targets, task)
+    pairs = [(of_one(items), of_other(items)) for items in _draws(len(targets), resamples, seed)]
+    ones, others = zip(*pairs, strict=True)
+    return np.concatenate(ones), np.concatenate(others)
 
 
 def _draws(items: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imbik.data.formats.nested import is_nested, open_nested
+from imbik.data.formats.nested import is_nested, open_nested, read_document
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.text import bare_suffix, decoding_error, open_text
 from imbik.errors import UserError, shorten
@@ -97,14 +97,7 @@ def _object(path: Path, line: int, text: str) -> dict[str, Any]:
 
 def _open_array(path: Path, encoding: str) -> Table:
     """Open a ``.json`` file that holds an array; it is read whole, rows are counted from 1."""
-    try:
-        with open_text(path, encoding) as file:
-            items = json.load(file)
-    except UnicodeDecodeError as error:
-        raise decoding_error(path, encoding) from error
-    except (ValueError, RecursionError) as error:
-        row = getattr(error, "lineno", 1)
-        raise UserError("broken JSON", where=f"{path}, row {row}", found=str(error), expected="an array of objects") from error
+    items = read_document(path, encoding, "an array of objects")
     if not items:
         raise UserError("no rows", where=path, found="an empty array", expected="an array of objects")
     for number, item in enumerate(items, 1):

@@ -27,20 +27,34 @@ def is_nested(path: Path, encoding: str) -> bool:
     return head.lstrip("\ufeff \t\r\n").startswith("{") and (_SQUAD in head or _RASA in head)
 
 
+def read_document(path: Path, encoding: str, expected: str) -> Any:
+    """Return what a file of JSON holds, read whole.
+
+    Args:
+        path: the file.
+        encoding: of the file.
+        expected: what should stand in it, for the message.
+
+    Raises:
+        UserError: broken JSON, with its row, or another encoding.
+    """
+    try:
+        with open_text(path, encoding) as file:
+            return json.load(file)
+    except UnicodeDecodeError as error:
+        raise decoding_error(path, encoding) from error
+    except (ValueError, RecursionError) as error:
+        row = getattr(error, "lineno", 1)
+        raise UserError("broken JSON", where=f"{path}, row {row}", found=str(error), expected=expected) from error
+
+
 def open_nested(path: Path, encoding: str) -> Table:
     """Open a file of SQuAD's form (1.1 or 2.0), a question a row, or of Rasa's.
 
     Raises:
         UserError: broken JSON, or an article, a paragraph or a question without what belongs there.
     """
-    try:
-        with open_text(path, encoding) as file:
-            document = json.load(file)
-    except UnicodeDecodeError as error:
-        raise decoding_error(path, encoding) from error
-    except (ValueError, RecursionError) as error:
-        row = getattr(error, "lineno", 1)
-        raise UserError("broken JSON", where=f"{path}, row {row}", found=str(error), expected="one JSON object") from error
+    document = read_document(path, encoding, "one JSON object")
     if "rasa_nlu_data" in document:
         return _table(path, list(_field(path, document["rasa_nlu_data"], "common_examples", list)), "item")
     return _table(path, list(_questions(path, document)), "question")

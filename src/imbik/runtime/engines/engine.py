@@ -156,14 +156,21 @@ class ArtefactEngine(Engine):
     def open(self, directory: Path, threads: int) -> Opened:
         """Open an artefact folder; see :meth:`Engine.open`."""
         manifest = read_manifest(directory)
-        path = directory / manifest["model"]
+        session = self.session(directory / manifest["model"], manifest, threads)
+        return Opened(manifest, _tokenizer(directory / "tokenizer.json"), session)
+
+    def session(self, path: Path, manifest: Mapping[str, Any], threads: int) -> Session:
+        """Load the model as :meth:`load` does.
+
+        Raises:
+            UserError: it cannot be loaded, whatever the reason.
+        """
         try:
-            session = self.load(path, manifest, threads)
+            return self.load(path, manifest, threads)
         except UserError:
             raise
         except Exception as error:
             raise self._unreadable(path, manifest, error) from None
-        return Opened(manifest, _tokenizer(directory / "tokenizer.json"), session)
 
     def _unreadable(self, path: Path, manifest: Mapping[str, Any], error: Exception) -> UserError:
         written = manifest["versions"].get(self.packages[0], "?")

@@ -61,12 +61,8 @@ class Table(ArtefactEngine):
         manifest = read_manifest(directory)
         tokenizer = NgramTokenizer.read(directory / manifest["tokenizer"])
         path = directory / manifest["model"]
-        try:
-            session = self.load(path, manifest, threads)
-        except UserError:
-            raise
-        except Exception as error:
-            raise self._unreadable(path, manifest, error) from None
+        session = self.session(path, manifest, threads)
+        assert isinstance(session, TableSession)
         if len(session._squares) != len(tokenizer.ngrams) + 1:
             raise UserError(
                 "the model and its n-grams do not belong together",
