@@ -19,11 +19,11 @@ def test_it_is_measured_chosen_and_found_again(tmp_path: Path, monkeypatch: pyte
     options = Options(recipes=["linear", "int8"], threads=1)
     results = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=lambda _: None)
     measured = next(m for m in results.measurements if m.name == "linear")
-    assert measured.engine == "table" and not measured.rival and measured.quality.value is not None
-    assert results.choice is not None and results.choice.id == "linear/table", "it beats a random teacher, and is the fastest"
+    assert measured.engine == "numpy" and not measured.rival and measured.quality.value is not None
+    assert results.choice is not None and results.choice.id == "linear/numpy", "it beats a random teacher, and is the fastest"
     step = next(iter(measured.steps[-1].values()))
     assert measured.steps[-1].keys() == {"linear"} and step["temperature"] == 2.0
-    assert load_artefact(tmp_path / "out" / "linear" / "artefacts" / "table").predict(["a card"]).shape == (1, 3)
+    assert load_artefact(tmp_path / "out" / "linear" / "artefacts" / "numpy").predict(["a card"]).shape == (1, 3)
     monkeypatch.setattr("imbik.compress.linear.linear_student", lambda *_: pytest.fail("made again"))
     again = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=lambda _: None)
     assert again.measurements == results.measurements

@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results, list[s
 def test_every_rival_is_measured_and_marked(run: tuple[Path, Results, list[str]]) -> None:
     folder, results, _ = run
     rivals = [m for m in results.measurements if m.rival]
-    assert [m.name for m in rivals] == list(TFIDF) and {m.engine for m in rivals} == {"table"}
+    assert [m.name for m in rivals] == list(TFIDF) and {m.engine for m in rivals} == {"numpy"}
     assert all(m.latency_ms.p50 and m.throughput.items_per_s and m.bytes and m.quality.value is not None for m in rivals)
     assert load_results(folder / "results.json").measurements == results.measurements
 

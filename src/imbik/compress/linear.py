@@ -17,7 +17,7 @@ from imbik.compress.plan import LINEAR
 from imbik.distillation.augmentation import Augmentation, augmented
 from imbik.distillation.soft_labels import learning_rows
 from imbik.errors import UserError
-from imbik.export.table import write_linear
+from imbik.export.linear import ENGINE, write_linear
 from imbik.jobs.files import read_json, remove_folder, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.linear.students import Lesson, linear_student
@@ -66,14 +66,14 @@ def _made(teacher_key: str, run: Run) -> Built:
     folder = run.directory / LINEAR
     key = key_of({"teacher": teacher_key, "student": LINEAR, "cuts": [[cut.words, cut.characters] for cut in CUTS]})
     record = read_json(folder / CANDIDATE_FILE)
-    artefact = folder / "artefacts" / "table"
+    artefact = folder / "artefacts" / ENGINE
     if record.get("key") != key or not (artefact / MANIFEST_FILE).is_file():
         began = time.monotonic()
         step = _train(folder, artefact, key, run)
         steps = [dict(step) for step in (*run.teacher.steps, step)]
         record = {"key": key, "train_seconds": time.monotonic() - began, "steps": steps, "failures": {}}
         write_json(folder / CANDIDATE_FILE, record)
-    return Built(LINEAR, key, {"table": artefact}, tuple(record["steps"]), float(record["train_seconds"]), None, ())
+    return Built(LINEAR, key, {ENGINE: artefact}, tuple(record["steps"]), float(record["train_seconds"]), None, ())
 
 
 def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imbik.compress.options import Run
-from imbik.export.table import write_linear
+from imbik.export.linear import ENGINE, write_linear
 from imbik.jobs.files import read_json, refuse_foreign, remove_folder, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.linear.support import CHARACTERS, WORDS, tfidf_svm
@@ -100,4 +100,4 @@ def _made(name: str, cuts: Sequence[Cut], run: Run) -> Candidate:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_linear(model, folder, splits, (entry["step"],))
         write_json(record, known | {name: entry})
-    return Candidate(f"{name}/table", name, "table", folder, (entry["step"],), entry["seconds"], rival=True)
+    return Candidate(f"{name}/{ENGINE}", name, ENGINE, folder, (entry["step"],), entry["seconds"], rival=True)

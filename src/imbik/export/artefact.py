@@ -50,7 +50,7 @@ def export(
     least: float | None = LEAST_AGREEMENT,
     progress: Progress | None = None,
 ) -> Artefact:
-    """Write an artefact folder: the engine's files, ``tokenizer.json``, ``manifest.json`` and a README with
+    """Write an artefact folder: the engine's files, ``tokenizer.json`` (for NumPy packed), ``manifest.json`` and a README with
     code that runs it.
 
     The folder appears under its name only when it is complete. An artefact that stood there is replaced; anything else that lies
@@ -117,8 +117,9 @@ class _Writer:
         directory.mkdir(parents=True, exist_ok=True)
         built = dict(self.made_by.build(self._plain, directory, request))
         self.operators = list(built.pop("operators", ()))
-        manifest = self.common | built | {"batch_tokens": BATCH_TOKENS, "cpu": dict(request.preset)}
-        write_tokenizer(self.tokenizer, directory, int(manifest["max_length"]), str(manifest["truncation_side"]))
+        name = self.made_by.tokenizer
+        manifest = self.common | built | {"batch_tokens": BATCH_TOKENS, "cpu": dict(request.preset), "tokenizer": name}
+        write_tokenizer(self.tokenizer, directory / name, int(manifest["max_length"]), str(manifest["truncation_side"]))
         finish(directory, manifest)
         return manifest
 

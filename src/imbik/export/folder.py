@@ -11,20 +11,24 @@ from tokenizers import Tokenizer
 from imbik.data.windows import cut
 from imbik.jobs.files import sha256
 from imbik.runtime.manifest import MANIFEST_FILE
+from imbik.runtime.tokenizer_files import PACKED, write_packed
 
 
-def write_tokenizer(tokenizer: Tokenizer, directory: Path, max_length: int, side: str) -> None:
-    """Write ``tokenizer.json``, which cuts texts as the model needs and leaves padding to the runtime.
+def write_tokenizer(tokenizer: Tokenizer, path: Path, max_length: int, side: str) -> None:
+    """Write a tokenizer, which cuts texts as the model needs and leaves padding to the runtime.
 
     Args:
         tokenizer: an own copy, which is set so.
-        directory: the artefact folder.
+        path: ``tokenizer.json``, or the name of its packed form, in the artefact folder.
         max_length: tokens of a text, special ones included.
         side: where longer texts are cut, ``left`` or ``right``.
     """
     cut(tokenizer, max_length, side, 0.0, paired=False)
-    # Written without indentation, which makes the file a third smaller.
-    (directory / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    if path.name == PACKED:
+        write_packed(tokenizer, path)
+    else:
+        # without indentation, which makes the file a third smaller
+        path.write_text(tokenizer.to_str(), encoding="utf-8")
 
 
 def finish(directory: Path, manifest: dict[str, Any]) -> None:

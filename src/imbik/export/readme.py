@@ -13,11 +13,9 @@ _CODE = """import json
 from pathlib import Path
 import numpy as np
 {imports}
-from tokenizers import Tokenizer
-
 folder = Path(__file__).parent if "__file__" in globals() else Path(".")
 manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+{reads}
 {opened}
 
 texts = {texts}
@@ -32,7 +30,7 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     texts = '[("a first text", "its second text")]' if paired else '["a text", "another text"]'
     run = builders()[str(manifest["engine"])].code_for(manifest)
     answer = task_of(str(manifest["task"])).example
-    code = _CODE.format(texts=texts, answer=answer, imports=run.imports, opened=run.opened, answered=run.answered)
+    code = _CODE.format(texts=texts, answer=answer, imports=run.imports, reads=run.reads, opened=run.opened, answered=run.answered)
     quantization = manifest.get("quantisation")
     precision = f"int{quantization['weight_bits']} ({quantization['scheme']})" if quantization else "float32"
     shape = manifest["architecture"]
@@ -42,7 +40,7 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
         [
             f"# Model for {manifest['engine']}, task: {manifest['task']}",
             "",
-            f"* {shape['family']}, {shape['layers']} layers of width {shape['hidden']}, {manifest['params']:,} parameters, {precision}",
+            f"* {_shape(shape)}, {manifest['params']:,} parameters, {precision}",
             f"* labels: {shown}",
             f"* texts are cut to {manifest['max_length']} tokens",
             *(f"* {sentence(read(note))}" for note in manifest["notes"]),
@@ -52,6 +50,12 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
             *(_alone(run.packages, code) if answer else ()),
         ]
     )
+
+
+def _shape(shape: Mapping[str, Any]) -> str:
+    if shape.get("hidden"):
+        return f"{shape['family']}, {shape['layers']} layers of width {shape['hidden']}"
+    return f"{shape['family']} over {shape['vocabulary']:,} n-grams"
 
 
 def _alone(packages: str, code: str) -> list[str]:

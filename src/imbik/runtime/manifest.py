@@ -42,6 +42,10 @@ _NESTED: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+_RENAMED = {"table": "numpy"}
+"""Engines by names that they no longer have."""
+
+
 def complete(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return a manifest in which every optional field has a value, so that nobody who reads one has to know the defaults.
 
@@ -79,6 +83,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         )
     task_of(manifest["task"], where=where)  # refuses one that is not registered here
     manifest = complete(manifest)
+    manifest["engine"] = _RENAMED.get(manifest["engine"], manifest["engine"])
     _check_files(directory, manifest)
     return manifest
 

@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.export.builders.registry import builders, refusal
-from imbik.export.table import write_linear
 from imbik.jobs.progress import Silent
-from imbik.linear.support import tfidf_svm
 from imbik.models.checkpoint import save_checkpoint
 from imbik.runtime.engines.registry import engine, engines
 from imbik.runtime.manifest import MANIFEST_FILE
-from imbik.runtime.ngrams import Cut
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.students.catalogue import make_student
 from imbik.testing.tiny import tiny_bert, tiny_splits
@@ -67,8 +64,6 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
         The folder that the engine ran.
     """
     known = engines()[name]
-    if not known.runs_networks:
-        return _check_linear(name, directory)
     checkpoint = checkpoint or _tiny_for(name)
     assert known.packages and known.title and known.devices, "an engine names its packages, its title and its devices"
     assert known.runs_checkpoints or name in builders(), "an engine that runs artefacts has a builder (imbik.export.builders)"
@@ -83,16 +78,6 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
         _check_refused(folder, name, "this machine cannot run it")
         return folder
     _check_answers(folder, name, reference_logits(checkpoint, TEXTS))
-    _check_damage(folder, directory / "damaged", name)
-    return folder
-
-
-def _check_linear(name: str, directory: Path) -> Path:
-    """Check an engine of linear models with a small one."""
-    splits, folder = tiny_splits(), directory / "model"
-    model = tfidf_svm(splits, (Cut(2, (2, 3)),))
-    write_linear(model, folder, splits, ())
-    _check_answers(folder, name, model.scores(TEXTS))
     _check_damage(folder, directory / "damaged", name)
     return folder
 

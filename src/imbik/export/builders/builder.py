@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from imbik.export.request import BuildRequest, quantize_step
+from imbik.runtime.manifest import TOKENIZER_FILE
 from imbik.types import Checkpoint, Step
 
 
@@ -22,12 +23,15 @@ class RunCode:
         opened: lines that open ``folder / manifest["model"]``; ``tokenizer`` is there and does not pad yet.
         answered: lines that end inside a loop over ``row``, the logits of each of ``texts``; ``columns`` maps an input's name to the
             attribute of an encoding.
+        reads: lines that read the tokenizer.
     """
 
     packages: str
     imports: str
     opened: str
     answered: str
+    reads: str = """from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(str(folder / manifest["tokenizer"]))"""
 
 
 PADDED = """padding = manifest["padding"]
@@ -46,9 +50,11 @@ class EngineBuilder(ABC):
         engine: name of the engine that runs what it builds (:class:`imbik.runtime.engines.Engine`).
         schemes: quantization schemes that it lowers (:class:`imbik.methods.quantize.Quantize`).
         code: how an artefact's README runs it without imbik.
+        tokenizer: name, and so the form, of the tokenizer's file (:mod:`imbik.runtime.tokenizer_files`).
     """
 
     engine: ClassVar[str]
+    tokenizer: ClassVar[str] = TOKENIZER_FILE
     schemes: ClassVar[tuple[str, ...]] = ()
     code: ClassVar[RunCode]
 

@@ -9,6 +9,7 @@ from typing import Any
 from imbik.export.builders.builder import PADDED, EngineBuilder, RunCode
 from imbik.export.builders.registry import register_builder
 from imbik.export.request import BuildRequest
+from imbik.runtime.tokenizer_files import PACKED
 from imbik.types import Checkpoint
 
 _READ = """file = np.load(folder / manifest["model"])
@@ -22,10 +23,15 @@ def read(name):  # floats, or integers of 8 or 4 bits with a scale for each bloc
         numbers = np.stack([packed & 15, packed >> 4], -1).reshape(len(packed), -1)[:, :width].astype(np.int8) - 8
     scale = file[f"{name}.scale"].astype(np.float32)
     return numbers * np.repeat(scale, -(-numbers.shape[1] // scale.shape[1]), 1)[:, :numbers.shape[1]]
-vectors, scores, inner, weight = map(read, ("vectors", "scores", "inner", "weight"))
+"""
+
+_TABLES = """vectors, scores, inner, weight = map(read, ("vectors", "scores", "inner", "weight"))
 def attend(x, w):  # each head's slice by its weights: (B, T, d), (B, T, H) -> (B, d)
     return (np.einsum("bth,bthd->bhd", w, x.reshape(*w.shape, -1)) / w.sum(1)[..., None]).reshape(len(x), -1)
 """
+
+_TOKENIZER = """from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_buffer(gzip.decompress((folder / manifest["tokenizer"]).read_bytes()))"""
 
 _ROWS = """ids = np.array([row.ids for row in tokenizer.encode_batch(texts)])
 keep = (ids != file["padding"])[..., None].astype(np.float32)
@@ -54,10 +60,33 @@ for row in np.maximum(even @ inner.T + file["inner_bias"], 0) @ weight.T + file[
 
 
 def _code(pooled: str) -> RunCode:
-    return RunCode(packages="numpy tokenizers", imports="", opened=PADDED + _READ, answered=_ROWS + pooled + _HEAD)
+    return RunCode("numpy tokenizers", "import gzip\n", PADDED + _READ + _TABLES, _ROWS + pooled + _HEAD, _TOKENIZER)
 
 
-_CODES = {"imbik_bag": _code(_BAG), "imbik_conv": _code(_CONV)}
+_NGRAMS = """known = json.loads(gzip.decompress((folder / manifest["tokenizer"]).read_bytes()))
+number = {ngram: row for row, ngram in enumerate(known["ngrams"])}"""
+
+_FOUND = """weights, squares = read("weights"), file["idf"].astype("f4") ** 2
+
+def ngrams(text):  # runs of words, and runs of characters inside a word
+    apart = unicodedata.normalize("NFD", text.lower())
+    plain = "".join(c for c in apart if not unicodedata.combining(c)).replace("ı", "i")
+    words = re.findall(r"\\w+|[^\\w\\s]", plain)
+    found = {" ".join(words[i:i + n]) for n in range(1, known["words"] + 1) for i in range(len(words) - n + 1)}
+    low, high = known["characters"] or (1, 0)
+    for word in {f" {word} " for word in words}:
+        found |= {"\\t" + word[i:i + n] for n in range(low, high + 1) for i in range(max(len(word) - n + 1, 1))}
+    return [number[ngram] for ngram in found if ngram in number]
+"""
+
+_SUMS = """for rows in map(ngrams, texts):
+    row = weights[rows].sum(0) / max(squares[rows].sum() ** 0.5, 1e-12) + file["bias"]"""
+
+_CODES = {
+    "imbik_bag": _code(_BAG),
+    "imbik_conv": _code(_CONV),
+    "linear": RunCode("numpy", "import gzip, re, unicodedata\n", _READ + _FOUND, _SUMS, _NGRAMS),
+}
 
 
 @register_builder
@@ -65,6 +94,7 @@ class NumPyBuilder(EngineBuilder):
     """``model.npz``: tables of a student without layers, in float or as integers with scales."""
 
     engine = "numpy"
+    tokenizer = PACKED
     schemes = ("dynamic", "weight-only")
     code = _CODES["imbik_bag"]
 

@@ -24,7 +24,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         OSError, ValueError, KeyError: the file is damaged.
     """
     with np.load(path, allow_pickle=False) as file:
-        stored = {name: file[name] for name in file.files}
+        stored = _since({name: file[name] for name in file.files})
     arrays: dict[str, NDArray[Any]] = {}
     for name, values in stored.items():
         base, _, form = name.rpartition(".")
@@ -35,6 +35,14 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         elif form not in ("scale", "width"):
             arrays[name] = values
     return arrays
+
+
+def _since(stored: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the entries of a file under today's names: linear models had a form of their own, on the engine ``table``."""
+    if not {"rows", "scale"} <= stored.keys():
+        return stored
+    weights = {"weights.int8": stored["rows"], "weights.scale": stored["scale"][:, None]}
+    return {"kind": np.array("linear"), "padding": np.array(0), "idf": stored["idf"], "bias": stored["bias"], **weights}
 
 
 def unpack_nibbles(packed: NDArray[np.uint8], width: int) -> NDArray[np.int8]:

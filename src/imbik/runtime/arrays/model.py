@@ -34,6 +34,11 @@ class ArrayModel(ABC):
             KeyError, ValueError: arrays that are missing or do not fit one another.
         """
 
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many ids it knows, from 0 on."""
+
     @abstractmethod
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``; the padding id counts for nothing."""

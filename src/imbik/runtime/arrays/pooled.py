@@ -71,6 +71,11 @@ class Bag(ArrayModel):
         """Make the bag from the arrays of a file."""
         return cls(arrays["vectors"], arrays["scores"], Head.of(arrays), int(arrays["padding"]))
 
+    @property
+    def rows(self) -> int:
+        """Rows of the table: one for each piece."""
+        return len(self.table)
+
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``."""
         sums: Floats = self.table.take(ids, axis=0).sum(axis=1)  # (B, d + H)
@@ -126,6 +131,11 @@ class Conv(ArrayModel):
         ]
         score = (arrays["score"].T, arrays["score_bias"])
         return cls(arrays["vectors"], arrays["scores"], layers, score, Head.of(arrays), int(arrays["padding"]))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table: one for each piece."""
+        return len(self.table)
 
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``."""

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from imbik.errors import EXTRAS, MissingExtra, UserError
 from imbik.runtime.manifest import read_manifest
 from imbik.runtime.ngrams import NgramTokenizer
+from imbik.runtime.tokenizer_files import read_tokenizer
 from imbik.tasks.outputs import Outputs
 from imbik.types import Note
 
@@ -85,8 +86,6 @@ class Engine(ABC):
         standalone: whether it answers without PyTorch.
         shown_only: measured and shown for comparison, never chosen, advised or priced.
         runs_checkpoints: whether it runs plain checkpoint folders instead of artefacts.
-        runs_networks: whether what it runs is built of networks (:mod:`imbik.export.builders`); False: its models are written where
-            they are trained.
         order: engines are listed by it, then by name.
     """
 
@@ -97,7 +96,6 @@ class Engine(ABC):
     standalone: ClassVar[bool] = True
     shown_only: ClassVar[bool] = False
     runs_checkpoints: ClassVar[bool] = False
-    runs_networks: ClassVar[bool] = True
     order: ClassVar[int] = 100
 
     @property
@@ -157,7 +155,7 @@ class ArtefactEngine(Engine):
         """Open an artefact folder; see :meth:`Engine.open`."""
         manifest = read_manifest(directory)
         session = self.session(directory / manifest["model"], manifest, threads)
-        return Opened(manifest, _tokenizer(directory / "tokenizer.json"), session)
+        return Opened(manifest, read_tokenizer(directory / manifest["tokenizer"]), session)
 
     def session(self, path: Path, manifest: Mapping[str, Any], threads: int) -> Session:
         """Load the model as :meth:`load` does.
@@ -194,15 +192,3 @@ class CheckpointEngine(Engine):
 
     runs_checkpoints = True
     standalone = False
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise UserError(
-            "the tokenizer of the artefact cannot be read",
-            where=path,
-            found=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
-            fix="copy the folder again, or export the model again",
-        ) from None

@@ -1,4 +1,4 @@
-"""NumPy alone: runs ``model.npz``, the tables of a student without layers. It is part of the thin install."""
+"""NumPy alone: runs ``model.npz``, the tables of a student without layers or of a linear model. It is part of the thin install."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
+from imbik.runtime.arrays.model import ArrayModel
+from imbik.runtime.engines.engine import ArtefactEngine, Ids, Opened, Session
 from imbik.runtime.engines.registry import register_engine
+from imbik.runtime.tokenizer_files import fits, size_of
 from imbik.tasks.outputs import Outputs
 
 
@@ -18,13 +20,12 @@ class ArraySession(Session):
     # no mask: what fills a short row is the padding id, which these models know
     names = ("input_ids",)
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ArrayModel) -> None:
         self.model = model
 
     def compute(self, feed: Mapping[str, Ids]) -> Outputs:
         """Return logits ``(B, L)``."""
-        logits: Outputs = self.model.logits(feed["input_ids"])
-        return logits
+        return self.model.logits(feed["input_ids"])
 
 
 @register_engine
@@ -35,6 +36,25 @@ class NumPy(ArtefactEngine):
     title = "NumPy"
     packages = ("numpy",)
     order = 20
+
+    def open(self, directory: Path, threads: int) -> Opened:
+        """Open an artefact folder; see :meth:`Engine.open`.
+
+        Raises:
+            UserError: also where the tokenizer gives ids that the model has no row for.
+        """
+        opened = super().open(directory, threads)
+        assert isinstance(opened.session, ArraySession)
+        rows = opened.session.model.rows
+        if not fits(opened.tokenizer, rows):
+            raise UserError(
+                "the model and its tokenizer do not belong together",
+                where=directory / opened.manifest["model"],
+                found=f"{rows} rows",
+                expected=f"one for each of {size_of(opened.tokenizer)} ids of {opened.manifest['tokenizer']}",
+                fix="copy the folder again, or make the model again",
+            )
+        return opened
 
     def load(self, path: Path, manifest: Mapping[str, Any], threads: int) -> ArraySession:
         """Load ``model.npz``."""

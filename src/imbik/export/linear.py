@@ -1,4 +1,4 @@
-"""Linear models over n-grams as artefacts: a table in eight bits that NumPy alone runs, called done once its answers were compared."""
+"""Linear models over n-grams as artefacts of NumPy: a table in eight bits, called done once its answers were compared."""
 
 from __future__ import annotations
 
@@ -7,50 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imbik.export.folder import finish
 from imbik.export.parity import TOLERANCE, ParityError
+from imbik.export.readme import readme
 from imbik.jobs.files import replacing_folder
 from imbik.linear.model import LinearModel
 from imbik.locale.notes import document
 from imbik.machine import versions
-from imbik.runtime.engines.table import MODEL
+from imbik.runtime.arrays.file import MODEL
 from imbik.runtime.manifest import artefact_files, read_artefact
 from imbik.runtime.ngrams import NGRAMS_FILE, NgramTokenizer
 from imbik.runtime.predictor import load_artefact
 from imbik.tasks.outputs import numbers_of
-from imbik.tasks.registry import task_of
 from imbik.tasks.retention import agreement
 from imbik.types import Artefact, Note, Splits, Step
 
+ENGINE = "numpy"
+"""What runs linear models."""
+
 _TEXTS = 200
-
-_CODE = """import gzip, json, re, unicodedata
-from pathlib import Path
-import numpy as np
-
-folder = Path(__file__).parent if "__file__" in globals() else Path(".")
-manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-known = json.loads(gzip.decompress((folder / manifest["tokenizer"]).read_bytes()))
-number = {ngram: row for row, ngram in enumerate(known["ngrams"])}
-model = np.load(folder / manifest["model"])
-weights, squares = model["rows"] * model["scale"][:, None], model["idf"].astype("f4") ** 2
-
-def ngrams(text):  # runs of words, and runs of characters inside a word
-    apart = unicodedata.normalize("NFD", text.lower())
-    plain = "".join(c for c in apart if not unicodedata.combining(c)).replace("ı", "i")
-    words = re.findall(r"\\w+|[^\\w\\s]", plain)
-    found = {" ".join(words[i:i + n]) for n in range(1, known["words"] + 1) for i in range(len(words) - n + 1)}
-    low, high = known["characters"] or (1, 0)
-    for word in {f" {word} " for word in words}:
-        found |= {"\\t" + word[i:i + n] for n in range(low, high + 1) for i in range(max(len(word) - n + 1, 1))}
-    return [number[ngram] for ngram in found if ngram in number]
-
-for text in ["a text", "another text"]:
-    rows = ngrams(text)
-    row = weights[rows].sum(0) / max(squares[rows].sum() ** 0.5, 1e-12) + model["bias"]
-    print({answer})
-"""
 
 
 def write_linear(model: LinearModel, directory: Path, splits: Splits, steps: Sequence[Step], notes: Sequence[Note] = ()) -> Artefact:
@@ -70,24 +47,35 @@ def write_linear(model: LinearModel, directory: Path, splits: Splits, steps: Seq
         UserError: a folder that holds other files.
     """
     with replacing_folder(directory, artefact_files) as partial:
-        rows, scale = model.rows()
-        np.savez_compressed(
-            partial / MODEL, rows=rows, scale=scale, idf=model.vocabulary.idf.astype(np.float16), bias=model.bias.astype(np.float32)
-        )
+        np.savez_compressed(partial / MODEL, **_arrays(model))  # type: ignore[arg-type]  # its stubs have a flag among the names
         NgramTokenizer(model.vocabulary.cut, model.vocabulary.ngrams).write(partial / NGRAMS_FILE)
         manifest = _manifest(model, splits, steps, notes)
-        (partial / "README.md").write_text(_readme(model, manifest), encoding="utf-8")
+        (partial / "README.md").write_text(readme(manifest, paired=False), encoding="utf-8")
         finish(partial, manifest)
         manifest["parity"] = _compared(model, partial, splits)
         finish(partial, manifest)
     return read_artefact(directory)
 
 
+def _arrays(model: LinearModel) -> dict[str, NDArray[Any]]:
+    """Return what :class:`imbik.runtime.arrays.linear.Linear` is made of, as it is stored."""
+    weights, scale = model.rows()
+    vectors: dict[str, NDArray[Any]] = {"idf": model.vocabulary.idf.astype(np.float16), "bias": model.bias.astype(np.float32)}
+    return {
+        "kind": np.array("linear"),
+        "padding": np.array(0),
+        "weights.int8": weights,
+        "weights.scale": scale[:, None],
+        "weights.width": np.array(weights.shape[1]),
+        **vectors,
+    }
+
+
 def _manifest(model: LinearModel, splits: Splits, steps: Sequence[Step], notes: Sequence[Note]) -> dict[str, Any]:
     labels = len(splits.labels)
     return {
         "schema": 1,
-        "engine": "table",
+        "engine": ENGINE,
         "model": MODEL,
         "tokenizer": NGRAMS_FILE,
         "task": splits.task,
@@ -120,33 +108,7 @@ def _compared(model: LinearModel, directory: Path, splits: Splits) -> dict[str, 
     worst = float(np.abs(numbers_of(found) - numbers_of(expected)).max())
     relative = worst / max(float(np.abs(expected).max()), 1e-6)
     if not np.isfinite(worst) or relative > TOLERANCE:
-        raise ParityError(f"table: logits differ from the model's by up to {worst:.2e} ({relative:.1e} of the largest)")
+        raise ParityError(f"{ENGINE}: logits differ from the model's by up to {worst:.2e} ({relative:.1e} of the largest)")
     same = agreement(splits.task, found, expected)
     gate = {"max_abs": worst, "max_abs_relative": relative, "agreement": same, "texts": len(texts)}
     return gate | {"int8_ops": 0, "float_matmuls": 0, "reverted": []}
-
-
-def _readme(model: LinearModel, manifest: dict[str, Any]) -> str:
-    """Return the page: what the model is, and Python that runs it with NumPy alone."""
-    labels, settings = manifest["labels"], ", ".join(f"{name} {value}" for name, value in model.settings.items())
-    shown = ", ".join(labels[:8]) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")
-    answer = task_of(manifest["task"]).example
-    lines = [
-        f"# A linear {manifest['task']} model",
-        "",
-        f"* {len(model.vocabulary.ngrams):,} n-grams, {manifest['params']:,} weights in int8 ({settings})",
-        f"* labels: {shown}",
-        "",
-        'With imbik: `imbik predict . "a text"`, or `imbik.load_artefact(".").predict(["a text"])`.',
-        "",
-    ]
-    if answer:
-        lines += [
-            "Without it (`pip install numpy`), from this folder:",
-            "",
-            "```python",
-            _CODE.replace("{answer}", answer).rstrip(),
-            "```",
-            "",
-        ]
-    return "\n".join(lines)

@@ -14,8 +14,8 @@ import pytest
 from scipy.special import softmax
 
 from imbik.errors import UserError
+from imbik.export.linear import write_linear
 from imbik.export.parity import ParityError
-from imbik.export.table import write_linear
 from imbik.linear.support import tfidf_svm
 from imbik.runtime.ngrams import Cut
 from imbik.runtime.predictor import load_artefact
@@ -30,9 +30,9 @@ def test_the_artefact_answers_as_the_model(tmp_path: Path) -> None:
     artefact = write_linear(MODEL, tmp_path / "a", SPLITS, ({"tfidf": {}},))
     found = load_artefact(artefact.path, threads=1)
     np.testing.assert_allclose(found.scores(TEXTS), MODEL.scores(TEXTS), atol=1e-3 * np.abs(MODEL.scores(TEXTS)).max())
-    assert artefact.parity["agreement"] == 1.0 and found.engine == "table"
+    assert artefact.parity["agreement"] == 1.0 and found.engine == "numpy"
     with np.load(artefact.path / "model.npz") as file:
-        assert file["rows"].dtype == np.int8 and file["rows"].shape == MODEL.weights.shape
+        assert file["weights.int8"].dtype == np.int8 and file["weights.int8"].shape == MODEL.weights.shape
 
 
 def test_the_readme_runs_with_numpy_alone(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_readme_runs_with_numpy_alone(tmp_path: Path) -> None:
 
 
 def test_an_artefact_that_answers_otherwise_is_not_called_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.export.table.NgramTokenizer.write", _shuffled)
+    monkeypatch.setattr("imbik.export.linear.NgramTokenizer.write", _shuffled)
     with pytest.raises(ParityError, match="logits differ"):
         write_linear(MODEL, tmp_path / "a", SPLITS, ())
     assert not (tmp_path / "a").exists()
@@ -74,3 +74,17 @@ def test_ngrams_of_another_model_are_refused(tmp_path: Path) -> None:
     (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(UserError, match="do not belong together"):
         load_artefact(path)
+
+
+def test_an_artefact_of_the_engine_table_still_answers(tmp_path: Path) -> None:
+    path = write_linear(MODEL, tmp_path / "a", SPLITS, ()).path
+    expected = load_artefact(path, threads=1).scores(TEXTS)
+    rows, scale = MODEL.rows()
+    idf, bias = MODEL.vocabulary.idf.astype(np.float16), MODEL.bias
+    np.savez_compressed(path / "model.npz", rows=rows, scale=scale, idf=idf, bias=bias)  # as it was written before there was one engine
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8")) | {"engine": "table"}
+    manifest["files"]["model.npz"]["bytes"] = (path / "model.npz").stat().st_size
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    old = load_artefact(path, threads=1)
+    assert old.engine == "numpy"
+    np.testing.assert_array_equal(old.scores(TEXTS), expected)
