@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.data.carving.near import MOST_ROWS, near_groups
 from imbik.data.rows import Rows, take
-from imbik.data.splitting import MOST, contradicting, shared, split_groups, split_off
+from imbik.data.splitting import MOST, SHARE, contradicting, shared, split_groups, split_near, split_off
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
 from imbik.tasks.task import Task
@@ -42,22 +43,55 @@ class Reading:
 
 @dataclass
 class Part:
-    """A split with the keys of its rows (:func:`imbik.data.splitting.keys_of`), and the groups that no cut may part."""
+    """A split with the keys of its rows (:func:`imbik.data.splitting.keys_of`).
+
+    Attributes:
+        examples: its rows.
+        keys: of each row.
+        groups: a number for each row, equal for rows that no cut may part, as the task says; None: it does not.
+        near: the same, of rows that nearly repeat one another; None: none do, or it was not looked for.
+    """
 
     examples: Examples
     keys: NDArray[np.int64]
     groups: NDArray[np.int64] | None = None
+    near: NDArray[np.int64] | None = None
 
     def split(self, task: Task, seed: int, name: str) -> tuple[Part, Part]:
         """Return what stays, and the new split ``name``."""
         assert self.examples.targets is not None
         if self.groups is not None and len(np.unique(self.groups)) > 1:
             rows = split_groups(self.groups, seed, MOST[name])
+        elif self.near is not None:
+            rows = split_near(task.strata(self.examples.targets), self.near, seed, MOST[name])
         else:
             rows = split_off(task.strata(self.examples.targets), self.keys, seed, MOST[name])
-        groups = [None if self.groups is None else self.groups[chosen] for chosen in rows]
-        staying, leaving = (Part(take(self.examples, chosen), self.keys[chosen], some) for chosen, some in zip(rows, groups, strict=True))
+        staying, leaving = (self._take(chosen) for chosen in rows)
         return staying, leaving
+
+    def _take(self, rows: NDArray[np.int64]) -> Part:
+        groups, near = (None if of is None else of[rows] for of in (self.groups, self.near))
+        return Part(take(self.examples, rows), self.keys[rows], groups, near)
+
+
+def find_near(part: Part, reading: Reading) -> Part:
+    """Return a part that knows which of its rows nearly repeat one another, where any do beside plain copies; with a note."""
+    total = len(part.keys)
+    if part.groups is not None:
+        return part
+    if total > MOST_ROWS:
+        reading.note(Note.of("near_not_looked_for", total=total, most=MOST_ROWS))
+        return part
+    near = near_groups(part.examples.texts, part.examples.pairs)
+    _, first, copies = np.unique(part.keys, return_index=True, return_inverse=True)
+    # copies of one text are one group, those too whose few words stand in many texts; rows without a word are nobody's copy
+    near = np.where(part.keys == 0, near, near[first[copies]])
+    words = part.keys != 0
+    if len(np.unique(near[words])) == len(np.unique(part.keys[words])):
+        return part
+    _, sizes = np.unique(near, return_counts=True)
+    reading.note(Note.of("near", count=int(sizes[sizes > 1].sum()), total=total))
+    return replace(part, near=near)
 
 
 def leave_out_unlabelled(rows: dict[str, Rows], main: str, reading: Reading) -> None:
@@ -142,12 +176,17 @@ def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading:
         # what is reported must not be what was chosen on, so another dev is split off below
         parts["test"] = parts.pop("dev")
         reading.note(Note.of("dev_reported", count=len(parts["test"].keys)))
+    if "dev" not in parts or "test" not in parts:
+        parts["train"] = find_near(parts["train"], reading)
     kind = "carved_file" if single_file else "carved_train"
     # test first: it is what every later figure stands on, so dev comes from what is left
     for name in ("test", "dev"):
         if name not in parts:
             whole = parts["train"]
             parts["train"], parts[name] = whole.split(task, seed, name)
+            if whole.near is not None and 2 * len(parts[name].keys) < min(SHARE * len(whole.keys), MOST[name]):
+                reading.note(Note.of("near_parted"))
+                parts["train"], parts[name] = replace(whole, near=None).split(task, seed, name)
             count = len(parts[name].keys)
             if not count:
                 raise _nothing_to_carve(name, whole, where)

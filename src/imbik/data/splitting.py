@@ -129,6 +129,35 @@ def split_off(groups: NDArray[np.int64], keys: NDArray[np.int64], seed: int, mos
     return np.flatnonzero(~leaves), np.flatnonzero(leaves)
 
 
+def split_near(groups: NDArray[np.int64], near: NDArray[np.int64], seed: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that stay and the rows that leave, both ascending: a tenth leaves (at most ``most``), each group in proportion, and
+    rows that nearly repeat one another together.
+
+    They are drawn in a random order, each time all rows that nearly repeat one another, where no group gives more than its share by that.
+    So fewer than a tenth may leave; a group keeps at least one row.
+
+    Args:
+        groups: the group of each row, (N,), :meth:`imbik.tasks.task.Task.strata`.
+        near: a number for each row, equal for rows that no cut may part, :func:`imbik.data.carving.near.near_groups`.
+        seed: of the draw.
+        most: rows that leave at most.
+    """
+    wanted = min(max(round(SHARE * len(groups)), 1), most)
+    _, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    missing = _shares(sizes, wanted)
+    rows = np.argsort(near, kind="stable")
+    together = np.split(rows, np.flatnonzero(np.diff(near[rows])) + 1)
+    leaves = np.zeros(len(groups), bool)
+    for number in np.random.default_rng(seed).permutation(len(together)):
+        given = np.bincount(places[together[number]], minlength=len(sizes))
+        if (given <= missing).all():
+            missing -= given
+            leaves[together[number]] = True
+            if not missing.any():
+                break
+    return np.flatnonzero(~leaves), np.flatnonzero(leaves)
+
+
 def _shares(sizes: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
     """Return how many rows of each group leave, at most all but one: largest remainders (Hamilton)."""
     exact = wanted * sizes / sizes.sum()
