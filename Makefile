@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow mutants lint types docs figures check hooks lock clean
+.PHONY: help demo test test-slow mutants lint types docs site catalogs figures check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
 	@echo "make test   the default tests (offline, minutes)"
 	@echo "make check  test, lint, types and the documents' examples: what CI runs"
 	@echo "make test-slow   the long tests too"
+	@echo "make site   the documentation in English and Turkish, into build/site (offline)"
 	@echo "make mutants ROOMS=choice   change the code in one place, run the room's tests, tell which changes no test noticed (hours for all rooms)"
 	@echo "make figures   write the figures of README and docs from benchmarks/results; fails where a number has no source"
 
@@ -44,14 +45,22 @@ mutants: $(VENV)/dev
 	$(BIN)/python tests/mutation/run.py $(ROOMS)
 
 lint: $(VENV)/dev
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples docs
+	$(BIN)/ruff format --check src tests benchmarks examples docs
 
 types: $(VENV)/dev
 	$(BIN)/mypy
 
-docs: $(VENV)/dev
+docs: $(VENV)/dev site
 	$(BIN)/python -m pytest --doctest-modules src/imbik tests/house/test_documents.py
+
+# English and Turkish into one folder; a warning, a link that leads nowhere or a missing translation of a page declared complete fails.
+site: $(VENV)/dev
+	$(BIN)/python docs/site/build.py
+
+# After a change of the English text: new and changed entries come into docs/site/locale/tr, to be translated.
+catalogs: $(VENV)/dev
+	$(BIN)/python docs/site/build.py --catalogs
 
 figures: $(VENV)/dev
 	$(BIN)/python -m benchmarks.figures

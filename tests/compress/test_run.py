@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from imbik.compress.options import Limits, Options
-from imbik.compress.run import compress
+from imbik.compress.run import apply_recipe, compress
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import save_checkpoint
@@ -217,3 +217,16 @@ def test_names_that_differ_in_case_only_are_one_folder_on_many_systems(tmp_path)
     with pytest.raises(UserError, match="same name"):
         save_checkpoint(tiny_bert(), tmp_path / "teacher")
         run(tmp_path / "out", tmp_path / "teacher", recipes=(one, two))
+
+
+def test_a_recipe_applied_alone_is_the_model_of_the_candidate(done, tmp_path):
+    place, _ = done
+    teacher, splits = load_checkpoint(place / "teacher"), replace(tiny_splits(), metric="accuracy")
+    alone = apply_recipe(teacher, splits, RECIPES[1], tmp_path / "alone")
+    candidate = load_checkpoint(place / "out" / "one" / "model")
+    assert np.allclose(logits_of(alone, splits.dev), logits_of(candidate, splits.dev), atol=1e-5)
+    assert not alone.model.training
+    kept = [path for path in (tmp_path / "alone").rglob("*.safetensors")]
+    assert kept and not (tmp_path / "alone" / "results.json").exists()
+    again = apply_recipe(teacher, splits, RECIPES[1], tmp_path / "alone")
+    assert np.array_equal(logits_of(alone, splits.dev), logits_of(again, splits.dev))

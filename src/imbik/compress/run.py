@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imbik.advise.choice import choose, pareto
-from imbik.compress.candidate import make_all
+from imbik.compress.candidate import apply_steps, make_all
 from imbik.compress.linear import LinearStudent, asked_for
 from imbik.compress.measuring import Comparison
 from imbik.compress.options import Options, Run
@@ -15,11 +15,12 @@ from imbik.compress.ownership import check_output
 from imbik.compress.plan import LINEAR, plan_all
 from imbik.compress.rivals import Rivals, check_rivals, make_rivals
 from imbik.jobs.paths import with_home
-from imbik.jobs.progress import Progress
+from imbik.jobs.progress import Progress, Silent
 from imbik.jobs.workspace import locked
 from imbik.measure.results import Results
 from imbik.measure.values import Limits
 from imbik.models.teacher import Teacher
+from imbik.recipes.recipe import Recipe
 from imbik.tasks.task import check_pairs
 from imbik.types import Checkpoint, Splits
 
@@ -70,6 +71,38 @@ def compress(
         results = judge(comparison.measure(), run.limits)
         comparison.publish(results)
     return results
+
+
+def apply_recipe(
+    teacher: Checkpoint,
+    splits: Splits,
+    recipe: str | Path | Recipe,
+    directory: Path,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Checkpoint:
+    """Return the model that a recipe makes of a teacher, without artefacts and without measuring it.
+
+    Finished steps are kept in ``directory`` and not applied again, by :func:`compress` in the same folder neither.
+
+    Args:
+        teacher: the model to compress.
+        splits: the data, its labels in the teacher's order.
+        recipe: a name, a file, or a recipe.
+        directory: where finished steps and the teacher's outputs are kept.
+        progress: where progress is shown; None: nowhere.
+        say: takes one line for the user.
+
+    Raises:
+        UserError: as :func:`compress`.
+    """
+    options = Options().changed({"recipes": (recipe,)})
+    model = _as_teacher(teacher, splits, None)
+    (plan,) = plan_all(model, splits, options).candidates
+    with locked(with_home(directory)):
+        student, _seconds = apply_steps(plan, Run(model, splits, with_home(directory), options, progress or Silent(), say))
+    return replace(student, model=student.model.eval())
 
 
 def judge(results: Results, limits: Limits) -> Results:

@@ -1,0 +1,35 @@
+"""The language switch, and a line on every page that is not yet Turkish in the Turkish site."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+NOT_YET = "Bu sayfa henüz Türkçeye çevrilmedi; İngilizcesi gösteriliyor."
+
+
+def add_context(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Tell the templates where the same page stands in the other language."""
+    context["site_languages"] = [("en", "English"), ("tr", "Türkçe")]
+    context["site_language"] = app.config.language
+    context["to_languages"] = "../" * (page.count("/") + 1)
+    context["this_page"] = "search.html" if page == "search" else f"{page}.html"
+
+
+def say_not_translated(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Put the line at the top of a page that is not declared complete."""
+    if app.config.language != "tr" or page in os.environ["IMBIK_SITE_COMPLETE"].split():
+        return
+    note = nodes.note("", nodes.paragraph("", NOT_YET), classes=["not-translated"])
+    section = next(iter(doctree.findall(nodes.section)), None)
+    (section if section is not None else doctree).insert(1, note)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register both."""
+    app.connect("html-page-context", add_context)
+    app.connect("doctree-resolved", say_not_translated)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,149 @@
+"""The reference pages: commands, recipes, the fields of ``results.json`` and the Python interface, read from the code itself."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import typing
+from pathlib import Path
+from typing import Any
+
+import typer
+
+SRC = Path(__file__).parents[2] / "src" / "imbik"
+PACKAGES = (
+    "", "data", "models", "students", "training", "distillation", "quantization", "compress", "finetune", "measure", "advise", "roi",
+    "report", "recipes", "runtime", "serve", "literature", "pretraining", "linear", "recommend", "testing",
+)  # fmt: skip
+
+
+def write_reference(source: Path) -> None:
+    """Write all of them."""
+    folder = source / "reference"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("commands", commands()), ("recipes", recipes()), ("results", results())):
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    (folder / "python").mkdir(exist_ok=True)
+    names = [package for package in PACKAGES if public(package)]
+    seen: dict[int, str] = {}
+    for package in reversed(names):  # the face of imbik itself last: it only repeats names
+        (folder / "python" / f"{package or 'imbik'}.rst").write_text(python(package, seen), encoding="utf-8")
+    entries = "\n".join(f"python/{package or 'imbik'}" for package in names)
+    (folder / "python.md").write_text(PYTHON.format(entries=entries), encoding="utf-8")
+
+
+PYTHON = """# Python
+
+Programs import from the face of a package, such as `from imbik.compress import compress`; names load when they are first used.
+
+```{{toctree}}
+:maxdepth: 2
+
+{entries}
+```
+"""
+
+
+def commands() -> str:
+    """Return the page of the command line, as `--help` says it."""
+    from imbik.cli.app import build_app
+
+    lines = ["# Commands", "", "What `imbik COMMAND --help` prints. Exit code 0: done; 2: something you can mend, said in one message.", ""]
+    for name, command in typer.main.get_command(build_app()).commands.items():  # type: ignore[attr-defined]
+        lines += _command(f"imbik {name}", command, 2)
+        for inner, part in getattr(command, "commands", {}).items():
+            lines += _command(f"imbik {name} {inner}", part, 3)
+    return "\n".join(lines)
+
+
+def _command(name: str, command: Any, depth: int) -> list[str]:
+    """Return the section of one command."""
+    lines = [f"{'#' * depth} `{name}`", "", _plain(command.help or ""), ""]
+    rows = [parameter for parameter in command.params if "--help" not in parameter.opts]
+    if not rows or hasattr(command, "commands"):
+        return lines
+    lines += ["| argument | default | |", "|---|---|---|"]
+    for row in rows:
+        option = row.param_type_name == "option"
+        called = ", ".join(f"`{one}`" for one in [*row.opts, *row.secondary_opts]) if option else f"`{row.metavar or row.name.upper()}`"
+        default = "required" if row.required else "" if row.default in (None, False, ()) or callable(row.default) else f"`{row.default}`"
+        lines.append(f"| {called} | {default} | {_plain(row.help or '').replace('|', chr(92) + '|')} |")
+    return [*lines, ""]
+
+
+def _plain(text: str) -> str:
+    """Return help as Markdown: what is no markup there must be none here."""
+    joined = re.sub(r"\n(?!\n)", " ", text.replace("\f", "").replace("\b", "")).strip()
+    return re.sub(r"([*_<>\[\]$])", r"\\\1", re.sub(r"(?<![`\w])(--[a-z][a-z-]+)", r"`\1`", joined))
+
+
+def recipes() -> str:
+    """Return the page of the shipped recipes."""
+    lines = ["# Recipes", "", "Shipped recipes; `imbik recipes NAME` prints one, and a copy of it is a recipe of your own.", ""]
+    for path in sorted((SRC / "recipes").glob("*.yaml")):
+        lines += [f"## {path.stem}", "", "```yaml", path.read_text(encoding="utf-8").strip(), "```", ""]
+    return "\n".join(lines)
+
+
+def results() -> str:
+    """Return the page of the fields of results.json."""
+    from imbik.measure.schema import _Document
+
+    lines = ["# results.json", "", "`imbik compress` and `imbik measure` write it; `advise`, `roi` and `report` read it.", ""]
+    seen: set[type] = set()
+    waiting: list[type] = [_Document]
+    while waiting:
+        cls = waiting.pop(0)
+        if cls in seen:
+            continue
+        seen.add(cls)
+        lines += [f"## {cls.__name__.lstrip('_')}", "", "| field | type |", "|---|---|"]
+        hints = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            hint = hints[field.name]
+            lines.append(f"| `{field.name}` | `{_hint(hint)}` |")
+            waiting += [part for part in _parts(hint) if dataclasses.is_dataclass(part)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _parts(hint: Any) -> list[Any]:
+    """Return the types inside a type."""
+    inner = [part for one in typing.get_args(hint) for part in _parts(one)]
+    return inner or [hint]
+
+
+def _hint(hint: Any) -> str:
+    text = str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
+    return re.sub(r"\b(?:[a-z_]+\.)+([A-Z]\w*)", r"\1", text).replace("|", "or").replace("NoneType", "None")
+
+
+def public(package: str) -> list[str]:
+    """Return the public names of a package, from the stub that its face is."""
+    stub = SRC / package / "__init__.pyi"
+    if not stub.exists():
+        return []
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    return [alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+
+
+def python(package: str, seen: dict[int, str]) -> str:
+    """Return the page of one package; what another page has already is named alone."""
+
+    module = f"imbik.{package}" if package else "imbik"
+    lines = [module, "=" * len(module), ""]
+    loaded = importlib.import_module(module)
+    for name in public(package):
+        value = getattr(loaded, name)
+        if not callable(value):
+            lines += [f"``{module}.{name}``: a {type(value).__name__} of {len(value)}: {', '.join(map(str, value))}", ""]
+        elif id(value) in seen:
+            lines += [f"``{module}.{name}`` is :py:obj:`{seen[id(value)]}`.", ""]
+        else:
+            seen[id(value)] = f"{module}.{name}"
+            kind = "autoclass" if inspect.isclass(value) else "autofunction"
+            lines += [f".. {kind}:: {module}.{name}", *(["   :members:"] if kind == "autoclass" else []), ""]
+    return "\n".join(lines)
