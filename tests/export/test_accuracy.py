@@ -15,7 +15,7 @@ import torch
 
 from imbik.cli.app import main
 from imbik.export import accuracy
-from imbik.export.accuracy import AccuracyFloor, restore_accuracy
+from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.export.artefact import export, quantized
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import save_checkpoint
@@ -31,8 +31,12 @@ SPLITS = tiny_splits(rows=400)
 class Noisy:
     """An engine whose quantized models lose what their operators in int8 lose: made to know which ones hurt."""
 
-    def __init__(self, harm: dict[str, float], targets: np.ndarray) -> None:
+    def __init__(self, harm: dict[str, float], targets: np.ndarray, growth: dict[str, int] | None = None) -> None:
         self.harm, self.targets, self.tried = harm, targets, list[frozenset[str]]()
+        self.growth = growth or {}
+
+    def trial(self, reverted: frozenset[str]) -> Trial:
+        return Trial(self.model(reverted), 1000 + sum(self.growth.get(name, 0) for name in reverted))
 
     def model(self, reverted: frozenset[str] | None) -> Any:
         self.tried += [] if reverted is None else [reverted]
@@ -50,11 +54,11 @@ class Noisy:
         return Model()
 
 
-def held(harm: dict[str, float], min_retention: float, **settings: Any) -> tuple[Any, Noisy]:
+def held(harm: dict[str, float], min_retention: float, growth: dict[str, int] | None = None, **settings: Any) -> tuple[Any, Noisy]:
     targets = np.arange(100) % 2
-    engine = Noisy(harm, targets)
+    engine = Noisy(harm, targets, growth)
     limit = AccuracyFloor(Examples([str(i) for i in range(100)], None, targets, ""), "accuracy", min_retention, **settings)
-    return restore_accuracy(limit, engine.model(None), engine.model, list(harm), Silent()), engine
+    return restore_accuracy(limit, engine.model(None), engine.trial, list(harm), Silent()), engine
 
 
 def test_operators_are_reverted_by_damage_until_the_limit_holds() -> None:
@@ -64,6 +68,47 @@ def test_operators_are_reverted_by_damage_until_the_limit_holds() -> None:
     damage = found.record["damage"]
     assert sorted(damage, key=lambda name: -damage[name]) == ["b", "d", "a", "c"] and damage["c"] == 0
     assert frozenset({"b", "d", "a"}) not in engine.tried, "it stops inside the limit"
+
+
+def test_what_mends_most_per_byte_goes_first() -> None:
+    """The table mends most and weighs six times as much as the others that mend as much together."""
+    harm, growth = {"table": 0.12, "a": 0.06, "b": 0.06, "c": 0.0}, {"table": 600, "a": 50, "b": 50, "c": 10}
+    found, engine = held(harm, 0.88, growth)
+    assert found.reverted == ("a", "b") and found.record["bytes"] == 1100 and found.record["bytes_before"] == 1000
+    assert not [one for one in engine.tried if {"table", "a"} <= one], "it was not needed"
+
+
+def test_a_dear_operator_is_left_where_the_rows_do_not_show_what_it_mends() -> None:
+    """One wrong row of a hundred: the paired interval of 99 % reaches 100 %."""
+    found, _ = held({"table": 0.01}, 0.995, {"table": 600})
+    assert found.reverted == () and found.record["left"] == {"table": 600}
+    assert found.record["shortfall"] == pytest.approx(0.005) and found.record["bytes"] == 1000
+    cheap, _ = held({"table": 0.01}, 0.995, {"table": 100})  # a tenth is not more than a tenth
+    assert cheap.reverted == ("table",) and cheap.record["left"] == {} and cheap.record["shortfall"] == 0
+
+
+def test_a_dear_operator_is_reverted_where_the_rows_show_what_it_mends() -> None:
+    """20 wrong rows of a hundred: the interval ends far below 99 %."""
+    found, _ = held({"table": 0.2}, 0.99, {"table": 600})
+    assert found.reverted == ("table",) and found.record["left"] == {} and found.record["bytes"] == 1600
+
+
+def test_a_dear_operator_is_taken_back_where_a_later_one_is_enough() -> None:
+    """The table mends the logits and no label; what mends the labels comes behind it."""
+    targets = np.arange(100) % 2
+
+    def build(reverted: frozenset[str]) -> Trial:
+        logits = np.eye(2, dtype=np.float32)[targets] * 4
+        if "small" not in reverted:
+            logits[:20] = logits[:20, ::-1]
+        logits += 0 if "table" in reverted else 40
+        model = SimpleNamespace(task="classification", labels=("0", "1"), scores=lambda texts, pairs=None: logits[: len(texts)])
+        return Trial(model, 1000 + 300 * ("table" in reverted))
+
+    limit = AccuracyFloor(Examples([str(i) for i in range(100)], None, targets, ""), "accuracy", 0.99)
+    found = restore_accuracy(limit, build(frozenset({"small", "table"})).model, build, ["small", "table"], Silent())
+    assert found.record["damage"]["table"] > 30 * found.record["damage"]["small"]
+    assert found.reverted == ("small",) and found.record["bytes"] == 1000 and found.record["shortfall"] == 0
 
 
 def test_inside_the_limit_nothing_is_tried() -> None:
@@ -113,6 +158,10 @@ def of_quality(quality: Callable[[frozenset[str]], float], asked: list[list[str]
     return build
 
 
+def tried_by(build: Callable[[frozenset[str]], Any]) -> Callable[[frozenset[str]], Trial]:
+    return lambda reverted: Trial(build(reverted), 1000)
+
+
 def rows(count: int, pairs: bool = False) -> Examples:
     return Examples([str(i) for i in range(count)], ["!"] * count if pairs else None, np.arange(count, dtype=np.float32), "")
 
@@ -122,7 +171,7 @@ def test_of_the_models_tried_the_best_comes_back_and_not_the_last() -> None:
     error = {frozenset(): 4.0, frozenset("a"): 1.0, frozenset("b"): 2.0, frozenset("ab"): 2.0}
     build = of_quality(lambda reverted: error[reverted])
     floats = of_quality(lambda _: 0.5)(frozenset())
-    found = restore_accuracy(AccuracyFloor(rows(20), "rmse", 0.9), floats, build, ["a", "b"], Silent())
+    found = restore_accuracy(AccuracyFloor(rows(20), "rmse", 0.9), floats, tried_by(build), ["a", "b"], Silent())
     assert found.reverted == ("a",)
     assert found.record["kept"] == pytest.approx(0.5) and found.record["value"] == pytest.approx(1.0)
     assert found.record["before"] == pytest.approx(0.125) and found.record["shortfall"] == pytest.approx(0.4)
@@ -131,7 +180,7 @@ def test_of_the_models_tried_the_best_comes_back_and_not_the_last() -> None:
 
 def test_the_error_of_a_model_is_told_where_the_float_model_makes_none() -> None:
     found = restore_accuracy(
-        AccuracyFloor(rows(20), "rmse", 0.9), of_quality(lambda _: 0.0)(frozenset()), of_quality(lambda _: 2.0), ["a"], Silent()
+        AccuracyFloor(rows(20), "rmse", 0.9), of_quality(lambda _: 0.0)(frozenset()), tried_by(of_quality(lambda _: 2.0)), ["a"], Silent()
     )
     assert (found.record["kept"], found.record["value"], found.record["reference"]) == (0.0, pytest.approx(2.0), 0.0)
 
@@ -147,11 +196,11 @@ def test_half_of_the_time_is_for_ranking_and_no_operator_is_tried_after_it(monke
         return of_quality(lambda reverted: 9.0 - 0.1 * len(reverted))(reverted)
 
     floor = AccuracyFloor(rows(20), "rmse", 0.9, seconds=10.0)
-    found = restore_accuracy(floor, of_quality(lambda _: 0.5)(frozenset()), build, list("fedcbagh"), Silent())
-    # at 2 s the first one is tried alone, at 5 s the fourth; at 6 s half of the ten seconds are over
-    assert list(found.record["damage"]) == ["f", "e", "d", "c"]
-    # from 7 s to 11 s five are put back, the ranked ones first
-    assert [len(one) for one in tried] == [0, 0, 1, 1, 1, 1, 1, 2, 3, 4, 5] and found.reverted == tuple("fedcb")
+    found = restore_accuracy(floor, of_quality(lambda _: 0.5)(frozenset()), tried_by(build), list("fedcbagh"), Silent())
+    # at 1 s the first one is tried alone, at 5 s the fifth; at 6 s half of the ten seconds are over
+    assert list(found.record["damage"]) == ["f", "e", "d", "c", "b"]
+    # from 6 s to 10 s five are put back, the ranked ones first
+    assert [len(one) for one in tried] == [0, 1, 1, 1, 1, 1, 1, 2, 3, 4, 5] and found.reverted == tuple("fedcb")
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -160,7 +209,7 @@ def test_so_many_rows_of_dev_decide_and_a_part_of_them_ranks(monkeypatch: pytest
     asked: list[list[str]] = []
     build = of_quality(lambda reverted: 2.0 - len(reverted), asked)
     floor = AccuracyFloor(rows(100, pairs), "rmse", 0.9, rows=40)
-    found = restore_accuracy(floor, of_quality(lambda _: 0.5)(frozenset()), build, ["a"], Silent())
+    found = restore_accuracy(floor, of_quality(lambda _: 0.5)(frozenset()), tried_by(build), ["a"], Silent())
     assert found.record["rows"] == 40 and [len(one) for one in asked] == [40, 10, 10, 40]
     numbers = [int(text.removesuffix("!")) for text in asked[0]]
     assert numbers == sorted(set(numbers)) and max(numbers) > 60, "a sample of all, in the order of dev"

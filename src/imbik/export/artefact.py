@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.export.accuracy import AccuracyFloor, restore_accuracy
+from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder
 from imbik.export.builders.registry import builder, refusal
-from imbik.export.folder import finish, write_tokenizer
+from imbik.export.folder import finish, folder_bytes, write_tokenizer
 from imbik.export.parity import LEAST_AGREEMENT, TOLERANCE, Gate, ParityError, side_by_side
 from imbik.export.readme import readme
 from imbik.export.request import BuildRequest, quantize_step
@@ -29,7 +29,7 @@ from imbik.models.layers.clustered import expanded
 from imbik.models.tokenizers import tokenizer_of
 from imbik.quantization.ranges import set_ranges
 from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
-from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.runtime.predictor import load_artefact
 from imbik.runtime.processors import int8_preset
 from imbik.types import Artefact, Checkpoint, Examples, Note, Step
 
@@ -144,15 +144,16 @@ def _against_float(
         found: dict[str, Any] = {}
         if limit is not None:
 
-            def build(reverted: frozenset[str]) -> Predictor:
+            def build(reverted: frozenset[str]) -> Trial:
                 trial = Path(folder) / "trial"
                 shutil.rmtree(trial, ignore_errors=True)
                 writer.write(trial, replace(request, reverted=reverted))
-                return load_artefact(trial)
+                return Trial(load_artefact(trial), folder_bytes(trial))
 
-            kept = restore_accuracy(limit, floats, lambda reverted: build(reverted) if reverted else model, writer.operators, progress)
+            plain = Trial(model, folder_bytes(directory))
+            kept = restore_accuracy(limit, floats, lambda reverted: build(reverted) if reverted else plain, writer.operators, progress)
             found = {"reverted": list(kept.reverted), "limit": kept.record}
-            model = build(frozenset(kept.reverted)) if kept.reverted else model
+            model = build(frozenset(kept.reverted)).model if kept.reverted else model
         return found | {"float_parent": side_by_side(floats, model, gate.texts, gate.pairs)}
 
 

@@ -37,3 +37,8 @@ def finish(directory: Path, manifest: dict[str, Any]) -> None:
     manifest["files"] = {name: {"bytes": (directory / name).stat().st_size, "sha256": sha256(directory / name)} for name in names}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     (directory / MANIFEST_FILE).write_text(text, encoding="utf-8")
+
+
+def folder_bytes(directory: Path) -> int:
+    """Return the bytes of all files in an artefact folder."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

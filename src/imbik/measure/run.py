@@ -278,6 +278,9 @@ def notes_of(manifest: Mapping[str, Any]) -> tuple[Note, ...]:
         notes.append(Note.of("reverted", names=parity.reverted))
     if parity.limit and parity.limit["shortfall"]:
         notes.append(Note.of("below", kept=parity.limit["kept"], asked=parity.limit["min_retention"]))
+    if parity.limit and parity.limit.get("left"):  # artefacts of earlier versions do not say
+        left = parity.limit["left"]
+        notes.append(Note.of("left_in_int8", names=tuple(left), mb=max(left.values()) / 1e6, rows=parity.limit["rows"]))
     if manifest["quantisation"] and parity.float_matmuls:
         notes.append(Note.of("float_left", count=parity.float_matmuls))
     if not graph["fused"]:
