@@ -71,7 +71,7 @@ def test_operators_are_reverted_by_damage_until_the_limit_holds() -> None:
 
 
 def test_what_mends_most_per_byte_goes_first() -> None:
-    """The table mends most and weighs six times as much as the others that mend as much together."""
+    """The table restores most and weighs six times as much as the others that restore as much together."""
     harm, growth = {"table": 0.12, "a": 0.06, "b": 0.06, "c": 0.0}, {"table": 600, "a": 50, "b": 50, "c": 10}
     found, engine = held(harm, 0.88, growth)
     assert found.reverted == ("a", "b") and found.record["bytes"] == 1100 and found.record["bytes_before"] == 1000
@@ -94,7 +94,7 @@ def test_a_dear_operator_is_reverted_where_the_rows_show_what_it_mends() -> None
 
 
 def test_a_dear_operator_is_taken_back_where_a_later_one_is_enough() -> None:
-    """The table mends the logits and no label; what mends the labels comes behind it."""
+    """The table restores the logits and no label; what restores the labels comes behind it."""
     targets = np.arange(100) % 2
 
     def build(reverted: frozenset[str]) -> Trial:

@@ -1,6 +1,6 @@
 """Quantization under a limit on quality: find the operators that hurt, put them back to float one by one, stop inside the floor.
 
-What goes back to float costs bytes, and time with them. So operators go in the order of what they mend per byte, and one that makes the
+What goes back to float costs bytes, and time with them. So operators go in the order of what they restore per byte, and one that makes the
 artefact notably larger goes only for a difference that the rows of dev can show.
 """
 
@@ -29,7 +29,7 @@ _RANKED_ROWS = 256
 _DEAR = 0.1
 """Growth of the artefact by one operator, as a share of its bytes, that a difference within the interval does not pay for."""
 
-_SMALLEST = 0.01  # share of the bytes that every operator counts as: a bias that mends nothing must not win by its size
+_SMALLEST = 0.01  # share of the bytes that every operator counts as: a bias that restores nothing must not win by its size
 
 
 @dataclass(frozen=True)
