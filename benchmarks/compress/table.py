@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.common import read_result, result_path
+from imbik.locale.notes import sentence
+from imbik.types import Note
 
 LEVELS = (0.97, 0.95)
 SMALL = ("banking77", "sst2")
@@ -78,8 +80,12 @@ def pruned() -> list[str]:
     return lines
 
 
+RIVAL = " ◇"
+"""Marks a rival in a table: measured beside the candidates and never chosen."""
+
+
 def main_job(data: str) -> list[str]:
-    """Return the candidates of one run of the main job, the teacher in PyTorch first; the choice is bold."""
+    """Return the candidates of one run of the main job, the teacher in PyTorch first; the choice is bold, a rival has a mark."""
     results = read_result(f"compress/{data}")["results"]
     measured = {m["id"]: m for m in results["measurements"]}
     base = measured[results["baseline"]]
@@ -99,7 +105,7 @@ def main_job(data: str) -> list[str]:
         m, bold = measured[identifier], "**" if identifier == chosen else ""
         p50, speed = m["latency_ms"]["p50"], m["throughput"]["items_per_s"]
         cells = (
-            f"{bold}`{identifier}`{bold}",
+            f"{bold}`{identifier}`{bold}{RIVAL if m.get('rival') else ''}",
             interval(m["quality"]),
             interval(m["retention"]),
             f"{p50:.2f} ms ({base['latency_ms']['p50'] / p50:.1f}x)",
@@ -107,6 +113,32 @@ def main_job(data: str) -> list[str]:
             f"{speed:,.0f} ({speed / base['throughput']['items_per_s']:.1f}x)",
             f"{m['bytes'] / 1e6:.1f} MB",
             f"{m['peak_rss_bytes'] / 1e6:,.0f} MB",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def main_job_top(data: str) -> list[str]:
+    """Return the short form of :func:`main_job`: each candidate once, in the engine that answers most texts a second."""
+    results = read_result(f"compress/{data}")["results"]
+    base = next(m for m in results["measurements"] if m["id"] == results["baseline"])
+    chosen = (results.get("choice") or {}).get("id")
+    fastest: dict[str, Mapping[str, Any]] = {base["name"]: base}
+    for m in results["measurements"]:
+        known = fastest.setdefault(m["name"], m)
+        if known is not base and m["throughput"]["items_per_s"] > known["throughput"]["items_per_s"]:
+            fastest[m["name"]] = m
+    lines = ["| candidate | engine | accuracy (95 %) | kept | one request, p50 | texts a second | shipped |", "|---|---|" + "---:|" * 5]
+    for name, m in fastest.items():
+        bold, p50, speed = "**" if m["id"] == chosen else "", m["latency_ms"]["p50"], m["throughput"]["items_per_s"]
+        cells = (
+            f"{bold}`{name}`{bold}{RIVAL if m.get('rival') else ''}",
+            m["engine"],
+            interval(m["quality"]).replace(" %", ""),
+            f"{100 * m['retention']['value']:.1f} %",
+            f"{p50:.2f} ms ({base['latency_ms']['p50'] / p50:.0f}x)",
+            f"{speed:,.0f} ({speed / base['throughput']['items_per_s']:.0f}x)",
+            f"{m['bytes'] / 1e6:.1f} MB",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -127,26 +159,32 @@ def choice(data: str) -> list[str]:
 
 
 def origin(data: str, up: str) -> list[str]:
-    """Return where the run of the main job comes from; ``up`` leads from the page to the top of the repository."""
+    """Return where the run of the main job comes from.
+
+    Args:
+        up: leads from the page to the top of the repository; a page at the top leaves out the notes on the data.
+    """
     document = json.loads(result_path(f"compress/{data}").read_text(encoding="utf-8"))
     machine, steps = document["environment"], document["numbers"]["steps"]
     state = ", with uncommitted changes" if document["dirty"] else ""
     minutes = sum(step["seconds"] for step in steps.values()) / 60
     notes = document["numbers"]["results"]["data"].get("notes", [])
-    made = " and ".join(f"`{step['command']}`" for step in steps.values())
+    rows = document["numbers"]["results"]["data"]["rows"]
+    said = [note if isinstance(note, str) else sentence(Note(note["kind"], note["values"]), "en") for note in notes]
     return [
-        f"Measured at commit `{document['commit'][:7]}`{state} on {document['date'][:10]},",
-        f"{machine['cpu']} ({', '.join(machine['flags']) or 'no flags known'}), {machine['threads']} thread(s).",
-        f"{made} took {minutes:.0f} minutes together",
-        f"([the file]({up}benchmarks/results/compress/{data}.json), `{document['command']}`).",
-        *([""] if notes else []),
-        *(f"* {note}" for note in notes if isinstance(note, str)),
+        f"Measured at commit `{document['commit'][:7]}`{state} on {document['date'][:10]}:",
+        f"{rows['train']:,} training rows, {rows['dev']:,} dev, {rows['test']:,} test; {machine['cpu']}",
+        f"({', '.join(machine['flags']) or 'no flags known'}), threads: {machine['threads']}.",
+        f"All steps took {minutes:.0f} minutes together; their commands stand in [the file]({up}benchmarks/results/compress/{data}.json).",
+        *([""] if said and up else []),
+        *(f"* {note}" for note in said if up),
     ]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     **{f"small-{name}": ((f"compress/small-{name}",), lambda name=name: small(name)) for name in SMALL},  # type: ignore[misc]
     **{name: ((f"compress/{name}",), lambda name=name: main_job(name)) for name in MAIN},  # type: ignore[misc]
+    **{f"{name}-top": ((f"compress/{name}",), lambda name=name: main_job_top(name)) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-choice": ((f"compress/{name}",), lambda name=name: choice(name)) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-origin": ((f"compress/{name}",), lambda name=name: origin(name, "../../")) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-origin-top": ((f"compress/{name}",), lambda name=name: origin(name, "")) for name in MAIN},  # type: ignore[misc]
