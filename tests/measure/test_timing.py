@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from imbik.measure import timing
-from imbik.measure.timing import BUDGETS, Timing, time_candidates, write_sample
+from imbik.measure.timing import BUDGETS, Sample, Timing, time_candidates, write_sample
 from imbik.types import Examples
 
 MS = np.random.default_rng(0).gamma(2.0, 3.0, 257).tolist()
@@ -26,21 +26,45 @@ def test_latency_is_the_percentiles_of_all_requests():
 
 
 def test_throughput_is_the_median_of_the_rounds():
-    found = Timing(rates=[100.0, 10.004, 103.0], budget=2048, batch=23.456).throughput()
+    known = {"budget": 2048, "batch": 23.456, "first_sight": [80.0, 90.0, 7.0], "texts": 500, "read_before": 400}
+    found = Timing(rates=[100.0, 10.004, 103.0], **known).throughput()
+    assert (found.first_sight_per_s, found.texts, found.read_before) == (80.0, 500, 400)
     assert (found.items_per_s, found.batch, found.batch_tokens, found.rounds) == (100.0, 23.5, 2048, (100.0, 10.0, 103.0))
 
 
 def test_the_sample_is_drawn_from_all_rows_the_same_for_everyone(tmp_path: Path):
     examples = Examples([f"text {i}" for i in range(50)], [f"pair {i}" for i in range(50)], None, "")
-    assert write_sample(tmp_path / "a", examples, most=20) == write_sample(tmp_path / "b", examples, most=20) == 20
-    rows = [json.loads(line) for line in (tmp_path / "a").read_text("utf-8").splitlines()]
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    numbers = [int(text.split()[1]) for text, _ in rows]
-    assert len(set(numbers)) == 20 and max(numbers) > 25 and numbers != sorted(numbers)
-    assert all(text.split()[1] == pair.split()[1] for text, pair in rows)
-    assert write_sample(tmp_path / "c", Examples(examples.texts, None, None, "")) == 50
-    assert len(json.loads((tmp_path / "c").read_text("utf-8").splitlines()[0])) == 1
-    assert write_sample(tmp_path / "d", Examples(["a"] * 1100, None, None, "")) == 1024
+    drawn = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        sample = write_sample(tmp_path / name, examples, most=20)
+        assert (sample.count, sample.read) == (20, 20) and sample.before is not None
+        drawn.append([[json.loads(line) for line in file.read_text("utf-8").splitlines()] for file in (sample.rows, sample.before)])
+    assert drawn[0] == drawn[1]
+    timed, before = ([int(text.split()[1]) for text, _ in rows] for rows in drawn[0])
+    assert len(set(timed)) == len(set(before)) == 20 and not set(timed) & set(before), "what is timed was never read"
+    assert max(timed) > 25 and timed != sorted(timed) and before != sorted(before)
+    assert all(text.split()[1] == pair.split()[1] for rows in drawn[0] for text, pair in rows)
+    single = write_sample(tmp_path, Examples(examples.texts, None, None, ""))
+    assert len(json.loads(single.rows.read_text("utf-8").splitlines()[0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("test", "dev", "timed", "read"),
+    [
+        (5000, 0, 1024, 1024),
+        (1100, 2000, 1024, 1024),
+        (100, 60, 80, 80),
+        (100, None, 50, 50),
+        (20, 500, 20, 500),
+        (2, None, 1, 1),
+        (1, None, 1, 0),
+    ],
+)
+def test_as_many_texts_are_read_before_as_are_timed_where_there_are(tmp_path: Path, test: int, dev: int | None, timed: int, read: int):
+    more = None if dev is None else Examples([f"dev {row}" for row in range(dev)], None, None, "")
+    sample = write_sample(tmp_path, Examples([f"test {row}" for row in range(test)], None, None, ""), more)
+    assert (sample.count, sample.read) == (timed, read) and (sample.before is None) == (read == 0) == (sample.warm is None)
 
 
 class Made:
@@ -54,7 +78,8 @@ class Made:
         self.log.append((self.candidate.id, do))
         self.asked.append({"do": do} | fields)
         if do == "throughput":
-            wall = self.seconds.get(fields["budget"], 0.01) * fields["count"]
+            # at first sight everything takes a quarter longer
+            wall = self.seconds.get(fields["budget"], 0.01) * fields["count"] * (1 if fields["before"] == "before" else 1.25)
             return {"items": 2 * fields["count"], "wall": 2 * wall, "cpu": wall, "batch": 7.0}
         if do == "latency":
             # a request is named by its number, so that their order can be read
@@ -76,7 +101,7 @@ def timed(
     log: list[tuple[str, str]] = []
     made = {name: Made(name, of, log) for name, of in seconds.items()}
     bar = Bar()
-    found = time_candidates(list(made.values()), Path("rows"), count, bar, **more)
+    found = time_candidates(list(made.values()), Sample(Path("rows"), count, Path("before"), 99), bar, **more)
     assert bar.steps == len(made) * (1 + max(len(one.rates) for one in found))
     return found, made, log
 
@@ -85,8 +110,8 @@ def test_rounds_go_forwards_and_backwards_and_nobody_is_left_out():
     found, _, log = timed({"a": {}, "b": {}, "c": {}}, rounds=4)
     first = next(i for i, (_, do) in enumerate(log) if do == "warm_up" and log[i][0] == "c") + 2
     turns = log[first:]
-    assert [name for name, _ in turns[::2]] == [*"abc", *"cba", *"abc", *"cba"]
-    assert [do for _, do in turns] == ["latency", "throughput"] * 12
+    assert [name for name, _ in turns[::3]] == [*"abc", *"cba", *"abc", *"cba"]
+    assert [do for _, do in turns] == ["latency", "throughput", "throughput"] * 12
     assert all(len(one.rates) == len(one.cpu) == 4 and len(one.ms) == 4 * timing.REQUESTS for one in found)
     # every round goes on where the last one ended, and what warms up is not counted
     assert found[0].ms == [float(i) for i in range(4 * timing.REQUESTS)] and found[0].tokens == [5] * (4 * timing.REQUESTS)
@@ -95,6 +120,7 @@ def test_rounds_go_forwards_and_backwards_and_nobody_is_left_out():
 def test_a_round_gives_items_a_second_and_processor_seconds_for_a_thousand_items():
     (found,), _, _ = timed({"a": dict.fromkeys(BUDGETS, 0.004)}, rounds=3)
     assert found.rates == pytest.approx([250.0] * 3) and found.cpu == pytest.approx([2.0] * 3) and found.batch == 7.0
+    assert found.first_sight == pytest.approx([200.0] * 3) and (found.texts, found.read_before) == (500, 99)
     assert statistics.median(found.rates) == pytest.approx(found.throughput().items_per_s)
 
 

@@ -40,12 +40,29 @@ class Slow:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.asked: list[str] = []
+        self.known: set[str] = set()
 
     def predict(self, texts: list[str], pairs: list[str] | None = None) -> None:
         words = sum(len(text.split()) for text in texts)
         self.asked += texts
+        # a word at first sight takes another millisecond
+        new = {word for text in texts for word in text.split()} - self.known
+        self.known |= new
+        words += len(new)
         self.clock.wall += 0.010 + 0.001 * words
         self.clock.cpu += 0.002 + 0.0002 * words
+
+    def remembered(self) -> dict[str, int]:
+        return dict.fromkeys(self.known, 0)
+
+    def remember(self, words: dict[str, int]) -> None:
+        self.known = set(words)
+
+    def read(self, texts: list[str], pairs: list[str] | None = None) -> None:
+        """Reading others takes an hour as well: it must not be timed."""
+        self.known |= {word for text in texts for word in text.split()}
+        self.clock.wall += 3600
+        self.clock.cpu += 3600
 
     def encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Any]:
         self.clock.wall += 3600
@@ -58,14 +75,15 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     clock = Clock()
     monkeypatch.setattr(worker, "time", clock)
     made = Worker.__new__(Worker)
-    made.predictor, made._file, made._rows = Slow(clock), "", ([], None)  # type: ignore[assignment]
+    made.predictor, made._rows, made._memories = Slow(clock), {}, {}  # type: ignore[assignment]
     write_rows(tmp_path / "rows", TEXTS, None)
     return made
 
 
 def test_a_request_is_timed_from_its_text_to_its_answer(slow: Worker, tmp_path: Path):
     """In the order of the requests, round the texts; the first few, on the texts before, are not counted."""
-    found = slow.latency(str(tmp_path / "rows"), start=4, count=9)
+    write_rows(tmp_path / "others", ["a"], None)
+    found = slow.latency(str(tmp_path / "rows"), start=4, count=9, before=str(tmp_path / "others"))
     words = [(4 + i) % 7 + 1 for i in range(9)]
     assert found["ms"] == pytest.approx([10 + word for word in words]) and found["tokens"] == [word + 2 for word in words]
     assert [len(text.split()) for text in slow.predictor.asked] == [(4 + i) % 7 + 1 for i in range(-WARM_REQUESTS, 9)]
@@ -73,10 +91,21 @@ def test_a_request_is_timed_from_its_text_to_its_answer(slow: Worker, tmp_path: 
 
 def test_batches_are_timed_by_the_wall_and_by_the_processor(slow: Worker, tmp_path: Path):
     """Four texts of 10 words take 20 ms; the pass that ends after 50 ms is the third."""
-    found = slow.throughput(str(tmp_path / "rows"), count=4, budget=12, seconds=0.05)
+    write_rows(tmp_path / "others", ["a"], None)
+    found = slow.throughput(str(tmp_path / "rows"), count=4, budget=12, seconds=0.05, before=str(tmp_path / "others"))
     assert found["items"] == 12 and found["wall"] == pytest.approx(0.060) and found["cpu"] == pytest.approx(0.012)
     # lengths 6, 5, 4, 3 in batches of 12 tokens: two and two
     assert found["batch"] == 2.0 and slow.predictor.batch_tokens == 12
+
+
+@pytest.mark.parametrize(("before", "milliseconds"), [(["a b", "z"], 13), (["b c a"], 12), (None, 14)])
+def test_every_pass_sees_its_texts_as_if_it_were_the_first(slow: Worker, tmp_path: Path, before: list[str] | None, milliseconds: int):
+    """``b c`` after other texts, or at first sight: what an earlier pass or request has read is forgotten."""
+    write_rows(tmp_path / "two", ["b c"], None)
+    others = None if before is None else str(tmp_path / "others")
+    write_rows(tmp_path / "others", before or [], None)
+    passes = slow.throughput(str(tmp_path / "two"), count=1, budget=12, seconds=0.03, before=others)
+    assert passes["items"] == 3 and passes["wall"] == pytest.approx(3 * milliseconds / 1000)
 
 
 def test_one_pass_is_made_however_short_the_time(slow: Worker, tmp_path: Path):

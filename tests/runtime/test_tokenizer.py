@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from imbik.data.bundled import bundled_base
 from imbik.runtime import tokenizer as tokenizing
+from imbik.runtime.ngrams import Cut, NgramTokenizer
 from imbik.runtime.tokenizer import RuntimeTokenizer
 from imbik.testing.tiny import WORDS, tiny_tokenizer
 
@@ -131,3 +132,18 @@ def test_real_texts(folder: str, real_data: Path) -> None:
     assert tokenizer.ids(texts) == wanted
     assert tokenizer.ids(texts) == wanted, "from memory"
     assert 1000 < len(tokenizer.words) <= tokenizing.WORDS
+
+
+@pytest.mark.parametrize(
+    "reader", [RuntimeTokenizer(tiny_tokenizer().backend_tokenizer, 32), NgramTokenizer(Cut(2, (2, 3)), ["card", "\tca", "my"])]
+)
+def test_a_memory_is_put_back_as_it_was(reader: RuntimeTokenizer | NgramTokenizer):
+    reader.ids(["my card"])
+    warm = reader.remembered()
+    assert {"my", "card"} <= set(warm)
+    other = reader.ids(["where is the money", "my card"])
+    assert len(reader.remembered()) > len(warm)
+    reader.remember(warm)
+    assert reader.remembered() == warm
+    reader.remember({})
+    assert reader.remembered() == {} and reader.ids(["where is the money", "my card"]) == other

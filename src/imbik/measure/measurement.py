@@ -97,12 +97,21 @@ class Latency(_Part):
 
 @dataclass(frozen=True)
 class Throughput(_Part):
-    """Texts a second in batches of ``batch`` texts on average: the median of the ``rounds``."""
+    """Texts a second in batches of ``batch`` texts on average: the median of the ``rounds``.
+
+    Attributes:
+        first_sight_per_s: the same in a process that has read no text yet, and remembers no word.
+        texts: texts of one pass. None: measured by an imbik that timed the same texts again and again, whose words it remembered.
+        read_before: other texts of the task that the process had read before a pass.
+    """
 
     items_per_s: Amount | None = None
     batch: Amount | None = None
     batch_tokens: Count | None = None
     rounds: tuple[Amount, ...] | None = None
+    first_sight_per_s: Amount | None = None
+    texts: Count | None = None
+    read_before: Count | None = None
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def measure(
     rounds: int = ROUNDS,
 ) -> Measured:
     """Measure candidates side by side, each in a process of its own, one at work at a time. Cold start: the median of three fresh
-    processes, spawn to first answer. Requests and batches are timed in rounds on at most 1,024 test texts; quality is on all rows.
+    processes, spawn to first answer. Requests and batches are timed in rounds on at most 1,024 test texts, in the state of a process that
+    has read other texts of the task, and batches also in that of one that has read none; quality is on all rows.
 
     Args:
         candidates: what to measure; ids must differ.
@@ -180,11 +181,10 @@ def _run(
     deadline: float | None,
 ) -> None:
     """Time and predict. A candidate that dies on the way is dropped and the others are timed again without it."""
-    rows = folder / "sample.jsonl"
-    count = write_sample(rows, data.test)
+    sample = write_sample(folder, data.test, data.dev)
     while subjects:
         try:
-            timings = time_candidates([s.process for s in subjects], rows, count, bar, rounds=rounds, deadline=deadline)
+            timings = time_candidates([s.process for s in subjects], sample, bar, rounds=rounds, deadline=deadline)
             for subject, timing in zip(subjects, timings, strict=True):
                 subject.timing = timing
                 _predict(subject, data, folder, bar)

@@ -6,8 +6,9 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ BUDGETS = (512, 1024, 2048, 4096, 8192)
 """Tokens of a batch that are tried; each candidate is timed with the one that suits it."""
 # seconds: a pass of the slowest candidate over the sample, which all candidates then share
 _SLOWEST_PASS = 2.0
+SAMPLE = 1024
+"""Texts that are timed, at most, and texts that are read before them, at most."""
 # seconds of batches in a turn: short, so that a disturbance hits several candidates and not one
 _TURN = 0.6
 
@@ -36,6 +39,9 @@ class Timing:
         tokens: their lengths.
         rates: items per second, one a round.
         cpu: processor seconds per 1,000 items, one a round.
+        first_sight: items per second where no text was read before, one a round.
+        texts: texts of a pass.
+        read_before: texts that were read before it.
         budget: tokens of a batch that suited it best.
         batch: mean texts of such a batch.
     """
@@ -44,6 +50,9 @@ class Timing:
     tokens: list[int] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    first_sight: list[float] = field(default_factory=list)
+    texts: int = 0
+    read_before: int = 0
     budget: int = BUDGETS[1]
     batch: float = 0.0
 
@@ -68,7 +77,30 @@ class Timing:
             batch=round(self.batch, 1),
             batch_tokens=self.budget,
             rounds=tuple(round(rate, 2) for rate in self.rates),
+            first_sight_per_s=statistics.median(self.first_sight),
+            texts=self.texts,
+            read_before=self.read_before,
         )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Texts to time with, as files for the workers.
+
+    Attributes:
+        rows: texts that are timed; ``count``: how many.
+        before: other texts of the task, which a process has read before; ``read``: how many. None: there are none.
+    """
+
+    rows: Path
+    count: int
+    before: Path | None
+    read: int
+
+    @property
+    def warm(self) -> str | None:
+        """Where the texts stand that a process has read before."""
+        return None if self.before is None else str(self.before)
 
 
 def write_rows(path: Path, texts: Sequence[str], pairs: Sequence[str] | None) -> int:
@@ -80,33 +112,46 @@ def write_rows(path: Path, texts: Sequence[str], pairs: Sequence[str] | None) ->
     return len(texts)
 
 
-def write_sample(path: Path, examples: Examples, most: int = 1024, seed: int = 0) -> int:
-    """Write a random sample of the rows, the same for every candidate; return how many."""
-    rows = np.random.default_rng(seed).permutation(len(examples.texts))[:most]
-    texts = [examples.texts[int(row)] for row in rows]
-    return write_rows(path, texts, None if examples.pairs is None else [examples.pairs[int(row)] for row in rows])
+def write_sample(folder: Path, test: Examples, dev: Examples | None = None, most: int = SAMPLE, seed: int = 0) -> Sample:
+    """Write a random sample of the test rows to time, and other rows of test and dev to read before; the same for every candidate.
+
+    What is read before holds about as many rows as what is timed: test rows are shared out where there are too few others.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(test.texts))
+    others = 0 if dev is None else len(dev.texts)
+    count = max(1, min(most, len(order), (len(order) + others) // 2))
+    rest = [_row(test, row) for row in order[count:]] + ([] if dev is None else [_row(dev, row) for row in range(others)])
+    before = [rest[row] for row in random.permutation(len(rest))[:most]]
+    for name, rows in (("sample.jsonl", [_row(test, row) for row in order[:count]]), ("before.jsonl", before)):
+        texts = [text for text, _ in rows]
+        write_rows(folder / name, texts, None if test.pairs is None else [str(pair) for _, pair in rows])
+    return Sample(folder / "sample.jsonl", count, folder / "before.jsonl" if before else None, len(before))
+
+
+def _row(examples: Examples, row: int) -> tuple[str, str | None]:
+    return examples.texts[row], None if examples.pairs is None else examples.pairs[row]
 
 
 def time_candidates(
-    processes: Sequence[Process], rows: Path, count: int, bar: Task, *, rounds: int = ROUNDS, deadline: float | None = None
+    processes: Sequence[Process], sample: Sample, bar: Task, *, rounds: int = ROUNDS, deadline: float | None = None
 ) -> list[Timing]:
     """Measure latency and throughput of each process, in its order.
 
     Args:
         processes: started candidates.
-        rows: the sample of texts (:func:`write_sample`).
-        count: how many it holds.
+        sample: the texts (:func:`write_sample`).
         bar: advanced once a round and candidate, and once for each warm-up.
         rounds: turns of each candidate.
         deadline: ``time.monotonic()`` after which no round begins, the third excepted.
     """
-    timings = [Timing() for _ in processes]
-    count = _sample_size(processes, rows, count)
+    sample = replace(sample, count=_sample_size(processes, sample))
+    timings = [Timing(texts=sample.count, read_before=sample.read) for _ in processes]
     for process, timing in zip(processes, timings, strict=True):
-        timing.budget = _best_budget(process, rows, count)
+        timing.budget = _best_budget(process, sample)
         process.ask("warm_up")
         # thrown away: first requests of an engine still allocate and choose kernels
-        process.ask("latency", rows=str(rows), start=0, count=20)
+        process.ask("latency", rows=str(sample.rows), start=0, count=20, before=sample.warm)
         bar.advance(note=f"warm-up {process.candidate.id}")
     for number in range(rounds):
         # three rounds always: a median of fewer says nothing
@@ -116,39 +161,46 @@ def time_candidates(
         # every other round backwards: nobody is always timed behind the same, perhaps heating,
         # neighbor
         for process, timing in order if number % 2 == 0 else order[::-1]:
-            _turn(process, timing, rows, number, count)
+            _turn(process, timing, sample, number)
             bar.advance(note=process.candidate.id)
     return timings
 
 
-def _turn(process: Process, timing: Timing, rows: Path, number: int, count: int) -> None:
-    single = process.ask("latency", rows=str(rows), start=number * REQUESTS, count=REQUESTS)
+def _turn(process: Process, timing: Timing, sample: Sample, number: int) -> None:
+    single = process.ask("latency", rows=str(sample.rows), start=number * REQUESTS, count=REQUESTS, before=sample.warm)
     timing.ms += single["ms"]
     timing.tokens += single["tokens"]
-    many = process.ask("throughput", rows=str(rows), count=count, budget=timing.budget, seconds=_TURN)
+    many = _pass(process, sample, timing.budget, _TURN)
     # of this round alone; the median of the rounds passes over one that was disturbed
     timing.rates.append(many["items"] / many["wall"])
     timing.cpu.append(1000 * many["cpu"] / many["items"])
     timing.batch = many["batch"]
+    first = _pass(process, replace(sample, before=None), timing.budget, _TURN / 2)
+    timing.first_sight.append(first["items"] / first["wall"])
 
 
-def _sample_size(processes: Sequence[Process], rows: Path, count: int) -> int:
+def _pass(process: Process, sample: Sample, budget: int, seconds: float) -> dict[str, Any]:
+    asked = {"rows": str(sample.rows), "count": sample.count, "before": sample.warm}
+    return process.ask("throughput", budget=budget, seconds=seconds, **asked)
+
+
+def _sample_size(processes: Sequence[Process], sample: Sample) -> int:
     """Return as many texts as the slowest candidate predicts in two seconds, but at least 256."""
-    few = min(128, count)
+    few = replace(sample, count=min(128, sample.count))
     slowest = 0.0
     for process in processes:
-        process.ask("throughput", rows=str(rows), count=few, budget=BUDGETS[1], seconds=0.0)
+        _pass(process, few, BUDGETS[1], 0.0)
         # the second of two: the first one warms up
-        run = process.ask("throughput", rows=str(rows), count=few, budget=BUDGETS[1], seconds=0.0)
+        run = _pass(process, few, BUDGETS[1], 0.0)
         slowest = max(slowest, run["wall"] / run["items"])
-    return min(count, max(256, int(_SLOWEST_PASS / slowest)))
+    return min(sample.count, max(256, int(_SLOWEST_PASS / slowest)))
 
 
-def _best_budget(process: Process, rows: Path, count: int) -> int:
+def _best_budget(process: Process, sample: Sample) -> int:
     """Return the token budget with the highest throughput; a larger one must be 3 % better than a smaller one."""
     best, fastest = BUDGETS[0], 0.0
     for budget in BUDGETS:
-        run = process.ask("throughput", rows=str(rows), count=count, budget=budget, seconds=_TURN / 2)
+        run = _pass(process, sample, budget, _TURN / 2)
         rate = run["items"] / run["wall"]
         # differences below 3 % are noise here, and a smaller batch takes less memory
         if rate > fastest * 1.03:

@@ -22,12 +22,25 @@ class Machine:
             ("cores", known.cores),
             ("logical_cores", known.logical_cores),
             ("threads", known.threads),
+            ("batches", self._batches()),
             ("os", known.os),
             ("load", None if known.load is None else texts.number(known.load, decimals(known.load))),
             ("memory", known.memory_bytes and f"{texts.number(known.memory_bytes / 2**30, 1)} GiB"),
             ("versions", ", ".join(f"{name} {version}" for name, version in known.versions.items())),
         ]
         return [(key, str(fact)) for key, fact in facts if fact not in (None, "", 0)]
+
+    def _batches(self) -> str | None:
+        """Return how batches were timed; None where none were."""
+        texts, timed = self.data.texts, [m.throughput for m in self.data.results.measurements if m.throughput.rounds]
+        if not timed:
+            return None
+        of = next((one for one in timed if one.texts), None)
+        if of is None:
+            return texts("method.batches_again")
+        shares = [one.first_sight_per_s / one.items_per_s for one in timed if one.first_sight_per_s and one.items_per_s]
+        counts = {"texts": texts.number(of.texts or 0), "before": texts.number(of.read_before or 0)}
+        return texts("method.batches_once", **counts, least=texts.percent(min(shares), 0), most=texts.percent(max(shares), 0))
 
     def notes(self) -> list[str]:
         """Return what a reader must know about the data."""

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from imbik.data.batches import token_batches
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
-from imbik.errors import UserError
+from imbik.errors import UserError, shorten
 from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import Ids, Session
@@ -130,6 +130,21 @@ class Predictor:
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)))
         return [window for _, _, window in windows_of(encodings)] if self._task.overlap else encodings
 
+    def remembered(self) -> Mapping[str, Any]:
+        """Return a copy of the memory for words (:mod:`imbik.runtime.tokenizer`)."""
+        return self._tokenizer.remembered()
+
+    def remember(self, words: Mapping[str, Any]) -> None:
+        """Put what :meth:`remembered` gave in the place of the memory; an empty one is that of a process that has seen no text yet."""
+        self._tokenizer.remember(words)
+
+    def read(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
+        """Remember the words of some texts as :meth:`predict` does, without asking the model."""
+        # pairs, and texts whose tokens are placed in them, go through the tokenizer as a whole
+        if pairs is None and not self._task.places:
+            for start in range(0, len(texts), CHUNK):
+                self._tokenizer.ids(texts[start : start + CHUNK], start)
+
     def _rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[Any]:
         """Return texts, or pairs of texts, as the tokenizer takes them."""
         if pairs is None:
@@ -174,7 +189,14 @@ class Predictor:
 
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
         """Ask the session; where it gives logits a text or a token, check that they have a column for each label."""
-        outputs = self.session.run(ids, mask, types)
+        try:
+            outputs = self.session.run(ids, mask, types)
+        except UserError:
+            raise
+        except Exception as error:  # each engine has errors of its own for a model whose parts do not belong together
+            found = shorten(f"{type(error).__name__}: {error}", 200)
+            fix = "copy the folder again, or export the model again"
+            raise UserError(f"the {self.engine} model of the artefact cannot answer", found=found, fix=fix) from error
         kind = self._task.outputs[0]
         shape = (len(ids), *(ids.shape[1:] if kind.per_token else ()), len(self.labels))
         if kind.labels and not isinstance(outputs, Mapping) and outputs.shape != shape:

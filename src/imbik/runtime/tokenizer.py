@@ -9,7 +9,7 @@ it as a whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -96,10 +96,13 @@ class RuntimeTokenizer:
             found[row] = encoding.ids
         return found  # type: ignore[return-value]  # none is None any more
 
-    def forget(self) -> None:
-        """Every text goes through the tokenizer as a whole from now on."""
-        self._remembers = False
-        self.words.clear()
+    def remembered(self) -> dict[str, tuple[int, ...]]:
+        """Return a copy of the memory for words."""
+        return dict(self.words)
+
+    def remember(self, words: Mapping[str, tuple[int, ...]]) -> None:
+        """Put a copy of :meth:`remembered` in the place of the memory; an empty one is that of a process that has seen no text yet."""
+        self.words = dict(words)
 
     def fitting(self, rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Return pairs whose first texts leave room for windows of the second, see :func:`imbik.data.windows.fitting`."""

@@ -197,6 +197,7 @@ def _lines(m: Measurement) -> list[tuple[str, str]]:
         *lines,
         ("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {late.p99 or 0:.2f} ({late.tokens or 0:.0f} tokens)"),
         ("batches", f"{m.throughput.items_per_s or 0:,.0f} texts/s ({m.throughput.batch or 0:.0f} a batch)"),
+        ("batches at first sight", f"{m.throughput.first_sight_per_s or 0:,.0f} texts/s"),
         ("processor time", f"{shown['cpu']} s per 1,000 texts, {m.threads} threads"),
         ("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
         ("cold start", f"{shown['cold_start']} s"),
