@@ -33,15 +33,34 @@ class UserError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}" if self.where is not None else self.what
+        head = f"{_shown(self.where)}: {_shown(self.what)}" if self.where is not None else _shown(self.what)
         parts = [head]
         if self.found is not None:
-            parts.append(f"Found: {self.found}")
+            parts.append(f"Found: {_shown(self.found)}")
         if self.expected is not None:
-            parts.append(f"Expected: {self.expected}")
+            parts.append(f"Expected: {_shown(self.expected)}")
         if self.fix is not None:
             parts.append(f"Do: {self.fix}")
         return " ".join(part if part.endswith(("?", "!", "...")) else part.rstrip(".") + "." for part in parts)
+
+
+_LONGEST = 1200  # letters of one part of a message
+
+
+def _shown(part: object) -> str:
+    """Return a part of a message as a console shows it: what it cannot print by its number, what is very long without its middle.
+
+    It may come from a file of a stranger, whose control characters would be obeyed by a terminal.
+
+    >>> _shown("\\x1b[31m"), len(_shown("a" * 100_000))
+    ('\\\\x1b[31m', 1203)
+    """
+    text = str(part)
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 EXTRAS: Mapping[str, str] = {

@@ -46,10 +46,10 @@ class StepStore:
         # from the end: the latest step contains all before it
         for count in range(len(keys), 0, -1):
             folder = self.folder / keys[count - 1]
-            # save_whole puts the folder there at once, so this file stands for all of it
-            if (folder / "step.json").is_file():
-                seconds = float(read_json(folder / "step.json")["seconds"])
-                return FinishedSteps(count, load_checkpoint(folder, role="student"), seconds)
+            # save_whole puts the folder there at once, so this file stands for all of it; one that is damaged stands for nothing
+            match read_json(folder / "step.json"):
+                case {"seconds": int() | float() as seconds}:
+                    return FinishedSteps(count, load_checkpoint(folder, role="student"), float(seconds))
         return None
 
     def keep(self, key: str, checkpoint: Checkpoint, seconds: float) -> None:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from imbik.errors import UserError
+from imbik.jobs.reading import damage_told, read_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -49,13 +50,7 @@ def read_yaml(path: str | Path, what: str = "file", fix: str | None = None) -> o
     Raises:
         UserError: no such file, not UTF-8, not valid YAML, a duplicate key.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"no such {what}", where=path, fix=fix or "check the path") from None
-    except UnicodeDecodeError:
-        raise UserError("not UTF-8 text", where=path, expected="a YAML file in UTF-8") from None
-    return parse_yaml(text, path)
+    return parse_yaml(read_text(Path(path), what, fix=fix or "check the path"), path)
 
 
 def parse_yaml(text: str, where: object) -> object:
@@ -73,7 +68,9 @@ def parse_yaml(text: str, where: object) -> object:
     imbik.errors.UserError: mine.yaml, line 1: not valid YAML. Found: duplicate key 'name'.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        # a value such as 2020-99-99, or brackets without end, breaks the parser itself
+        with damage_told("not valid YAML", where):
+            return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{where}, line {mark.line + 1}" if mark else where

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from imbik.errors import UserError
+from imbik.jobs.reading import read_text
 from imbik.measure.measurement import Latency
 from imbik.measure.values import Environment, Failure
 
@@ -86,11 +87,10 @@ def load_architectures(path: str | Path) -> Architectures:
     Raises:
         UserError: no such file, another kind of file, or a field is missing.
     """
+    fix = "write it with imbik compare-architectures --json FILE"
+    text = read_text(Path(path), "file", expected="a JSON file in UTF-8", fix=fix)
     try:
-        text = Path(path).read_text("utf-8").replace('"brief_speedup"', '"study_speedup"')  # as imbik 0.1 wrote it
-        return _FILE.validate_json(text)
-    except FileNotFoundError:
-        raise UserError("no such file", where=path, fix="write it with imbik compare-architectures --json FILE") from None
+        return _FILE.validate_json(text.replace('"brief_speedup"', '"study_speedup"'))  # as imbik 0.1 wrote it
     except ValidationError as error:
         missing = sorted({str(one["loc"][-1]) for one in error.errors() if one["type"] == "missing" and one["loc"][0] == "rows"} - {"rows"})
         if not missing:
@@ -98,5 +98,3 @@ def load_architectures(path: str | Path) -> Architectures:
             raise UserError("not an architecture comparison", where=path, expected=expected) from None
         fix = "measure again with imbik compare-architectures"
         raise UserError("fields missing", where=path, found=", ".join(missing), fix=fix) from None
-    except ValueError:
-        raise UserError("not an architecture comparison", where=path, expected="a JSON file in UTF-8") from None

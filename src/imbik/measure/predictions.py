@@ -13,6 +13,7 @@ import numpy as np
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.jobs.paths import with_home
+from imbik.jobs.reading import damage_told
 from imbik.tasks.outputs import Array, Outputs, chained, count_of, from_arrays, is_ragged, numbers_of, to_arrays
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import Evaluable
@@ -65,7 +66,8 @@ def load_predictions(path: str | Path) -> Predictions:
     path = with_home(path)
     if not path.is_file():
         raise UserError("no such file", where=path, expected="predictions.npz, written by imbik compress to DIR/teacher")
-    try:
+    expected = "predictions.npz, written by imbik compress to DIR/teacher"
+    with damage_told("not a file of stored predictions", path, expected=expected):
         # a pickle in a file from elsewhere would run its code
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
@@ -73,13 +75,6 @@ def load_predictions(path: str | Path) -> Predictions:
         names = {name.split(".")[0] for name in arrays}
         logits = {name.removeprefix("logits_"): from_arrays(arrays, name) for name in sorted(names)}
         return Predictions(about["id"], tuple(about["labels"]), about["task"], about["fingerprints"], logits)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, json.JSONDecodeError) as error:
-        raise UserError(
-            "not a file of stored predictions",
-            where=path,
-            found=f"{type(error).__name__}: {error}"[:160],
-            expected="predictions.npz, written by imbik compress to DIR/teacher",
-        ) from None
 
 
 class OutputFile:

@@ -10,6 +10,7 @@ from typing import Any
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.jobs.paths import with_home
+from imbik.jobs.reading import read_text
 from imbik.measure.schema import document_of, parse_results
 from imbik.measure.values import Disagreement, Results
 
@@ -63,17 +64,8 @@ def is_results(path: Path) -> bool:
 
 def _text(path: Path) -> str:
     """Return the file's text, which is not empty."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(
-            "no such file",
-            where=path,
-            expected="a results.json that imbik compress or imbik measure wrote",
-            fix="name the file inside the folder that was given to --out",
-        ) from None
-    except UnicodeDecodeError:
-        raise UserError("not a text file", where=path, expected="JSON in UTF-8") from None
+    expected = "a results.json that imbik compress or imbik measure wrote"
+    text = read_text(path, "file", expected=expected, fix="name the file inside the folder that was given to --out")
     if not text.strip():
         fix = "run imbik compress again; it continues"
         raise UserError("the file is empty", where=path, expected="a results.json", fix=fix)

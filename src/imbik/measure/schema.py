@@ -18,6 +18,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from imbik.errors import UserError
+from imbik.jobs.reading import damage_told
 from imbik.jobs.validated import Wording, bracketed, validated
 from imbik.locale import notes
 from imbik.measure.measurement import Measurement
@@ -89,12 +90,14 @@ def parse_results(text: str, path: Path) -> Results:
 
 def _object(text: str, path: Path) -> Json:
     """Return the JSON object in ``text``."""
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"{path}, line {error.lineno}, column {error.colno}"
-        fix = "run imbik compress again; it writes the file anew"
-        raise UserError("not valid JSON", where=place, found=error.msg, fix=fix) from None
+    fix = "run imbik compress again; it writes the file anew"
+    # numbers of 5,000 digits and brackets without end break the parser itself
+    with damage_told("not valid JSON", path, fix=fix):
+        try:
+            document = json.loads(text)
+        except json.JSONDecodeError as error:
+            place = f"{path}, line {error.lineno}, column {error.colno}"
+            raise UserError("not valid JSON", where=place, found=error.msg, fix=fix) from None
     if not isinstance(document, dict):
         kind = f"a JSON {type(document).__name__}"
         raise UserError("not a results file", where=path, found=kind, expected="a JSON object")

@@ -18,6 +18,7 @@ import torch
 from imbik.errors import UserError
 from imbik.jobs.files import replacing_folder
 from imbik.jobs.quiet import quiet_transformers
+from imbik.jobs.reading import damage_told
 from imbik.jobs.workspace import MODEL_FILES
 from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
@@ -125,15 +126,16 @@ def _record(directory: Path) -> dict[str, Any]:
     path = directory / _RECORD
     if not path.is_file():
         return dict(_BLANK)
-    try:
+    fix = "copy the folder again, or delete this file"
+    with damage_told("not what imbik wrote there", path, fix=fix):
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        raise UserError(
-            "not what imbik wrote there", where=path, found="no valid JSON object", fix="copy the folder again, or delete this file"
-        )
-    return _BLANK | record
+        if not isinstance(record, dict):
+            raise ValueError("no valid JSON object")
+        record = _BLANK | record
+        if not all(isinstance(step, dict) for step in record["steps"]):
+            raise ValueError("steps that are no steps")
+        [read(note) for note in record["notes"]]
+    return record
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:

@@ -245,7 +245,7 @@ def _from_pretrained(path: str, config: PretrainedConfig, role: str, auto: type[
 def _task_of(config: PretrainedConfig, recorded: str | None) -> TaskName | None:
     """Return the task whose head a model has: the one that imbik recorded beside it, or one that takes plain transformers models. None:
     no head is known."""
-    heads = config.architectures or []
+    heads = [head for head in config.architectures or [] if isinstance(head, str)]
     tasks = registered()
     fitting = [name for name, task in tasks.items() if any(head.endswith(f"For{task.architecture}") for head in heads)]
     fitting = [name for name in fitting if tasks[name].fits(config)]

@@ -10,13 +10,13 @@ import gzip
 import json
 import re
 import unicodedata
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
+from imbik.jobs.reading import damage_told
 
 NGRAMS_FILE = "ngrams.json.gz"
 """Beside the model: which n-grams there are, and how they are cut."""
@@ -24,6 +24,9 @@ NGRAMS_FILE = "ngrams.json.gz"
 _WORD = re.compile(r"\w+|[^\w\s]")
 _INSIDE = "\t"
 """Begins an n-gram of characters, so that it is never taken for one of words: no word has white space."""
+
+_LONGEST = 64
+"""Words or characters of a run, at most; a file that asks for longer ones is damaged."""
 
 _REMEMBERED = 65536
 """Words whose n-grams of characters are remembered, at most."""
@@ -138,6 +141,14 @@ class NgramTokenizer:
                 self._inside[word] = known
         return known
 
+    def remembered(self) -> dict[str, frozenset[int]]:
+        """Return a copy of the memory for words."""
+        return dict(self._inside)
+
+    def remember(self, words: Mapping[str, frozenset[int]]) -> None:
+        """Put a copy of :meth:`remembered` in the place of the memory; an empty one is that of a process that has seen no text yet."""
+        self._inside = dict(words)
+
     def encodings(self, rows: Sequence[Any], numbers: Sequence[int] | range, *, offsets: bool = False) -> list[Any]:
         """Return :class:`Encoded` texts.
 
@@ -162,7 +173,7 @@ class NgramTokenizer:
         Raises:
             UserError: the file is damaged.
         """
-        try:
+        with damage_told("the n-grams of the artefact cannot be read", path, fix="copy the folder again, or make the model again"):
             match json.loads(gzip.decompress(path.read_bytes())):
                 case {"words": int(words), "characters": [int(shortest), int(longest)], "ngrams": list(ngrams)}:
                     cut = Cut(words, (shortest, longest))
@@ -172,11 +183,7 @@ class NgramTokenizer:
                     raise ValueError("not a list of n-grams")
             if not all(isinstance(ngram, str) for ngram in ngrams):
                 raise ValueError("an n-gram is no text")
-        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-            raise UserError(
-                "the n-grams of the artefact cannot be read",
-                where=path,
-                found=str(error).splitlines()[0][:200],
-                fix="copy the folder again, or make the model again",
-            ) from None
+            shortest, longest = cut.characters or (1, 1)
+            if not (1 <= cut.words <= _LONGEST and 1 <= shortest <= longest <= _LONGEST):
+                raise ValueError("runs of a length that no model has")
         return cls(cut, ngrams)

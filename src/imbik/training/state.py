@@ -6,15 +6,18 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from imbik.jobs.files import replacing
+from imbik.jobs.reading import damage_told
+from imbik.jobs.validated import validated
 
 
 @dataclass
@@ -99,9 +102,21 @@ class TrainingState:
         """Return the state of an earlier run in this directory, its weights and moments loaded; else a fresh one."""
         if not self.path.is_file():
             return State()
-        with safe_open(self.path, framework="pt") as file:
-            state = State(**json.loads(file.metadata()["state"]))
-            kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a mapping
+        with self._told():
+            with safe_open(self.path, framework="pt") as file:
+                state = validated(State, json.loads(file.metadata()["state"]), self.path)
+                kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a mapping
+            self._put(kept)
+        return state
+
+    def _told(self) -> AbstractContextManager[None]:
+        """Return a context in which a damaged file is told."""
+        fix = "delete its folder; the training begins anew then"
+        # RuntimeError: what PyTorch raises where a tensor has another shape
+        return damage_told("the state of a training cannot be read", self.path, fix=fix, faults=(SafetensorError, RuntimeError))
+
+    def _put(self, kept: Mapping[str, Tensor]) -> None:
+        """Put weights and moments back."""
         with torch.no_grad():
             for name, tensor in self.tensors.items():
                 tensor.copy_(kept[name])
@@ -113,7 +128,6 @@ class TrainingState:
                         "exp_avg": _laid_out_as(tensor, kept[f"{name}#exp_avg"]),
                         "exp_avg_sq": _laid_out_as(tensor, kept[f"{name}#exp_avg_sq"]),
                     }
-        return state
 
     def maybe_save(self, state: State) -> None:
         """Write the state where the last file is old enough."""
@@ -135,10 +149,11 @@ class TrainingState:
 
     def load_best(self, state: State) -> None:
         """Put the best epoch's weights back."""
-        best = load_file(self._best(state.best_epoch))
-        with torch.no_grad():
-            for name, tensor in self.tensors.items():
-                tensor.copy_(best[name])
+        with self._told():
+            best = load_file(self._best(state.best_epoch))
+            with torch.no_grad():
+                for name, tensor in self.tensors.items():
+                    tensor.copy_(best[name])
 
     def _best(self, epoch: int) -> Path:
         return self.directory / f"best-{epoch}.safetensors"

@@ -56,7 +56,13 @@ def open_nested(path: Path, encoding: str) -> Table:
     """
     document = read_document(path, encoding, "one JSON object")
     if "rasa_nlu_data" in document:
-        return _table(path, list(_field(path, document["rasa_nlu_data"], "common_examples", list)), "item")
+        items = _field(path, document["rasa_nlu_data"], "common_examples", list)
+        for number, item in enumerate(items, 1):
+            if not isinstance(item, dict):
+                raise UserError(
+                    "not a JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"text": …, "intent": …}'
+                )
+        return _table(path, items, "item")
     return _table(path, list(_questions(path, document)), "question")
 
 

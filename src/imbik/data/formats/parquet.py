@@ -26,7 +26,7 @@ def open_parquet(path: Path) -> Table:
         raise MissingExtra("pyarrow") from error
     try:
         file = parquet.ParquetFile(path)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise UserError("not a Parquet file", where=path, found=str(error).split(".")[0]) from error
     names = check_columns(str(path), file.schema_arrow.names)
 
@@ -48,6 +48,6 @@ def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str,
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         inner = {name: value.get("feature", value) for name, value in features.items() if isinstance(value, dict)}
-    except (KeyError, ValueError, TypeError):
+        return {name: tuple(map(str, value["names"])) for name, value in inner.items() if "names" in value}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return {name: tuple(value["names"]) for name, value in inner.items() if "names" in value}

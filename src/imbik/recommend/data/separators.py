@@ -39,7 +39,7 @@ def sample_lines(raw: bytes) -> list[str]:
     """Return the first lines that hold something, as text."""
     head = raw[: 1 << 18]
     lines = head.decode("utf-8", "replace").split("\n")
-    if len(head) < len(raw):
+    if len(head) < len(raw) and len(lines) > 1:
         lines.pop()  # cut in the middle
     return [line.rstrip("\r") for line in lines if line.strip()][:_SAMPLE]
 

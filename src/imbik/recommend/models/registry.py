@@ -8,12 +8,13 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
+from imbik.jobs.reading import damage_told
 from imbik.recommend.data.ids import id_table
 from imbik.recommend.data.ratings import Compressed
 from imbik.recommend.models import baselines, bayesian, knn, logistic, nmf, pmf, svd, weighted
 from imbik.recommend.models.model import MODELS, Model
 from imbik.recommend.models.settings import check_limits, make_model
-from imbik.recommend.models.storage import check_compressed, damage_told, read_folder
+from imbik.recommend.models.storage import check_compressed, read_folder
 
 __all__ = ["HOMES", "MODELS", "build", "load"]
 HOMES = (baselines, knn, svd, nmf, pmf, bayesian, logistic, weighted)
@@ -39,7 +40,8 @@ def load(folder: str | Path) -> Model:
     Raises:
         UserError: a folder that holds no model, one of another format, or a damaged one.
     """
-    with damage_told(with_home(folder)):
+    expected = "what `imbik recommend fit --out` wrote"
+    with damage_told("the model cannot be read", with_home(folder), expected=expected, fix="fit again"):
         document, arrays = read_folder(with_home(folder))
         model = build(document["model"], **document["settings"])
         check_limits(model)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -98,7 +97,7 @@ def _are_arrays(path: Path) -> bool:
 
 
 def read_folder(folder: Path) -> tuple[Document, dict[str, Array]]:
-    """Read what :func:`write_folder` wrote; use it inside :func:`damage_told`.
+    """Read what :func:`write_folder` wrote; use it inside :func:`imbik.jobs.reading.damage_told`.
 
     Raises:
         UserError: no model, one of another format, or two files that do not belong together.
@@ -143,27 +142,6 @@ def _fitting(papers: list[Path], digest: str) -> dict[str, object]:
         if document["sha256"] == digest:
             return dict(document)
     raise UserError("the two files do not belong together", where=papers[0].parent, found="another checksum", fix="fit again")
-
-
-@contextmanager
-def damage_told(folder: Path) -> Iterator[None]:
-    """Context manager: what goes wrong while a damaged model is read becomes one message.
-
-    Raises:
-        UserError: naming the folder.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, MemoryError) as error:
-        raise UserError(
-            "the model cannot be read",
-            where=folder,
-            found=f"{type(error).__name__}: {error}",
-            expected="what `imbik recommend fit --out` wrote",
-            fix="fit again",
-        ) from error
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imbik.errors import UserError
 from imbik.runtime.arrays.model import ArrayModel
 from imbik.runtime.engines.engine import ArtefactEngine, Ids, Opened, Session
@@ -70,4 +72,7 @@ class NumPy(ArtefactEngine):
                 expected=manifest["padding"]["id"],
                 fix="export the model again",
             )
-        return ArraySession(model_of(arrays))
+        model = model_of(arrays)
+        # one id: arrays that do not fit one another are seen here and not by whoever asks
+        model.logits(np.full((1, 1), int(arrays["padding"]), np.int64))
+        return ArraySession(model)
