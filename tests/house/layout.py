@@ -18,7 +18,7 @@ FLOORS = (
     ("finetune", "distillation"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),
-    ("literature", "testing"),
+    ("literature", "testing", "cascade"),
     ("report",),
     ("compress",),
     ("demo",),

@@ -22,6 +22,7 @@ _COMMANDS = (
     "demo",
     "finetune",
     "compress",
+    "cascade",
     "recipes",
     "export",
     "predict",

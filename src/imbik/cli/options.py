@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from imbik.jobs.trust import trust_remote_code
+from imbik.runtime.engines.engine import ArtefactEngine
 from imbik.runtime.engines.registry import engines
 from imbik.runtime.processors import CPUS
 from imbik.tasks.registry import registered
@@ -23,7 +24,7 @@ TaskOption = Annotated[str | None, typer.Option("--task", help=f"{' or '.join(re
 MetricOption = Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")]
 EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
 DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
-_BUILT = [name for name, known in engines().items() if not known.runs_checkpoints]
+_BUILT = [name for name, known in engines().items() if isinstance(known, ArtefactEngine)]
 EngineOption = Annotated[list[str] | None, typer.Option("--engine", help=f"{', '.join(_BUILT)}, or auto: all installed; repeat.")]
 CpuOption = Annotated[str, typer.Option("--cpu", help=f"Processor that int8 artefacts are made for: {', '.join(CPUS)}.")]
 MultipleOption = Annotated[

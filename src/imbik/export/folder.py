@@ -33,7 +33,8 @@ def write_tokenizer(tokenizer: Tokenizer, path: Path, max_length: int, side: str
 
 def finish(directory: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest with size and digest of every file."""
-    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+    own = directory / MANIFEST_FILE
+    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file() and path != own)
     manifest["files"] = {name: {"bytes": (directory / name).stat().st_size, "sha256": sha256(directory / name)} for name in names}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     (directory / MANIFEST_FILE).write_text(text, encoding="utf-8")

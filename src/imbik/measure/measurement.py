@@ -179,6 +179,45 @@ class Parity(_Part):
     float_parent: SpeedBeside | None = None
 
 
+@dataclass(frozen=True)
+class Cascaded(_Part):
+    """What a cascade is made of, cheapest stage first.
+
+    Attributes:
+        stages: ids of the artefacts.
+        thresholds: confidences that the stages but the last one ask of themselves.
+        shares: of the reported texts, answered by each.
+    """
+
+    stages: tuple[str, ...] = ()
+    thresholds: tuple[Number, ...] = ()
+    shares: tuple[Amount, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selective(_Part):
+    """How many texts a model that may abstain answers, and how many of these answers are wrong; on the reported split.
+
+    Attributes:
+        label: what is said instead of an answer.
+        coverage, risk: at the threshold chosen on dev.
+        aurc: area under the curve of risk over coverage.
+        curve_coverage, curve_risk: points of the curve.
+        outside: texts that are not of the task, where some were given; ``refused``: the share of them that is not answered.
+        auroc: how often a text of the task is surer than one that is not.
+    """
+
+    label: str | None = None
+    coverage: Amount | None = None
+    risk: Amount | None = None
+    aurc: Amount | None = None
+    curve_coverage: tuple[Amount, ...] = ()
+    curve_risk: tuple[Amount, ...] = ()
+    outside: Count | None = None
+    refused: Amount | None = None
+    auroc: Amount | None = None
+
+
 def group(kind: type[Group], known: Mapping[str, Any] | None) -> Group:
     """Return a group of figures from a mapping by their names; what the group has no field for is left out.
 
@@ -210,6 +249,8 @@ class Measurement:
         quality: on the reported split (test); ``dev_quality``: on dev, by which is chosen.
         rival: it is what a user would try first: measured for comparison, never chosen.
         over_rival: what it gains over the best of these.
+        cascade: its stages, where it has several.
+        selective: what it leaves unanswered, where it may.
         agreement: share of predictions equal to the baseline's.
         per_class: by label.
         cpu_s_per_1000: processor seconds for 1,000 texts in batches.
@@ -245,6 +286,8 @@ class Measurement:
     notes: tuple[Note, ...] = ()
     rival: bool = False
     over_rival: OverRival = OverRival()
+    cascade: Cascaded = Cascaded()
+    selective: Selective = Selective()
 
     @property
     def quantized(self) -> bool:

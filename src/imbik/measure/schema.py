@@ -28,7 +28,7 @@ from imbik.types import Note
 
 SCHEMA = 2
 _NULL_WHEN_EMPTY = ("retention", "calibration", "per_class", "parity")  # the others stand as {} where nothing was measured
-_WHERE_STATED = ("rival", "over_rival")  # a run without rivals is written as before there were any
+_WHERE_STATED = ("rival", "over_rival", "cascade", "selective")  # a run without them is written as before there were any
 _QUANTIZED = re.compile(r"^(int8|int4|integer)")
 _WITH_NULLS = (Choice, Limits, Shortfall)  # where null says something; elsewhere a missing field means the same
 

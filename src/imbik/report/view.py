@@ -9,6 +9,7 @@ from imbik.report.data import ReportData
 from imbik.report.figures import Figures
 from imbik.report.machine import Machine
 from imbik.report.scenarios import Decision, Scenarios
+from imbik.report.selective import Selectives
 from imbik.report.summary import Summary
 
 
@@ -23,4 +24,5 @@ class View:
         self.decision = Decision(self.data)
         self.costs = Costs(self.data)
         self.classes = Classes(self.data)
+        self.selective = Selectives(self.data)
         self.machine = Machine(self.data)

@@ -19,7 +19,7 @@ from imbik.data.windows import windows_of
 from imbik.errors import UserError, shorten
 from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
-from imbik.runtime.engines.engine import Ids, Session
+from imbik.runtime.engines.engine import CompositeEngine, Ids, Session, SessionEngine
 from imbik.runtime.engines.registry import BASELINE, engine, engines
 from imbik.runtime.given import both, check_settings, checked
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
@@ -287,7 +287,12 @@ def load_artefact(
         raise UserError("the folder is not for this engine", where=directory, found=name, expected=" or ".join(fitting))
     check_settings(threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple)
     threads = threads or physical_cores()
-    opened = engine(name, where=where).open(directory, threads)
+    made_for = engine(name, where=where)
+    if isinstance(made_for, CompositeEngine):
+        composed: Predictor = made_for.predictor(directory, threads=threads, batch_tokens=batch_tokens)
+        return composed
+    assert isinstance(made_for, SessionEngine)
+    opened = made_for.open(directory, threads)
     task_of(opened.manifest["task"], where=where)  # refuses one that is not registered here
     return Predictor(
         opened.manifest,

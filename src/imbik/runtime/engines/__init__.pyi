@@ -1,5 +1,6 @@
 from .engine import ArtefactEngine as ArtefactEngine
 from .engine import CheckpointEngine as CheckpointEngine
+from .engine import CompositeEngine as CompositeEngine
 from .engine import Engine as Engine
 from .engine import Ids as Ids
 from .engine import Opened as Opened

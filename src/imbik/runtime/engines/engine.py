@@ -73,9 +73,10 @@ class Opened:
 class Engine(ABC):
     """What runs models of one kind; one object without state for each name that users know.
 
-    Subclass :class:`ArtefactEngine` (it runs artefacts that were built for it) or :class:`CheckpointEngine` (it runs plain
-    transformers folders), and put :func:`imbik.runtime.engines.register_engine` on the class. Its module is imported to learn what
-    engines there are, so whatever is heavy must be imported inside the methods.
+    Subclass :class:`ArtefactEngine` (it runs artefacts that were built for it), :class:`CheckpointEngine` (it runs plain
+    transformers folders) or :class:`CompositeEngine` (it runs artefacts made of artefacts), and put
+    :func:`imbik.runtime.engines.register_engine` on the class. Its module is imported to learn what engines there are, so whatever is
+    heavy must be imported inside the methods.
 
     Attributes:
         name: what users call it, and what a manifest records.
@@ -121,6 +122,14 @@ class Engine(ABC):
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(package, self.extra)
 
+    def notes(self, manifest: Mapping[str, Any]) -> tuple[Note, ...]:
+        """Return what a reader of measurements must know of this engine."""
+        return ()
+
+
+class SessionEngine(Engine):
+    """Opens a folder as one model behind one tokenizer."""
+
     @abstractmethod
     def open(self, directory: Path, threads: int) -> Opened:
         """Open a folder.
@@ -133,12 +142,25 @@ class Engine(ABC):
             UserError: the folder is incomplete or damaged, or this machine cannot run it.
         """
 
-    def notes(self, manifest: Mapping[str, Any]) -> tuple[Note, ...]:
-        """Return what a reader of measurements must know of this engine."""
-        return ()
+
+class CompositeEngine(Engine):
+    """Runs artefacts that hold several models, each a whole artefact for an engine of its own: they open as a predictor."""
+
+    @abstractmethod
+    def predictor(self, directory: Path, *, threads: int, batch_tokens: int | None) -> Any:
+        """Open an artefact folder as an :class:`imbik.runtime.predictor.Predictor`.
+
+        Args:
+            directory: the folder.
+            threads: compute threads.
+            batch_tokens: tokens of a batch, padding included; None: what the artefact was made for.
+
+        Raises:
+            UserError: the folder is incomplete or damaged, or this machine cannot run it.
+        """
 
 
-class ArtefactEngine(Engine):
+class ArtefactEngine(SessionEngine):
     """Runs artefact folders, which were built for it (:mod:`imbik.export.builders`)."""
 
     @abstractmethod
@@ -152,7 +174,7 @@ class ArtefactEngine(Engine):
         """
 
     def open(self, directory: Path, threads: int) -> Opened:
-        """Open an artefact folder; see :meth:`Engine.open`."""
+        """Open an artefact folder; see :meth:`SessionEngine.open`."""
         manifest = read_manifest(directory)
         session = self.session(directory / manifest["model"], manifest, threads)
         return Opened(manifest, read_tokenizer(directory / manifest["tokenizer"]), session)
@@ -187,7 +209,7 @@ class ArtefactEngine(Engine):
         )
 
 
-class CheckpointEngine(Engine):
+class CheckpointEngine(SessionEngine):
     """Runs plain transformers folders: nothing is built for it."""
 
     runs_checkpoints = True

@@ -40,7 +40,7 @@ class NumPy(ArtefactEngine):
     order = 20
 
     def open(self, directory: Path, threads: int) -> Opened:
-        """Open an artefact folder; see :meth:`Engine.open`.
+        """Open an artefact folder; see :meth:`SessionEngine.open`.
 
         Raises:
             UserError: also where the tokenizer gives ids that the model has no row for.
