@@ -71,8 +71,8 @@ def _derivatives(stacked: Floats, weights: Floats, targets: NDArray[np.int64]) -
     means = np.einsum("nl,knl->kn", shares, stacked)
     count = len(targets)
     gradient = (means - stacked[:, np.arange(count), targets]).mean(axis=1)
-    centred = stacked - means[:, :, None]
-    return gradient, np.einsum("nl,knl,jnl->kj", shares, centred, centred) / count
+    centered = stacked - means[:, :, None]
+    return gradient, np.einsum("nl,knl,jnl->kj", shares, centered, centered) / count
 
 
 def _log_softmax(logits: Floats) -> Floats:

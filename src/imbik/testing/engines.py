@@ -17,6 +17,7 @@ from imbik.export.artefact import export
 from imbik.export.builders.registry import builders, refusal
 from imbik.jobs.progress import Silent
 from imbik.models.checkpoint import save_checkpoint
+from imbik.runtime.engines.engine import SessionEngine
 from imbik.runtime.engines.registry import engine, engines
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.predictor import Predictor, load_artefact
@@ -64,6 +65,7 @@ def check_engine(name: str, directory: Path, *, checkpoint: Checkpoint | None = 
         The folder that the engine ran.
     """
     known = engines()[name]
+    assert isinstance(known, SessionEngine), "an engine that composes artefacts is checked by what it composes"
     checkpoint = checkpoint or _tiny_for(name)
     assert known.packages and known.title and known.devices, "an engine names its packages, its title and its devices"
     assert known.runs_checkpoints or name in builders(), "an engine that runs artefacts has a builder (imbik.export.builders)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,68 @@ from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 
 if TYPE_CHECKING:
+    from imbik.cascade.policy import Target
     from imbik.cascade.run import Abstain
     from imbik.measure.results import Results
     from imbik.types import Splits
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the thresholds are chosen for."""
+
+    target: Annotated[
+        float | None, typer.Option(help="Share of the teacher's right answers on dev to keep, as cheaply as possible (default: 0.99).")
+    ] = None
+    max_cost: Annotated[
+        float | None, typer.Option(help="Instead: processor time, as a share of the last stage's, to use as well as possible.")
+    ] = None
+
+    def asked(self) -> Target:
+        """What is asked of a cascade.
+
+        Raises:
+            UserError: two targets, or one that makes no sense.
+        """
+        from imbik.cascade.policy import Target
+
+        if self.target is not None and self.max_cost is not None:
+            raise UserError("one target, not two", where="imbik cascade", found="--target and --max-cost", fix="leave one of them out")
+        check_positive("--max-cost", self.max_cost)
+        if self.max_cost is not None:
+            return Target(keep=None, cost=self.max_cost)
+        share = 0.99 if self.target is None else self.target
+        check_share("--target", share)
+        return Target(keep=share)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """When no answer is given."""
+
+    abstain: Annotated[float | None, typer.Option(help="Largest share of wrong answers among those given; the others are not given.")] = (
+        None
+    )
+    abstain_label: Annotated[str, typer.Option(help="What is said instead of an answer.")] = "abstain"
+    out_of_scope: Annotated[Path | None, typer.Option(help="Texts that are not of the task: how many are left unanswered.")] = None
+
+    def asked(self) -> Abstain | None:
+        """What is asked of a cascade; None: it always answers.
+
+        Raises:
+            UserError: a share that is none, or texts out of scope for a cascade that always answers.
+        """
+        if self.abstain is None:
+            if self.out_of_scope is not None:
+                raise UserError("texts out of scope are for a model that may abstain", where="--out-of-scope", fix="give --abstain too")
+            return None
+        if not 0 <= self.abstain < 1:
+            what = "a share of wrong answers, from 0 to below 1"
+            raise UserError(what, where="--abstain", found=self.abstain, expected="a number such as 0.05")
+        from imbik.cascade.run import Abstain
+        from imbik.data.load import load_texts
+
+        return Abstain(self.abstain, self.abstain_label, None if self.out_of_scope is None else load_texts(self.out_of_scope))
 
 
 def register(app: typer.Typer) -> None:
@@ -31,20 +91,8 @@ def cascade(
     stages: Annotated[str, typer.Option("--stages", help="Candidates of the run, cheapest first, behind commas: names or name/engine.")],
     data: DataOption,
     out: OutOption,
-    target: Annotated[
-        float | None, typer.Option("--target", help="Share of the teacher's right answers on dev to keep, as cheaply as possible.")
-    ] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option("--max-cost", help="Instead: processor time, as a share of the last stage's, to use as well as possible."),
-    ] = None,
-    abstain: Annotated[
-        float | None, typer.Option("--abstain", help="Largest share of wrong answers among those given; the others are not given.")
-    ] = None,
-    abstain_label: Annotated[str, typer.Option("--abstain-label", help="What is said instead of an answer.")] = "abstain",
-    out_of_scope: Annotated[
-        Path | None, typer.Option("--out-of-scope", help="Texts that are not of the task: how many are left unanswered.")
-    ] = None,
+    aim: Aim,
+    silence: Silence,
     beside: Annotated[list[str] | None, typer.Option("--beside", help="Further candidates to measure; repeat.")] = None,
     columns: LabelledColumns,
     seed: Annotated[int, typer.Option(help="Of the splits that the run carved.", min=0)] = 0,
@@ -54,33 +102,26 @@ def cascade(
 ) -> None:
     """Put models of one run behind one another: what the first is not sure of, the next one answers.
 
-    Thresholds are chosen on dev for the target (default: keep 0.99), the cascade is measured on test beside each of its stages.
+    Thresholds are chosen on dev for the target, the cascade is measured on test beside each of its stages.
     """
-    if target is not None and max_cost is not None:
-        raise UserError("one target, not two", where="imbik cascade", found="--target and --max-cost", fix="leave one of them out")
-    check_share("--target", 0.99 if target is None else target)
-    check_positive("--max-cost", max_cost)
-    from imbik.cascade.policy import Target
+    target, abstain = aim.asked(), silence.asked()
     from imbik.cascade.run import cascade as make
     from imbik.cascade.stages import sources
-    from imbik.jobs.files import refuse_foreign_file
     from imbik.measure.predictions import load_predictions
-    from imbik.measure.results import is_results, load_results, write_results
-    from imbik.report.render import is_report, write_report
+    from imbik.measure.results import load_results, write_results
+    from imbik.report.render import write_report
 
     console, say = consoles()
     results = load_results(run / "results.json")
-    refuse_foreign_file(out / "results.json", is_results)
-    refuse_foreign_file(out / "report.html", is_report)
+    _check_out(out)
     splits = _splits(run, results, data, columns, seed)
-    chain = sources(run, results, [name.strip() for name in stages.split(",")])
     stored = run / "teacher" / "predictions.npz"
     found = make(
-        chain,
+        sources(run, results, [name.strip() for name in stages.split(",")]),
         splits,
         out,
-        target=Target(keep=None, cost=max_cost) if max_cost is not None else Target(keep=0.99 if target is None else target),
-        abstain=_abstain(abstain, abstain_label, out_of_scope),
+        target=target,
+        abstain=abstain,
         beside=sources(run, results, beside or []),
         predictions=load_predictions(stored) if stored.is_file() else None,
         threads=threads,
@@ -90,6 +131,20 @@ def cascade(
     write_results(out / "results.json", found)
     write_report([found], out / "report.html", lang=lang)
     _show(found, out, lang, as_json)
+
+
+def _check_out(out: Path) -> None:
+    """Check, before any work, that nothing of the user's stands where results are written.
+
+    Raises:
+        UserError: naming it.
+    """
+    from imbik.jobs.files import refuse_foreign_file
+    from imbik.measure.results import is_results
+    from imbik.report.render import is_report
+
+    refuse_foreign_file(out / "results.json", is_results)
+    refuse_foreign_file(out / "report.html", is_report)
 
 
 def _splits(run: Path, results: Results, data: str, columns: LabelledColumns, seed: int) -> Splits:
@@ -112,19 +167,6 @@ def _splits(run: Path, results: Results, data: str, columns: LabelledColumns, se
             fix="name the run's data, columns and --seed",
         )
     return splits
-
-
-def _abstain(risk: float | None, label: str, outside: Path | None) -> Abstain | None:
-    if risk is None:
-        if outside is not None:
-            raise UserError("texts out of scope are for a model that may abstain", where="--out-of-scope", fix="give --abstain too")
-        return None
-    if not 0 <= risk < 1:
-        raise UserError("a share of wrong answers, from 0 to below 1", where="--abstain", found=risk, expected="a number such as 0.05")
-    from imbik.cascade.run import Abstain
-    from imbik.data.load import load_texts
-
-    return Abstain(risk, label, None if outside is None else load_texts(outside))
 
 
 def _show(found: Results, out: Path, lang: str, as_json: bool) -> None:
