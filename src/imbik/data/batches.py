@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,6 +27,17 @@ def token_batches(lengths: Sequence[int] | NDArray[np.int64], budget: int) -> It
         count = max(1, budget // longest)
         yield order[start : start + count]
         start += count
+
+
+def scattered(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
+    """Return rows of numbers as one array, ``(B, T)``: theirs where ``keep`` says so, in order, and ``fill`` elsewhere.
+
+    >>> scattered(np.array([[True, True], [False, True]]), [[5, 6], [7]], 0).tolist()
+    [[5, 6], [0, 7]]
+    """
+    out = np.full(keep.shape, fill, dtype=np.int64)
+    out[keep] = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
+    return out
 
 
 def sorted_batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:

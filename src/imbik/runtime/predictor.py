@@ -4,7 +4,6 @@ back in order.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from imbik.data.batches import token_batches
+from imbik.data.batches import scattered, token_batches
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
 from imbik.errors import UserError, shorten
@@ -240,17 +239,11 @@ class Predictor:
         longest = int(self._widths(lengths.max()))
         position = np.arange(longest)
         keep = position >= longest - lengths[:, None] if self._left else position < lengths[:, None]
-        tokens = _scatter(keep, chosen, self._pad)
+        tokens = scattered(keep, chosen, self._pad)
         kinds = None
         if self._types:
-            kinds = np.zeros_like(tokens) if types is None else _scatter(keep, [types[row] for row in rows], self._pad_type)
+            kinds = np.zeros_like(tokens) if types is None else scattered(keep, [types[row] for row in rows], self._pad_type)
         return tokens, keep.astype(np.int64), kinds
-
-
-def _scatter(keep: NDArray[np.bool_], rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
-    out = np.full(keep.shape, fill, dtype=np.int64)
-    out[keep] = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64)
-    return out
 
 
 def load_artefact(
