@@ -108,8 +108,7 @@ def cascade(
     from imbik.cascade.run import cascade as make
     from imbik.cascade.stages import sources
     from imbik.measure.predictions import load_predictions
-    from imbik.measure.results import load_results, write_results
-    from imbik.report.render import write_report
+    from imbik.measure.results import load_results
 
     console, say = consoles()
     results = load_results(run / "results.json")
@@ -128,9 +127,7 @@ def cascade(
         progress=progress_for(console),
         say=say,
     )
-    write_results(out / "results.json", found)
-    write_report([found], out / "report.html", lang=lang)
-    _show(found, out, lang, as_json)
+    _publish(found, out, lang, as_json)
 
 
 def _check_out(out: Path) -> None:
@@ -169,10 +166,15 @@ def _splits(run: Path, results: Results, data: str, columns: LabelledColumns, se
     return splits
 
 
-def _show(found: Results, out: Path, lang: str, as_json: bool) -> None:
+def _publish(found: Results, out: Path, lang: str, as_json: bool) -> None:
+    """Write results and report, and show them."""
+    from imbik.measure.results import write_results
+    from imbik.report.render import write_report
     from imbik.report.selective import selective_line
     from imbik.report.terminal import results_table
 
+    write_results(out / "results.json", found)
+    write_report([found], out / "report.html", lang=lang)
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
         return
