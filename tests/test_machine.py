@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,14 @@ def test_hardware_threads_of_one_core_count_once(monkeypatch):
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     monkeypatch.setattr(machine, "cpu_quota", lambda: None)
     assert machine.physical_cores() == 2
+
+
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.setenv("KMP_BLOCKTIME", "")
+    monkeypatch.delenv("KMP_BLOCKTIME")
+    monkeypatch.setattr(machine, "_SET_HERE", set())
+    machine.wait_passively()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["KMP_BLOCKTIME"]) == ("active", "0")
+    # a process that is timed gets what the user has set, and nothing of ours
+    assert machine.users_environment() == {name: value for name, value in os.environ.items() if name != "KMP_BLOCKTIME"}

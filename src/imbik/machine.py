@@ -142,6 +142,30 @@ def _quota(group: Path) -> float | None:
     return None
 
 
+_PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+_SET_HERE: set[str] = set()
+
+
+def wait_passively() -> None:
+    """Make OpenMP's threads sleep while they wait for one another.
+
+    It must be called before a library with OpenMP loads.
+    Threads that spin take the core from the one that they wait for, as soon as the machine has other work. What the user has set stays.
+    """
+    for name, value in _PASSIVE.items():
+        if name not in os.environ:
+            os.environ[name] = value
+            _SET_HERE.add(name)
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment without what :func:`wait_passively` has set.
+
+    For processes that are timed: their engines run as users run them.
+    """
+    return {name: value for name, value in os.environ.items() if name not in _SET_HERE}
+
+
 def memory_bytes() -> int | None:
     """Return the size of main memory in bytes, or None where it cannot be asked for."""
     try:

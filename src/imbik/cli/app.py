@@ -16,6 +16,7 @@ import typer
 from imbik import __version__
 from imbik.cli.paths import expand_paths
 from imbik.errors import EXTRAS, MissingExtra, UserError
+from imbik.machine import wait_passively
 
 # In the order of `imbik --help`: the life of a model.
 _COMMANDS = (
@@ -108,6 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    wait_passively()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is written as its number, not as a traceback
             stream.reconfigure(errors="backslashreplace")

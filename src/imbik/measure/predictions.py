@@ -72,6 +72,8 @@ def load_predictions(path: str | Path) -> Predictions:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in file.files if name.startswith("logits_")}
+        if not all(array.ndim for array in arrays.values()):
+            raise ValueError("a number in the place of rows")
         names = {name.split(".")[0] for name in arrays}
         logits = {name.removeprefix("logits_"): from_arrays(arrays, name) for name in sorted(names)}
         return Predictions(about["id"], tuple(about["labels"]), about["task"], about["fingerprints"], logits)

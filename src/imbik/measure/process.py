@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from imbik.errors import UserError
+from imbik.machine import users_environment
 from imbik.types import Step
 
 
@@ -78,7 +78,7 @@ class Process:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env=os.environ | quiet | dict.fromkeys(names, str(threads)),
+            env=users_environment() | quiet | dict.fromkeys(names, str(threads)),
         )
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
         raise UserError(
             f"the {role} has no head that answers a task",
             where=source,
-            found=", ".join(config.architectures or []) or "no architecture in config.json",
+            found=", ".join(map(str, config.architectures or [])) or "no architecture in config.json",
             expected="a model " + " or ".join(sorted({f"…For{known.architecture}" for known in registered().values()})),
             fix="make one with: imbik finetune --base " + str(source) + " --data DATA --out DIR",
         )

@@ -28,6 +28,7 @@ from imbik.training.precision import precision
 from imbik.training.prediction import to_batch
 from imbik.training.settings import RunSettings, Training
 from imbik.training.state import State, TrainingState
+from imbik.training.threads import chosen_threads
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,9 @@ def fit(
         if keep_start and evaluate is not None and state.steps_done == 0 and state.elect_start(evaluate(model)):
             disk.save_best(state)
 
-        with run.progress.track(what, budget.units, budget.units_done(state)) as bar:
+        # a resumed run takes as many threads as it began with, so that its sums are the same
+        threads = chosen_threads(_operations(parameters, data, settings), state.threads)
+        with threads as state.threads, run.progress.track(what, budget.units, budget.units_done(state)) as bar:
             while not state.finished:
                 # one epoch: the order of its batches follows from the seed and its number, so a resumed run draws the same
                 steps = _steps(data, settings, mixed(run.seed, state.epoch))
@@ -187,6 +190,13 @@ def _steps(data: Rows, settings: Training, seed: int) -> list[list[NDArray[np.in
     """Return the batches of every step of an epoch."""
     batches = shuffled_batches(data.lengths, settings.batch_tokens, seed)
     return [batches[i : i + settings.accumulate] for i in range(0, len(batches), settings.accumulate)]
+
+
+def _operations(parameters: dict[str, nn.Parameter], data: Rows, settings: Training) -> float:
+    """Return about how many floating-point operations training takes: 6 for each parameter and token (Kaplan et al. 2020)."""
+    passes = float(settings.epochs * int(np.sum(data.lengths)))
+    tokens = min(passes, settings.max_steps * settings.batch_tokens * settings.accumulate) if settings.max_steps else passes
+    return float(6 * tokens * sum(parameter.numel() for parameter in parameters.values()))
 
 
 def _check_finite(value: float, state: State, settings: Training) -> None:

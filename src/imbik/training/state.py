@@ -33,6 +33,8 @@ class State:
     tokens: int = 0
     seconds: float = 0.0
     finished: bool = False
+    threads: int = 0
+    """It was trained with; 0: not yet. The sums of another number differ in their last digits."""
 
     @property
     def waited(self) -> int:
