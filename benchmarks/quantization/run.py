@@ -40,7 +40,7 @@ from imbik.measure import Candidate, measure
 from imbik.measure.results import Results, results_document
 from imbik.methods import make_method
 from imbik.models import load_checkpoint, save_checkpoint
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.checkpoint import labels_of
 from imbik.models.facts import facts, manifest_of
 from imbik.models.teacher import Teacher

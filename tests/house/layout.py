@@ -15,7 +15,7 @@ FLOORS = (
     ("data", "models"),
     ("training", "runtime", "recommend"),
     ("measure", "serve", "students", "pretraining", "quantization", "factorization", "sharing", "linear"),
-    ("finetune", "distillation"),
+    ("finetune", "distillation", "pruning"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),
     ("literature", "testing", "cascade"),

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.methods.registry import make_method
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.facts import parameters
 from imbik.runtime.predictor import load_artefact

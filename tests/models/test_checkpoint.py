@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from imbik.errors import UserError
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.checkpoint import fingerprint, labels_of, save_checkpoint
 from imbik.models.pretrained import load_base, load_checkpoint
 from imbik.testing.contract import check_reload

@@ -10,7 +10,8 @@ import torch
 
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
-from imbik.models.anatomy import depth_of, layer_stack
+from imbik.models.anatomy import depth_of
+from imbik.models.blocks import layer_stack
 from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.sharing.albert import to_albert

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.teacher import Teacher
 from imbik.students import projection
 from imbik.students.catalogue import make_student

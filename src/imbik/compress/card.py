@@ -9,7 +9,7 @@ import yaml
 
 from imbik import __version__
 from imbik.locale.notes import sentence
-from imbik.models.cards import _HEAD, _labels
+from imbik.models.checkpoint import CARD_HEAD, label_line
 from imbik.models.pretrained import auto_class
 from imbik.recipes.recipe import Recipe
 from imbik.types import Note, Splits
@@ -56,7 +56,7 @@ def student_card(
     steps = yaml.safe_dump(recipe.written(), sort_keys=False)
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
     return (
-        _HEAD.format(tags="- distillation\n")
+        CARD_HEAD.format(tags="- distillation\n")
         + f"# {recipe.name}\n\nA {splits.task} model made by imbik {__version__} from the teacher `{teacher}`.\n\n"
         + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
         + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
@@ -64,5 +64,5 @@ def student_card(
         + "".join(f"* {sentence(note)}\n" for note in notes)
         + ("\n" if notes else "")
         + (_PLAIN.format(auto_class=auto_class(splits.task).__name__) if plain else _CHANGED)
-        + _labels(splits)
+        + label_line(splits)
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from imbik.factorization.decomposition import Decomposition, decompose, largest_rank, split_nmf, tail
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.layers.low_rank import LowRankLinear
 
 

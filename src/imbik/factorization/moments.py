@@ -39,7 +39,7 @@ def input_moments(model: PreTrainedModel, modules: Mapping[str, nn.Module], data
     """
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(modules, 0)
-    for batch in _batches(data):
+    for batch in token_batches(data):
         mask = batch["attention_mask"].bool()
 
         def observe(name: str, x: Tensor, _: Tensor, mask: Tensor = mask) -> None:
@@ -86,7 +86,7 @@ def fisher_inputs(
         targets: one per row of ``data``, as :meth:`imbik.tasks.task.Task.token_targets` gives them.
     """
     sums = {name: torch.zeros(module.in_features, dtype=torch.float64) for name, module in modules.items()}
-    for batch in _batches(data):
+    for batch in token_batches(data):
         passes: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in modules}
 
         def observe(name: str, x: Tensor, y: Tensor, passes: dict[str, list[tuple[Tensor, Tensor]]] = passes) -> None:
@@ -94,15 +94,29 @@ def fisher_inputs(
             y.retain_grad()
             passes[name].append((x.detach(), y))
 
-        mask = batch["attention_mask"]
-        labels = RowTargets(np.asarray(targets)).take(batch["rows"], mask.shape[1], mask.device)
-        outputs = read_outputs(_run(model, modules, batch, observe), task_of(task).outputs)
-        # The loss is a mean over the batch; times its size, every text's gradient is that of its own loss.
-        (label_loss(task, outputs, labels) * len(labels)).backward()
+        _loss(_run(model, modules, batch, observe), batch, targets, task).backward()
         for name, pairs in passes.items():
             sums[name] += _squared_gradients([(x, y) for x, y in pairs if y.grad is not None])
     model.zero_grad(set_to_none=True)
     return {name: (total / len(data)).numpy() for name, total in sums.items()}
+
+
+def labelled_loss(model: PreTrainedModel, batch: Batch, targets: NDArray[Any], task: TaskName) -> Tensor:
+    """Return the sum of the losses of a batch's texts against their labels.
+
+    A sum, so that a text's gradient is that of its own loss.
+
+    Args:
+        targets: of all rows, as :meth:`imbik.tasks.task.Task.token_targets` gives them.
+    """
+    return _loss(model(**model_inputs(batch)), batch, targets, task)
+
+
+def _loss(output: ModelOutput, batch: Batch, targets: NDArray[Any], task: TaskName) -> Tensor:
+    mask = batch["attention_mask"]
+    labels = RowTargets(np.asarray(targets)).take(batch["rows"], mask.shape[1], mask.device)
+    # The loss is a mean over the batch; times its size, every text's gradient is that of its own loss.
+    return label_loss(task, read_outputs(output, task_of(task).outputs), labels) * len(labels)
 
 
 def _squared_gradients(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -121,8 +135,8 @@ def _squared_gradients(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
     return (x * (slope @ slope.transpose(1, 2) @ x)).sum(dim=(0, 1)).double()
 
 
-def _batches(data: Encoded) -> list[Batch]:
-    """Turn the rows into batches of like length."""
+def token_batches(data: Encoded) -> list[Batch]:
+    """Turn the rows into batches of like length, always the same ones."""
     return [to_batch(data, rows) for rows in sorted_batches(data.lengths, _BATCH_TOKENS)]
 
 

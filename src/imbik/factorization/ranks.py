@@ -9,6 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+Point = tuple[float, float, int]
+"""What a choice costs, what it loses, and what it stands for."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -26,7 +29,7 @@ class Curve:
     whole: float
     step: int = 1
 
-    def points(self) -> list[tuple[float, float, int]]:
+    def points(self) -> list[Point]:
         """List (cost, loss, rank) of every choice, cheapest first.
 
         Rank 0 stands for the matrix as it is.
@@ -56,7 +59,20 @@ def allocate(curves: Sequence[Curve], budget: float) -> list[int] | None:
     ([2, 1], [2, 0], [0, 0], None)
     """
     points = [curve.points() for curve in curves]
-    chosen = [0] * len(curves)
+    chosen = buy(points, budget)
+    return None if chosen is None else [choices[index][2] for choices, index in zip(points, chosen, strict=True)]
+
+
+def buy(points: Sequence[Sequence[Point]], budget: float) -> list[int] | None:
+    """Choose one point of every list.
+
+    Their losses have the least sum among all that cost at most ``budget``; how is said at
+    :func:`allocate`. Each list stands in the order of rising cost and falling loss.
+
+    Returns:
+        The index of each list's point, or None when even the first ones cost more than the budget.
+    """
+    chosen = [0] * len(points)
     # Everyone starts at the cheapest choice; what is left buys pieces of the hulls.
     left = budget - sum(choices[0][0] for choices in points)
     # Budgets are sums of floats: a billionth over is not over.
@@ -76,10 +92,10 @@ def allocate(curves: Sequence[Curve], budget: float) -> list[int] | None:
             stopped.add(number)
         left -= choices[target][0] - choices[now][0]
         chosen[number] = target
-    return [choices[index][2] for choices, index in zip(points, chosen, strict=True)]
+    return chosen
 
 
-def _pieces(number: int, choices: Sequence[tuple[float, float, int]]) -> list[tuple[float, int, int]]:
+def _pieces(number: int, choices: Sequence[Point]) -> list[tuple[float, int, int]]:
     """List the pieces of the lower convex hull, from the cheapest choice on.
 
     Each as (slope, which curve, index that it leads to).
@@ -93,6 +109,6 @@ def _pieces(number: int, choices: Sequence[tuple[float, float, int]]) -> list[tu
     return [(_slope(choices, a, b), number, b) for a, b in pairwise(hull)]
 
 
-def _slope(choices: Sequence[tuple[float, float, int]], start: int, stop: int) -> float:
+def _slope(choices: Sequence[Point], start: int, stop: int) -> float:
     """Return the loss per cost between two choices; negative."""
     return (choices[stop][1] - choices[start][1]) / (choices[stop][0] - choices[start][0])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imbik import __version__
 from imbik.locale.notes import sentence
-from imbik.models.cards import _HEAD, _labels
+from imbik.models.checkpoint import CARD_HEAD, label_line
 from imbik.types import Splits
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
     """Return README.md of a fine-tuned teacher."""
     notes = "".join(f"* {sentence(note)}\n" for note in splits.notes)
     return (
-        _HEAD.format(tags="")
+        CARD_HEAD.format(tags="")
         + f"# Teacher: {base} fine-tuned for {splits.task}\n\n"
         + f"Made by imbik {__version__} from `{base}` on `{splits.source}` ({len(splits.train.texts)} training rows).\n\n"
         + f"| split | {splits.metric} | rows |\n|---|---|---|\n"
         + f"| dev | {result.dev:.4f} | {len(splits.dev.texts)} |\n| test | {result.test:.4f} | {len(splits.test.texts)} |\n\n"
         + f"Best of {result.epochs} epochs: {result.best_epoch}. {result.truncated} training texts were cut.\n\n"
         + (f"Notes on the data:\n\n{notes}\n" if notes else "")
-        + _labels(splits)
+        + label_line(splits)
     )
 
 
@@ -35,7 +35,7 @@ def mlm_card(result: FittedMlm, corpus: str, base: str) -> str:
         for name, quality in (("before", result.before), ("after", result.after))
     )
     return (
-        _HEAD.format(tags="- fill-mask\n")
+        CARD_HEAD.format(tags="- fill-mask\n")
         + f"# Masked language model: {base}\n\n"
         + f"Made by imbik {__version__} from `{base}` on `{corpus}` ({result.blocks} blocks, {result.epochs} epochs).\n\n"
         + f"On {result.after.tokens} masked tokens of held-out blocks:\n\n"

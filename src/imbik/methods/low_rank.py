@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,21 +16,19 @@ from imbik.errors import UserError
 from imbik.factorization.matrices import Matrix, matrices_of
 from imbik.factorization.moments import count_uses, fisher_inputs, input_moments
 from imbik.factorization.ranks import Curve, allocate
-from imbik.locale.notes import sentence
 from imbik.methods.distill import Distill
 from imbik.methods.registry import Method, method
+from imbik.methods.stages import in_stages
 from imbik.models.hooks import put_everywhere
 from imbik.models.layers.low_rank import LowRankLinear
 from imbik.models.structure import replace_module
 from imbik.tasks.outputs import Outputs
-from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.losses import moved
-from imbik.training.prediction import RowTargets, predict_rows
+from imbik.training.prediction import predict_rows
+from imbik.training.probes import sample, targets_of
 from imbik.types import Checkpoint, Examples, Note
-
-logger = logging.getLogger(__name__)
 
 PROBE_TEXTS = 128
 """Texts on which a matrix's sensitivity is measured."""
@@ -91,32 +89,20 @@ class LowRank(Method):
         Raises:
             UserError: no rank under break-even meets the request, or nothing would become smaller.
         """
-        notes = checkpoint.notes
-        for stage in range(1, self.stages + 1):
-            report = self._cut(checkpoint, context, stage / self.stages)
-            # the last report alone remains: it compares with the dense matrices and so covers
-            # earlier cuts
-            notes = (*checkpoint.notes, report)
-            logger.info("low_rank, stage %d of %d: %s", stage, self.stages, sentence(report))
-            if stage < self.stages:
-                # own folder and seed: fit goes on from whatever state lies in its folder, so that a
-                # second stage would otherwise find the finished training of the first
-                inner = replace(context, directory=context.directory / f"stage-{stage}", seed=context.seed + stage)
-                checkpoint = Distill.of(self.recovery, "low_rank.recovery").apply(checkpoint, inner)
-        return replace(checkpoint, notes=notes)
+        return in_stages(checkpoint, context, partial(self._cut, context), "low_rank", self.stages, self.recovery)
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse to tie layers whose ranks differ."""
         return f"put {later.name} before low_rank: factorized layers have ranks of their own" if later.ties_layers else None
 
-    def _cut(self, checkpoint: Checkpoint, context: Context, done: float) -> Note:
+    def _cut(self, context: Context, checkpoint: Checkpoint, done: float) -> tuple[Checkpoint, tuple[Note, ...]]:
         """Factorize once; ``done``, up to 1, is how far this stage goes."""
         matrices = matrices_of(checkpoint.model, nmf=self.method == "nmf")
-        rows = _sample(context.splits.train, self.texts, context.seed)
+        rows = sample(context.splits.train, self.texts, context.seed)
         self._weigh(checkpoint, context, matrices, rows)
         if self.budget is not None:
             ranks = self._shared(
-                checkpoint, matrices, encode_for(checkpoint.task, _sample(rows, PROBE_TEXTS, context.seed), checkpoint.tokenizer), done
+                checkpoint, matrices, encode_for(checkpoint.task, sample(rows, PROBE_TEXTS, context.seed), checkpoint.tokenizer), done
             )
         else:
             ranks = {name: self._own(matrix, done) for name, matrix in matrices.items()}
@@ -125,7 +111,7 @@ class LowRank(Method):
             if rank:
                 replace_module(checkpoint.model, name, matrices[name].layer(rank))
         checkpoint.model.eval()
-        return _report(self.method, matrices_of(checkpoint.model, nmf=False))
+        return checkpoint, (_report(self.method, matrices_of(checkpoint.model, nmf=False)),)
 
     def _weigh(self, checkpoint: Checkpoint, context: Context, matrices: Mapping[str, Matrix], rows: Examples) -> None:
         """Tell every matrix what its inputs count, and how often it is used."""
@@ -135,7 +121,7 @@ class LowRank(Method):
         if self.method == "asvd":
             weights = input_moments(model, modules, data)
         if self.method == "fwsvd":
-            weights = fisher_inputs(model, modules, data, _targets(rows, data, context), checkpoint.task)
+            weights = fisher_inputs(model, modules, data, targets_of(rows, data, context), checkpoint.task)
         # ALBERT-like models store a matrix once and multiply by it at every layer
         counts = count_uses(model, modules, data) if self.measure == "flops" else {}
         for name, matrix in matrices.items():
@@ -214,24 +200,3 @@ def _report(method_name: str, matrices: Mapping[str, Matrix]) -> Note:
         most=max(ranks),
         left=left,
     )
-
-
-def _sample(rows: Examples, count: int, seed: int) -> Examples:
-    """Return at most ``count`` random rows."""
-    if len(rows.texts) <= count:
-        return rows
-    # sorted: the draw says which rows, their order stays that of the file
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows.texts))[:count])
-    pairs = None if rows.pairs is None else [rows.pairs[i] for i in chosen]
-    targets = None if rows.targets is None else rows.targets[chosen]
-    return Examples([rows.texts[i] for i in chosen], pairs, targets, "")
-
-
-def _targets(rows: Examples, data: Encoded, context: Context) -> NDArray[Any]:
-    """Return the encoded rows' labels, or what the teacher says of them."""
-    targets = RowTargets.of(context.splits, rows, data)
-    if targets is not None:
-        return targets.values
-    logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))
-    task = task_of(context.splits.task)
-    return task.predicted(task.decode(logits))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imbik.errors import UserError
 from imbik.methods.registry import Method, method
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.structure import structure_of, tie_module
 from imbik.sharing.albert import group_of, to_albert
 from imbik.tasks.outputs import count_of

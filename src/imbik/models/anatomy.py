@@ -17,43 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from imbik.errors import UserError
+from imbik.models.blocks import head_size, layer_stack, roles_of
 from imbik.models.hooks import Tap, capture, evaluating
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-ROLES = {
-    "query": ("query", "q_lin", "q_proj", "query_proj", "attn.q"),
-    "key": ("key", "k_lin", "k_proj", "key_proj", "attn.k"),
-    "value": ("value", "v_lin", "v_proj", "value_proj", "attn.v"),
-    "qkv": ("attn.Wqkv",),
-    "out": ("attention.output.dense", "out_lin", "attention.dense", "attn.o"),
-    "up": ("intermediate.dense", "ffn.lin1", "ffn"),
-    "down": ("output.dense", "ffn.lin2", "ffn_output"),
-}
-"""What the matrices of a layer are called in the architectures of transformers; ``qkv`` is the first three in one."""
-
-
-def roles_of(layer: nn.Module) -> dict[str, tuple[str, nn.Module]]:
-    """Return name and module of a layer's matrices, by role.
-
-    A role is missing where the names say nothing.
-
-    A module with a matrix of its own inside is none: ALBERT's ``ffn`` is a matrix, DistilBERT's
-    holds two.
-    """
-    # A block that holds the matrix has a telling name too: only the innermost module is the matrix.
-    named = [(name, _role(name), module) for name, module in layer.named_modules()]
-    roles: dict[str, tuple[str, nn.Module]] = {}
-    for name, role, module in named:
-        if role and role not in roles and not any(inner and other.startswith(name + ".") for other, inner, _ in named):
-            roles[role] = (name, module)
-    return roles
-
-
-def _role(name: str) -> str | None:
-    """Return the role of a module by its name, None where the name says nothing."""
-    return next((role for role, names in ROLES.items() if any(name == n or name.endswith("." + n) for n in names)), None)
 
 
 @dataclass(frozen=True)
@@ -83,12 +51,12 @@ class Anatomy:
     Attributes:
         model: class name, for messages.
         layers: one entry per layer that runs.
-        heads: A.
+        head_size: numbers of one head; a layer has as many heads as its queries are wide.
     """
 
     model: str
     layers: tuple[LayerTaps, ...]
-    heads: int
+    head_size: int
 
     def taps(self, name: str) -> tuple[Tap, ...]:
         """Return where the state ``name`` is read.
@@ -120,7 +88,7 @@ class Anatomy:
             raise UserError("a module did not run", where=self.model, found=", ".join(missing))
         # (B, T, H) twice -> (B, A, T, T)
         if name.startswith("scores."):
-            return attention_scores(captured[taps[0]], captured[taps[1]], self.heads)
+            return attention_scores(captured[taps[0]], captured[taps[1]], captured[taps[0]].shape[-1] // self.head_size)
         return captured[taps[0]]
 
     def names(self) -> list[str]:
@@ -153,7 +121,7 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
     """Find out how to read a transformers encoder.
 
     Args:
-        model: any transformers model whose layers :func:`imbik.models.anatomy.layer_stack` finds;
+        model: any transformers model whose layers :func:`imbik.models.blocks.layer_stack` finds;
             it is run once on four tokens.
 
     Raises:
@@ -171,7 +139,7 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
             for role, (name, module) in roles_of(layer).items():
                 hooks.callback(module.register_forward_pre_hook(partial(_note, events, role, f"{path}.{name}")).remove)
         _run_once(model)
-    return Anatomy(type(model).__name__, tuple(_layers(events)), int(model.config.num_attention_heads))
+    return Anatomy(type(model).__name__, tuple(_layers(events)), head_size(model))
 
 
 def depth_of(model: PreTrainedModel) -> int:
@@ -272,24 +240,3 @@ def listen(model: nn.Module, reader: StateReader, names: Iterable[str]) -> Itera
     names = tuple(names)
     with capture(model, {tap for name in names for tap in reader.taps(name)}) as captured:
         yield States(reader, names, captured)
-
-
-def layer_stack(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """Find the encoder's layers: the ModuleList of one class that holds most parameters.
-
-    Returns its name and the module.
-
-    Raises:
-        UserError: the model has no stack of like layers.
-    """
-    # By size, since a model may hold other lists of like modules: embeddings per feature, adapters.
-    best: tuple[int, str, nn.ModuleList] | None = None
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len({type(layer) for layer in module}) == 1:
-            # Shared layers count once: parameters() gives each parameter once.
-            size = sum(p.numel() for p in module.parameters())
-            if best is None or size > best[0]:
-                best = (size, name, module)
-    if best is None:
-        raise UserError("the model has no stack of like layers", where=type(model).__name__, expected="an encoder such as BERT")
-    return best[1], best[2]

@@ -24,12 +24,14 @@ from imbik.locale.notes import document, read
 from imbik.models.structure import save_structured, structure_of
 from imbik.models.units import folded
 from imbik.tasks.registry import task_of
-from imbik.types import Checkpoint, Note, Step, TaskName
+from imbik.types import Checkpoint, Note, Splits, Step, TaskName
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _RECORD = "imbik.json"
+CARD_HEAD = "---\nlibrary_name: transformers\ntags:\n- imbik\n{tags}---\n\n"
+"""How a model card begins."""
 _BLANK: dict[str, Any] = {"task": None, "steps": (), "notes": (), "pairs": None}
 
 
@@ -74,6 +76,11 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return the label names in the order of the logits."""
     names = checkpoint.model.config.id2label
     return tuple(str(names[index]) for index in range(len(names)))
+
+
+def label_line(splits: Splits) -> str:
+    """Write the line of a model card that lists the labels."""
+    return f"Labels ({len(splits.labels)}): " + ", ".join(f"`{label}`" for label in splits.labels) + "\n"
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path, card: str | None = None) -> None:

@@ -10,7 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from imbik.locale.notes import document
 from imbik.machine import versions
+from imbik.models.blocks import blocks_of
 from imbik.models.inputs import input_names
+from imbik.models.structure import structure_of
 from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -58,19 +60,30 @@ def set_decision(model: PreTrainedModel, decision: float | None) -> None:
 
 
 def architecture(model: PreTrainedModel) -> dict[str, Any]:
-    """Return the shape of a transformers model, None for what its config does not tell.
+    """Return the shape of a transformers model.
 
+    None stands for what its config does not tell, or what differs by layer.
     ``family``, ``layers``, ``hidden``, ``heads``, ``intermediate``, ``vocabulary``.
     """
     config = model.config
+    pruned = any("layer" in change and change["layer"] == "linear" for change in structure_of(config))
+    blocks = blocks_of(model) if pruned else []
+    heads, units = ({block.count for block in blocks if block.kind == kind} for kind in ("heads", "units"))
     return {
         "family": config.model_type,
         "layers": getattr(config, "num_hidden_layers", None),
         "hidden": getattr(config, "hidden_size", None),
-        "heads": getattr(config, "num_attention_heads", None),
-        "intermediate": getattr(config, "intermediate_size", None),
+        "heads": _alike(heads, getattr(config, "num_attention_heads", None)),
+        "intermediate": _alike(units, getattr(config, "intermediate_size", None)),
         "vocabulary": getattr(config, "vocab_size", None),
     }
+
+
+def _alike(found: set[int], configured: int | None) -> int | None:
+    """Return the number that all layers of a pruned model have, None where they differ; of another model what its config says."""
+    if not found:
+        return configured
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def parameters(model: torch.nn.Module) -> int:

@@ -13,7 +13,7 @@ if the file had its usual name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,33 @@ def tie_module(model: PreTrainedModel, path: str, original: str) -> None:
     """Let the module ``original`` stand at ``path`` too, and record it."""
     _set(model, path, model.get_submodule(original))
     _record(model, path, {"module": path, "same_as": original})
+
+
+def forget_below(model: PreTrainedModel, path: str) -> None:
+    """Take the changes of the module ``path`` and of what is inside it off the record.
+
+    It is plain again.
+    """
+    _write(model, _outside(model, path))
+
+
+def move_layers(model: PreTrainedModel, stack: str, kept: Sequence[int]) -> None:
+    """Let the record follow layers of ``stack`` that have moved up.
+
+    Layer ``kept[i]`` now stands at i, the others are gone.
+    """
+    old = structure_of(model.config)
+    places = {f"{stack}.{before}": f"{stack}.{now}" for now, before in enumerate(kept)}
+
+    def moved(path: str) -> str | None:
+        if not path.startswith(f"{stack}."):
+            return path
+        number = path.removeprefix(f"{stack}.").partition(".")[0]
+        place = f"{stack}.{number}"
+        return places[place] + path.removeprefix(place) if place in places else None
+
+    moves = [{key: moved(value) if key in ("module", "same_as") else value for key, value in change.items()} for change in old]
+    _write(model, [change for change in moves if None not in change.values()])
 
 
 def unique_state(model: nn.Module) -> dict[str, Tensor]:
@@ -169,9 +196,21 @@ def _record(model: PreTrainedModel, path: str, change: dict[str, Any]) -> None:
 
     Earlier ones of the same module or inside it are overwritten by it and go.
     """
+    _write(model, [*_outside(model, path), change])
+
+
+def _outside(model: PreTrainedModel, path: str) -> list[dict[str, Any]]:
+    """Return the changes that are not of the module ``path`` or inside it."""
     # The dot keeps "layer.1" apart from "layer.10".
-    kept = [c for c in structure_of(model.config) if c["module"] != path and not c["module"].startswith(path + ".")]
-    setattr(model.config, _FIELD, [*kept, change])
+    return [c for c in structure_of(model.config) if c["module"] != path and not c["module"].startswith(path + ".")]
+
+
+def _write(model: PreTrainedModel, changes: list[dict[str, Any]]) -> None:
+    """Write the list of changes; a plain model carries none."""
+    if changes:
+        setattr(model.config, _FIELD, changes)
+    elif hasattr(model.config, _FIELD):
+        delattr(model.config, _FIELD)
 
 
 def _check_fit(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor], file: Path) -> None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import nn
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig
 
 from imbik.errors import UserError
-from imbik.models.anatomy import anatomy, layer_stack
+from imbik.models.anatomy import anatomy
+from imbik.models.blocks import depth_setting, layer_stack
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.structure import structure_of
@@ -30,7 +31,6 @@ from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, co
 from imbik.types import Checkpoint, Examples, Note
 
 FIELDS = ("family", "from", "heads", "hidden", "init", "intermediate", "layers")
-_DEPTH_SETTINGS = ("num_hidden_layers", "n_layers", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Bert(StudentSpec):
         mapping = tuple(uniform_layers(teacher.depth, shape.layers))
         # nothing differs but the depth: the teacher's own class, whatever it is, keeps every detail
         if shape == shape_of(teacher, shape.layers):
-            return CutPlan(teacher, shape, self.init, mapping, _depth_setting(teacher.model.config))
+            return CutPlan(teacher, shape, self.init, mapping, depth_setting(teacher.model.config, "student"))
         return ProjectedPlan(teacher, shape, self.init, mapping)
 
     def _numbers(self, teacher: Teacher) -> Shape:
@@ -158,13 +158,6 @@ class ProjectedPlan(BertPlan):
         if not random:
             return student
         return replace(student, notes=(Note.of("random_start", names=tuple(random), model=type(teacher.model).__name__),))
-
-
-def _depth_setting(config: PretrainedConfig) -> str:
-    name = next((name for name in _DEPTH_SETTINGS if name in config.to_dict()), None)
-    if name is None:
-        raise UserError("this architecture has no setting for its depth", where="student", found=config.model_type)
-    return name
 
 
 def _copy_layers(source: Teacher, target: nn.Module, mapping: Sequence[int]) -> None:

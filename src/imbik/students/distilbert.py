@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from imbik.errors import UserError
-from imbik.models.anatomy import layer_stack
+from imbik.models.blocks import layer_stack
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.tables import position_offset, positions_of

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import layer_stack, roles_of
+from imbik.models.blocks import layer_stack, roles_of
 from imbik.models.teacher import Teacher
 from imbik.training.encoding import encode
 from imbik.training.prediction import model_inputs, to_batch
@@ -72,7 +72,7 @@ def project(teacher: Teacher, student: Checkpoint, mapping: Sequence[int], texts
     """Fill the student's weights (a plain BERT) from the teacher's; parts that the teacher lacks stay random.
 
     Args:
-        teacher: any encoder whose layers :func:`imbik.models.anatomy.layer_stack` finds.
+        teacher: any encoder whose layers :func:`imbik.models.blocks.layer_stack` finds.
         student: a BERT that is not wider than the teacher; changed in place.
         mapping: the teacher layer (0-based) of each student layer.
         texts: task texts.

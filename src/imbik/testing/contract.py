@@ -27,6 +27,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "low_rank": {"method": "svd", "budget": 0.5},
     "minilm": {"relations": ["qq", "vv"], "relation_heads": 4},
     "mobilebert": {"schedule": "joint"},
+    "prune": {"budget": 0.6, "multiple": 8, "alike": True},
     "quantize": {"scheme": "dynamic"},
     "share": {"groups": 2, "init": "mean"},
     "tinybert": {"augment": {"masked_model": "none", "copies": 2}},

@@ -14,7 +14,8 @@ from imbik.distillation.attention_losses import AttentionKL
 from imbik.distillation.feature_losses import FeatureMoments, HiddenMSE
 from imbik.distillation.teacher_states import LiveTeacher
 from imbik.distillation.transfer import Pair, Transfer
-from imbik.models.anatomy import anatomy, layer_stack
+from imbik.models.anatomy import anatomy
+from imbik.models.blocks import layer_stack
 from imbik.pretraining.corpus import Blocks
 from imbik.pretraining.masking import Masker
 from imbik.training.context import Context

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from imbik.models.anatomy import Anatomy, layer_stack, listen, roles_of
+from imbik.models.anatomy import Anatomy, listen
+from imbik.models.blocks import layer_stack, roles_of
 from imbik.models.hooks import module_at
 from imbik.students.mobilebert import stand_for_layer_norm
 from imbik.training.prediction import Batch, model_inputs

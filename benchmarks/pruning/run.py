@@ -1,0 +1,77 @@
+"""Half of a fine-tuned teacher's heads and units without training: four importances, with and without repair.
+
+    python -m benchmarks.pruning.run --teacher DIR --data DATA --name trec --work DIR [--minutes M]
+
+Every cell (importance, repair, share, seed) is kept in a JSON file of its own under --work; a call does the cells that are missing and
+starts no new one after --minutes. A seed draws other train texts for importance and repair. The result is
+benchmarks/results/pruning/NAME.json, which table.py reads. Quality is measured in PyTorch, on the whole dev and test split.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.common import clock, parser, record
+from benchmarks.factorization.run import Bench
+from imbik.data import load_data
+from imbik.methods import make_method
+from imbik.models import load_checkpoint
+from imbik.models.blocks import blocks_of
+from imbik.models.checkpoint import labels_of
+from imbik.models.facts import flops, parameters
+from imbik.models.teacher import Teacher
+from imbik.students import make_student
+
+IMPORTANCES = ("fisher", "taylor", "activation", "magnitude")
+REPAIRS = ("none", "masks", "matrices")
+SHARES = (0.5, 0.7, 0.3)
+SEEDS = (0, 1, 2)
+
+
+def cell(bench: Bench, importance: str, repair: str, share: float, seed: int) -> dict[str, Any]:
+    """Cut a copy of the teacher, and measure it."""
+    student = make_student(None, bench.teacher, bench.splits.train, 0)
+    step = {"prune": {"budget": share, "importance": importance, "repair": repair}}
+    with clock() as spent:
+        cut = make_method(step, "bench").apply(student, replace(bench.context("cut"), seed=seed))
+    left: dict[str, list[int]] = {"heads": [], "units": []}
+    for block in blocks_of(cut.model):
+        left[block.kind].append(block.count)
+    size = {"left": left, "params": parameters(cut.model), "flops": flops(cut.model)}
+    return {**bench.measured(cut), **size, "seconds": spent.wall, "note": dict(cut.notes[-1].values)}
+
+
+def main() -> None:
+    arguments = parser(__doc__, "teacher!", "data!", "minutes", "work!")
+    arguments.add_argument("--name", required=True, help="of the result")
+    options = arguments.parse_args()
+    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
+    splits = load_data(options.data, labels=labels_of(teacher))
+    bench = Bench(teacher, splits, options.work / options.name)
+    began, found = time.monotonic(), {}
+    for share, seed, importance, repair in itertools.product(SHARES, SEEDS, IMPORTANCES, REPAIRS):
+        file = bench.work / "cells" / f"{importance}-{repair}-{share}-{seed}.json"
+        if not file.is_file() and time.monotonic() - began < options.minutes * 60:
+            value = cell(bench, importance, repair, share, seed)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_suffix(".tmp")
+            temporary.write_text(json.dumps(value), encoding="utf-8")
+            temporary.replace(file)
+            print(f"{file.stem}: test {value['test_retention']['value']:.4f} of the teacher's, {value['seconds']:.0f} s", flush=True)
+        if file.is_file():
+            found[f"{importance} {repair} {share} {seed}"] = json.loads(file.read_text(encoding="utf-8"))
+    print(f"{len(found)} of {len(SHARES) * len(SEEDS) * len(IMPORTANCES) * len(REPAIRS)} cells")
+    numbers = {
+        "teacher": {**bench.measured(teacher), "params": parameters(teacher.model), "flops": flops(teacher.model)},
+        "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        "cells": found,
+    }
+    record(f"pruning/{options.name}", numbers, options, continues=True)
+
+
+if __name__ == "__main__":
+    main()
