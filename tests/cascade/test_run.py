@@ -73,6 +73,12 @@ def test_each_text_is_answered_by_the_first_stage_that_is_sure(run: Path, tmp_pa
     np.testing.assert_allclose(np.concatenate([model.scores([text]) for text in TEXTS]), expected, rtol=1e-4, atol=1e-5)
     assert model.answered(TEXTS)[1].tolist() == by
     np.testing.assert_allclose(model.predict(TEXTS), softmax(expected, axis=1), rtol=1e-3, atol=1e-5)
+    kept = model.remembered()
+    model.remember({})
+    assert model.remembered() == {number: type(words)() for number, words in kept.items()}
+    model.remember(kept)
+    model.read(TEXTS)
+    np.testing.assert_allclose(model.scores(TEXTS), expected, rtol=1e-4, atol=1e-5)
     assert model.scores([]).shape == (0, 3) and model.warm_up() >= 2
 
 

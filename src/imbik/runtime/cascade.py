@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.runtime.given import checked
 from imbik.runtime.manifest import complete
 from imbik.runtime.predictor import Predictor
 from imbik.tasks.outputs import Outputs, only
@@ -104,9 +103,8 @@ class Cascade(Predictor):
         self.session = first.session
         self.stages, self.abstention = tuple(stages), abstention
 
-    def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Outputs:
-        """Return calibrated logits ``(N, L)``, rows in the order of the texts, see :meth:`Predictor.scores`."""
-        texts, pairs = checked(texts, pairs)
+    def _scores(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Outputs:
+        """Return calibrated logits ``(N, L)``, rows in the order of the texts."""
         check_pairs(self.pairs, pairs is not None)
         logits, _ = self.answered(texts, pairs)
         return logits if self.abstention is None else abstaining(logits, self.abstention.threshold)
@@ -145,6 +143,20 @@ class Cascade(Predictor):
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, first: int = 0) -> list[Any]:
         """Return the first stage's encodings: it sees every text."""
         return self.stages[0].model.encode(texts, pairs, first)
+
+    def remembered(self) -> Mapping[str, Any]:
+        """Return a copy of the memory for words of every stage, by its number."""
+        return {str(number): stage.model.remembered() for number, stage in enumerate(self.stages)}
+
+    def remember(self, words: Mapping[str, Any]) -> None:
+        """Put what :meth:`remembered` gave in the place of the memories; see :meth:`Predictor.remember`."""
+        for number, stage in enumerate(self.stages):
+            stage.model.remember(words.get(str(number), {}))
+
+    def read(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
+        """Remember the words of some texts in every stage, without asking a model."""
+        for stage in self.stages:
+            stage.model.read(texts, pairs)
 
     def warm_up(self) -> int:
         """Warm up every stage; return how many shapes were run."""

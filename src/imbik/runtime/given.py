@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from imbik.errors import UserError
-from imbik.runtime.manifest import LONGEST
+from imbik.runtime.manifest import LONGEST, MANIFEST_FILE
 
 _MOST = {"threads": 1024, "batch_tokens": 2**31, "length_multiple": LONGEST}
 """Largest values of a predictor's settings."""
@@ -32,6 +32,8 @@ def checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence
 
 def _sequence(values: object, name: str) -> Sequence[str]:
     """A column of texts as something that is counted from 0: lists and the like as they are, arrays, series and generators as lists."""
+    if type(values) is list:  # the common case, without the question what a sequence is
+        return values
     if isinstance(values, str):
         raise UserError("predict takes a list of texts", where=name, found="one string", fix="put it in a list: predict([text])")
     if isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray, memoryview)):
@@ -62,3 +64,14 @@ def check_settings(**settings: int | None) -> None:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and not (whole and 1 <= value <= _MOST[name]):
             raise UserError("must be a whole number above zero", where=name, found=repr(value), expected=f"1 to {_MOST[name]}")
+
+
+def not_of_labels(shape: tuple[int, ...], labels: int) -> UserError:
+    """Return the error of a model whose outputs have not one column for each label."""
+    return UserError(
+        "the model does not fit the labels of the artefact",
+        where=MANIFEST_FILE,
+        found=f"answers of the shape {shape}",
+        expected=f"one number for each of {labels} labels",
+        fix="copy the folder again, or export the model again",
+    )

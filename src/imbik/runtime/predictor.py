@@ -20,7 +20,7 @@ from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import CompositeEngine, Ids, Session, SessionEngine
 from imbik.runtime.engines.registry import BASELINE, engine, engines
-from imbik.runtime.given import both, check_settings, checked
+from imbik.runtime.given import both, check_settings, checked, not_of_labels
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.ngrams import NgramTokenizer
 from imbik.runtime.tokenizer import RuntimeTokenizer, reader_of
@@ -71,7 +71,9 @@ class Predictor:
         self.max_length = int(manifest["max_length"])
         self.batch_tokens = int(batch_tokens or manifest["batch_tokens"] or BATCH_TOKENS)
         self.length_multiple = int(length_multiple or manifest["shapes"]["multiple"])
+        self._ones = np.ones((1, min(self.max_length, BATCH_TOKENS)), np.int64)
         self._shortest = int(manifest["shapes"]["minimum"])
+        self._pads = self.length_multiple > 1 or self._shortest > 1
         self.threads = threads
         self.session = session
         self._one_row = self._task.one_row
@@ -91,10 +93,10 @@ class Predictor:
             UserError: as :meth:`scores`.
         """
         texts, pairs = checked(texts, pairs)
-        return self._task.decode(self.scores(texts, pairs), Asked(self.labels, texts, pairs))
+        return self._task.decode(self._scores(texts, pairs), Asked(self.labels, texts, pairs))
 
     def scores(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Outputs:
-        """Return the model's outputs, rows in the order of the texts: logits ``(N, L)`` float32, or what the task says.
+        """Return the model's outputs, rows in the order of the texts: logits ``(N, L)``, or what the task says.
 
         Args:
             texts: N texts; any length, empty ones too.
@@ -104,7 +106,10 @@ class Predictor:
             UserError: ``texts`` is one string, a table or has no order, an element is not a string, ``pairs`` has another length, or
                 is given to a model of single texts, or is not to a model of pairs; the model does not fit its labels.
         """
-        texts, pairs = checked(texts, pairs)
+        return self._scores(*checked(texts, pairs))
+
+    def _scores(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Outputs:
+        """Return the outputs of texts and pairs that are sequences of one length."""
         check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1 and self._one_row:
             return self._one(texts[0], None if pairs is None else pairs[0])
@@ -178,13 +183,15 @@ class Predictor:
     def _one(self, text: str, pair: str | None) -> Outputs:
         """A single request, without the machinery of batches."""
         rows, kinds = self._ids([text], None if pair is None else [pair], 0)
-        if self._widths(len(rows[0])) != len(rows[0]):
+        if self._pads and self._widths(len(rows[0])) != len(rows[0]):
             return self._run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
         ids = np.array(rows, dtype=np.int64)
         types = None
         if self._types:
             types = np.zeros_like(ids) if kinds is None else np.array(kinds, dtype=np.int64)
-        return self._run(ids, np.ones_like(ids), types)
+        width = ids.shape[1]
+        # a part of an array that is there: to make one takes longer
+        return self._run(ids, self._ones[:, :width] if width <= self._ones.shape[1] else np.ones_like(ids), types)
 
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
         """Ask the session; where it gives logits a text or a token, check that they have a column for each label."""
@@ -199,13 +206,7 @@ class Predictor:
         kind = self._task.outputs[0]
         shape = (len(ids), *(ids.shape[1:] if kind.per_token else ()), len(self.labels))
         if kind.labels and not isinstance(outputs, Mapping) and outputs.shape != shape:
-            raise UserError(
-                "the model does not fit the labels of the artefact",
-                where=MANIFEST_FILE,
-                found=f"answers of the shape {outputs.shape[1:]}",
-                expected=f"one number for each of {len(self.labels)} labels",
-                fix="copy the folder again, or export the model again",
-            )
+            raise not_of_labels(outputs.shape[1:], len(self.labels))
         return outputs
 
     def warm_up(self) -> int:
@@ -222,7 +223,7 @@ class Predictor:
 
     def _widths(self, lengths: Any) -> Any:
         """What lengths are padded to, one or many: the engine's multiple and minimum, at most :attr:`max_length`."""
-        if self.length_multiple == 1 and self._shortest == 1:
+        if not self._pads:
             return lengths
         lengths = np.maximum(lengths, self._shortest)
         # rounded up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,12 +19,13 @@ _LEAST = np.float32(1e-30)
 
 
 class Head(NamedTuple):
-    """relu(z / rms(z) U + c) W + b: U times the root of its rows ``(K, M)``, c ``(M,)``, W ``(M, L)``, b ``(L,)``."""
+    """relu(z / rms(z) U + c) W + b: U times the root of its rows ``(K, M)``, c ``(M,)``, W ``(M, L)``, b ``(L,)``, W turned round."""
 
     inner: Floats
     inner_bias: Floats
     weight: Floats
     bias: Floats
+    columns: Floats
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Head:
@@ -31,7 +33,18 @@ class Head(NamedTuple):
         inner = arrays["inner"]
         # z / rms(z) = sqrt(K) z / |z|: the root stands in the matrix
         scaled = np.ascontiguousarray(inner.T * np.float32(inner.shape[1] ** 0.5))
-        return cls(scaled, arrays["inner_bias"], np.ascontiguousarray(arrays["weight"].T), arrays["bias"])
+        weight = np.ascontiguousarray(arrays["weight"])
+        return cls(scaled, arrays["inner_bias"], np.ascontiguousarray(weight.T), arrays["bias"], weight)
+
+    def row(self, pooled: Floats) -> Floats:
+        """Return ``(L,)`` of the pooled numbers ``(K,)`` of one text: the same in vectors, in half the time."""
+        units = pooled.dot(self.inner)
+        units *= 1 / max(math.sqrt(pooled.dot(pooled)), 1e-6)
+        units += self.inner_bias
+        np.maximum(units, _ZERO, out=units)
+        logits: Floats = self.columns.dot(units)
+        logits += self.bias
+        return logits
 
     def logits(self, pooled: Floats) -> Floats:
         """Return ``(B, L)`` of pooled numbers ``(B, K)``."""
@@ -65,6 +78,7 @@ class Bag(ArrayModel):
         # a row of zeros: padding adds nothing to a sum, so no mask is needed
         self.table[padding] = 0.0
         self.head = head
+        self._ones = np.ones(512, np.float32)
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Bag:
@@ -78,11 +92,22 @@ class Bag(ArrayModel):
 
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``."""
+        if len(ids) == 1:
+            return self._row(ids[0])[None]
         sums: Floats = self.table.take(ids, axis=0).sum(axis=1)  # (B, d + H)
         totals = sums[:, : self.width].reshape(len(ids), self.heads, -1)
         # a text of padding alone has no weight at all, and its means are zero
         means = totals / np.maximum(sums[:, self.width :, None], _LEAST)
         return self.head.logits(means.reshape(len(ids), -1).astype(np.float32, copy=False))
+
+    def _row(self, ids: Ids) -> Floats:
+        """Return ``(L,)`` of the ids of one text ``(T,)``."""
+        # a product with ones, which takes a third of a sum's time
+        ones = self._ones[: len(ids)] if len(ids) <= len(self._ones) else np.ones(len(ids), np.float32)
+        sums: Floats = ones.dot(self.table.take(ids, axis=0))  # (d + H,)
+        means = sums[: self.width].reshape(self.heads, -1)
+        means /= np.maximum(sums[self.width :, None], _LEAST)
+        return self.head.row(means.reshape(-1))
 
 
 class Layer(NamedTuple):
