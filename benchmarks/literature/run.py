@@ -1,0 +1,27 @@
+"""Size and speed of BERT-base, DistilBERT, MobileBERT and TinyBERT-4L at full size, in one interleaved run of one core.
+
+    python -m benchmarks.literature.run [--core 0]      minutes
+
+``imbik compare-architectures`` on the bundled bank messages, random weights. The result, benchmarks/results/literature/architectures.json,
+is the file of that command, which ``imbik report --architectures`` reads, with commit, machine and command around it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from benchmarks.common import parser, record
+from imbik.literature import compare_architectures
+
+
+def main() -> None:
+    arguments = parser(__doc__, "threads")
+    arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
+    options = arguments.parse_args()
+    if options.core >= 0 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {options.core})
+    record("literature/architectures", compare_architectures(threads=options.threads).document(), options)
+
+
+if __name__ == "__main__":
+    main()
