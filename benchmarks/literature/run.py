@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 
+from rich.console import Console
+
 from benchmarks.common import parser, record
+from imbik.jobs.progress import progress_for
 from imbik.literature import compare_architectures
 
 
@@ -20,7 +23,11 @@ def main() -> None:
     options = arguments.parse_args()
     if options.core >= 0 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {options.core})
-    record("literature/architectures", compare_architectures(threads=options.threads).document(), options)
+    record(
+        "literature/architectures",
+        compare_architectures(threads=options.threads, progress=progress_for(Console(stderr=True))).document(),
+        options,
+    )
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def origin() -> list[str]:
     document = json.loads(result_path("literature/architectures").read_text(encoding="utf-8"))
     machine, rows = document["environment"], document["numbers"]["texts"]["rows"]
     return [
-        f"Measured at commit `{document['commit'][:7]}` on {document['date'][:10]}: {machine['cpu']} ({', '.join(machine['flags'])}), threads:",
-        f"{machine['threads']}, one core, ONNX Runtime, {rows} of the bundled bank messages, random weights, one interleaved run",
+        f"Measured at commit `{document['commit'][:7]}` on {document['date'][:10]}: {machine['cpu']} ({', '.join(machine['flags'])}),",
+        f"threads: {machine['threads']}, one core, ONNX Runtime, {rows} of the bundled bank messages, random weights, one interleaved run",
         "([the file](../benchmarks/results/literature/architectures.json)). Ratios are to BERT-base fp32.",
     ]
 
