@@ -128,18 +128,21 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
         UserError: no stack of like layers.
     """
     stack_name, stack = layer_stack(model)
+    size = head_size(model)
     # Backwards, so that a layer that stands in several places keeps the path of the first one.
     paths = {id(layer): f"{stack_name}.{index}" for index, layer in reversed(list(enumerate(stack)))}
     # (role or "layer", path) in the order in which modules run.
     events: list[tuple[str, str]] = []
-    with ExitStack() as hooks:
+    with torch.no_grad(), ExitStack() as hooks:
         for layer in {id(layer): layer for layer in stack}.values():
             path = paths[id(layer)]
             hooks.callback(layer.register_forward_pre_hook(partial(_note, events, "layer", path)).remove)
             for role, (name, module) in roles_of(layer).items():
                 hooks.callback(module.register_forward_pre_hook(partial(_note, events, role, f"{path}.{name}")).remove)
-        _run_once(model)
-    return Anatomy(type(model).__name__, tuple(_layers(events)), head_size(model))
+        hooks.enter_context(evaluating(model))
+        # No mask: transformers reads its values, which a model on the meta device does not have.
+        model(input_ids=torch.arange(1, 5, device=next(model.parameters()).device).unsqueeze(0))
+    return Anatomy(type(model).__name__, tuple(_layers(events)), size)
 
 
 def depth_of(model: PreTrainedModel) -> int:
@@ -179,15 +182,6 @@ def _layers(events: list[tuple[str, str]]) -> Iterator[LayerTaps]:
             current |= {name: Tap(path, call, part=(i, 3)) for i, name in enumerate(("query", "key", "value"))}
         elif role not in current:
             current[role] = Tap(path, call)
-
-
-@torch.no_grad()
-def _run_once(model: PreTrainedModel) -> None:
-    """Run the model on the ids 1 to 4."""
-    ids = torch.arange(1, 5, device=next(model.parameters()).device).unsqueeze(0)
-    with evaluating(model):
-        # No mask: transformers reads its values, which a model on the meta device does not have.
-        model(input_ids=ids)
 
 
 class StateReader(Protocol):
