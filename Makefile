@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow mutants lint types docs site catalogs figures check hooks lock clean
+.PHONY: help demo test test-slow mutants lint types docs site course notebooks figures check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
@@ -12,6 +12,7 @@ help:
 	@echo "make check  test, lint, types and the documents' examples: what CI runs"
 	@echo "make test-slow   the long tests too"
 	@echo "make site   the documentation in English and Turkish, into build/site (offline)"
+	@echo "make notebooks   the course as .ipynb, into build/notebooks; make course NOTEBOOKS=04_soft_labels runs them and keeps the outputs"
 	@echo "make mutants ROOMS=choice   change the code in one place, run the room's tests, tell which changes no test noticed (hours for all rooms)"
 	@echo "make figures   write the figures of README and docs from benchmarks/results; fails where a number has no source"
 
@@ -45,8 +46,8 @@ mutants: $(VENV)/dev
 	$(BIN)/python tests/mutation/run.py $(ROOMS)
 
 lint: $(VENV)/dev
-	$(BIN)/ruff check src tests benchmarks examples docs
-	$(BIN)/ruff format --check src tests benchmarks examples docs
+	$(BIN)/ruff check src tests benchmarks examples docs notebooks
+	$(BIN)/ruff format --check src tests benchmarks examples docs notebooks
 
 types: $(VENV)/dev
 	$(BIN)/mypy
@@ -54,13 +55,16 @@ types: $(VENV)/dev
 docs: $(VENV)/dev site
 	$(BIN)/python -m pytest --doctest-modules src/imbik tests/house/test_documents.py
 
-# English and Turkish into one folder; a warning, a link that leads nowhere or a missing translation of a page declared complete fails.
+# English and Turkish into one folder; a warning, a link that leads nowhere or a Turkish text older than its English one fails.
 site: $(VENV)/dev
 	$(BIN)/python docs/site/build.py
 
-# After a change of the English text: new and changed entries come into docs/site/locale/tr, to be translated.
-catalogs: $(VENV)/dev
-	$(BIN)/python docs/site/build.py --catalogs
+# Runs the notebooks in full and keeps their outputs, numbers and seconds in notebooks/outputs.
+course: $(VENV)/dev
+	$(BIN)/python notebooks/run.py $(NOTEBOOKS)
+
+notebooks: $(VENV)/dev
+	$(BIN)/python notebooks/run.py --write build/notebooks $(NOTEBOOKS)
 
 figures: $(VENV)/dev
 	$(BIN)/python -m benchmarks.figures

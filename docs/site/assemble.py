@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from translations import twin_of, with_cells
 
 SITE = Path(__file__).parent
 ROOT = SITE.parents[1]
 LINK = re.compile(r"(?<!`)(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(((?!https?:|mailto:|#)[^)\s#]+)(#[^)\s]*)?\)")
+TWIN = re.compile(r" \(\[(?:Türkçe|English)\]\(\S+\)\)")  # the site has a switch of its own
 FENCE = re.compile(r"(^(?P<mark>`{3,}|~{3,}).*?^(?P=mark)[ \t]*$)", re.M | re.S)
 
 
@@ -24,15 +26,17 @@ def page_map() -> dict[str, Path]:
     """Return the file behind every page of the site that is written by hand."""
     pages = {name: ROOT / path for name, path in yaml.safe_load((SITE / "pages.yaml").read_text(encoding="utf-8")).items()}
     pages |= {f"results/{path.parent.name}_measured": path for path in sorted((ROOT / "benchmarks").glob("*/README.md"))}
-    pages |= {path.relative_to(SITE).with_suffix("").as_posix(): path for path in sorted(SITE.rglob("*.md"))}
-    return pages | {f"course/{path.stem}": path for path in sorted((ROOT / "notebooks").glob("[0-9]*.md"))}
+    pages |= {
+        path.relative_to(SITE).with_suffix("").as_posix(): path for path in sorted(SITE.rglob("*.md")) if path.suffixes != [".tr", ".md"]
+    }
+    return pages | {f"course/{path.stem}": path for path in sorted((ROOT / "notebooks").glob("[0-9]*.md")) if ".tr" not in path.suffixes}
 
 
 def assemble(source: Path, language: str) -> list[str]:
     """Write the source folder of one language.
 
     Returns:
-        the pages that are Turkish by themselves and need no catalog.
+        the pages that are in this language.
     """
     shutil.rmtree(source, ignore_errors=True)
     pages = page_map()
@@ -40,10 +44,11 @@ def assemble(source: Path, language: str) -> list[str]:
     own = []
     for name, path in pages.items():
         text = path.read_text(encoding="utf-8")
-        translated = path.with_suffix(f".{language}.md")
-        if language != "en" and translated.exists() and path.parent != ROOT / "notebooks":
-            text = translated.read_text(encoding="utf-8")
+        twin = twin_of(path, language)
+        if twin is not None:
+            text = with_cells(twin.read_text(encoding="utf-8"), text, name)
             own.append(name)
+        text = TWIN.sub("", text)
         target = source / f"{name}.md"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(outside_code(text, lambda part, n=name, p=path: relink(part, n, p, names, source)), encoding="utf-8")

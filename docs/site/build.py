@@ -1,10 +1,11 @@
 """Build the site: ``make site``. Both languages go into one folder; the outputs of the course are those that ``notebooks/outputs`` holds.
 
-    python docs/site/build.py                English and Turkish into build/site
-    python docs/site/build.py --catalogs       bring docs/site/locale/tr up to date with the English text (then translate what is new)
+    python docs/site/build.py                     English and Turkish into build/site
+    python docs/site/build.py --translated PAGE   the Turkish text of this page says what the English says now
 
-A warning of Sphinx, a link that leads nowhere, a cell that differs from its stored run, and an entry of a page declared Turkish
-(``locale/tr/complete.txt``) that is not translated or fuzzy each end the build with exit code 1.
+A warning of Sphinx, a link that leads nowhere, a cell that differs from its stored run, and a Turkish text that is older than its English
+one (``translations.py``) each end the build with exit code 1. A page without a Turkish text is shown in English in the Turkish site, with
+a line that says so.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from assemble import ROOT, SITE, assemble
-from catalogs import faults, update
+from assemble import ROOT, SITE, assemble, page_map
 from outputs import fill_cache
 from reference import write_reference
+from translations import faults, record
 
 LANGUAGES = ("en", "tr")
-COMPLETE = SITE / "locale" / "tr" / "complete.txt"
+ALSO = ("questions",)  # written in the language
 REDIRECT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>imbik</title>
 <script>location.replace((navigator.language || "").startsWith("tr") ? "tr/index.html" : "en/index.html")</script>
 <meta name="viewport" content="width=device-width"><p><a href="en/index.html">English</a> · <a lang="tr" href="tr/index.html">Türkçe</a></p>
@@ -33,11 +34,10 @@ def prepare(work: Path, language: str) -> tuple[Path, dict[str, str]]:
     """Assemble the source of one language; return it and the environment that Sphinx needs."""
     source = work / "source" / language
     own = assemble(source, language)
-    write_reference(source)
+    write_reference(source, language)
     cache = work / "outputs"
     fill_cache(source, cache)
-    shutil.copytree(SITE / "locale", source / "_locale")
-    complete = [*own, *COMPLETE.read_text(encoding="utf-8").split()] if COMPLETE.exists() else own
+    complete = [*own, *ALSO]
     more = {
         "IMBIK_SITE": str(SITE),
         "IMBIK_SITE_LANGUAGE": language,
@@ -59,19 +59,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "site")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "site-work")
-    parser.add_argument("--catalogs", action="store_true")
+    parser.add_argument("--translated", nargs="+", metavar="PAGE")
     options = parser.parse_args()
-    work = options.work.resolve()
-    source, environment = prepare(work, "en")
-    sphinx("gettext", source, work / "gettext", work / "doctrees" / "gettext", environment)
-    if options.catalogs:
-        update(work / "gettext", SITE / "locale")
-    found = faults(work / "gettext", SITE / "locale" / "tr", COMPLETE)
+    if options.translated:
+        record(page_map(), options.translated)
+        return
+    work, found = options.work.resolve(), faults(page_map())
     for fault in found:
         print(fault, file=sys.stderr)
     for language in LANGUAGES:
         source, environment = prepare(work, language)
-        sphinx("html", source, options.out / language, work / "doctrees" / language, environment)
+        made = work / "html" / language  # MyST-NB leaves a folder of its own beside what it builds
+        sphinx("html", source, made, work / "doctrees" / language, environment)
+        shutil.rmtree(options.out / language, ignore_errors=True)
+        shutil.copytree(made, options.out / language, ignore=shutil.ignore_patterns(".buildinfo"))
     (options.out / "index.html").write_text(REDIRECT, encoding="utf-8")
     if found:
         raise SystemExit(1)

@@ -19,7 +19,7 @@ html_title = "imbik"
 project_copyright = "MIT"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "numbers_of_outputs", "languages", "docstrings"]
-exclude_patterns = ["files", "_templates", "_locale"]
+exclude_patterns = ["files", "_templates"]
 suppress_warnings = ["config.cache"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "attrs_inline"]
@@ -34,10 +34,6 @@ if language == "tr":
 else:
     nb_code_prompt_show, nb_code_prompt_hide = "Show the solution", "Hide the solution"
 
-locale_dirs = ["_locale"]
-gettext_compact = False
-gettext_location = False
-gettext_uuid = False
 figure_language_filename = "{root}.{language}{ext}"
 
 autodoc_typehints = "signature"

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 STORED = ROOT / "notebooks" / "outputs"
 
 
-def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook that is written as MyST text."""
-    return read_myst_markdown_notebook(path.read_text(encoding="utf-8"), path=path, add_source_map=False)
+def read_notebook(path: Path, text: str | None = None) -> nbformat.NotebookNode:
+    """Read a notebook that is written as MyST text; ``text`` in the place of what the file holds."""
+    return read_myst_markdown_notebook(path.read_text(encoding="utf-8") if text is None else text, path=path, add_source_map=False)
 
 
 def cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

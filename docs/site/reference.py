@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import html
 import importlib
 import inspect
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 SRC = Path(__file__).parents[2] / "src" / "imbik"
 PACKAGES = (
@@ -20,8 +22,9 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def write_reference(source: Path) -> None:
-    """Write all of them."""
+def write_reference(source: Path, language: str) -> None:
+    """Write all of them, and the questions of the lecturer's pack in the language."""
+    (source / "questions.md").write_text(questions(language), encoding="utf-8")
     folder = source / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("commands", commands()), ("recipes", recipes()), ("results", results())):
@@ -119,6 +122,21 @@ def _parts(hint: Any) -> list[Any]:
 def _hint(hint: Any) -> str:
     text = str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
     return re.sub(r"\b(?:[a-z_]+\.)+([A-Z]\w*)", r"\1", text).replace("|", "or").replace("NoneType", "None")
+
+
+def questions(language: str) -> str:
+    """Return the question bank: every answer opens under its question."""
+    topics = yaml.safe_load(Path(__file__).with_name("questions.yaml").read_text(encoding="utf-8"))
+    turkish, number = language == "tr", 0
+    lines = ["# Sorular ve yanıtlar" if turkish else "# Questions and answers", ""]
+    for topic in topics:
+        lines += [f"## {topic['topic'][turkish]}", ""]
+        for entry in topic["questions"]:
+            number += 1
+            asked, answer = entry[2:] if turkish else entry[:2]
+            shown = "Yanıt" if turkish else "Answer"
+            lines += [f"**{number}.** {asked}", "", f"<details><summary>{shown}</summary><p>{html.escape(answer)}</p></details>", ""]
+    return "\n".join(lines)
 
 
 def public(package: str) -> list[str]:

@@ -33,7 +33,7 @@ def tiny(tmp_path, monkeypatch):
 
 def test_the_environment_says_where_and_how_long(tiny, monkeypatch, tmp_path):
     full = open_lesson()
-    assert (full.fast, full.directory, tiny[-1]) == (False, tmp_path / "full", {"epochs": 6})
+    assert (full.fast, full.directory, tiny[-1]) == (False, tmp_path / "full", {"epochs": 6, "batch_tokens": 512})
     monkeypatch.setenv(module.FAST, "1")
     fast = open_lesson()
     assert (fast.fast, fast.directory, tiny[-1]) == (True, tmp_path / "fast", {"max_steps": 3})

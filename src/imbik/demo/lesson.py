@@ -81,7 +81,7 @@ def open_lesson(directory: str | Path | None = None, *, fast: bool | None = None
     short = os.environ.get(FAST) == "1" if fast is None else fast
     place = Path(directory or os.environ.get(WORK) or "course-work") / ("fast" if short else "full")
     splits = load_data(bundled_data(), text="text", label="intent", say=_quietly)
-    changes = {"max_steps": FEW_STEPS} if short else {"epochs": 6}
+    changes = {"max_steps": FEW_STEPS} if short else {"epochs": 6, "batch_tokens": 512}
     finetune(bundled_base(), splits, place / "teacher", changes=changes, progress=Silent(), say=_quietly)
     return Lesson(load_checkpoint(place / "teacher"), splits, place, short)
 

@@ -1,0 +1,72 @@
+"""The Turkish twins of pages: ``PAGE.tr.md`` beside ``PAGE.md``, and whether they are as new as the English.
+
+A twin is written, not assembled from sentences: order and examples may differ. ``translations.yaml`` holds for every twin a digest of the
+English text that it was made of; where the English has changed since, the build fails until somebody has read both and run
+``python docs/site/build.py --translated PAGE``. The twin of a notebook has a line ``%%`` in the place of each of its cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import yaml
+
+SITE = Path(__file__).parent
+RECORD = SITE / "translations.yaml"
+CELL = re.compile(r"^```\{code-cell\}.*?^```$", re.M | re.S)
+HEADER = re.compile(r"\A---\n.*?\n---\n", re.S)
+FREE = ("start", "index")
+"""Pages whose twin is a text of its own, not a translation."""
+
+
+def twin_of(path: Path, language: str) -> Path | None:
+    """Return the page in another language; None where there is none."""
+    twin = path.with_suffix(f".{language}.md")
+    return twin if language != "en" and twin.exists() else None
+
+
+def with_cells(twin: str, english: str, name: str) -> str:
+    """Put the English notebook's cells in the place of the marks of its twin.
+
+    Raises:
+        SystemExit: another number of marks than cells.
+    """
+    found, header = CELL.findall(english), HEADER.match(english)
+    if header is None:
+        return twin
+    parts = re.split(r"^%%$", twin, flags=re.M)
+    if len(parts) != len(found) + 1:
+        raise SystemExit(f"{name}: {len(parts) - 1} marks %% in the Turkish text, {len(found)} cells in the notebook")
+    return header.group() + "\n" + parts[0] + "".join(cell + part for cell, part in zip(found, parts[1:], strict=True))
+
+
+def digest(english: str) -> str:
+    """Return what the record holds of an English text: its words, without the code of a notebook."""
+    return hashlib.sha256(CELL.sub("", english).encode()).hexdigest()[:12]
+
+
+def recorded() -> dict[str, str]:
+    """Return the record."""
+    return yaml.safe_load(RECORD.read_text(encoding="utf-8")) or {} if RECORD.exists() else {}
+
+
+def faults(pages: dict[str, Path], language: str = "tr") -> list[str]:
+    """Return one line for every twin that is older than its English text, and every record without a twin."""
+    known = recorded()
+    twins = {name: path for name, path in pages.items() if twin_of(path, language) and name not in FREE}
+    late = [name for name, path in twins.items() if known.get(name) != digest(path.read_text(encoding="utf-8"))]
+    return [
+        *(
+            f"{name}: the English text changed; bring {twins[name].stem}.tr.md up to date, then: build.py --translated {name}"
+            for name in late
+        ),
+        *(f"{name}: recorded as translated, and there is no Turkish text" for name in known if name not in twins),
+    ]
+
+
+def record(pages: dict[str, Path], names: list[str]) -> None:
+    """Record that the twins of these pages say what the English says now."""
+    known = recorded() | {name: digest(pages[name].read_text(encoding="utf-8")) for name in names}
+    RECORD.write_text(yaml.safe_dump(known, sort_keys=True), encoding="utf-8")
