@@ -22,7 +22,7 @@ from imbik.advise.scenario import Requirement, Scenario, load_scenario, shipped_
 from imbik.advise.verdict import judge, overall, score
 from imbik.cli.commands import advise as command
 from imbik.errors import UserError
-from imbik.measure.measurement import Latency, Measurement, Quality
+from imbik.measure.measurement import Architecture, Latency, Measurement, Quality
 from imbik.measure.quantities import QUANTITIES, Reading, read
 from imbik.measure.results import Results, write_results
 from imbik.measure.values import Data, Environment
@@ -284,3 +284,26 @@ def test_command(cli: Any, tmp_path: Path) -> None:
         failed = cli(*arguments)
         assert isinstance(failed.exception, UserError)
         assert message in str(failed.exception)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"params": 1_000_001},
+        {"architecture": Architecture(family="bert", layers=12)},
+        {"steps": ({"distill": {"temperature": 9.0}},)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_profile_of_another_model_under_the_same_id_is_refused(other: dict[str, object]) -> None:
+    """Runs of two teachers have candidates of one name: an id alone proves nothing."""
+    run = plausible.results()
+    m = run.measurements[5]
+    # the same labels, so that nothing but the model tells them apart
+    profile = _profile(replace(m, **other), data=Data(labels=run.data.labels))
+    with pytest.raises(UserError, match=f"of another model.*|{next(iter(other))}") as caught:
+        split_runs([run], [profile])
+    assert m.id in str(caught.value) and "as in the run" in str(caught.value)
+    # what an early profile does not say contradicts nothing
+    quiet = _profile(replace(m, params=None, architecture=Architecture(), steps=()), data=Data(labels=run.data.labels))
+    assert split_runs([run], [quiet])[1][0].get(m.id) is not None

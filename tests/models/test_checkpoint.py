@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import AddedToken, normalizers, pre_tokenizers, processors
 
 from imbik.errors import UserError
 from imbik.models.blocks import layer_stack
@@ -36,6 +37,38 @@ def test_the_fingerprint_sees_weights_labels_tokenizer_and_length(tmp_path):
     left = tiny_bert()
     left.tokenizer.truncation_side = "left"
     assert base != fingerprint(left), "other tokens are kept of long texts"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"normalizer": normalizers.BertNormalizer(lowercase=False)},
+        {"normalizer": normalizers.BertNormalizer(strip_accents=False)},
+        {"normalizer": normalizers.Sequence([normalizers.NFC(), normalizers.BertNormalizer()])},
+        {"pre_tokenizer": pre_tokenizers.Whitespace()},
+        {"post_processor": processors.TemplateProcessing("[CLS] $A", "[CLS] $A [SEP] $B", [("[CLS]", 2), ("[SEP]", 3)])},
+    ],
+    ids=lambda part: str(next(iter(part))),
+)
+def test_the_fingerprint_sees_what_a_tokenizer_does_around_its_table(part):
+    other = tiny_bert()
+    for name, value in part.items():
+        setattr(other.tokenizer.backend_tokenizer, name, value)
+    assert fingerprint(other) != fingerprint(tiny_bert())
+
+
+def test_the_fingerprint_sees_a_token_that_was_added_as_text():
+    other = tiny_bert()
+    other.tokenizer.add_tokens([AddedToken("card", normalized=True)])
+    assert fingerprint(other) != fingerprint(tiny_bert())
+
+
+def test_two_writings_of_bert_s_frame_have_one_key():
+    """A folder that was saved with another version of tokenizers keeps its caches."""
+    other = tiny_bert()
+    frame = "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"
+    other.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(*frame, [("[CLS]", 2), ("[SEP]", 3)])
+    assert fingerprint(other) == fingerprint(tiny_bert())
 
 
 def test_tasks_travel(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from imbik.errors import UserError
 from imbik.measure.measurement import Measurement
@@ -17,7 +17,7 @@ def split_runs(runs: Sequence[Results], devices: Sequence[Results]) -> tuple[lis
     recognized by what it is: same engine, steps, architecture, parameters and bytes.
 
     Raises:
-        UserError: a profile that shares no candidate with the runs.
+        UserError: a profile that shares no candidate with the runs, or has another model under the id of one.
     """
     # imbik measure writes no baseline: beside a run of compress such a file is a device's
     whole = [run for run in runs if run.baseline is not None] or list(runs)
@@ -44,7 +44,34 @@ def _renamed(profile: Results, measured: Sequence[Measurement]) -> Results:
             expected=f"one of {', '.join(sorted(known)) or 'a run with the same labels'}",
             fix="copy RUN/<recipe>/artefacts/<engine> of this run to the device and measure it there",
         )
+    for m in rows:
+        _check_model(profile, m, [other for other in measured if other.id == m.id])
     return replace(profile, measurements=rows)
+
+
+def _check_model(profile: Results, m: Measurement, namesakes: Sequence[Measurement]) -> None:
+    """Refuse the figures of another model: an id is a recipe and an engine, which runs of two teachers share."""
+    found = [_contradiction(m, other) for other in namesakes]
+    first = found[0] if found else None
+    if first is None or None in found:
+        return
+    what, own, asked = first
+    raise UserError(
+        "the device's measurements are of another model",
+        where=f"{profile.path}, {m.id}",
+        found=f"{what} {own}",
+        expected=f"{asked}, as in the run",
+        fix="copy RUN/<recipe>/artefacts/<engine> of this run to the device and measure it there",
+    )
+
+
+def _contradiction(m: Measurement, other: Measurement) -> tuple[str, object, object] | None:
+    """Return the first field of what a model is in which two measurements differ, with both values; None where none does."""
+    pairs = [("params", m.params, other.params), ("steps", list(m.steps) or None, list(other.steps) or None)]
+    for entry in fields(m.architecture):
+        pairs.append((f"architecture.{entry.name}", getattr(m.architecture, entry.name), getattr(other.architecture, entry.name)))
+    # what one of them does not say contradicts nothing
+    return next((pair for pair in pairs if None not in pair and pair[1] != pair[2]), None)
 
 
 def _same(m: Measurement, measured: Sequence[Measurement]) -> str | None:

@@ -45,7 +45,7 @@ def verdict_text(v: Verdict, texts: Phrases, target: str | None) -> str:
         "sentence.verdict",
         asked=asked,
         value=value,
-        status=texts(f"status.{v.status}"),
+        status=texts(f"status.{v.shown}"),
         origin=texts(f"origin.{v.origin}"),
     )
 

@@ -48,6 +48,11 @@ class Verdict:
     here: float | None = None
 
     @property
+    def shown(self) -> str:
+        """The status as readers see it: ``missed`` is a borderline figure beyond its limit, which decides as ``not_met`` does."""
+        return "missed" if self.status == "borderline" and self.meets is False else self.status
+
+    @property
     def unit(self) -> str:
         """What the quantity is counted in, see :class:`imbik.measure.quantities.Quantity`."""
         return QUANTITIES[self.quantity].unit

@@ -11,7 +11,7 @@ from imbik.locale.notes import read, sentence
 from imbik.types import Note
 
 GLYPHS = {"fit": "✓", "caution": "≈", "open": "?", "unfit": "✗",
-          "margin": "✓✓", "met": "✓", "borderline": "≈", "not_met": "✗", "not_measured": "?"}  # fmt: skip
+          "margin": "✓✓", "met": "✓", "borderline": "≈", "not_met": "✗", "missed": "✗≈", "not_measured": "?"}  # fmt: skip
 _SHARES = ("accuracy", "macro-f1", "micro-f1")
 
 

@@ -156,6 +156,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(checkpoint.tokenizer.backend_tokenizer.model.__getstate__())
     digest.update(str(checkpoint.tokenizer.model_max_length).encode())
+    digest.update(_ways(checkpoint.tokenizer))
     if checkpoint.tokenizer.truncation_side != "right":  # which is what all that was cached before this line had
         digest.update(checkpoint.tokenizer.truncation_side.encode())
     # As bytes: NumPy has no bfloat16.
@@ -163,6 +164,32 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+_LOWERCASE = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+_SINGLE = [
+    {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+    {"Sequence": {"id": "A", "type_id": 0}},
+    {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+]
+_PAIR = [*_SINGLE, {"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
+
+
+def _ways(tokenizer: PreTrainedTokenizerBase) -> bytes:
+    """Return what a tokenizer does around its table of pieces; empty for what uncased BERT does, which is what all keys of before have."""
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    ways = {name: spec[name] for name in ("normalizer", "pre_tokenizer", "post_processor", "added_tokens")}
+    match ways["post_processor"]:
+        case {"type": "TemplateProcessing", "single": single, "pair": pair}:
+            around = single == _SINGLE and pair == _PAIR
+        case {"type": kind}:
+            around = kind == "BertProcessing"
+        case _:
+            around = False
+    special = [token for token in ways["added_tokens"] if not token["special"] or token["normalized"] or token["lstrip"] or token["rstrip"]]
+    if around and not special and ways["normalizer"] == _LOWERCASE and ways["pre_tokenizer"] == {"type": "BertPreTokenizer"}:
+        return b""
+    return json.dumps(ways, sort_keys=True).encode()
 
 
 def save_whole(checkpoint: Checkpoint, directory: Path, **facts: object) -> None:

@@ -51,7 +51,11 @@ class Column:
         if value is None:
             return "–"
         # one decimal: intervals of some hundred rows are wider than a tenth of a per cent
-        return f"{100 * value:.1f} %" if self.unit == "share" else f"{value * self.scale:.{self.digits}f}"
+        if self.unit == "share":
+            return f"{100 * value:.1f} %"
+        shown = f"{value * self.scale:.{self.digits}f}"
+        # a model of 4 kB is not of 0.0 MB
+        return shown if float(shown) or not value else f"{value * self.scale:.2g}"
 
 
 _ALL = (

@@ -88,7 +88,7 @@ class Scenarios:
         return Judged(
             value=data.figures.verdict(data.run, scenario, identifier, index, unit),
             margin=Absent() if flag else data.figures.headroom(data.run, scenario, identifier, index),
-            status=r.status,
+            status=r.shown,
             origin=r.origin,
         )
 

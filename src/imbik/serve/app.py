@@ -8,8 +8,8 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,9 +19,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imbik.machine import physical_cores
 from imbik.serve.metrics import Metrics
-from imbik.serve.models import Model
+from imbik.serve.models import Loaded, Model
 from imbik.serve.openapi import document
 from imbik.serve.page import page
 from imbik.serve.refusals import Refusal, stopping
@@ -38,22 +37,25 @@ class Factory:
 
     Attributes:
         settings: of the server.
+        loaded: see :func:`build_app`.
     """
 
     settings: Settings
+    loaded: Mapping[str, Loaded] = field(default_factory=dict)
 
     def __call__(self) -> ASGIApp:
         """Return the application."""
-        return build_app(self.settings)
+        return build_app(self.settings, self.loaded)
 
 
-def build_app(settings: Settings) -> ASGIApp:
+def build_app(settings: Settings, loaded: Mapping[str, Loaded] | None = None) -> ASGIApp:
     """Return the ASGI application that serves some artefacts; they are loaded when it starts.
 
     Args:
         settings: artefacts and limits.
+        loaded: those that this process has loaded already, by name.
     """
-    house = _House(settings)
+    house = _House(settings, loaded or {})
     predict = [Route(path, house.predict, methods=["POST"]) for path in ("/predict", "/", "/models/{name}/predict")]
     look = [
         Route("/", house.page),
@@ -73,8 +75,8 @@ def build_app(settings: Settings) -> ASGIApp:
 class _House:
     """The models of a worker, and the handlers that ask them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.metrics = settings, Metrics()
+    def __init__(self, settings: Settings, loaded: Mapping[str, Loaded]) -> None:
+        self.settings, self.metrics, self._loaded = settings, Metrics(), loaded
         self.models: dict[str, Model] = {}
         self.is_ready = False
         self._tokens = [token.encode() for token in settings.tokens]
@@ -83,9 +85,9 @@ class _House:
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """Load the models, watch their folders, and at the end answer what waits."""
-        threads = self.settings.threads or max(1, physical_cores() // self.settings.workers)
         for one in self.settings.models:
-            self.models[one.name] = Model(one, threads, self.settings.limits, self.metrics)
+            known = self._loaded.get(one.name)
+            self.models[one.name] = Model(one, self.settings.compute_threads, self.settings.limits, self.metrics, known)
         watching = asyncio.create_task(self._watch())
         self.is_ready = True
         _log.info("ready", extra={"models": {name: model.version.short for name, model in self.models.items()}})

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
@@ -33,6 +34,33 @@ class Version:
         return self.digest[:12]
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """An artefact that is ready to answer."""
+
+    version: Version
+    predictor: Predictor
+
+
+def load(path: Path, threads: int) -> Loaded:
+    """Load an artefact, verified and warm.
+
+    Args:
+        path: its folder.
+        threads: compute threads.
+
+    Raises:
+        UserError: it is none, is damaged, or cannot run here.
+    """
+    # looked at before it is read: a version that lands meanwhile is seen at the next look
+    stamp = _stamp(path) if (path / MANIFEST_FILE).is_file() else (0, 0, 0)
+    verify(path)
+    predictor = load_artefact(path, threads=threads)
+    predictor.warm_up()
+    predictor.predict(["a"], ["a"] if predictor.pairs or task_of(predictor.task).pairs else None)
+    return Loaded(Version(sha256(path / MANIFEST_FILE), stamp), predictor)
+
+
 class Model:
     """An artefact under a name. :attr:`batcher` answers; a new version takes its place when it is ready.
 
@@ -41,25 +69,20 @@ class Model:
         threads: compute threads.
         limits: of its queue.
         metrics: where it is counted.
+        loaded: the artefact, where it is loaded already.
     """
 
-    def __init__(self, served: Served, threads: int, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, served: Served, threads: int, limits: Limits, metrics: Metrics, loaded: Loaded | None = None) -> None:
         self.name, self.path = served.name, served.path
         self._threads, self._limits, self._metrics = threads, limits, metrics
         self._seen: tuple[int, int, int] | None = None
-        self.version, self.batcher = self._load()
+        self.version, self.batcher = self._load(loaded)
         self._old: set[asyncio.Task[None]] = set()
 
-    def _load(self) -> tuple[Version, Batcher]:
-        # looked at before it is read: a version that lands meanwhile is seen at the next look
-        stamp = _stamp(self)
-        verify(self.path)
-        predictor = load_artefact(self.path, threads=self._threads)
-        predictor.warm_up()
-        predictor.predict(["a"], ["a"] if predictor.pairs or task_of(predictor.task).pairs else None)
-        version = Version(sha256(self.path / MANIFEST_FILE), stamp)
-        self._seen = stamp
-        return version, Batcher(predictor, self.name, self._limits, self._metrics)
+    def _load(self, loaded: Loaded | None = None) -> tuple[Version, Batcher]:
+        found = loaded or load(self.path, self._threads)
+        self._seen = found.version.stamp
+        return found.version, Batcher(found.predictor, self.name, self._limits, self._metrics)
 
     @property
     def predictor(self) -> Predictor:
@@ -84,7 +107,7 @@ class Model:
         A folder that is incomplete (it is being copied) or wrong is logged once, and the old version stays.
         """
         try:
-            stamp = _stamp(self)
+            stamp = _stamp(self.path)
         except OSError:
             return
         if stamp == self._seen:
@@ -108,7 +131,7 @@ class Model:
         await asyncio.gather(self.batcher.close(), *self._old)
 
 
-def _stamp(model: Model) -> tuple[int, int, int]:
+def _stamp(folder: Path) -> tuple[int, int, int]:
     """Return what changes when a folder is replaced or a link points elsewhere."""
-    found = os.stat(model.path / MANIFEST_FILE)
+    found = os.stat(folder / MANIFEST_FILE)
     return found.st_mtime_ns, found.st_ino, found.st_size

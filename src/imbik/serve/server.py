@@ -6,13 +6,16 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imbik.errors import UserError
 from imbik.serve.settings import Settings
 from imbik.types import Say
+
+if TYPE_CHECKING:
+    from imbik.serve.models import Loaded
 
 STOP_S = 30
 """Seconds that accepted requests get when the server is told to stop."""
@@ -31,25 +34,23 @@ def serve(settings: Settings, host: str, port: int, say: Say) -> None:
         UserError: an artefact cannot be served, or the address cannot be listened at.
         MissingExtra: the packages of ``imbik[serve]`` are not installed.
     """
-    _check(settings)
+    loaded = _checked(settings)
     # a worker must not run a module of the folder that the server was started in
     os.environ["PYTHONSAFEPATH"] = "1"
     with _counted_together(settings.workers), _listening(host, port) as listener:
         say(f"http://{_shown(host)}:{listener.getsockname()[1]}/")
-        _run(settings, listener)
+        _run(settings, loaded, listener)
 
 
-def _check(settings: Settings) -> None:
-    """Refuse an artefact now and in one message, not in every worker."""
-    from imbik.runtime.manifest import verify
-    from imbik.runtime.predictor import load_artefact
+def _checked(settings: Settings) -> dict[str, Loaded]:
+    """Refuse an artefact now and in one message, not in every worker; return what the one worker need not load again."""
+    from imbik.serve.models import load
 
-    for one in settings.models:
-        verify(one.path)
-        load_artefact(one.path, threads=1)
+    loaded = {one.name: load(one.path, settings.compute_threads) for one in settings.models}
+    return loaded if settings.workers == 1 else {}
 
 
-def _run(settings: Settings, listener: socket.socket) -> None:
+def _run(settings: Settings, loaded: Mapping[str, Loaded], listener: socket.socket) -> None:
     from uvicorn.config import Config
     from uvicorn.server import Server
     from uvicorn.supervisors.multiprocess import Multiprocess
@@ -60,7 +61,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 
     options: dict[str, Any] = {"proxy_headers": False, "server_header": False, "access_log": False, "ws": "none", "lifespan": "on"}
     config = Config(
-        Factory(settings),
+        Factory(settings, loaded),
         factory=True,
         http=BoundedHttp,
         workers=settings.workers,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imbik.errors import UserError
+from imbik.machine import physical_cores
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Settings:
     tokens: tuple[str, ...] = field(default=(), repr=False)
     reload_s: float = 2.0
     lang: str = "en"
+
+    @property
+    def compute_threads(self) -> int:
+        """Compute threads of each model in each worker."""
+        return self.threads or max(1, physical_cores() // self.workers)
 
 
 def named(arguments: list[str]) -> tuple[Served, ...]:

@@ -29,7 +29,7 @@ from imbik.measure.results import Results, load_results
 from imbik.measure.values import names_of
 
 _IN_FULL = 2  # requirements that a table of 80 columns has room for
-_STYLE = {"margin": "green", "met": "green", "borderline": "yellow", "not_met": "red", "not_measured": "dim",
+_STYLE = {"margin": "green", "met": "green", "borderline": "yellow", "not_met": "red", "missed": "red", "not_measured": "dim",
           "fit": "green", "caution": "yellow", "open": "dim", "unfit": "red"}  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
         for r in verdict.requirements:
             value = "" if r.value is None else f"{texts.unit(r.value, r.unit)} "
             proxy = "*" if r.origin == "proxy" else ""
-            cells.append(f"[{_STYLE[r.status]}]{value}{GLYPHS[r.status]}{proxy}[/]")
+            cells.append(f"[{_STYLE[r.shown]}]{value}{GLYPHS[r.shown]}{proxy}[/]")
         whole = verdict.overall
         table.add_row(mark + escape(identifier), *cells, f"[{_STYLE[whole]}]{texts(f'overall.{whole}').split(':')[0]}[/]")
     return table
@@ -139,7 +139,7 @@ def _matrix(advice: Advice, texts: Phrases, title: str) -> Table:
 
 def _legend(verdicts: Sequence[Verdict], asked: Sequence[str], texts: Phrases) -> str:
     """Return what the letters and signs of a matrix mean."""
-    signs = [f"{GLYPHS[s]} {texts(f'status.{s}')}" for s in dict.fromkeys(v.status for v in verdicts)]
+    signs = [f"{GLYPHS[s]} {texts(f'status.{s}')}" for s in dict.fromkeys(v.shown for v in verdicts)]
     if any(v.origin == "proxy" for v in verdicts):
         signs.append(f"* {texts('origin.proxy')}")
     letters = [f"{letter}  {text}" for letter, text in zip(string.ascii_lowercase, asked, strict=False)]
