@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from imbik.cli.app import main
@@ -288,6 +289,33 @@ def resumed(folder: Path) -> None:
     _training(folder).restore()
 
 
+def clock(folder: Path) -> None:
+    from imbik.jobs.workspace import Clock
+
+    assert Clock(folder / "seconds.json").total >= 0
+
+
+def candidate(folder: Path) -> None:
+    """What an earlier run wrote of a candidate; a damaged record is none."""
+    from imbik.compress.candidate_folder import CandidateFolder
+
+    CandidateFolder._read(SimpleNamespace(path=folder))  # type: ignore[arg-type]
+
+
+def corpus(folder: Path) -> None:
+    """A corpus that was tokenized before is opened, whatever its notes say."""
+    from imbik.data.documents import open_documents
+    from imbik.pretraining.corpus import build_blocks
+    from imbik.testing.tiny import tiny_tokenizer
+
+    if not (folder / "text.txt").exists():
+        (folder / "text.txt").write_text("where is my card\n\nthe money is late\n" * 40)
+    build_blocks(open_documents(folder / "text.txt"), tiny_tokenizer(), folder / "blocks", length=16)
+    # the folder is named after a key: a name that stands in the list of readers leads there
+    if not (folder / "packed").exists():
+        (folder / "packed").symlink_to(next((folder / "blocks").iterdir()))
+
+
 # ---- all of them -------------------------------------------------------------------------------------------------------------------
 
 ASK = command("predict", "@model", "where is my card", "--json", "--threads", "1")
@@ -388,5 +416,9 @@ READERS: Mapping[str, Reader] = {
     ),
     "tokens": table("text", "tokens.txt", TOKENS, tokens),
     "request": table("json", "body.json", REQUEST, request),
+    "blocks of a corpus": Reader("json", "packed/blocks.json", corpus, corpus),
+    "tokens of a corpus": Reader("binary", "packed/blocks.bin", corpus, corpus),
+    "record of a candidate": Reader("json", "candidate.json", of_frozen("finished/nmf/candidate.json"), candidate),
+    "seconds of a step": Reader("json", "seconds.json", written(seconds__json='{"seconds": 3.5}'), clock),
     "state of a training": Reader("safetensors", "state.safetensors", _state, resumed),
 }

@@ -118,11 +118,14 @@ class CandidateFolder:
         write_json(self.path / CANDIDATE_FILE, written)
 
     def _read(self) -> Record | None:
-        written = {"failures": {}} | read_json(self.path / CANDIDATE_FILE)
-        if "key" not in written:  # none, or one of a run that was killed
-            return None
-        failures = {name.rpartition("/")[2]: str(why) for name, why in (written["failures"] or {}).items()}
-        return Record(str(written["key"]), float(written["train_seconds"]), tuple(written["steps"]), failures)
+        written = read_json(self.path / CANDIDATE_FILE)
+        match written:
+            case {"key": str(key), "train_seconds": int() | float() as seconds, "steps": list(steps)}:
+                found = written.get("failures")
+                known = found if isinstance(found, dict) else {}
+                failures = {name.rpartition("/")[2]: str(why) for name, why in known.items()}
+                return Record(key, float(seconds), tuple(step for step in steps if isinstance(step, dict)), failures)
+        return None  # none, one of a run that was killed, or a damaged one: it is made again
 
     def _is_right(self, engine: str) -> bool:
         """Return whether an artefact is there and today's call would make it the same."""

@@ -41,6 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     ['a.txt']
     """
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
+    _refuse_folder(path)
     try:
         yield temporary
         _flush(temporary)
@@ -108,6 +109,11 @@ def inside(folder: Path, name: str, where: object) -> Path:
     )
 
 
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise UserError("a folder stands where a file is to be written", where=path, fix="choose another --out, or move the folder away")
+
+
 def refuse_foreign_file(path: Path, ours: Callable[[Path], bool]) -> None:
     """Refuse to replace a file that imbik did not make.
 
@@ -118,8 +124,7 @@ def refuse_foreign_file(path: Path, ours: Callable[[Path], bool]) -> None:
     Raises:
         UserError: it is not, or it is a folder.
     """
-    if path.is_dir():
-        raise UserError("a folder stands where a file is to be written", where=path, fix="choose another --out")
+    _refuse_folder(path)
     if path.is_symlink() or (path.is_file() and path.stat().st_size and not _proven(path, ours)):  # we make no links
         raise UserError(
             "a file stands here that imbik did not make, and writing would delete it",

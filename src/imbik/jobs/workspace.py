@@ -82,7 +82,8 @@ class Workspace:
             UserError: one of these names is taken, by a file that no earlier call of the same work moved there.
         """
         names = {path.name for path in made.iterdir()}
-        moved = set(read_json(self.path("published.json")).get("names", []))
+        record = read_json(self.path("published.json"))
+        moved = {name for name in record["names"] if isinstance(name, str)} if isinstance(record.get("names"), list) else set()
         taken = sorted(name for name in names - moved if os.path.lexists(self.directory / name))
         if taken:
             raise UserError(
@@ -175,7 +176,8 @@ class Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.total = float(read_json(path).get("seconds", 0.0))
+        known = read_json(path).get("seconds")
+        self.total = float(known) if isinstance(known, int | float) else 0.0
 
     def __enter__(self) -> Clock:
         self.began = time.perf_counter()

@@ -12,6 +12,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from imbik.errors import UserError
 from imbik.jobs.files import write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress, Silent
+from imbik.jobs.reading import damage_told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,6 +36,7 @@ BLOCK = 128
 _CHUNK = 1 << 20
 """Characters tokenized at once."""
 
+_COUNTED = ("blocks", "tokens", "documents", "characters")
 _SAVE = 20.0
 """Seconds between two notes of how far tokenizing has come."""
 
@@ -131,7 +134,9 @@ def build_blocks(
     if not (folder / "blocks.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         _write(documents, tokenizer, folder, length, ends, progress or Silent())
-    record = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))
+    with _told(folder / "blocks.json"):
+        record = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))
+        record = {name: int(record[name]) for name in _COUNTED} | {"dtype": str(record["dtype"])}
     if not record["blocks"]:
         raise UserError(
             "too little text",
@@ -140,7 +145,8 @@ def build_blocks(
             expected=f"at least one block of {length} tokens",
             fix="give more text or a shorter block",
         )
-    ids = np.memmap(folder / "blocks.bin", dtype=record["dtype"], mode="r", shape=(record["blocks"], length))
+    with _told(folder / "blocks.bin"):
+        ids = np.memmap(folder / "blocks.bin", dtype=str(record["dtype"]), mode="r", shape=(int(record["blocks"]), length))
     return Blocks(ids, None, key)
 
 
@@ -197,6 +203,11 @@ def _chunks(stream: Iterator[str], skip: int) -> Iterator[list[str]]:
         yield documents
 
 
+def _told(path: Path) -> AbstractContextManager[None]:
+    """Return a context in which a damaged file of the packed corpus is told."""
+    return damage_told("the tokenized corpus cannot be read", path, fix=f"delete {path.parent}; it is tokenized anew then")
+
+
 class _Packer:
     """Writer of ``blocks.bin`` that notes in ``progress.json`` how far it has come."""
 
@@ -209,10 +220,11 @@ class _Packer:
         self.carry: NDArray[np.int64] = np.zeros(0, np.int64)
         note = folder / "progress.json"
         if note.is_file():
-            state = json.loads(note.read_text(encoding="utf-8"))
-            self.carry = np.array(state.pop("carry"), np.int64)
-            for name, value in state.items():
-                setattr(self, name, value)
+            with _told(note):
+                state = json.loads(note.read_text(encoding="utf-8"))
+                self.carry = np.array(state["carry"], np.int64)
+                for name in _COUNTED:
+                    setattr(self, name, int(state[name]))
         self.saved = time.monotonic()
 
     def __enter__(self) -> _Packer:
@@ -253,7 +265,7 @@ class _Packer:
         if not self.file.closed:
             self.file.flush()
             os.fsync(self.file.fileno())
-        state = {"blocks": self.blocks, "tokens": self.tokens, "documents": self.documents, "characters": self.characters}
+        state = {name: int(getattr(self, name)) for name in _COUNTED}
         write_json(self.folder / name, state | more)
         self.saved = time.monotonic()
 
