@@ -125,7 +125,9 @@ def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Fail
             continue
         run.say(f"[{number}/{len(plans)}] {plan.name}")
         try:
-            yield make_candidate(plan, run)
+            built = make_candidate(plan, run)
+            run.front.add(built.name, built.artefacts)
+            yield built
         # before the general one: an OSError is an Exception too
         except (KeyboardInterrupt, OSError):
             raise  # the user's wish, or a disk that no other recipe can write to either

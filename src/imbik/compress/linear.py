@@ -47,7 +47,9 @@ class LinearStudent:
         """Return what was made with the linear student in front: the cheapest comes first. What fails is among the failures."""
         run.say(LINEAR)
         try:
-            return replace(made, built=(_made(made.teacher_key, run), *made.built))
+            built = _made(made.teacher_key, run)
+            run.front.add(built.name, built.artefacts)
+            return replace(made, built=(built, *made.built))
         except OSError:
             raise  # a disk that no candidate could be measured on either
         except Exception as error:

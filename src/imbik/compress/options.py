@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from imbik.compress.front import Front
 from imbik.compress.step_store import StepStore
 from imbik.export.accuracy import AccuracyFloor
 from imbik.export.builders.registry import DEFAULT_ENGINES, builder
@@ -121,6 +122,12 @@ class Run:
     def accuracy_limit(self) -> AccuracyFloor:
         """What a quantized artefact must keep of the teacher's quality on dev."""
         return AccuracyFloor(self.splits.dev, self.splits.metric, self.limits.min_retention, self._teacher_on_dev())
+
+    @cached_property
+    def front(self) -> Front:
+        """What the candidates made so far show at first sight."""
+        reference = self.accuracy_limit.teacher or 0.0
+        return Front(self.splits, reference, self.limits.min_retention, self.options.threads, self.say)
 
     def _teacher_on_dev(self) -> float:
         dev, task = self.splits.dev, task_of(self.splits.task)
