@@ -21,7 +21,7 @@ FLOORS = (
     ("literature", "testing", "cascade"),
     ("report",),
     ("compress",),
-    ("demo",),
+    ("demo", "search"),
     ("cli",),
     ("__main__",),
 )

@@ -24,6 +24,7 @@ _COMMANDS = (
     "finetune",
     "compress",
     "cascade",
+    "search",
     "recipes",
     "export",
     "predict",

@@ -1,0 +1,125 @@
+"""``imbik search``: the best model under a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imbik.cli.checks import check_positive, check_share, consoles, echo
+from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
+from imbik.jobs.progress import progress_for
+
+if TYPE_CHECKING:
+    from imbik.measure.values import Limits
+    from imbik.search.run import Found
+
+
+@dataclass(frozen=True)
+class SearchBudget:
+    """What the winner must meet."""
+
+    max_latency_ms: Annotated[float | None, typer.Option(help="Time of a single request, by the table of layers.")] = None
+    max_mb: Annotated[float | None, typer.Option(help="Million bytes shipped, tokenizer included.")] = None
+    min_retention: Annotated[float, typer.Option(help="Share of the teacher's dev quality to keep.")] = 0.97
+    minutes: Annotated[float | None, typer.Option(help="Nothing new is looked at after this time; run again to go on.")] = None
+
+    def limits(self) -> Limits:
+        """What the winner must meet.
+
+        Raises:
+            UserError: what is no limit, naming the option.
+        """
+        for name in ("max_latency_ms", "max_mb", "minutes"):
+            check_positive("--" + name.replace("_", "-"), getattr(self, name))
+        check_share("--min-retention", self.min_retention)
+        from imbik.measure.values import Limits
+
+        return Limits(min_retention=self.min_retention, max_latency_ms=self.max_latency_ms, max_mb=self.max_mb)
+
+
+@dataclass(frozen=True)
+class SearchConduct:
+    """How it is looked for."""
+
+    strategy: Annotated[str, typer.Option(help="evolution, controller (REINFORCE, as in ENAS) or random.")] = "evolution"
+    evaluations: Annotated[int, typer.Option(help="Architectures that are looked at.", min=1)] = 200
+    supernet_steps: Annotated[int, typer.Option(help="Updates of the supernet.", min=1)] = 600
+    vocabulary: Annotated[bool, typer.Option("--vocabulary/--no-vocabulary", help="Word pieces that the task does not use go.")] = True
+    make: Annotated[bool, typer.Option("--make/--no-make", help="Distil, export and measure the winner.")] = True
+    threads: ThreadsOption = None
+    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
+    trust_remote_code: TrustOption = False
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("search")(search)
+
+
+@grouped
+def search(
+    *,
+    teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned model of a task: folder or hub name.")],
+    data: DataOption,
+    out: OutOption,
+    columns: TaskColumns,
+    budget: SearchBudget,
+    conduct: SearchConduct,
+    as_json: JsonOption = False,
+) -> None:
+    """Search layers, heads and widths for the best model under a budget; run again, with another budget or more minutes, to go on.
+
+    best.yaml in the output folder is the best recipe so far at any time, also after Ctrl-C; imbik compress --recipe makes it.
+    """
+    # refused before anything heavy is imported
+    limits = budget.limits()
+    from imbik.cli.commands.compress import show
+    from imbik.data.load import load_data
+    from imbik.models.checkpoint import labels_of
+    from imbik.models.pretrained import load_checkpoint
+    from imbik.search.run import SearchOptions
+    from imbik.search.run import search as run
+    from imbik.search.sandwich import Sandwich
+
+    console, say = consoles()
+    loaded = load_checkpoint(teacher)
+    named = columns.given() | {"task": columns.task or loaded.task}
+    splits = load_data(data, labels=labels_of(loaded), seed=conduct.seed, say=say, **named)
+    options = SearchOptions(
+        limits=limits,
+        strategy=conduct.strategy,
+        evaluations=conduct.evaluations,
+        minutes=budget.minutes,
+        vocabulary=conduct.vocabulary,
+        supernet=Sandwich(target_steps=conduct.supernet_steps),
+        seed=conduct.seed,
+        threads=conduct.threads,
+        make=conduct.make,
+    )
+    found = run(loaded, splits, out, options, progress=progress_for(console), say=say)
+    echo(_facts(found, limits), _line(found, limits), as_json)
+    if found.results is not None and not as_json:
+        show(found.results, Path(out) / "run", "en")
+
+
+def _facts(found: Found, limits: Limits) -> dict[str, Any]:
+    """Return what --json prints."""
+    best = found.best
+    facts = {"looked_at": found.looked_at, "finished": found.finished, "recipe": str(found.recipe), "over": best.violation(limits)}
+    cost = {"retention": best.retention, "ms": best.cost.ms, "bytes": best.cost.bytes}
+    return {**facts, **cost, **best.architecture.step()["prune"]}
+
+
+def _line(found: Found, limits: Limits) -> str:
+    """Return what was found, for a reader."""
+    best, over = found.best, found.best.violation(limits)
+    layers = ", ".join(str(place + 1) for place in best.architecture.layers)
+    shape = f"layers {layers}, heads {list(best.architecture.heads)}, units {list(best.architecture.units)}"
+    cost = f"{best.cost.ms:.3f} ms and {best.cost.bytes / 1e6:.1f} MB by the table"
+    kept = f"as a part of the supernet {best.retention:.1%} of the teacher on dev"
+    missed = f"; over the limits by {over:.0%}" if over else ""
+    open_ = "" if found.finished else "; not finished: run the same command again to go on"
+    return f"best of {found.looked_at}: {shape}; {kept}, {cost}{missed}; recipe: {found.recipe}{open_}"

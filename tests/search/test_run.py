@@ -1,0 +1,141 @@
+"""The job: the table adds up, a search continues where it was, another budget asks for nothing that is known, the winner can be made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from imbik.compress.run import compress
+from imbik.errors import UserError
+from imbik.jobs.progress import Silent
+from imbik.measure.values import Limits
+from imbik.models.blocks import blocks_of
+from imbik.models.pretrained import load_checkpoint
+from imbik.recipes.recipe import load_recipe
+from imbik.search import run as job
+from imbik.search.costs import Cost, Table, _points, _solved
+from imbik.search.run import Candidate, SearchOptions, search
+from imbik.search.sandwich import Sandwich
+from imbik.search.space import Architecture, Space
+from imbik.testing.tiny import tiny_bert, tiny_splits
+
+QUICK = {"supernet": Sandwich(epochs=1, batch_tokens=512), "vocabulary": False, "distill": {"epochs": 1}, "threads": 1}
+
+
+def true_cost(architecture):
+    """A machine whose last layer is cheaper than the others: what the table must find again."""
+    ms, size = 0.1, 1000.0
+    for place, (heads, units) in enumerate(zip(architecture.heads, architecture.units, strict=True)):
+        share = 0.5 if place == len(architecture.layers) - 1 else 1.0
+        ms += share * (0.02 + 0.01 * heads + 0.0005 * units)
+        size += 100 * heads + 10 * units
+    return [ms, size]
+
+
+@pytest.mark.parametrize("fixed", [(), (0,)])
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_the_table_adds_up_to_what_a_machine_of_that_form_takes(depth, fixed):
+    space = Space.of(depth, 4, 256, fixed if depth > 1 else ())
+    points = list(_points(space))
+    table = _solved(space, points, [true_cost(architecture) for _, architecture in points])
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        architecture = space.architecture(space.draw(generator))
+        if architecture.layers[-1] == depth - 1:
+            cost = table.cost(architecture)
+            assert [cost.ms, cost.bytes] == pytest.approx(true_cost(architecture))
+    again = Table(**json.loads(json.dumps(asdict(table))))
+    assert again.cost(space.architecture(space.full)) == table.cost(space.architecture(space.full))
+
+
+def test_what_is_best():
+    def candidate(retention, ms, mb):
+        return Candidate(Architecture((0,), (1,), (8,)), retention, Cost(ms, mb * 1e6))
+
+    good, fast, slow = candidate(0.99, 1.0, 5), candidate(0.96, 0.2, 3), candidate(1.0, 9.0, 20)
+    limited = Limits(max_latency_ms=2.0, max_mb=6.0)
+    assert max((good, fast, slow), key=lambda one: one.rank(limited)) == good
+    assert max((good, fast, slow), key=lambda one: one.rank(Limits(max_latency_ms=0.1))) == fast, "the nearest to a limit that none meets"
+    assert max((good, fast, slow), key=lambda one: one.rank(Limits(min_retention=0.95))) == fast, "the fastest that keeps enough"
+    assert max((good, fast, slow), key=lambda one: one.rank(Limits(min_retention=0.995))) == slow
+    assert slow.violation(limited) == pytest.approx(9 / 2 - 1 + 20 / 6 - 1)
+
+
+@pytest.fixture
+def quick_table(monkeypatch):
+    """A table of made-up times: what a machine takes is not what is tested here."""
+
+    def table(supernet, texts, folder, threads, progress):
+        points = list(_points(supernet.space))
+        return _solved(supernet.space, points, [true_cost(architecture) for _, architecture in points])
+
+    monkeypatch.setattr(job, "table_of", table)
+
+
+def run(directory, teacher, splits, **options):
+    return search(teacher, splits, directory, SearchOptions(**QUICK | options), progress=Silent(), say=lambda line: None)
+
+
+@pytest.mark.usefixtures("quick_table")
+@pytest.mark.parametrize("strategy", ["evolution", "controller"])
+def test_a_search_that_is_interrupted_ends_as_one_that_is_not(strategy, tmp_path, monkeypatch):
+    teacher, splits = tiny_bert(layers=3), tiny_splits()
+    options = {"strategy": strategy, "evaluations": 30, "make": False, "limits": Limits(max_latency_ms=0.2)}
+    whole = run(tmp_path / "a", teacher, splits, **options)
+    real, left = job.scored, iter(range(12))
+
+    def interrupted(*arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(job, "scored", interrupted)
+    first = run(tmp_path / "b", teacher, splits, **options)
+    assert not first.finished and first.looked_at == 12 and (tmp_path / "b" / "best.yaml").is_file()
+    log = next((tmp_path / "b").rglob("evaluations.jsonl"))
+    log.write_bytes(log.read_bytes() + b'{"decisions": [0, ')  # as a kill leaves it
+    monkeypatch.setattr(job, "scored", real)
+    second = run(tmp_path / "b", teacher, splits, **options)
+    assert second.finished and second.looked_at == whole.looked_at == 30
+    assert second.best == whole.best and (tmp_path / "b" / "best.yaml").read_text() == (tmp_path / "a" / "best.yaml").read_text()
+
+
+@pytest.mark.usefixtures("quick_table")
+def test_another_budget_asks_for_nothing_that_is_known(tmp_path, monkeypatch):
+    teacher, splits = tiny_bert(layers=2), tiny_splits()
+    loose = run(tmp_path, teacher, splits, evaluations=80, strategy="random", make=False)
+    monkeypatch.setattr(job, "scored", lambda *arguments: pytest.fail("an architecture was looked at a second time"))
+    tight = run(tmp_path, teacher, splits, evaluations=1, strategy="random", make=False, limits=Limits(max_latency_ms=0.13))
+    assert loose.looked_at == tight.looked_at == 80 and tight.best.cost.ms <= 0.13
+    assert tight.best.violation(Limits(max_latency_ms=0.13)) == 0.0
+
+
+def test_the_whole_search_makes_its_winner_with_a_recipe_that_compress_repeats(tmp_path):
+    teacher, splits = tiny_bert(layers=2), tiny_splits()
+    options = {"evaluations": 4, "vocabulary": True, "limits": Limits(min_retention=0.1)}
+    found = run(tmp_path, teacher, splits, **options)
+    assert found.finished and found.results is not None
+    assert {"best"} <= {one.name for one in found.results.measurements}
+    recipe = load_recipe(found.recipe)
+    assert [step.name for step in recipe.steps] == ["vocabulary", "prune", "distill", "quantize"]
+    made = load_checkpoint(tmp_path / "run" / "best" / "model")
+    counts = [block.count for block in blocks_of(made.model) if block.kind == "units"]
+    assert counts == list(found.best.architecture.units) and made.model.config.num_hidden_layers == len(counts)
+    again = compress(teacher, splits, tmp_path / "again", recipes=[found.recipe], threads=1, progress=Silent(), say=lambda line: None)
+    assert any(one.name == "best" for one in again.measurements)
+    repeated = load_checkpoint(tmp_path / "again" / "best" / "model")
+    for name, value in made.model.state_dict().items():
+        assert torch.equal(value, repeated.model.state_dict()[name]), name
+    table = json.loads(next(tmp_path.rglob("costs.json")).read_text())
+    assert len(table["measured"]) == len(list(_points(Space.of(2, 2, 64)))) and all(entry["ms"] > 0 for entry in table["measured"])
+    assert not list(tmp_path.rglob("search/*/artefacts")), "artefacts that were only timed are gone"
+
+
+def test_an_unknown_strategy_is_refused_before_any_work(tmp_path):
+    with pytest.raises(UserError, match="unknown strategy"):
+        run(tmp_path, tiny_bert(), tiny_splits(), strategy="bayes")
+    assert not list(tmp_path.rglob("*.safetensors"))
