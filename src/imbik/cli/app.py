@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import importlib.util
@@ -10,12 +11,17 @@ import logging
 import os
 import re
 import sys
+from typing import Annotated
 
 import typer
 
 from imbik import __version__
+from imbik.cli.languages import add_language
+from imbik.cli.options import LangOption
 from imbik.cli.paths import expand_paths
+from imbik.cli.speech import say, translated_help
 from imbik.errors import EXTRAS, MissingExtra, UserError
+from imbik.locale.language import asked_language, speaking, told
 from imbik.machine import wait_passively
 
 # In the order of `imbik --help`: the life of a model.
@@ -58,7 +64,9 @@ def build_app() -> typer.Typer:
     )
 
     @app.callback(invoke_without_command=True)
-    def _root(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    def _root(
+        version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False, lang: LangOption = "en"
+    ) -> None:
         if version:
             typer.echo(f"imbik {__version__}")
             raise typer.Exit()
@@ -66,6 +74,7 @@ def build_app() -> typer.Typer:
     for name in _COMMANDS:
         # these modules import what is heavy inside their functions, so that --help answers at once
         importlib.import_module(f"imbik.cli.commands.{name}").register(app)
+    add_language(app)
     expand_paths(app)
     return app
 
@@ -114,17 +123,25 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is written as its number, not as a traceback
             stream.reconfigure(errors="backslashreplace")
+    with contextlib.ExitStack() as stack:
+        _run(sys.argv[1:] if arguments is None else arguments, stack)
+
+
+def _run(arguments: list[str], stack: contextlib.ExitStack) -> None:
+    """Run a command in the language that is asked for; say a mistake of the user in it."""
     try:
+        stack.enter_context(speaking(asked_language(arguments)))
+        stack.enter_context(translated_help())
         build_app()(args=arguments)
     except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again: what was finished is kept", err=True)
+        say("interrupted; run the same command again: what was finished is kept", err=True)
         # 128 + SIGINT, as shells count
         raise SystemExit(130) from None
     except Exception as error:
         mistake = _user_error(error)
         if mistake is None:
             raise
-        typer.echo(f"error: {mistake}", err=True)
+        say(f"error: {told(mistake)}", err=True)
         raise SystemExit(2) from None
 
 

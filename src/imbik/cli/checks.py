@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from imbik.cli.speech import Speaker, say
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file
 
@@ -38,7 +39,7 @@ def volume(text: str) -> float:
 def consoles(quiet: bool = False) -> tuple[Console, Callable[[str], None]]:
     """A console on stderr (results go to stdout) and a function that says one line there."""
     # standard output carries results only, so that it can be piped
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Speaker(stderr=True, quiet=quiet, highlight=False)
     return console, lambda line: console.print(line, markup=False, soft_wrap=True)
 
 
@@ -86,7 +87,10 @@ def check_file(name: str, path: Path | None, ours: Callable[[Path], bool]) -> No
 
 def echo(facts: dict[str, Any], line: str, as_json: bool) -> None:
     """A result on standard output: as JSON, or as a line."""
-    typer.echo(json.dumps(facts) if as_json else line)
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        say(line)
 
 
 def overridden(**values: Any) -> dict[str, Any]:

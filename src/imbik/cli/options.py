@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from imbik.jobs.trust import trust_remote_code
+from imbik.locale.language import language, speaking
 from imbik.runtime.engines.engine import ArtefactEngine
 from imbik.runtime.engines.registry import engines
 from imbik.runtime.processors import CPUS
@@ -31,7 +32,19 @@ MultipleOption = Annotated[
     int | None, typer.Option("--length-multiple", help="Pad lengths to a multiple of this (default: what the engine asks for).", min=1)
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", help="Compute threads (default: the physical cores).", min=1)]
-LangOption = Annotated[str, typer.Option("--lang", help="Language: en or tr.")]
+
+
+def _speak(context: typer.Context, lang: str) -> str:
+    """Let a command speak the language that it was given, or else the one that was asked for before it."""
+    source = context.get_parameter_source("lang")
+    lang = language() if source is None or source.name == "DEFAULT" else lang
+    context.with_resource(speaking(lang))
+    return lang
+
+
+LangOption = Annotated[
+    str, typer.Option("--lang", help="Language: en or tr (default: IMBIK_LANG, or en).", callback=_speak, show_default=False)
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 TrustOption = Annotated[
     bool,

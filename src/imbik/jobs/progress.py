@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -29,9 +29,11 @@ class Progress(Protocol):
 class _Line:
     """Prints at most one line every ``every`` seconds, the first only once the work has taken two."""
 
-    def __init__(self, console: Console, what: str, total: int, done: int, every: float = 10.0) -> None:
+    def __init__(
+        self, console: Console, what: str, total: int, done: int, translate: Callable[[str], str] = str, every: float = 10.0
+    ) -> None:
         self.console, self.what, self.total, self.done, self.first = console, what, total, done, done
-        self.every, self.start = every, time.monotonic()
+        self.translate, self.every, self.start = translate, every, time.monotonic()
         self.next = self.start + 2.0
 
     def advance(self, n: int = 1, note: str = "") -> None:
@@ -42,31 +44,31 @@ class _Line:
         self.next = now + self.every
         rate = (self.done - self.first) / max(now - self.start, 1e-9)
         left = (self.total - self.done) / rate if rate > 0 else 0.0
-        tail = f" · {note}" if note else ""
-        self.console.print(
-            f"  {self.what}: {self.done}/{self.total}, {left:.0f} s left{tail}", highlight=False, markup=False, soft_wrap=True
-        )
+        line = self.translate(f"{self.done}/{self.total}, {left:.0f} s left")
+        tail = f" · {self.translate(note)}" if note else ""
+        self.console.print(f"  {self.what}: {line}{tail}", highlight=False, markup=False, soft_wrap=True)
 
 
 class Lines:
     """Plain lines, for output that is not a terminal."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, translate: Callable[[str], str] = str) -> None:
+        self.console, self.translate = console, translate
 
     @contextmanager
     def track(self, what: str, total: int, done: int = 0) -> Iterator[Task]:
-        yield _Line(self.console, what, total, done)
+        yield _Line(self.console, self.translate(what), total, done, self.translate)
 
 
 class Bars:
     """Rich progress bars with the time left, for a terminal."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, translate: Callable[[str], str] = str) -> None:
+        self.console, self.translate = console, translate
 
     @contextmanager
     def track(self, what: str, total: int, done: int = 0) -> Iterator[Task]:
+        translate = self.translate
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(bar_width=28),
@@ -75,13 +77,13 @@ class Bars:
             TextColumn("{task.fields[note]}"),
         )
         with RichBar(*columns, console=self.console, transient=True) as bar:
-            identifier = bar.add_task(what, total=total, completed=done, note="")
+            identifier = bar.add_task(translate(what), total=total, completed=done, note="")
 
             class _Bar:
                 def advance(self, n: int = 1, note: str = "") -> None:
                     bar.update(identifier, advance=n)
                     if note:
-                        bar.update(identifier, note=note)
+                        bar.update(identifier, note=translate(note))
 
             yield _Bar()
 
@@ -98,6 +100,6 @@ class Silent:
         yield _Nothing()
 
 
-def progress_for(console: Console) -> Progress:
-    """Bars on a terminal, lines elsewhere."""
-    return Bars(console) if console.is_terminal else Lines(console)
+def progress_for(console: Console, translate: Callable[[str], str] = str) -> Progress:
+    """Bars on a terminal, lines elsewhere; ``translate`` says what the work is, and its notes, in the reader's language."""
+    return Bars(console, translate) if console.is_terminal else Lines(console, translate)

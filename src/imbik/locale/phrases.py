@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imbik.errors import UserError
-from imbik.locale.catalogue import LANGUAGES, texts, with_marks
+from imbik.locale.catalogue import texts, with_marks
+from imbik.locale.language import check_language
 from imbik.locale.notes import read, sentence
 from imbik.types import Note
 
@@ -25,9 +25,7 @@ class Phrases:
     """
 
     def __init__(self, lang: str = "en") -> None:
-        if lang not in LANGUAGES:
-            raise UserError("no such language", where="--lang", found=lang, expected=" or ".join(LANGUAGES))
-        self.lang = lang
+        self.lang = check_language(lang)
         self.texts = texts(lang)
 
     def __call__(self, key: str, **values: object) -> str:

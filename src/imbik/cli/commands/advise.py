@@ -23,6 +23,7 @@ from imbik.advise.scenario import Scenario, load_scenario, shipped_scenarios, sh
 from imbik.advise.sentences import requirement_text
 from imbik.advise.verdict import Advice, Verdict
 from imbik.cli.options import JsonOption, LangOption
+from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.locale.phrases import GLYPHS, Phrases
 from imbik.measure.results import Results, load_results
@@ -51,7 +52,7 @@ def advise(
     as_json: JsonOption = False,
 ) -> None:
     """Judge every candidate against scenarios, or walk the decision path to one candidate."""
-    console = Console(highlight=False)
+    console = Speaker(highlight=False)
     if show:
         typer.echo(shipped_text(show), nl=False)
         return

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from imbik.cli.checks import check_file, consoles
 from imbik.cli.options import LangOption
+from imbik.cli.speech import Speaker
 from imbik.jobs.files import replacing
 from imbik.jobs.progress import progress_for
 from imbik.literature.comparison import ArchitectureRow
+from imbik.locale.language import translated
 from imbik.locale.phrases import Phrases
 from imbik.report.columns import COLUMNS
 
@@ -41,7 +42,9 @@ def register(app: typer.Typer) -> None:
         from imbik.literature.architectures import compare_architectures as compare
 
         console, say = consoles()
-        found = compare(shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console))
+        found = compare(
+            shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console, translated)
+        )
         for failure in found.failures:
             say(f"{failure.get('id')}: {failure['error']}")
         if as_json is not None:
@@ -51,7 +54,7 @@ def register(app: typer.Typer) -> None:
                 return
             with replacing(as_json) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        console = Console(highlight=False)
+        console = Speaker(highlight=False)
         console.print(_measured(found.rows, texts))
         console.print(_published(found.rows, texts))
 

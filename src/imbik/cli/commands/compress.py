@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from imbik.cli.checks import check_positive, check_share, consoles
 from imbik.cli.options import (
@@ -23,8 +22,10 @@ from imbik.cli.options import (
     TrustOption,
     grouped,
 )
+from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def compress(
         limits=limits,
         minutes=budget.minutes,
         rivals=rivals,
-        progress=progress_for(console),
+        progress=progress_for(console, translated),
         say=say,
         **how,
     )
@@ -149,9 +150,9 @@ def show(results: Results, out: Path, lang: str) -> None:
     from imbik.locale.phrases import Phrases
     from imbik.report.terminal import choice_line, results_table
 
-    console = Console(highlight=False)
+    console = Speaker(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Speaker(highlight=False, width=160)
     console.print(results_table(results, lang))
     console.print(choice_line(results, lang), markup=False)
     if results.choice is not None and (chosen := results.get(results.choice.id)) is not None:

@@ -10,6 +10,7 @@ import typer
 from imbik.cli.checks import consoles, overridden
 from imbik.cli.options import LabelOption, LangOption, PairOption, TextOption
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
         console, say = consoles()
         columns = overridden(text=text, text_pair=text_pair, label=label)
-        story = run_demo(out, base=base, data=data, columns=columns, lang=lang, progress=progress_for(console), say=say)
+        story = run_demo(out, base=base, data=data, columns=columns, lang=lang, progress=progress_for(console, translated), say=say)
         show(story.results, out / "run", lang)
         for message, answer, probability in story.answers:
             typer.echo(f"  {message!r} -> {answer} ({100 * probability:.0f} %)")

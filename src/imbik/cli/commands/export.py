@@ -12,7 +12,9 @@ import typer
 
 from imbik.cli.checks import consoles
 from imbik.cli.options import CpuOption, EngineOption, JsonOption, OutOption, TextColumns, TrustOption, grouped
+from imbik.cli.speech import say
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def export(
     rows, calibration = (None, None) if data is None else _texts(data, columns, say)
     settings = precision.settings(loaded)
     if settings is not None:
-        loaded = quantized(loaded, settings, calibration, progress_for(console))
+        loaded = quantized(loaded, settings, calibration, progress_for(console, translated))
     names = _engines(engine or ["onnx"], loaded, say)
     # one engine gets the folder that was named, so that scripts find the manifest where they expect
     # it
@@ -75,7 +77,9 @@ def export(
     made = []
     for name in names:
         target = out / name if several else out
-        made.append(run(loaded, name, target, texts=rows, calibration=calibration, preset=preset, progress=progress_for(console)))
+        made.append(
+            run(loaded, name, target, texts=rows, calibration=calibration, preset=preset, progress=progress_for(console, translated))
+        )
         for note in read_manifest(target)["notes"]:
             say(f"{target}: {sentence(read(note))}")
     _show(made, as_json)
@@ -100,7 +104,7 @@ def _show(made: Sequence[Artefact], as_json: bool) -> None:
     for artefact in made:
         found = artefact.parity
         same = "" if found["agreement"] is None else f", equal labels {found['agreement']:.1%}"
-        typer.echo(
+        say(
             f"{artefact.path}: {artefact.engine}, {artefact.bytes / 1e6:.1f} MB, int8 products {found['int8_ops']}, "
             f"float products {found['float_matmuls']}; against PyTorch on {found['texts']} texts: "
             f"largest difference {found['max_abs']:.2g}{same}"

@@ -11,6 +11,7 @@ import typer
 from imbik.cli.checks import check_positive, consoles, echo, overridden
 from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, TrustOption, grouped
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def finetune(
     splits = load_data(data, seed=schedule.seed, say=say, **columns.given())
     changes = overridden(epochs=schedule.epochs, learning_rate=schedule.learning_rate)
     options: dict[str, Any] = {"changes": changes, "max_length": schedule.max_length, "seed": schedule.seed}
-    result = run(base, splits, out, progress=progress_for(console), say=say, **options)
+    result = run(base, splits, out, progress=progress_for(console, translated), say=say, **options)
     facts = {name: getattr(result, name) for name in ("metric", "dev", "test", "epochs", "best_epoch")}
     # more were asked for, and dev had stopped rising
     early = ", stopped early" if schedule.epochs and result.epochs < schedule.epochs else ""
@@ -113,7 +114,7 @@ def _mlm(base: str, corpus: dict[str, Any], out: Path, schedule: Schedule, maske
         length=schedule.max_length or BLOCK,
         whole_words=masked.whole_words,
         seed=schedule.seed,
-        progress=progress_for(console),
+        progress=progress_for(console, translated),
         say=say,
     )
     facts = {"before": asdict(result.before), "after": asdict(result.after), "blocks": result.blocks, "epochs": result.epochs}

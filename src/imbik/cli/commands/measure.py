@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from imbik.cli.checks import check_file, check_positive, consoles
 from imbik.cli.options import DataOption, LabelledColumns, MultipleOption, ThreadsOption, grouped
+from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 
 if TYPE_CHECKING:
     from imbik.measure.measurement import Measurement, Quality, Retention
@@ -55,7 +56,7 @@ def measure(
     stored = None if baseline is None else load_predictions(baseline)
     candidates, about = _candidates(artefacts, length_multiple)
     rows = _data(data, about, stored, baseline, columns.given(), say)
-    measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console))
+    measured = run(candidates, rows, predictions=stored, threads=threads, minutes=minutes, progress=progress_for(console, translated))
     if not measured.measurements:
         raise UserError("nothing could be measured", found="; ".join(f"{f['id']}: {f['error']}" for f in measured.failures))
     _report(measured, rows, data, as_json)
@@ -144,7 +145,7 @@ def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | No
         return
     if as_json is not None:
         write_results(as_json, results)
-    console = Console(highlight=False)
+    console = Speaker(highlight=False)
     for measurement in measured.measurements:
         console.print(_table(measurement))
     for failure in measured.failures:
@@ -183,26 +184,30 @@ def _lines(m: Measurement) -> list[tuple[str, str]]:
     from imbik.report.columns import COLUMNS
 
     shown = {key: column.plain(m, None) for key, column in COLUMNS.items()}
-    lines = [(f"{m.quality.metric} on {m.quality.split} ({m.quality.n} rows)", _interval(m.quality))]
+    lines = [_line(f"{m.quality.metric} on {m.quality.split} ({m.quality.n} rows)", _interval(m.quality))]
     if m.dev_quality:
-        lines.append((f"{m.dev_quality.metric} on dev ({m.dev_quality.n} rows)", _interval(m.dev_quality)))
+        lines.append(_line(f"{m.dev_quality.metric} on dev ({m.dev_quality.n} rows)", _interval(m.dev_quality)))
     if m.retention:
-        lines.append(("kept of the baseline", _interval(m.retention)))
+        lines.append(_line("kept of the baseline", _interval(m.retention)))
     if m.agreement is not None:
-        lines.append(("answers as the baseline", f"{m.agreement:.2%}"))
+        lines.append(_line("answers as the baseline", f"{m.agreement:.2%}"))
     if m.calibration:
-        lines.append(("calibration error (ECE)", shown["ece"]))
+        lines.append(_line("calibration error (ECE)", shown["ece"]))
     late = m.latency_ms
     return [
         *lines,
-        ("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {late.p99 or 0:.2f} ({late.tokens or 0:.0f} tokens)"),
-        ("batches", f"{m.throughput.items_per_s or 0:,.0f} texts/s ({m.throughput.batch or 0:.0f} a batch)"),
-        ("batches at first sight", f"{m.throughput.first_sight_per_s or 0:,.0f} texts/s"),
-        ("processor time", f"{shown['cpu']} s per 1,000 texts, {m.threads} threads"),
-        ("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
-        ("cold start", f"{shown['cold_start']} s"),
-        ("shipped", f"{shown['megabytes']} MB, {m.params or 0:,} parameters"),
+        _line("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {late.p99 or 0:.2f} ({late.tokens or 0:.0f} tokens)"),
+        _line("batches", f"{m.throughput.items_per_s or 0:,.0f} texts/s ({m.throughput.batch or 0:.0f} a batch)"),
+        _line("batches at first sight", f"{m.throughput.first_sight_per_s or 0:,.0f} texts/s"),
+        _line("processor time", f"{shown['cpu']} s per 1,000 texts, {m.threads} threads"),
+        _line("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
+        _line("cold start", f"{shown['cold_start']} s"),
+        _line("shipped", f"{shown['megabytes']} MB, {m.params or 0:,} parameters"),
     ]
+
+
+def _line(name: str, value: str) -> tuple[str, str]:
+    return translated(name), translated(value)
 
 
 def _interval(of: Quality | Retention) -> str:

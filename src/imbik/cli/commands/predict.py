@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imbik.cli.checks import check_file, consoles
 from imbik.cli.options import MultipleOption, TextColumns, ThreadsOption, TrustOption, grouped
+from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
 
@@ -151,7 +151,7 @@ def is_answers(path: Path) -> bool:
 
 
 def _show(answers: Iterator[dict[str, Any]], task: Task) -> None:
-    console = Console(highlight=False)
+    console = Speaker(highlight=False)
     table = Table("text", "label", "probability")
     for answer in answers:
         shown = Text(_short(answer["text"] if "pair" not in answer else f"{answer['text']} / {answer['pair']}"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from imbik.cli.speech import Speaker
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
             recipe = load_recipe(part)
             steps = ", ".join(step.name for step in recipe.steps)
             table.add_row(part, _in_words(recipe.student.written), steps)
-        Console().print(table)
+        Speaker().print(table)
 
 
 def _in_words(student: object) -> str:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from imbik.cli.options import JsonOption, grouped
 from imbik.cli.recommend_options import Columns, Source
+from imbik.cli.speech import Speaker, say
 from imbik.errors import UserError
+from imbik.locale.language import translated
 
 if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
@@ -50,14 +51,14 @@ def fit(
     from imbik.recommend.models.registry import MODELS, build, load
     from imbik.recommend.models.storage import MODEL_FILES, check_replaceable
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Speaker(stderr=True, highlight=False, soft_wrap=True)
     # Settings and folder are looked at before the file: a mistake is told in a second and not after an hour.
     chosen = build(model, **_settings(model, rank=rank, seed=seed, threads=threads, extra=setting))
     check_output(out, MODEL_FILES)
     check_replaceable(out)
     data = source.read(ratings, console, MODELS[model].feedback == "implicit")
     before = load(start) if start else None
-    with progress_for(console).track(f"fitting {model}", 1000) as task:
+    with progress_for(console, translated).track(f"fitting {model}", 1000) as task:
         shown = 0
 
         def report(done: int, total: int, value: float) -> None:
@@ -86,7 +87,7 @@ def evaluate(
     from imbik.recommend.evaluation.measures import seen_in_training
     from imbik.recommend.models.registry import load
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Speaker(stderr=True, highlight=False, soft_wrap=True)
     model = load(folder)
     data = source.read(ratings, console, model.feedback == "implicit")
     seen = seen_in_training(model, data)
@@ -103,7 +104,7 @@ def evaluate(
     table = Table("measure", "value")
     for name, value in result.items():
         table.add_row(name, f"{value:.4f}")
-    Console(highlight=False).print(table)
+    Speaker(highlight=False).print(table)
 
 
 @group.command()
@@ -148,14 +149,14 @@ def top(
 
     best = load(folder).recommend(user, k, seen=seen)
     if not best:
-        typer.echo(f"note: training has all items for user {user}; --seen ranks them too", err=True)
+        say(f"note: training has all items for user {user}; --seen ranks them too", err=True)
     if as_json:
         typer.echo(json.dumps([{"item": name, "score": score} for name, score in best]))
         return
     table = Table("", "item", "score")
     for place, (name, score) in enumerate(best, 1):
         table.add_row(str(place), Text(name), f"{score:.4f}")
-    Console(highlight=False).print(table)
+    Speaker(highlight=False).print(table)
 
 
 @group.command()
@@ -177,7 +178,7 @@ def compare(
     from imbik.recommend.evaluation import comparison as room
     from imbik.recommend.models.registry import build
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Speaker(stderr=True, highlight=False, soft_wrap=True)
     if out:
         check_output(out)
         room.check_replaceable(out)
@@ -208,9 +209,9 @@ def _print(result: Comparison) -> None:
     table = Table("model", *(title for title, _ in head))
     for entry in result["models"]:
         table.add_row(entry["name"], *(room.cell(entry, measure) for _, measure in head))
-    Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+    Speaker(highlight=False, width=None if Speaker().is_terminal else 160).print(table)
     for line in room.absences(result):
-        typer.echo(line)
+        say(line)
 
 
 def check_output(out: Path, own_files: tuple[str, ...] | None = None) -> None:

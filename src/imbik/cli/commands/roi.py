@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from imbik.cli.checks import volume
 from imbik.cli.options import JsonOption, LangOption
+from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.locale.phrases import Phrases
 from imbik.measure.results import load_results
@@ -77,7 +77,7 @@ def _document(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, lo
 
 def _print(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> None:
     """Print the table of costs and what they assume."""
-    console = Console(highlight=False)
+    console = Speaker(highlight=False)
     console.print(_table(costs, baseline, prices, load, texts))
     console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(prices.path)), markup=False)
 
