@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from imbik.cli.checks import check_positive, check_share, consoles
 from imbik.cli.options import DataOption, JsonOption, LabelledColumns, LangOption, OutOption, ThreadsOption, grouped
+from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 
 if TYPE_CHECKING:
     from imbik.cascade.policy import Target
@@ -124,7 +125,7 @@ def cascade(
         beside=sources(run, results, beside or []),
         predictions=load_predictions(stored) if stored.is_file() else None,
         threads=threads,
-        progress=progress_for(console),
+        progress=progress_for(console, translated),
         say=say,
     )
     _publish(found, out, lang, as_json)
@@ -178,15 +179,15 @@ def _publish(found: Results, out: Path, lang: str, as_json: bool) -> None:
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
         return
-    console = Console(highlight=False)
+    console = Speaker(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Speaker(highlight=False, width=160)
     console.print(results_table(found, lang))
     for m in found.measurements:
         if m.selective:
             console.print(selective_line(m, lang), markup=False, soft_wrap=True)
     for failure in found.failures:
-        console.print(f"{failure.get('name', failure.get('id'))}: {failure['error']}", markup=False)
+        console.print(f"{failure.get('name', failure.get('id'))}: {translated(failure['error'])}", markup=False)
     console.print(
         f"{out / 'cascade' / 'artefacts' / 'cascade'}  {out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True
     )

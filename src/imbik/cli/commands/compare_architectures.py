@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
             shapes=tuple(shape or SHAPES), engine=engine, base=base, data=data, threads=threads, progress=progress_for(console, translated)
         )
         for failure in found.failures:
-            say(f"{failure.get('id')}: {failure['error']}")
+            say(f"{failure.get('id')}: {translated(failure['error'])}")
         if as_json is not None:
             text = json.dumps(found.document(), ensure_ascii=False, indent=1) + "\n"
             if str(as_json) == "-":

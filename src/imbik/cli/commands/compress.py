@@ -160,5 +160,5 @@ def show(results: Results, out: Path, lang: str) -> None:
         if folder.is_dir():
             console.print(Phrases(lang)("terminal.ask", folder=shlex.quote(str(folder))), markup=False, soft_wrap=True)
     for failure in results.failures:
-        console.print(f"{failure.get('name', failure.get('id'))}: {failure['error']}", markup=False)
+        console.print(f"{failure.get('name', failure.get('id'))}: {translated(failure['error'])}", markup=False)
     console.print(f"{out / 'results.json'}  {out / 'report.html'}", markup=False, soft_wrap=True)

@@ -149,7 +149,7 @@ def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | No
     for measurement in measured.measurements:
         console.print(_table(measurement))
     for failure in measured.failures:
-        console.print(f"{failure['id']}: {failure['error']}", markup=False)
+        console.print(f"{failure['id']}: {translated(failure['error'])}", markup=False)
 
 
 def _results(measured: Measured, rows: Evaluable, source: str) -> Results:
