@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,17 @@ import pytest
 
 from imbik.advise.advice import advise
 from imbik.advise.scenario import load_scenario
-from imbik.compress.rivals import TFIDF
+from imbik.compress.rivals import FROZEN, TFIDF
 from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.locale.notes import sentence
 from imbik.measure.results import Results, load_results
+from imbik.models.checkpoint import save_checkpoint
 from imbik.report.render import write_report
 from imbik.report.terminal import results_table
 from imbik.testing.tiny import tiny_bert, tiny_splits
+from imbik.types import Checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,43 @@ def test_pairs_have_no_rivals_and_it_is_said(tmp_path: Path) -> None:
     )
     assert not [m for m in results.measurements if m.rival]
     assert [note.kind for note in results.data.notes if note.kind == "rivals_pairs"] and any("n-grams" in line for line in said)
+
+
+def based(folder: Path, pairs: bool = False) -> Checkpoint:
+    """A teacher that says what it was made of."""
+    save_checkpoint(tiny_bert(layers=2), folder)
+    teacher = tiny_bert(layers=1)
+    teacher.model.config.imbik_base = str(folder)
+    return replace(teacher, pairs=pairs)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_base_of_the_teacher_is_a_rival_too(tmp_path: Path, pairs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, splits = based(tmp_path / "base", pairs), tiny_splits(rows=60, pairs=pairs)
+    options = {"recipes": ["int8"], "rivals": True, "threads": 1, "progress": Silent(), "say": lambda _: None}
+    results = compress(teacher, splits, tmp_path / "out", **options)
+    rivals = {m.name: m for m in results.measurements if m.rival}
+    assert set(rivals) == ({FROZEN} if pairs else {*TFIDF, FROZEN})
+    frozen = rivals[FROZEN]
+    assert frozen.engine == "onnx" and frozen.quality.value is not None and frozen.architecture.layers == 2 and frozen.bytes
+    assert frozen.parity.agreement == 1.0, "exported and gated like a candidate"
+    monkeypatch.setattr("imbik.compress.rivals.fit_frozen_head", lambda *_: pytest.fail("made again"))
+    assert compress(teacher, splits, tmp_path / "out", **options).measurements == results.measurements
+
+
+def test_a_teacher_that_does_not_name_its_base_has_one_rival_fewer_and_it_is_said(run: tuple[Path, Results, list[str]]) -> None:
+    _, results, said = run
+    assert "rivals_no_base" in [note.kind for note in results.data.notes] and any(FROZEN in line for line in said)
+
+
+def test_a_base_that_is_gone_is_a_note_and_the_others_go_on(tmp_path: Path) -> None:
+    teacher = tiny_bert(layers=1)
+    teacher.model.config.imbik_base = str(tmp_path / "gone")
+    options = {"recipes": ["int8"], "rivals": True, "threads": 1, "progress": Silent(), "say": lambda _: None}
+    results = compress(teacher, tiny_splits(rows=60), tmp_path / "out", **options)
+    note = next(note for note in results.data.notes if note.kind == "rivals_failed")
+    assert note.values["name"] == FROZEN and "gone" in str(note.values["error"])
+    assert {m.name for m in results.measurements if m.rival} == set(TFIDF)
 
 
 def test_files_of_the_users_are_not_overwritten(tmp_path: Path) -> None:

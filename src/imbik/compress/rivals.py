@@ -1,24 +1,34 @@
-"""What a user would try first, made beside the candidates and measured with them: tf-idf with a linear support vector machine."""
+"""What a user would try first, made beside the candidates and measured with them: tf-idf with a linear support vector machine, and the
+teacher's base as it is, with a linear head."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from imbik.compress.options import Run
+from imbik.errors import UserError
+from imbik.export.artefact import export
 from imbik.export.linear import ENGINE, write_linear
+from imbik.finetune.frozen import fit_frozen_head
 from imbik.jobs.files import read_json, refuse_foreign, remove_folder, write_json
-from imbik.jobs.fingerprints import key_of
+from imbik.jobs.fingerprints import content, key_of
 from imbik.linear.support import CHARACTERS, WORDS, tfidf_svm
 from imbik.locale.notes import sentence
 from imbik.measure.process import Candidate
+from imbik.models.pretrained import load_base
 from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.runtime.ngrams import Cut
 from imbik.tasks.registry import task_of
-from imbik.types import Note
+from imbik.training.heads import head_of
+from imbik.types import Note, Step
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +36,11 @@ FOLDER = "rivals"
 TFIDF = {"tfidf-words": WORDS, "tfidf-characters": CHARACTERS}
 """Rivals over n-grams by name, with how their texts may be cut."""
 
+FROZEN = "frozen-base"
+"""The rival of the pretrained encoder that the teacher was made of, its weights as they are, under a linear head."""
+
 _MADE = "rivals.json"
+_FROZEN_ENGINE = "onnx"
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ def check_rivals(directory: Path) -> None:
     Raises:
         UserError: naming them.
     """
-    for name in TFIDF:
+    for name in (*TFIDF, FROZEN):
         folder = directory / FOLDER / name
         if artefact_files(folder) is None:
             refuse_foreign(folder, None)
@@ -58,17 +72,26 @@ def make_rivals(run: Run) -> Rivals:
     """Make every rival of the run's data, or find it made. One that fails is a note, and the others go on.
 
     Returns:
-        The rivals; none for pairs of texts, of which n-grams say nothing, and for tasks with more than one answer a text.
+        The rivals; none for tasks with more than one answer a text, none over n-grams for pairs of texts, of which n-grams say nothing,
+        and none of a base that the teacher's config does not name.
     """
-    splits = run.splits
-    if splits.train.pairs is not None:
-        return _none(Note.of("rivals_pairs"), run)
+    splits, notes = run.splits, list[Note]()
     if not task_of(splits.task).one_row:
         return _none(Note.of("rivals_task", task=splits.task), run)
-    candidates, notes = [], []
-    for name, cuts in TFIDF.items():
+    makers: dict[str, Callable[[], Candidate]] = {}
+    if splits.train.pairs is None:
+        makers = {name: partial(_made, name, cuts, run) for name, cuts in TFIDF.items()}
+    else:
+        notes += _none(Note.of("rivals_pairs"), run).notes
+    base = getattr(run.teacher.model.config, "imbik_base", None)
+    if base is None:
+        notes += _none(Note.of("rivals_no_base", name=FROZEN), run).notes
+    else:
+        makers[FROZEN] = partial(_frozen, str(base), run)
+    candidates = []
+    for name, make in makers.items():
         try:
-            candidates.append(_made(name, cuts, run))
+            candidates.append(make())
         except OSError:
             raise  # a disk that no candidate could be measured on either
         except Exception as error:
@@ -85,19 +108,52 @@ def _none(note: Note, run: Run) -> Rivals:
 
 def _made(name: str, cuts: Sequence[Cut], run: Run) -> Candidate:
     """Return a rival over n-grams, trained where an earlier call has not made the same."""
+
+    def make(folder: Path) -> Step:
+        model = tfidf_svm(run.splits, cuts)
+        step = {"tfidf": dict(model.settings)}
+        write_linear(model, folder, run.splits, (step,))
+        return step
+
+    return _kept(name, ENGINE, {"cuts": [[cut.words, cut.characters] for cut in cuts]}, make, run)
+
+
+def _frozen(base: str, run: Run) -> Candidate:
+    """Return the rival of the base under a linear head, which takes a pass over at most 10,000 rows of train, and one over dev.
+
+    Raises:
+        UserError: the base cannot be opened, or its head is not linear.
+    """
+
+    def make(folder: Path) -> Step:
+        splits = run.splits
+        checkpoint = load_base(base, splits.task, splits.labels)
+        checkpoint.tokenizer.model_max_length = run.teacher.tokenizer.model_max_length
+        head_of(splits.task).prepare(checkpoint.model, np.asarray(splits.train.targets))
+        found = fit_frozen_head(checkpoint, splits)
+        if found is None:
+            raise UserError("the base has no linear head", where=base)
+        step = {FROZEN: {"reads": found.reads, "c": found.cost, "rows": found.rows}}
+        made = replace(checkpoint, model=checkpoint.model.eval(), pairs=splits.train.pairs is not None)
+        export(made, _FROZEN_ENGINE, folder, texts=splits.dev, preset=run.options.preset, progress=run.progress)
+        return step
+
+    return _kept(FROZEN, _FROZEN_ENGINE, {"base": [base, content(base)]}, make, run)
+
+
+def _kept(name: str, engine: str, depends: Mapping[str, Any], make: Callable[[Path], Step], run: Run) -> Candidate:
+    """Return a rival, made where an earlier call has not made the same of the same data."""
     folder, record = run.directory / FOLDER / name, run.work / _MADE
-    splits = run.splits
-    key = key_of({"data": splits.fingerprint, "metric": splits.metric, "cuts": [[cut.words, cut.characters] for cut in cuts]})
+    key = key_of({"data": run.splits.fingerprint, "metric": run.splits.metric, **depends})
     known = read_json(record)
     entry = known.get(name, {})
     if entry.get("key") != key or not (folder / MANIFEST_FILE).is_file():
         run.say(f"rival {name}")
         began = time.monotonic()
-        model = tfidf_svm(splits, cuts)
-        entry = {"key": key, "seconds": time.monotonic() - began, "step": {"tfidf": dict(model.settings)}}
         if folder.exists():
             remove_folder(folder, artefact_files(folder))
         folder.parent.mkdir(parents=True, exist_ok=True)
-        write_linear(model, folder, splits, (entry["step"],))
+        entry = {"key": key, "step": make(folder), "seconds": time.monotonic() - began}
+        run.say(f"rival {name}: {entry['seconds']:.0f} s")
         write_json(record, known | {name: entry})
-    return Candidate(f"{name}/{ENGINE}", name, ENGINE, folder, (entry["step"],), entry["seconds"], rival=True)
+    return Candidate(f"{name}/{engine}", name, engine, folder, (entry["step"],), entry["seconds"], rival=True)

@@ -94,7 +94,8 @@ def compress(
     budget: Budget,
     conduct: Conduct,
     rivals: Annotated[
-        bool, typer.Option("--rivals/--no-rivals", help="Measure what one would try first beside the candidates: tf-idf with a linear SVM.")
+        bool,
+        typer.Option("--rivals/--no-rivals", help="Measure what one would try first: tf-idf + linear SVM, frozen base + linear head."),
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
