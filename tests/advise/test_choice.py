@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,24 @@ def test_the_fastest_is_chosen_and_within_a_tenth_the_best_on_dev():
     assert chosen(fast, near) == "near/onnx"
     # 1.15 is within a tenth of 1.09; the bar is set by the fastest alone
     assert chosen(fast, near, far) == "near/onnx"
+
+
+def on_dev(name: str, value: float, size: int, width: float = 0.04, p50: float = 1.0) -> Measurement:
+    """A candidate whose 95 % interval on dev is ``width`` wide: a standard error of 0.0102 for 0.04, half of it 0.0051."""
+    found = candidate(name, size=size, p50=p50)
+    quality = Quality(value, value - width / 2, value + width / 2, metric="accuracy")
+    return replace(found, dev_quality=quality)
+
+
+def test_a_difference_that_dev_does_not_show_is_decided_by_bytes():
+    large, small = on_dev("large", 0.930, 25_300_000), on_dev("small", 0.925, 7_500_000)
+    assert chosen(large, small) == "small/onnx"
+    choice = choose([TEACHER, large, small], TEACHER.id, ANY)
+    assert choice.reasons[0].kind == "choice_alike" and choice.reasons[0].values["best"] == "large/onnx"
+    assert choice.batch is not None and choice.batch.id == "small/onnx"
+    assert chosen(large, on_dev("small", 0.924, 7_500_000)) == "large/onnx", "0.006 is more than half a standard error"
+    assert chosen(on_dev("large", 0.930, 25_300_000, width=0.02), small) == "large/onnx", "more rows show more"
+    assert choose([TEACHER, small], TEACHER.id, ANY).reasons[0].kind == "choice_best"
 
 
 def test_of_equal_candidates_the_smallest_then_the_fastest_then_the_first_name():

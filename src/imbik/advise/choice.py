@@ -14,6 +14,7 @@ from imbik.runtime.engines.registry import shown_only
 from imbik.types import Note
 
 _TIE = 1.10  # single-request medians closer than this are one speed: they move as much from run to run
+_HALF, _NORMAL_95 = 0.5, 2 * 1.96  # a 95 % interval is so many standard errors wide
 
 
 def without_shown(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -96,7 +97,8 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
     ``max_mb`` million bytes.
 
     Rule: of the candidates that meet every limit the fastest single request (p50); those within 10 % of the
-    fastest count as equally fast, and of them the best on dev wins, then the fewest bytes. A quantized
+    fastest count as equally fast, and of them those whose quality on dev is less than half a standard error below
+    the best as equally good: the fewest bytes win. A quantized
     candidate that is slower than its own float parent is passed over when that parent meets the limits too, or
     was not measured and another candidate meets them.
     If nobody meets the limits: the smallest sum of relative shortfalls.
@@ -115,9 +117,13 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
     shortfalls = {m.id: _shortfall(m, teacher, limits) for m in candidates}
     meeting = [m for m in candidates if not shortfalls[m.id]]
     if meeting:
-        chosen = _fastest(without_slowed(meeting, measurements), teacher)
+        pool = without_slowed(meeting, measurements)
+        chosen = _fastest(pool, teacher)
         batch = _busiest(meeting, teacher)
-        reasons = _reasons(chosen, teacher, len(meeting), len(candidates), slower_than_parent(chosen, measurements))
+        reasons = (
+            _why(chosen, _leader(_as_fast(pool), teacher), len(meeting), len(candidates)),
+            *_reasons(chosen, teacher, slower_than_parent(chosen, measurements)),
+        )
     else:
         chosen = batch = min(candidates, key=lambda m: (sum(s.by or 0.0 for s in shortfalls[m.id].values()), _p50(m), m.id))
         reasons = (Note.of("choice_closest", id=chosen.id), *_lacking(shortfalls[chosen.id]))
@@ -162,22 +168,44 @@ def _engines(candidates: Sequence[Measurement], teacher: Measurement | None) -> 
 
 
 def _fastest(candidates: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
-    """Return the best for single requests: of those within 10 % of the fastest the best on dev, then the smallest."""
+    """Return the best for single requests: of those within 10 % of the fastest the smallest that dev cannot tell from the best."""
+    return _smallest_alike(_as_fast(candidates), teacher)
+
+
+def _as_fast(candidates: Sequence[Measurement]) -> list[Measurement]:
+    """Return those within 10 % of the fastest."""
     # one bar from the fastest: pairwise ties would chain from one candidate to a far slower one
     bar = min(_p50(m) for m in candidates) * _TIE
-    return _best_on_dev([m for m in candidates if _p50(m) <= bar], teacher)
+    return [m for m in candidates if _p50(m) <= bar]
 
 
 def _busiest(candidates: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
-    """Return the best for batches by the same rule: of those within 10 % of the highest throughput the best on dev."""
+    """Return the best for batches by the same rule: of those within 10 % of the highest throughput."""
     bar = max(_rate(m) for m in candidates) / _TIE
-    return _best_on_dev([m for m in candidates if _rate(m) >= bar], teacher)
+    return _smallest_alike([m for m in candidates if _rate(m) >= bar], teacher)
 
 
-def _best_on_dev(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
-    quality = {m.id: dev_merit(m) if teacher else 0.0 for m in tied}
+def _smallest_alike(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
+    """Return the smallest of those that dev cannot tell from the best."""
+    best = _leader(tied, teacher)
+    alike = [m for m in tied if _merit(m, teacher) >= _merit(best, teacher) - _unseen(best)]
     # the id last: the same measurements always give the same choice
-    return min(tied, key=lambda m: (-quality[m.id], m.bytes or float("inf"), _p50(m), m.id))
+    return min(alike, key=lambda m: (m.bytes or float("inf"), -_merit(m, teacher), _p50(m), m.id))
+
+
+def _leader(tied: Sequence[Measurement], teacher: Measurement | None) -> Measurement:
+    """Return the best on dev; of equals the smallest."""
+    return min(tied, key=lambda m: (-_merit(m, teacher), m.bytes or float("inf"), _p50(m), m.id))
+
+
+def _merit(m: Measurement, teacher: Measurement | None) -> float:
+    return dev_merit(m) if teacher else 0.0
+
+
+def _unseen(m: Measurement) -> float:
+    """Return a difference in quality that dev does not show: half a standard error, from its 95 % interval; 0 where there is none."""
+    low, high = m.dev_quality.low, m.dev_quality.high
+    return 0.0 if low is None or high is None else _HALF * (high - low) / _NORMAL_95
 
 
 @dataclass(frozen=True)
@@ -223,12 +251,17 @@ def _lacking(shortfalls: Mapping[str, Shortfall]) -> tuple[Note, ...]:
     )
 
 
-def _reasons(
-    chosen: Measurement, teacher: Measurement | None, meeting: int, candidates: int, parent: Measurement | None
-) -> tuple[Note, ...]:
-    """Return why ``chosen`` was chosen."""
+def _why(chosen: Measurement, best: Measurement, meeting: int, candidates: int) -> Note:
+    """Return how ``chosen`` stands among the fastest, of which ``best`` has the highest quality on dev."""
+    if best.id == chosen.id:
+        return Note.of("choice_best", meeting=meeting, count=candidates, id=chosen.id)
+    return Note.of("choice_alike", meeting=meeting, count=candidates, id=chosen.id, best=best.id)
+
+
+def _reasons(chosen: Measurement, teacher: Measurement | None, parent: Measurement | None) -> tuple[Note, ...]:
+    """Return what ``chosen`` gives."""
     kept = dev_retention(chosen, teacher) if teacher else None
-    notes = [Note.of("choice_best", meeting=meeting, count=candidates, id=chosen.id)]
+    notes = []
     if chosen.latency_ms.p50 is not None:
         notes.append(Note.of("choice_p50", p50=chosen.latency_ms.p50))
     if kept is not None:
