@@ -102,7 +102,8 @@ def test_pairs_have_no_rivals_and_it_is_said(tmp_path: Path) -> None:
 
 def based(folder: Path, pairs: bool = False) -> Checkpoint:
     """A teacher that says what it was made of."""
-    save_checkpoint(tiny_bert(layers=2), folder)
+    if not folder.exists():
+        save_checkpoint(tiny_bert(layers=2), folder)
     teacher = tiny_bert(layers=1)
     teacher.model.config.imbik_base = str(folder)
     return replace(teacher, pairs=pairs)
@@ -110,16 +111,16 @@ def based(folder: Path, pairs: bool = False) -> Checkpoint:
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_the_base_of_the_teacher_is_a_rival_too(tmp_path: Path, pairs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    teacher, splits = based(tmp_path / "base", pairs), tiny_splits(rows=60, pairs=pairs)
+    splits = tiny_splits(rows=60, pairs=pairs)
     options = {"recipes": ["int8"], "rivals": True, "threads": 1, "progress": Silent(), "say": lambda _: None}
-    results = compress(teacher, splits, tmp_path / "out", **options)
+    results = compress(based(tmp_path / "base", pairs), splits, tmp_path / "out", **options)
     rivals = {m.name: m for m in results.measurements if m.rival}
     assert set(rivals) == ({FROZEN} if pairs else {*TFIDF, FROZEN})
     frozen = rivals[FROZEN]
     assert frozen.engine == "onnx" and frozen.quality.value is not None and frozen.architecture.layers == 2 and frozen.bytes
     assert frozen.parity.agreement == 1.0, "exported and gated like a candidate"
     monkeypatch.setattr("imbik.compress.rivals.fit_frozen_head", lambda *_: pytest.fail("made again"))
-    assert compress(teacher, splits, tmp_path / "out", **options).measurements == results.measurements
+    assert compress(based(tmp_path / "base", pairs), splits, tmp_path / "out", **options).measurements == results.measurements
 
 
 def test_a_teacher_that_does_not_name_its_base_has_one_rival_fewer_and_it_is_said(run: tuple[Path, Results, list[str]]) -> None:
