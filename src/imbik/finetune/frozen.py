@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from imbik.data.batches import sorted_batches
-from imbik.models.anatomy import anatomy, layer_stack, listen
+from imbik.models.anatomy import anatomy, listen
+from imbik.models.blocks import layer_stack
 from imbik.models.hooks import evaluating
 from imbik.models.units import units_of
 from imbik.tasks.registry import task_of
