@@ -61,7 +61,7 @@ def main() -> None:
     with options.texts.open(encoding="utf-8", newline="") as file:
         texts = [row[0] for row in csv.reader(file)][1:1025]
     models = {name: load_artefact(options.artefact, threads=options.threads) for name in ("tokenizer alone", "with the memory")}
-    models["tokenizer alone"]._tokenizer.forget()
+    models["tokenizer alone"]._tokenizer._remembers = False  # every text goes through the tokenizer as a whole
     turns = in_turns({name: Turn(model, texts) for name, model in models.items()}, options.rounds)
     numbers: dict[str, dict[str, float]] = {}
     for name, rows in turns.items():
