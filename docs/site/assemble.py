@@ -25,11 +25,19 @@ FENCE = re.compile(r"(^(?P<mark>`{3,}|~{3,}).*?^(?P=mark)[ \t]*$)", re.M | re.S)
 def page_map() -> dict[str, Path]:
     """Return the file behind every page of the site that is written by hand."""
     pages = {name: ROOT / path for name, path in yaml.safe_load((SITE / "pages.yaml").read_text(encoding="utf-8")).items()}
+    named = set(pages.values())
+    pages |= {f"explanation/{path.stem}": path for path in _english(ROOT / "docs", "*.md") if path not in named and path.stem != "README"}
+    pages |= {f"results/{path.stem}": path for path in _english(ROOT / "docs" / "results", "*.md") if path not in named}
     pages |= {f"results/{path.parent.name}_measured": path for path in sorted((ROOT / "benchmarks").glob("*/README.md"))}
     pages |= {
         path.relative_to(SITE).with_suffix("").as_posix(): path for path in sorted(SITE.rglob("*.md")) if path.suffixes != [".tr", ".md"]
     }
-    return pages | {f"course/{path.stem}": path for path in sorted((ROOT / "notebooks").glob("[0-9]*.md")) if ".tr" not in path.suffixes}
+    return pages | {f"course/{path.stem}": path for path in _english(ROOT / "notebooks", "[0-9]*.md")}
+
+
+def _english(folder: Path, pattern: str) -> list[Path]:
+    """Return the pages of a folder without their Turkish twins."""
+    return [path for path in sorted(folder.glob(pattern)) if ".tr" not in path.suffixes]
 
 
 def assemble(source: Path, language: str) -> list[str]:
