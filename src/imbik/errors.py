@@ -86,6 +86,7 @@ EXTRAS: Mapping[str, str] = {
     "uvicorn": "serve",
     "httptools": "serve",
     "prometheus_client": "serve",
+    "nanotoken": "fast",
 }
 """Package, by the name that is imported -> the extra of imbik that brings it. Any other package that is missing is a defect of ours."""
 

@@ -33,6 +33,7 @@ _PACKAGES = (
     "imbik",
     "numpy",
     "tokenizers",
+    "nanotoken",
     "onnxruntime",
     "torch",
     "transformers",

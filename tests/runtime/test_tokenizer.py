@@ -24,6 +24,12 @@ PIECES = [*WORDS, *"abz19", *ODD.split(), *SPECIAL.split(), "x" * 101, "y" * 60]
 GAPS = [*"\n\t\x00\x0b\x1f\u00a0\u2003\u200b\u3000\ud800\ufffd\u0300", *[" "] * 12, "  ", "", ".", ", ", "\r\n"]
 
 
+@pytest.fixture(autouse=True)
+def _without_nanotoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory is what is tested here, whether or not there is a faster tokenizer (test_nano.py)."""
+    monkeypatch.setattr(tokenizing, "encoder", lambda *_: None)
+
+
 def wordpiece(
     normalizer: Any, processor: Any = None, pre_tokenizer: Any = None, added: tuple[AddedToken, ...] = ()
 ) -> Callable[[], Tokenizer]:
@@ -134,10 +140,9 @@ def test_real_texts(folder: str, real_data: Path) -> None:
     assert 1000 < len(tokenizer.words) <= tokenizing.WORDS
 
 
-@pytest.mark.parametrize(
-    "reader", [RuntimeTokenizer(tiny_tokenizer().backend_tokenizer, 32), NgramTokenizer(Cut(2, (2, 3)), ["card", "\tca", "my"])]
-)
-def test_a_memory_is_put_back_as_it_was(reader: RuntimeTokenizer | NgramTokenizer):
+@pytest.mark.parametrize("words", [True, False])
+def test_a_memory_is_put_back_as_it_was(words: bool):
+    reader = RuntimeTokenizer(tiny_tokenizer().backend_tokenizer, 32) if words else NgramTokenizer(Cut(2, (2, 3)), ["card", "\tca", "my"])
     reader.ids(["my card"])
     warm = reader.remembered()
     assert {"my", "card"} <= set(warm)

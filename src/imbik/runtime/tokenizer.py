@@ -8,6 +8,7 @@ it as a whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from tokenizers.models import WordPiece
 
 from imbik.data.tokens import cleaned, encoded_rows, not_a_string, shortened
 from imbik.data.windows import cut, fitting
+from imbik.runtime.nano import encoder
 from imbik.runtime.ngrams import NgramTokenizer
 
 WORDS = 16384
@@ -70,6 +72,7 @@ class RuntimeTokenizer:
         self._remembers = frame is not None and self._room > 0
         # by the first character: a word that may hold the start of a special token goes the long
         # way
+        self._encode = encoder(tokenizer, max_length, len(self._after)) if self._remembers else None
         self._special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
 
     def ids(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
@@ -83,6 +86,10 @@ class RuntimeTokenizer:
             UserError: a text is not a string.
         """
         texts = self._without_far_ends(texts)
+        if self._encode is not None:
+            # what is no text, or no Unicode, is told or mended below
+            with contextlib.suppress(TypeError, UnicodeError):
+                return self._encode(texts)
         found = [self._recall(text) for text in texts] if self.words else [None] * len(texts)
         if self._remembers and None in found:
             new = [text for text, ids in zip(texts, found, strict=True) if ids is None and isinstance(text, str)]
