@@ -52,7 +52,7 @@ def test_every_kind_is_said_differently_in_both_languages(kind: str) -> None:
     [
         (Note.of("in_train", count=25, total=3080, split="test"), "25 of 3,080 test texts", "3.080 test metninden 25 tanesi"),
         (Note.of("below", kept=0.962, asked=0.97), "keeps 96.2% on dev, 97.0% asked", "%96,2 korunuyor; istenen %97,0"),
-        (Note.of("slower", own=2.104, parent=1.9), "2.10 ms against 1.90 ms", "2,10 ms, nicemlenmemişi 1,90 ms"),
+        (Note.of("slower", own=2.104, parent=1.9), "2.10 ms against 1.90 ms", "2,10 ms, nicelenmemişi 1,90 ms"),
         (Note.of("reverted", names=("/a/MatMul", "/b/Gemm")), "/a/MatMul, /b/Gemm", "/a/MatMul, /b/Gemm"),
     ],
 )

@@ -49,7 +49,7 @@ NOTES = (
     ),
     (
         Note.of("below", kept=0.962, asked=0.97),
-        "hangi işlem kayan noktalı bırakılırsa bırakılsın geliştirme kümesinde en çok %96,2 korunuyor; istenen %97,0",
+        "hangi işlem kayan noktalı bırakılırsa bırakılsın doğrulama kümesinde en çok %96,2 korunuyor; istenen %97,0",
     ),
     (Note.text("a stranger's note on 1,000 things"), "a stranger's note on 1,000 things"),
 )

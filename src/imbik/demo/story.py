@@ -11,6 +11,7 @@ from imbik.data.bundled import bundled_base, bundled_data
 from imbik.jobs.progress import Progress
 from imbik.measure.results import Results
 
+BUNDLED = "all-MiniLM-L6-v2"
 RECIPES = ("int8", "layers-1+int8", "layers-2+int8", "layers-3+int8", "mini-2x192+int8", "mini-4x256+int8")
 """The fixed set of the demo."""
 
@@ -22,14 +23,23 @@ MESSAGES = (
 )
 """New messages that the chosen artefact answers at the end."""
 
+MESSAGES_TR = (
+    "birisi kartımı başka bir şehirde kullanıyor, lütfen durdurun",
+    "Yanlış hesap numarası yazdım, kira tanımadığım birine gitti",
+    "Yurt dışına para göndermek için ne kadar alıyorsunuz?",
+    "uygulama her açtığımda kendi kendine kapanıyor",
+)
+"""The same in Turkish."""
+
 
 @dataclass(frozen=True)
 class Story:
-    """What the demo gives: the run, and the chosen artefact's answers to :data:`MESSAGES` as (message, label, probability)."""
+    """What the demo gives: the results and the folder of its run, and the chosen artefact's answers as (message, label, probability)."""
 
     results: Results
     answers: tuple[tuple[str, str, float], ...]
     teacher: Path
+    run: Path
 
 
 def run_demo(
@@ -45,11 +55,12 @@ def run_demo(
     """Fine-tune a teacher, compress it by six recipes, measure, choose, report, answer.
 
     Args:
-        directory: gets ``teacher/`` and ``run/``; continues what a killed run left.
+        directory: gets ``teacher/`` and ``run/``, in Turkish on the bundled messages ``teacher-tr/`` and ``run-tr/``; continues what a
+            killed run left.
         base: pretrained encoder; default: the bundled one.
         data: default: the bundled bank messages.
         columns: ``text``, ``text_pair``, ``label`` where they cannot be guessed.
-        lang: of the report.
+        lang: of the report, and of the bundled messages.
         progress: where progress is shown.
         say: takes one line for the user.
     """
@@ -61,24 +72,25 @@ def run_demo(
     from imbik.tasks.registry import task_of
 
     start = base if base is not None else bundled_base()
-    chosen_columns = columns or ({"text": "text", "label": "intent"} if data is None else {})
+    turkish = lang == "tr" and data is None and not columns
+    mine, texts = ("-tr", MESSAGES_TR) if turkish else ("", MESSAGES)
+    chosen_columns = columns or ({"text": "text_tr" if turkish else "text", "label": "intent"} if data is None else {})
     splits = load_data(data if data is not None else bundled_data(), say=say, **chosen_columns)
-    teacher = directory / "teacher"
+    teacher, run = directory / f"teacher{mine}", directory / f"run{mine}"
     if not (teacher / "imbik.json").is_file():
-        say(f"1. fine-tuning a teacher from {Path(str(start)).name} on {len(splits.train.texts)} messages")
+        name = BUNDLED if base is None else Path(str(start)).name
+        say(f"1. fine-tuning a teacher from {name} on {len(splits.train.texts)} messages")
         finetune(start, splits, teacher, progress=progress, say=say)
     say("2. compressing it")
-    results = compress(
-        load_checkpoint(teacher), splits, directory / "run", source=str(teacher), recipes=RECIPES, lang=lang, progress=progress, say=say
-    )
+    results = compress(load_checkpoint(teacher), splits, run, source=str(teacher), recipes=RECIPES, lang=lang, progress=progress, say=say)
     choice = results.get(results.choice.id if results.choice else None)
     answers: tuple[tuple[str, str, float], ...] = ()
-    artefact = None if choice is None else directory / "run" / choice.name / "artefacts" / choice.engine
+    artefact = None if choice is None else run / choice.name / "artefacts" / choice.engine
     if artefact is not None and artefact.is_dir() and splits.train.pairs is None:
         predictor = load_artefact(artefact)
-        messages = MESSAGES if data is None else tuple(splits.test.texts[:4])
+        messages = texts if data is None else tuple(splits.test.texts[:4])
         outputs, task = predictor.scores(messages), task_of(splits.task)
         if task.one_label(outputs) is not None:  # it answers with one label
             said = task.answers(task.decode(outputs), predictor.labels, messages, None, 1)
             answers = tuple((message, *task.lines(answer)[0]) for message, answer in zip(messages, said, strict=True))
-    return Story(results, answers, teacher)
+    return Story(results, answers, teacher, run)

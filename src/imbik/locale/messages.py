@@ -92,8 +92,8 @@ class Messages:
     """
 
     def __init__(self, templates: Mapping[str, str], words: Mapping[str, str], heads: Iterable[str], lang: str) -> None:
-        self.whole = {unbraced(english): unbraced(other) for english, other in templates.items() if "{0" not in english}
-        placed = [Template(english, other) for english, other in templates.items() if "{0" in english]
+        self.whole = {unbraced(english.strip()): unbraced(other.strip()) for english, other in templates.items() if "{0" not in english}
+        placed = [Template(english.strip(), other.strip()) for english, other in templates.items() if "{0" in english]
         self.placed = sorted(placed, key=lambda template: (-template.letters, -len(template.english)))
         self.words, self.heads, self.lang = words, frozenset(heads), lang
 

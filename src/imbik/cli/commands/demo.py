@@ -11,6 +11,7 @@ from imbik.cli.checks import consoles, overridden
 from imbik.cli.options import LabelOption, LangOption, PairOption, TextOption
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
+from imbik.locale.phrases import Phrases
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +34,6 @@ def register(app: typer.Typer) -> None:
         console, say = consoles()
         columns = overridden(text=text, text_pair=text_pair, label=label)
         story = run_demo(out, base=base, data=data, columns=columns, lang=lang, progress=progress_for(console, translated), say=say)
-        show(story.results, out / "run", lang)
+        show(story.results, story.run, lang)
         for message, answer, probability in story.answers:
-            typer.echo(f"  {message!r} -> {answer} ({100 * probability:.0f} %)")
+            typer.echo(f"  {message!r} -> {answer} ({Phrases(lang).percent(probability, 0)})")

@@ -10,6 +10,7 @@ import typer
 
 from imbik.cli.checks import check_positive, check_share, consoles, echo
 from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
+from imbik.locale.language import translated
 from imbik.jobs.progress import progress_for
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def search(
         threads=conduct.threads,
         make=conduct.make,
     )
-    found = run(loaded, splits, out, options, progress=progress_for(console), say=say)
+    found = run(loaded, splits, out, options, progress=progress_for(console, translated), say=say)
     echo(_facts(found, limits), _line(found, limits), as_json)
     if found.results is not None and not as_json:
         show(found.results, Path(out) / "run", "en")
