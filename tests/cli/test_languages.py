@@ -10,8 +10,22 @@ from imbik.cli.app import build_app, main
 from imbik.locale.language import asked_language, language
 
 ENGLISH = re.compile(r"\b(the|not|with|this|that|from|which|such|are|given|found|expected|usage|missing|invalid)\b", re.IGNORECASE)
-COMMANDS = ["demo", "finetune", "compress", "cascade", "recipes", "export", "predict", "serve", "measure", "advise", "roi", "report"]
-COMMANDS += ["compare-architectures", "recommend", "recommend fit", "recommend top", "recommend compare"]
+COMMANDS = [
+    "demo",
+    "finetune",
+    "compress",
+    "cascade",
+    "recipes",
+    "export",
+    "predict",
+    "serve",
+    "measure",
+    "advise",
+    "roi",
+    "report",
+    "search",
+]
+COMMANDS += ["search", "compare-architectures", "recommend", "recommend fit", "recommend top", "recommend compare"]
 
 
 def _run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str]:

@@ -36,6 +36,7 @@ def test_every_note_that_is_made_has_a_sentence_whose_placeholders_it_fills() ->
         assert kind in KINDS, place
         assert values == set(FIELD.findall(KINDS[kind])), place
     computed = {"carved_train", "carved_file", *(f"choice_lacks_{name}" for name in ("retention", "latency_p95_ms", "megabytes"))}
+    computed |= {"prune", "prune_repaired", "prune_unrepaired", "prune_fixed_heads", "prune_fixed_units"}
     assert {kind for kind, *_ in made} | computed | {"text"} == set(KINDS), "a sentence that nobody says"
 
 

@@ -10,8 +10,8 @@ import typer
 
 from imbik.cli.checks import check_positive, check_share, consoles, echo
 from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
-from imbik.locale.language import translated
 from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 
 if TYPE_CHECKING:
     from imbik.measure.values import Limits
