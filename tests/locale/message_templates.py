@@ -221,6 +221,8 @@ class House:
         function = module.function_of(node)
         while function is not None:
             inside = module.inside(function)
+            if name in parameters(function):  # one that gets another value on the way is still what callers give
+                self._follow(function, name)
             values = [value for statement in inside for target, value in assigned(statement) if target == name]
             looped = [n for n in inside if isinstance(n, (ast.For, ast.comprehension)) and name in names_in(n.target)]
             if values:
@@ -228,7 +230,6 @@ class House:
             if looped:
                 return unique(text for loop in looped for text in self._looped(name, loop, module, depth)) or [(Place(),)]
             if name in parameters(function):
-                self._follow(function, name)
                 return [(Place(),)]
             function = module.function_of(function)
         found = None if name in _TEXTS_OF_USERS else self.constant(name, module)

@@ -37,7 +37,7 @@ NOTES = (
     (Note.of("float_left", count=9), "ağırlıklarla yapılan 9 çarpım kayan noktalı kaldı"),
     (
         Note.of("carved_train", split="dev", count=1000, seed=0),
-        "geliştirme: 1.000 satır eğitim kümesinden ayrıldı (tabakalı, rastgelelik tohumu 0)",
+        "doğrulama: 1.000 satır eğitim kümesinden ayrıldı (tabakalı, rastgelelik tohumu 0)",
     ),
     (
         Note.of("cluster", count=16),
