@@ -38,7 +38,7 @@ _FIRST = (
 )  # their first argument is read by a user
 _WORDS = ("help", "note", "title", "caption")  # keywords whose value is read by a user, in whatever call
 _DEVELOPERS = ("testing", "moved.py")  # what only a programmer reads
-_TEXTS_OF_USERS = ("MESSAGES", "MESSAGES_TR")  # constants that are told as texts of users are
+_TEXTS_OF_USERS = ("MESSAGES", "MESSAGES_TR", "_PROBES")  # constants that are told as texts of users are
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
