@@ -28,8 +28,11 @@ def test_saved_and_loaded_is_the_same(tmp_path):
 
 
 def test_the_fingerprint_sees_weights_labels_tokenizer_and_length(tmp_path):
-    base = fingerprint(tiny_bert())
+    made = tiny_bert()
+    base = fingerprint(made)
     assert base == fingerprint(tiny_bert())
+    save_checkpoint(made, tmp_path / "saved")
+    assert base == fingerprint(made), "it is the same model after it was saved"
     assert base != fingerprint(tiny_bert(seed=1)) and base != fingerprint(tiny_bert(labels=("good", "bad", "other")))
     longer = tiny_bert()
     longer.tokenizer.model_max_length = 16

@@ -153,6 +153,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     digest = hashlib.sha256()
     # Where a model was loaded from, and by which transformers, does not change what it computes.
     config = {k: v for k, v in checkpoint.model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
+    # transformers writes the class into the config of a model made in memory when that is first saved.
+    config["architectures"] = config.get("architectures") or [type(checkpoint.model).__name__]
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(checkpoint.tokenizer.backend_tokenizer.model.__getstate__())
     digest.update(str(checkpoint.tokenizer.model_max_length).encode())
