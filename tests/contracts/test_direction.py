@@ -17,7 +17,7 @@ from imbik.advise.choice import choose, pareto
 from imbik.advise.scenario import load_scenario
 from imbik.compress.measuring import BASELINE, _easy_dev
 from imbik.data.load import load_data
-from imbik.export.accuracy import AccuracyFloor, restore_accuracy
+from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.finetune.classifier import LabelLoss, finetune
 from imbik.jobs.progress import Silent
 from imbik.locale.notes import sentence
@@ -200,7 +200,11 @@ class Rounded:
 def test_operators_are_put_back_until_the_error_is_small_enough():
     engine = Rounded({"harmless": 0.0, "harmful": 0.3})
     limit = AccuracyFloor(Examples([str(i) for i in range(50)], None, engine.targets, ""), "rmse", 0.9)
-    kept = restore_accuracy(limit, engine.model(None), engine.model, list(engine.harm), Silent())
+
+    def build(reverted: frozenset[str]) -> Trial:
+        return Trial(engine.model(reverted), 1000 + len(reverted))
+
+    kept = restore_accuracy(limit, engine.model(None), build, list(engine.harm), Silent())
     assert kept.reverted == ("harmful",) and kept.record["shortfall"] == 0
     assert kept.record["before"] == pytest.approx(0.1 / 0.4, rel=1e-4) and kept.record["value"] == pytest.approx(0.1, rel=1e-4)
 
