@@ -155,7 +155,7 @@ def test_a_model_of_another_rank_or_format_or_with_lost_ids_is_refused(csv: Path
     assert "Found: rank 2. Expected: rank 3. Do: fit with --rank 2" in told
     document = json.loads((out / "model.json").read_text())
     (out / "model.json").write_text(json.dumps({**document, "items": document["items"][:-1]}))
-    assert "cannot be read. Found: ValueError: users or items are missing" in mistake("top", out, "--user", "u1")
+    assert "cannot be read. Found: 'ValueError: users or items are missing'" in mistake("top", out, "--user", "u1")
     newer = {**document, "format": 2, "settings": {**document["settings"], "unheard": 1}}
     (out / "model.json").write_text(json.dumps(newer))
     assert "another format. Found: 2. Expected: 1" in mistake("top", out, "--user", "u1")

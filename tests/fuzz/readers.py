@@ -375,7 +375,7 @@ READERS: Mapping[str, Reader] = {
     "predictions": Reader("npz", "predictions.npz", of_frozen("finished/teacher/predictions.npz", "data"), predictions),
     "results": Reader("json", "results.json", RUN, command("report", "@results.json", "--out", "@report.html")),
     "results for advice": Reader("json", "results.json", RUN, command("advise", "@results.json", "--json")),
-    "results for costs": Reader("json", "results.json", RUN, command("roi", "@results.json", "--requests-per-day", "1000", "--lang", "tr")),
+    "results for costs": Reader("json", "results.json", RUN, command("roi", "@results.json", "--requests-per-day", "1000")),
     "results of a device": Reader("json", "device.json", _device, command("advise", "@results.json", "--device", "@device.json")),
     "scenario": Reader("yaml", "scenario.yaml", RUN, command("advise", "@results.json", "--scenario", "@scenario.yaml")),
     "scenario of a report": Reader(

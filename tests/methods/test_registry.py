@@ -82,8 +82,9 @@ SETTINGS = EXAMPLES
 
 FORBIDDEN = {
     ("cluster", "cluster"), ("cluster", "low_rank"), ("cluster", "share"), ("low_rank", "share"), ("share", "share"),
+    ("cluster", "prune"), ("low_rank", "prune"),  # what is cut must be plain matrices
     *(("quantize", name) for name in SETTINGS),  # it is the last step
-    *((name, "mobilebert") for name in ("cluster", "embedding", "low_rank", "quantize", "share", "vocabulary")),
+    *((name, "mobilebert") for name in ("cluster", "embedding", "low_rank", "prune", "quantize", "share", "vocabulary")),
 }  # fmt: skip
 """Pairs that have no meaning, in the order in which they stand."""
 
