@@ -87,7 +87,7 @@ class Messages:
     >>> turkish = messages("tr")
     >>> turkish.said("train.csv: no rows. Expected: a header and rows.")
     'train.csv: satır yok. Beklenen: bir başlık ve satırlar.'
-    >>> turkish.said("12 of 1,003 training texts are cut to 64 tokens (--max-length changes it)")
+    >>> turkish.said("12 of 1003 training texts are cut to 64 tokens (--max-length changes it)")
     '1003 eğitim metninin 12 tanesi 64 belirtece kısaltıldı (--max-length ile değişir)'
     """
 

@@ -18,7 +18,7 @@ def sample(rows: Examples, count: int, seed: int) -> Examples:
     """Return at most ``count`` random rows, in the order in which they stand.
 
     >>> sample(Examples(["a", "b", "c"], None, None, ""), 2, 0).texts
-    ['b', 'c']
+    ['a', 'c']
     """
     if len(rows.texts) <= count:
         return rows
