@@ -7,7 +7,7 @@ import re
 import pytest
 
 from imbik.cli.app import build_app, main
-from imbik.locale.language import asked_language, language
+from imbik.locale.language import asked_language, language, speaking
 
 ENGLISH = re.compile(r"\b(the|not|with|this|that|from|which|such|are|given|found|expected|usage|missing|invalid)\b", re.IGNORECASE)
 COMMANDS = [
@@ -82,6 +82,17 @@ def test_the_environment_asks_too_and_an_option_has_the_last_word(
     monkeypatch.setenv("IMBIK_LANG", "fr")
     assert _run(capsys, "recipes") == (2, "error: IMBIK_LANG: no such language. Found: fr. Expected: en or tr.\n")
     assert language() == "en"
+
+
+def test_a_mistake_of_typing_leaves_no_language_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(capsys, "compress --lang tr --nosuch")[0] == 2 and language() == "en"
+    left_open = speaking("tr")
+    with speaking("en"):
+        left_open.__enter__()
+    assert language() == "en"
+    with speaking("tr"):
+        left_open.__exit__(None, None, None)  # as the collector of garbage does, later
+        assert language() == "tr"
 
 
 def test_the_system_s_language_changes_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

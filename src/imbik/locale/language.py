@@ -15,12 +15,21 @@ from imbik.locale.catalogue import LANGUAGES
 
 ENVIRONMENT = "IMBIK_LANG"
 _OPTION = "--lang"
-_current = ["en"]
+
+
+class _Spoken:
+    """A language that was asked for, told apart from others of the same name."""
+
+    def __init__(self, lang: str) -> None:
+        self.lang = lang
+
+
+_current = [_Spoken("en")]
 
 
 def language() -> str:
     """Return the language that is spoken."""
-    return _current[-1]
+    return _current[-1].lang
 
 
 @contextlib.contextmanager
@@ -35,11 +44,14 @@ def speaking(lang: str) -> Iterator[None]:
     böyle bir klasör yok
     """
     check_language(lang)
-    _current.append(lang)
+    spoken = _Spoken(lang)
+    _current.append(spoken)
     try:
         yield
     finally:
-        _current.pop()
+        # A mistake of typing ends a command before click closes what its options opened: the outer block takes it along.
+        if spoken in _current:
+            del _current[_current.index(spoken) :]
 
 
 def check_language(lang: str, where: str = _OPTION) -> str:
