@@ -25,7 +25,7 @@ COMMANDS = [
     "report",
     "search",
 ]
-COMMANDS += ["search", "compare-architectures", "recommend", "recommend fit", "recommend top", "recommend compare"]
+COMMANDS += ["compare-architectures", "recommend", "recommend fit", "recommend top", "recommend compare"]
 
 
 def _run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.console import Console
 from imbik.cli.speech import Speaker, say
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file
+
+if TYPE_CHECKING:
+    from imbik.measure.values import Limits
 
 
 def volume(text: str) -> float:
@@ -63,6 +66,20 @@ def check_share(name: str, value: float) -> None:
     # above 1 is possible, a student may be better than its teacher; above 2 it must be per cent
     if value > 2:
         raise UserError("a share of the teacher's quality, not per cent", where=name, found=value, expected="a number such as 0.97")
+
+
+def limits_of(min_retention: float, max_latency_ms: float | None, max_mb: float | None, minutes: float | None) -> Limits:
+    """Return what the options of a budget ask of a candidate.
+
+    Raises:
+        UserError: what is no limit, naming the option.
+    """
+    for name, value in {"--max-latency-ms": max_latency_ms, "--max-mb": max_mb, "--minutes": minutes}.items():
+        check_positive(name, value)
+    check_share("--min-retention", min_retention)
+    from imbik.measure.values import Limits
+
+    return Limits(min_retention=min_retention, max_latency_ms=max_latency_ms, max_mb=max_mb)
 
 
 def check_file(name: str, path: Path | None, ours: Callable[[Path], bool]) -> None:

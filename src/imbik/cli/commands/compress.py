@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imbik.cli.checks import check_positive, check_share, consoles
+from imbik.cli.checks import consoles, limits_of
 from imbik.cli.options import (
     CpuOption,
     DataOption,
@@ -48,12 +48,7 @@ class Budget:
         Raises:
             UserError: what is no limit, naming the option.
         """
-        for name in ("max_latency_ms", "max_mb", "minutes"):
-            check_positive("--" + name.replace("_", "-"), getattr(self, name))
-        check_share("--min-retention", self.min_retention)
-        from imbik.measure.values import Limits
-
-        return Limits(min_retention=self.min_retention, max_latency_ms=self.max_latency_ms, max_mb=self.max_mb)
+        return limits_of(self.min_retention, self.max_latency_ms, self.max_mb, self.minutes)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imbik.cli.checks import check_positive, check_share, consoles, echo
+from imbik.cli.checks import consoles, echo, limits_of
 from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
@@ -33,12 +33,7 @@ class SearchBudget:
         Raises:
             UserError: what is no limit, naming the option.
         """
-        for name in ("max_latency_ms", "max_mb", "minutes"):
-            check_positive("--" + name.replace("_", "-"), getattr(self, name))
-        check_share("--min-retention", self.min_retention)
-        from imbik.measure.values import Limits
-
-        return Limits(min_retention=self.min_retention, max_latency_ms=self.max_latency_ms, max_mb=self.max_mb)
+        return limits_of(self.min_retention, self.max_latency_ms, self.max_mb, self.minutes)
 
 
 @dataclass(frozen=True)
