@@ -162,14 +162,7 @@ def cascade(
     found = tuple(described(m, made, splits, abstain, threads) if m.id == own.id else m for m in measured.measurements)
     return Results(
         task=splits.task,
-        data=Data(
-            source=splits.source,
-            fingerprint=splits.fingerprint,
-            labels=tuple(data.labels),
-            metric=splits.metric,
-            rows={name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
-            notes=splits.notes,
-        ),
+        data=Data.of(data),
         environment=measured.environment,
         measurements=found,
         failures=measured.failures,

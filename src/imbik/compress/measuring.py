@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,12 +130,8 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
     save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
     return Results(
         task=splits.task,
-        data=Data(
-            source=splits.source,
-            fingerprint=splits.fingerprint,
-            labels=tuple(splits.labels),
-            metric=splits.metric,
-            rows={name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        data=replace(
+            Data.of(splits),
             unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
             truncated={name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
             max_length=int(tokenizer.model_max_length),

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from imbik.machine import environment
 from imbik.measure.measurement import Amount, Count, Measurement, Number
 from imbik.tasks.registry import DEFAULT
-from imbik.types import Note
+from imbik.types import Note, Splits
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class Data:
     max_length: Count | None = None
     notes: tuple[Note, ...] = ()
     quality: Literal["published"] | None = None
+
+    @classmethod
+    def of(cls, splits: Splits) -> Data:
+        """Return what the splits tell of themselves."""
+        return cls(
+            source=splits.source,
+            fingerprint=splits.fingerprint,
+            labels=tuple(splits.labels),
+            metric=splits.metric,
+            rows={name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+            notes=splits.notes,
+        )
 
 
 @dataclass(frozen=True)
