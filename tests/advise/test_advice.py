@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from imbik.advise.advice import advise
 from imbik.advise.decision import leaf_at, leaves, next_question, questions
+from imbik.advise.families import family_of, in_family
 from imbik.advise.profiles import split_runs
 from imbik.advise.scenario import Requirement, Scenario, load_scenario, shipped_scenarios, shipped_text
 from imbik.advise.verdict import judge, overall, score
@@ -160,20 +161,41 @@ def test_cases_of_the_study_choose_by_their_rule() -> None:
     }
 
 
-def _renamed(old: str, new: str) -> Results:
+def _changed(name: str, **values: Any) -> Results:
     run = plausible.results()
-    rows = tuple(replace(m, id=f"{new}/onnx", name=new) if m.name == old else m for m in run.measurements)
+    rows = tuple(replace(m, **values) if m.name == name else m for m in run.measurements)
     return replace(run, measurements=rows, pareto=(), choice=None)
 
 
 def test_the_study_is_agreed_with_contradicted_or_left_open() -> None:
     case = load_scenario("bank-support")
     assert "neither confirmed nor refuted" in advise(plausible.results(), case).reasons[-1]
-    for name in ("distilbert-6l+int8", "distilbert-3l+int8", "distilbert+int8"):
-        assert "the measurements agree" in advise(_renamed("layers-1+int8", name), case).reasons[-1]
-    differs = advise(_renamed("mini-1x128+int8", "distilbert-6l+int8"), case).reasons[-1]
+    for made in ({"steps": ({"distilbert": {}},)}, {"architecture": Architecture(family="distilbert")}):
+        assert "the measurements agree" in advise(_changed("layers-1+int8", **made), case).reasons[-1]
+    differs = advise(_changed("mini-1x128+int8", steps=({"distilbert": {}},)), case).reasons[-1]
     assert "prefer layers-1+int8/onnx" in differs
-    assert differs.endswith("distilbert-6l+int8/onnx: does not fit.")
+    assert differs.endswith("mini-1x128+int8/onnx: does not fit.")
+
+
+@pytest.mark.parametrize(
+    ("family", "what"),
+    [
+        ("distilbert", {"architecture": Architecture(family="distilbert", layers=6, hidden=768, heads=12)}),
+        ("distilbert", {"architecture": Architecture(family="bert", layers=3), "steps": ({"distilbert": {}}, {"quantize": {}})}),
+        ("mobilebert", {"architecture": Architecture(family="mobilebert"), "steps": ({"distill": {}},)}),
+        ("tinybert", {"architecture": Architecture(family="bert", layers=4, hidden=312, heads=12)}),
+        ("tinybert", {"architecture": Architecture(family="bert", layers=2, hidden=192), "steps": ({"tinybert": {}},)}),
+        (None, {"architecture": Architecture(family="bert", layers=3), "steps": ({"distill": {}},)}),
+    ],
+)
+def test_a_family_is_told_by_what_a_candidate_is_and_not_by_its_name(family: str | None, what: dict[str, Any]) -> None:
+    for name in ("mine", "mobilebert+int8", "distilbert-3l", "tinybert-4l-312"):
+        m = Measurement(id=f"{name}/onnx", name=name, engine="onnx", **what)
+        assert family_of(m) == family
+        of_each = {known: in_family(m, known) for known in ("distilbert", "mobilebert", "tinybert-4l-312")}
+        assert [known.split("-")[0] for known, is_it in of_each.items() if is_it] == ([family] if family else [])
+    assert in_family(Measurement(id="a/onnx", name="mine-2+int8", engine="onnx"), "mine")
+    assert not in_family(Measurement(id="a/onnx", name="miner", engine="onnx"), "mine")
 
 
 def test_when_nobody_fits_the_closest_is_named_as_such() -> None:

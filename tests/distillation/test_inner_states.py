@@ -14,6 +14,7 @@ from imbik.errors import UserError
 from imbik.methods.registry import make_method
 from imbik.models.anatomy import anatomy
 from imbik.models.teacher import Teacher
+from imbik.pretraining.general import general_files, open_corpus
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import check_method
 from imbik.testing.tiny import WORDS, tiny_bert, tiny_context, tiny_splits, tiny_tokenizer
@@ -128,6 +129,18 @@ def test_the_general_stage_finds_the_base_of_the_teacher(tmp_path):
     before = loss_of(method, student, base, splits)
     method.apply(student, tiny_context(teacher, splits, tmp_path / "b"))
     assert loss_of(method, student, base, splits) < 0.9 * before
+
+
+def test_the_general_stage_reads_the_tasks_own_texts_where_there_is_no_other_corpus():
+    splits = tiny_splits()
+    more = replace(splits.train, texts=["one more", "and another"], targets=None, fingerprint="more")
+    documents = open_corpus("task", replace(splits, unlabelled=more))
+    assert list(documents.stream()) == [*splits.train.texts, "one more", "and another"]
+    assert list(documents.stream()) == list(documents.stream()) and documents.key == [splits.train.fingerprint, "more"]
+    pairs = replace(splits.train, texts=["a", "c"], pairs=["b", "d"])
+    assert list(open_corpus("task", replace(splits, train=pairs)).stream()) == ["a", "b", "c", "d"]
+    # counted with the data, and not looked for as a file
+    assert general_files(tiny_bert(), "", "task") == []
 
 
 @pytest.mark.parametrize(

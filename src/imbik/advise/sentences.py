@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from imbik.advise.families import in_family
 from imbik.advise.scenario import Scenario
 from imbik.advise.verdict import CandidateVerdict, Verdict
 from imbik.locale.phrases import Phrases
@@ -138,11 +139,3 @@ def study_sentences(
     best = max(family, key=lambda m: (table[m.id].score, dev_merit(m)))
     verdict = texts(f"overall.{table[best.id].overall}")
     return [texts("sentence.study_differs", model=study.model, id=chosen.id, other=best.id, verdict=verdict)]
-
-
-def in_family(m: Measurement, family: str) -> bool:
-    """Return whether a candidate is of a family: its name is the family's, or starts with it and a hyphen or a plus.
-
-    ``distilbert`` has ``distilbert-3l+int8``; a recipe of one's own counts when it is named after the family.
-    """
-    return m.name == family or m.name.startswith((f"{family}+", f"{family}-"))

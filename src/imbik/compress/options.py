@@ -34,7 +34,8 @@ class Options:
 
     Attributes:
         source: what to call the teacher: its folder or hub name; None: the name that it has, else ``teacher``.
-        recipes: names, files or recipes; none: a ladder for the teacher (:mod:`imbik.recipes.ladder`).
+        recipes: names, files, groups (:mod:`imbik.recipes.groups`) or recipes; none: a ladder for the teacher
+            (:mod:`imbik.recipes.ladder`).
         engines: what to build artefacts for; of each model those that can run it.
         limits: what the choice must meet; None: :class:`Limits` as they are.
         minutes: no new recipe starts after this time.

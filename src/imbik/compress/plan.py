@@ -12,6 +12,7 @@ from imbik.errors import UserError
 from imbik.export.builders.registry import refusal
 from imbik.export.request import quantize_step
 from imbik.models.teacher import Teacher
+from imbik.recipes.groups import ungrouped
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import Recipe, load_recipe
 from imbik.students.spec import SAME, StudentPlan
@@ -107,7 +108,7 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
         UserError: a recipe that cannot be loaded, a student that cannot be made of this teacher, a file that is not there, two recipes
             of one name, an unknown engine or language.
     """
-    named = options.recipes or ladder(teacher.task, teacher.pairs, teacher.depth, int(teacher.model.config.hidden_size))
+    named = ungrouped(options.recipes) or ladder(teacher.task, teacher.pairs, teacher.depth, int(teacher.model.config.hidden_size))
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe != LINEAR]
     _check_names([recipe.name for recipe in recipes])
     options.check()

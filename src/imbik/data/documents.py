@@ -15,7 +15,7 @@ from imbik.data.sources import tables_of
 from imbik.errors import UserError
 from imbik.jobs.fingerprints import content_of
 from imbik.jobs.paths import with_home
-from imbik.types import Say
+from imbik.types import Examples, Say
 
 TEXT_FORMATS = (".txt", ".text", ".raw", ".tokens")
 """Suffixes of plain text that are read from a folder; a file that is named itself may have any."""
@@ -79,6 +79,21 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
 
     key = [content_of(files, path if path.is_dir() else path.parent), text, encoding]
     return Documents(str(source), key, sum(file.stat().st_size for file in files), stream)
+
+
+def documents_of(parts: Sequence[Examples]) -> Documents:
+    """Return the texts of a task as documents, a pair as two of them.
+
+    Args:
+        parts: rows, for example train and the unlabelled ones.
+    """
+
+    def stream() -> Iterator[str]:
+        for rows in parts:
+            for pair in zip(rows.texts, rows.pairs, strict=True) if rows.pairs is not None else zip(rows.texts, strict=True):
+                yield from pair
+
+    return Documents("the task's texts", [rows.fingerprint for rows in parts], 0, stream)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -42,7 +42,7 @@ class DistilBert(TrainedOnDev, Method):
 
     Attributes:
         stage: ``task`` or ``general``.
-        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.data.documents.open_documents`.
+        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.pretraining.general.open_corpus`.
         teacher: general stage: folder or hub name of a masked language model, or ``base``: what the task's teacher was fine-tuned from.
         start: general stage: ``teacher``: a DistilBERT student starts again from every other layer of the general teacher, as published;
             ``keep``: it goes on from what it is.

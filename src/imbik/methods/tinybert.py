@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 from pydantic import model_validator
 
-from imbik.data.documents import open_documents
 from imbik.distillation.attention_losses import AttentionMSE
 from imbik.distillation.augmentation import Augment, files_of, with_augmented
 from imbik.distillation.feature_losses import HiddenMSE
@@ -21,7 +20,7 @@ from imbik.models.pretrained import load_base
 from imbik.models.tables import positions_of
 from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK, Blocks, build_blocks
-from imbik.pretraining.general import base_of, general_files
+from imbik.pretraining.general import base_of, general_files, open_corpus
 from imbik.students.layer_map import layer_map
 from imbik.training.context import Context
 from imbik.training.settings import Count, Positive, Trained, Weight
@@ -43,7 +42,7 @@ class TinyBERT(Trained, Method):
         attention: attention on ``scores`` as in the paper, or on ``probabilities``.
         embedding_weight, attention_weight, hidden_weight: w_e, w_a and w_h; 0 leaves a term out.
         augment: the paper's data augmentation, see :class:`imbik.distillation.augmentation.Augmentation`; ``false``: the texts as they are.
-        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.data.documents.open_documents`.
+        corpus: general stage: a text file, a folder of them or a data set, see :func:`imbik.pretraining.general.open_corpus`.
         block: general stage: tokens of a block, at most what the student's positions allow.
         teacher: whose states are learned: ``task``, the fine-tuned teacher; for the general stage also ``base``, the model that it was
             fine-tuned from, or a folder or hub name.
@@ -114,6 +113,6 @@ class TinyBERT(Trained, Method):
             return with_augmented(learning_rows(context.splits), self.augment, context)
         # a longer block would look up positions that the student's table does not have
         length = min(self.block, positions_of(student.model))
-        documents = open_documents(self.corpus)
+        documents = open_corpus(self.corpus, context.splits)
         # under `shared`: all recipes of the output folder read one tokenized corpus
         return build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)

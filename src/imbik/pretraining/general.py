@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM
 
-from imbik.data.documents import open_documents
+from imbik.data.documents import Documents, documents_of, open_documents
 from imbik.errors import UserError
 from imbik.models.pretrained import load_masked_lm
 from imbik.models.tables import positions_of
@@ -24,10 +24,14 @@ from imbik.pretraining.masking import IGNORED, Masker, masked_output
 from imbik.pretraining.mlm import mlm_quality
 from imbik.training.context import Context
 from imbik.training.prediction import Batch, model_inputs
-from imbik.types import Checkpoint
+from imbik.types import Checkpoint, Splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+TASK_TEXTS = "task"
+"""The corpus that is the task's own texts, without their labels: for who has no other."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def open_general(
         context: of the step.
         teacher: folder or hub name of a masked language model; ``base``: the model that the task's
             teacher was fine-tuned from.
-        corpus: see :func:`imbik.data.documents.open_documents`.
+        corpus: see :func:`open_corpus`.
         length: tokens of a block.
         masker: hides tokens.
         where: the step, for messages.
@@ -87,15 +91,30 @@ def open_general(
     longest = min(positions_of(model), positions_of(student.model))
     if not 8 <= length <= longest:
         raise UserError("blocks of this length cannot be read", where=f"{where}.block", found=length, expected=f"8 to {longest} tokens")
-    blocks = build_blocks(open_documents(corpus), student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)
+    documents = open_corpus(corpus, context.splits)
+    blocks = build_blocks(documents, student.tokenizer, context.shared / "corpus", length=length, progress=context.progress)
     train, held = blocks.held_out()
     return GeneralStage(model.eval().requires_grad_(False), add_mlm_head(student.model), train, held, masker)
 
 
+def open_corpus(corpus: str, splits: Splits) -> Documents:
+    """Open the raw text of a general stage.
+
+    Args:
+        corpus: see :func:`imbik.data.documents.open_documents`, or ``task``: the texts of train and the user's unlabelled ones.
+
+    Raises:
+        UserError: nothing there, nothing that is text, no column.
+    """
+    if corpus != TASK_TEXTS:
+        return open_documents(corpus)
+    return documents_of([splits.train, *([splits.unlabelled] if splits.unlabelled else [])])
+
+
 def general_files(task_teacher: Checkpoint, teacher: str, corpus: str) -> list[str]:
-    """List the files and folders that a general stage reads; hub names among them."""
+    """List the files and folders that a general stage reads, hub names among them; the task's own texts count with the data."""
     base = getattr(task_teacher.model.config, "imbik_base", None) if teacher == "base" else teacher
-    return [str(name) for name in (corpus, base) if name]
+    return [str(name) for name in ("" if corpus == TASK_TEXTS else corpus, base) if name]
 
 
 def base_of(task_teacher: Checkpoint, name: str, where: str) -> str:

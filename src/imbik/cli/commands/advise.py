@@ -80,6 +80,13 @@ def advise(
         typer.echo(json.dumps(output, ensure_ascii=False, indent=1))
 
 
+def show_cases(results: Results, lang: str) -> None:
+    """Print the verdict of a run on each business case of the study."""
+    cases = [case for case in map(load_scenario, shipped_scenarios()) if case.study is not None]
+    for case in cases:
+        _scenario_output(results, case, judge_all(results, case, (), lang), Phrases(lang), Speaker(highlight=False))
+
+
 def _ask(answers: dict[str, str | None], texts: Phrases, ask: bool) -> None:
     """Fill in what is missing by asking, on a terminal; elsewhere the missing answer is the user's mistake."""
     while (question := next_question(answers)) is not None:

@@ -26,6 +26,7 @@ from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
+from imbik.recipes.groups import STUDY
 from imbik.runtime.processors import preset_for
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def compress(
     teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned model of a task: folder or hub name.")],
     data: DataOption,
     out: OutOption,
-    recipe: Annotated[list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several.")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several; study: the three of the study.")
+    ] = None,
     engine: EngineOption = None,
     unlabelled: Annotated[Path | None, typer.Option("--unlabelled", help="Further texts; the teacher labels them.")] = None,
     columns: TaskColumns,
@@ -128,6 +131,10 @@ def compress(
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
         show(results, out, conduct.lang)
+        if STUDY in (recipe or ()):
+            from imbik.cli.commands.advise import show_cases
+
+            show_cases(results, conduct.lang)
     # last: the table with the teacher and the failures is shown all the same
     _refuse_nothing(recipe, results, out)
 

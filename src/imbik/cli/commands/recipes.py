@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
         name: Annotated[str | None, typer.Argument(help="A shipped name, names joined by '+', or a YAML file.")] = None,
     ) -> None:
         """List the recipes, or check one and print it as YAML to copy and edit."""
+        from imbik.recipes.groups import GROUPS
         from imbik.recipes.recipe import dump_recipe, load_recipe, shipped
 
         if name is not None:
@@ -30,6 +31,8 @@ def register(app: typer.Typer) -> None:
             recipe = load_recipe(part)
             steps = ", ".join(step.name for step in recipe.steps)
             table.add_row(part, _in_words(recipe.student.written), steps)
+        for group, names in GROUPS.items():
+            table.add_row(group, "", ", ".join(names))
         Speaker().print(table)
 
 
