@@ -112,7 +112,10 @@ def open_corpus(corpus: str, splits: Splits) -> Documents:
 
 
 def general_files(task_teacher: Checkpoint, teacher: str, corpus: str) -> list[str]:
-    """List the files and folders that a general stage reads, hub names among them; the task's own texts count with the data."""
+    """List the files, folders and hub names that a general stage reads.
+
+    The task's own texts are not among them: they count with the data.
+    """
     base = getattr(task_teacher.model.config, "imbik_base", None) if teacher == "base" else teacher
     return [str(name) for name in ("" if corpus == TASK_TEXTS else corpus, base) if name]
 
