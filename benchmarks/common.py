@@ -162,6 +162,30 @@ def in_turns(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, li
     return results
 
 
+def in_pieces(
+    makers: Mapping[str, Callable[[], Any]], folder: Path, minutes: float, wanted: Callable[[str], bool] = lambda _: True
+) -> dict[str, Any]:
+    """Return the numbers of every cell that is finished; each is kept in ``folder``, so that a later call does what is missing.
+
+    Args:
+        makers: name -> what gives the numbers of a cell, first things first.
+        folder: one JSON file a cell.
+        minutes: no cell is started after this time.
+        wanted: whether a cell is to be made by this call; those that are there already are read in any case.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    began, found = time.monotonic(), {}
+    for name, make in makers.items():
+        file = folder / f"{name.replace(' ', '-')}.json"
+        if wanted(name) and not file.is_file() and time.monotonic() - began < minutes * 60:
+            write_json(file, make())
+            print(name, flush=True)
+        if file.is_file():
+            found[name] = json.loads(file.read_text(encoding="utf-8"))
+    print(f"{len(found)} of {len(makers)} cells", flush=True)
+    return found
+
+
 def parser(documentation: str | None, *shared: str, **defaults: Any) -> argparse.ArgumentParser:
     """Return a parser whose help is the script's docstring, with the options of ``shared``.
 

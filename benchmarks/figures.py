@@ -6,15 +6,16 @@
 
 Three things on a page are read:
 
-* a table between ``<!-- table: ROOM/NAME -->`` and ``<!-- /table -->`` is made by ``TABLES[NAME]`` of ``benchmarks/ROOM/table.py``;
+* a table between ``<!-- table: ROOM/NAME -->`` and ``<!-- /table -->`` is made by ``TABLES[NAME]`` of ``benchmarks/ROOM/table.py``; while
+  a file that it reads is missing, one line that says so stands in its place;
 * a sentence of ``benchmarks/pages/PAGE.yaml`` is found on the page by its words, and its figures are written into it, so that the
   Markdown stays free of marks (the form is that of ``expressions.py``);
 * ``<!-- figures: KIND -->`` says of what follows, up to the next heading or mark, that its numbers are not ours to write:
-  ``published`` (of a cited paper), ``settings`` (limits, defaults, examples, arithmetic), ``tested`` (a test
-  that the text names holds them) or ``not stored`` (measured here, the file was not kept; the text must name the commit that wrote
-  them down).
+  ``published`` (of a cited paper), ``settings`` (limits, defaults, examples, arithmetic) or ``tested`` (a test that the text
+  names holds them).
 
-Every other number with a unit of measurement, and every number in a table, is a figure without a source: that fails.
+Every other number with a unit of measurement, and every number in a table, is a figure without a source: that fails. What was measured
+and has no file cannot stand on a page.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from benchmarks.expressions import Figure, parse, sentence_pattern
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "results").glob("*.md"))]
 LEDGERS = ROOT / "benchmarks" / "pages"
-KINDS = ("published", "settings", "tested", "not stored")
+KINDS = ("published", "settings", "tested")
 UNITS = r"%|ms|µs|ns|s|h|hours|minutes|[kMG]B|MiB|GiB|times|points|GFLOP/s|dB|x|texts|tokens|updates/s|rows/s|items/s|USD"
 MEASURED = re.compile(rf"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?:\s*[–-]\s*\d[\d.,]*)?\s*(?:{UNITS})(?![\w-])")
 IN_TABLE = re.compile(r"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?![\w-])")
@@ -101,13 +102,9 @@ def write_tables(page: Page) -> None:
             page.fault(found.start(), f"no table {name!r}; there are {', '.join(tables)}", f"benchmarks/{room}/table.py")
             continue
         names, make = tables[name]
-        missing = [one for one in names if not result_path(one).is_file()]
-        if missing:
-            kept = [kind for start, end, kind in kinds(page) if start <= found.start() < end]
-            if kept != ["not stored"]:
-                page.fault(found.start(), "there is no such file", files_named(tuple(missing)))
-            continue
-        page.put(found.start(3), found.end(3), "\n".join(make()) + "\n", files_named(names))
+        missing = tuple(one for one in names if not result_path(one).is_file())
+        lines = [f"Not measured yet (no {files_named(missing)})."] if missing else make()
+        page.put(found.start(3), found.end(3), "\n".join(lines) + "\n", files_named(names))
 
 
 def ledger(page: Page) -> tuple[dict[str, Any], dict[str, str], list[str]]:
@@ -151,17 +148,10 @@ def kinds(page: Page) -> Iterator[tuple[int, int, str]]:
 
 
 def check_marks(page: Page) -> None:
-    """Note marks of an unknown kind, and stretches that are not what they say."""
-    for start, end, kind in kinds(page):
+    """Note marks of an unknown kind."""
+    for start, _, kind in kinds(page):
         if kind not in KINDS:
             page.fault(start, f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}", "the page itself")
-        if kind != "not stored":
-            continue
-        tables = list(TABLE.finditer(page.text, start, end))
-        if tables and all(any(a == table.start(3) for a, _, _ in page.sourced) for table in tables):
-            page.fault(start, "these figures are stored now: the mark 'not stored' must go", "the page itself")
-        elif not re.search(r"commit `[0-9a-f]{7}`", page.text[start:end]):
-            page.fault(start, "figures that are not stored must name the commit that wrote them down", "the page itself")
 
 
 def unsourced(page: Page) -> Iterator[tuple[int, str, str]]:

@@ -3,10 +3,10 @@
     python -m benchmarks.compress.run --data banking77 --work DIR [--recipe NAME ...] [--minutes 25] [--core 0] [--threads 1]
 
 ``--data`` is a file or a folder, or the name of a folder below ``IMBIK_DATA`` (banking77, sst2, trec, rte, stsb). Without ``--recipe``
-compress climbs its own ladder. A call that was killed goes on where it stopped, finished steps are not done again, and
-``--minutes`` begins no new recipe after that time: call again for the rest. Everything runs on one core (``--core``, -1 for all) with
-``--threads`` compute threads. The result, benchmarks/results/compress/NAME.json, is the whole results.json without the texts in it,
-and the commit, seconds and command of each step.
+compress climbs its own ladder. ``--teacher`` takes a teacher that is there instead of making one. A call that was killed goes on where
+it stopped, finished steps are not done again, and ``--minutes`` begins no new recipe after that time: call again for the rest. Everything
+runs on one core (``--core``, -1 for all) with ``--threads`` compute threads. The result, benchmarks/results/compress/NAME.json, is the
+whole results.json without the texts in it, and the commit, seconds and command of each step.
 """
 
 from __future__ import annotations
@@ -94,19 +94,20 @@ class Steps:
 def work(options: argparse.Namespace) -> None:
     """Make the teacher, the candidates and the record."""
     data, base = data_path(options.data), Path(options.base) if options.base else bundled_base()
-    steps = Steps(options.work / data.stem, options.threads)
-    teacher, run = steps.folder / "teacher", steps.folder / "run"
+    name = options.name or data.stem
+    steps = Steps(options.work / name, options.threads)
+    teacher, run = Path(options.teacher or steps.folder / "teacher"), steps.folder / "run"
     columns = COLUMNS.get(data.stem, [])
     epochs = ["--epochs", str(options.epochs)] if options.epochs else []
     shown = ["finetune", "--base", base.name, "--data", data.name, "--out", "teacher", *columns, *epochs]
-    if not steps.finished("teacher", shown):
+    if not options.teacher and not steps.finished("teacher", shown):
         steps.run("teacher", ["finetune", "--base", str(base), "--data", str(data), "--out", str(teacher), *columns, *epochs], shown)
     recipes = [word for name in options.recipe or [] for word in ("--recipe", name)]
     minutes = ["--minutes", f"{max(0.5, options.minutes - steps.spent() - MEASURING):.1f}"] if options.minutes < 1e8 else []
     more = [*columns, *recipes, *minutes, "--threads", str(options.threads)]
     shown = ["compress", "--teacher", "teacher", "--data", data.name, "--out", "run", *more]
     steps.run("compress", ["compress", "--teacher", str(teacher), "--data", str(data), "--out", str(run), *more], shown)
-    record(f"compress/{data.stem}", {"steps": steps.known, "results": without_texts(run / "results.json")}, options)
+    record(f"compress/{name}", {"steps": steps.known, "results": without_texts(run / "results.json")}, options)
 
 
 def without_texts(file: Path) -> dict[str, Any]:
@@ -121,8 +122,9 @@ def without_texts(file: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    arguments = parser(__doc__, "data!", "work!", "base", "minutes", "threads")
+    arguments = parser(__doc__, "data!", "work!", "base", "teacher", "minutes", "threads")
     arguments.add_argument("--recipe", action="append", help="repeat for several (default: compress's own ladder)")
+    arguments.add_argument("--name", default="", help="of the result (default: the data set's)")
     arguments.add_argument("--epochs", type=int, default=0, help="of the teacher (default: finetune's own)")
     arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
     options = arguments.parse_args()

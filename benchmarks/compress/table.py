@@ -181,6 +181,57 @@ def origin(data: str, up: str) -> list[str]:
     ]
 
 
+def pooled() -> list[str]:
+    """Return the students without layers of the main job beside one layer, and what their speed was measured on."""
+    results = read_result("compress/banking77")["results"]
+    wanted = ("bag+vocabulary+int8", "conv+vocabulary+int8", "layers-1+int8")
+    lines = ["| candidate | test accuracy (95 %) | kept (95 %) | trained in | one request, p50 | texts a second | shipped |"]
+    lines.append("|---|" + "---:|" * 6)
+    for m in results["measurements"]:
+        if m["name"] in wanted:
+            cells = (
+                f"`{m['id']}`",
+                interval(m["quality"]),
+                interval(m["retention"]),
+                f"{m['train_seconds']:.0f} s",
+                f"{1e3 * m['latency_ms']['p50']:.0f} µs",
+                f"{m['throughput']['items_per_s']:,.0f}",
+                f"{m['bytes'] / 1e6:.2f} MB",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", *read_before("")]
+
+
+def read_before(up: str) -> list[str]:
+    """Return what texts the speeds of Banking77's run are of: since it is stated, other texts than those read before.
+
+    Args:
+        up: leads from the page to the top of the repository; empty: no link.
+    """
+    speeds = {m["id"]: m["throughput"] for m in read_result("compress/banking77")["results"]["measurements"]}
+    bag, layer = "bag+vocabulary+int8/numpy", "layers-1+int8/onnx"
+    if all(speeds[name].get("first_sight_per_s") for name in (bag, layer)):
+        shares = [100 * speeds[name]["first_sight_per_s"] / speeds[name]["items_per_s"] for name in (bag, layer)]
+        return [
+            "Texts a second are of texts that the model has not read, after others of the task: at first sight, when no word is known yet,",
+            f"the bag has {shares[0]:.0f} % of that throughput and `layers-1+int8` {shares[1]:.0f} %.",
+        ]
+    unseen = read_result("runtime/unseen-banking77")
+    other, first = ([100 * unseen[name][state] / unseen[name]["same"] for name in (bag, layer)] for state in ("other", "first sight"))
+    link = f"([the file]({up}benchmarks/results/runtime/unseen-banking77.json))"
+    return [
+        "Texts a second were measured on the same texts again and again, whose words the runtime remembers: on other texts of the task",
+        f"the bag has {other[0]:.0f} % of that throughput and `layers-1+int8` {other[1]:.0f} %, at first sight {first[0]:.0f} and "
+        f"{first[1]:.0f} %{' ' + link if up else ''}.",
+    ]
+
+
+def derived() -> dict[str, Any]:
+    """Return the measurements of Banking77's run by their ids, for sentences: ``["int8/onnx"].quality.value``."""
+    return {m["id"]: m for m in read_result("compress/banking77")["results"]["measurements"]}
+
+
+DERIVED_FROM = ("compress/banking77",)
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     **{f"small-{name}": ((f"compress/small-{name}",), lambda name=name: small(name)) for name in SMALL},  # type: ignore[misc]
     **{name: ((f"compress/{name}",), lambda name=name: main_job(name)) for name in MAIN},  # type: ignore[misc]
@@ -189,5 +240,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     **{f"{name}-origin": ((f"compress/{name}",), lambda name=name: origin(name, "../../")) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-origin-top": ((f"compress/{name}",), lambda name=name: origin(name, "")) for name in MAIN},  # type: ignore[misc]
     "pruned": (("compress/small-banking77",), pruned),
+    "read-before-top": (("compress/banking77", "runtime/unseen-banking77"), lambda: read_before("./")),
+    "pooled": (("compress/banking77", "runtime/unseen-banking77"), pooled),
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

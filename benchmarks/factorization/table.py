@@ -36,8 +36,27 @@ def table(data: str) -> list[str]:
     return lines
 
 
+RANKS = "factorization/ranks-banking77"
+WAYS = {
+    "sensitivity": "measured sensitivity (as shipped)",
+    "one share": "the same share for every matrix",
+    "energy": "energy alone (squared singular values of all matrices in one list)",
+}
+
+
+def ranks() -> list[str]:
+    """Return what half of the matrices keep by how their ranks are shared out."""
+    run, methods = read_result(RANKS), ("svd", "fwsvd", "asvd")
+    lines = [f"| ranks by | {' | '.join(methods)} |", "|---|" + "---:|" * len(methods)]
+    for way, title in WAYS.items():
+        found = [run["cells"][f"{method} {way}"]["test_retention"] for method in methods]
+        cells = [f"{one['value']:.1%} ({one['low']:.1%} – {one['high']:.1%})" for one in found]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
-    name: ((f"factorization/{name}",), lambda name=name: table(name))  # type: ignore[misc]
-    for name in DATA
+    **{name: ((f"factorization/{name}",), lambda name=name: table(name)) for name in DATA},  # type: ignore[misc]
+    "ranks": ((RANKS,), ranks),
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

@@ -19,5 +19,20 @@ def memory() -> list[str]:
     return lines
 
 
-TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {"memory": ((NAME,), memory)}
+HEAD = "pretraining/head"
+
+
+def head() -> list[str]:
+    """Return a new head before training and after."""
+    found = read_result(HEAD)
+    lines = ["| | perplexity | accuracy | training |", "|---|---:|---:|---:|"]
+    lines.append(f"| new head, before | {found['before']['perplexity']:,.0f} | {found['before']['accuracy']:.1%} | |")
+    after = found["after"]
+    title = f"head alone, {found['epochs']} epochs"
+    lines.append(f"| {title} | {after['perplexity']:,.0f} | {after['accuracy']:.1%} | {found['training_s']:.0f} s |")
+    said = f"On {after['tokens']:,} masked tokens of held-out blocks; trained on {found['blocks']:,} blocks of a text of"
+    return [*lines, "", f"{said} {found['corpus_bytes'] / 1e6:.1f} MB."]
+
+
+TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {"memory": ((NAME,), memory), "head": ((HEAD,), head)}
 """Name -> the result files that it reads, and the function that makes its lines."""

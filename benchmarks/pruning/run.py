@@ -10,12 +10,11 @@ benchmarks/results/pruning/NAME.json, which table.py reads. Quality is measured 
 from __future__ import annotations
 
 import itertools
-import json
-import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from benchmarks.common import clock, parser, record
+from benchmarks.common import clock, in_pieces, parser, record
 from benchmarks.factorization.run import Bench
 from imbik.data import load_data
 from imbik.methods import make_method
@@ -52,23 +51,14 @@ def main() -> None:
     teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
     splits = load_data(options.data, labels=labels_of(teacher))
     bench = Bench(teacher, splits, options.work / options.name)
-    began, found = time.monotonic(), {}
-    for share, seed, importance, repair in itertools.product(SHARES, SEEDS, IMPORTANCES, REPAIRS):
-        file = bench.work / "cells" / f"{importance}-{repair}-{share}-{seed}.json"
-        if not file.is_file() and time.monotonic() - began < options.minutes * 60:
-            value = cell(bench, importance, repair, share, seed)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = file.with_suffix(".tmp")
-            temporary.write_text(json.dumps(value), encoding="utf-8")
-            temporary.replace(file)
-            print(f"{file.stem}: test {value['test_retention']['value']:.4f} of the teacher's, {value['seconds']:.0f} s", flush=True)
-        if file.is_file():
-            found[f"{importance} {repair} {share} {seed}"] = json.loads(file.read_text(encoding="utf-8"))
-    print(f"{len(found)} of {len(SHARES) * len(SEEDS) * len(IMPORTANCES) * len(REPAIRS)} cells")
+    cells = {
+        f"{importance} {repair} {share} {seed}": partial(cell, bench, importance, repair, share, seed)
+        for share, seed, importance, repair in itertools.product(SHARES, SEEDS, IMPORTANCES, REPAIRS)
+    }
     numbers = {
         "teacher": {**bench.measured(teacher), "params": parameters(teacher.model), "flops": flops(teacher.model)},
         "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
-        "cells": found,
+        "cells": in_pieces(cells, bench.work / "cells", options.minutes),
     }
     record(f"pruning/{options.name}", numbers, options, continues=True)
 

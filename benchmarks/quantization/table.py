@@ -57,8 +57,50 @@ def beside() -> list[str]:
     return lines
 
 
+SCHEMES_CASE = "quantization/banking77-schemes"
+SCHEMES = {
+    "float": "float",
+    "dynamic": "`dynamic`",
+    "static": "`static`",
+    "static-minmax-tensor": "`static`, per tensor, min-max",
+    "integer": "`integer`",
+    "int8-weight-only": "`weight-only`, 8 bits",
+    "int4": "`weight-only`, 4 bits",
+}
+
+
+def schemes() -> list[str]:
+    """Return one line a scheme of onnxruntime: accuracy and size."""
+    judged = read_result(SCHEMES_CASE)["quality"]
+    lines = ["| scheme | test accuracy (95 %) | dev | MB |", "|---|---:|---:|---:|"]
+    for name, title in SCHEMES.items():
+        found = judged[f"{name}/onnx"]
+        test, dev = found["test"], found["dev"]
+        accuracy = f"{100 * test['value']:.2f} ({100 * test['low']:.2f}–{100 * test['high']:.2f})"
+        lines.append(f"| {title} | {accuracy} | {100 * dev['value']:.2f} | {found['bytes'] / 1e6:.1f} |")
+    return lines
+
+
+OUTLIERS = "quantization/outliers"
+
+
+def outliers() -> list[str]:
+    """Return the model with built-in outliers in float, by static and by quantization-aware training."""
+    judged = read_result(OUTLIERS)["quality"]
+    titles = {"float": "float", "static-minmax-tensor": "`static`", "qat-minmax-tensor": "`qat` with its defaults"}
+    lines = ["| | dev | test (95 %) |", "|---|---:|---:|"]
+    for name, title in titles.items():
+        test, dev = judged[f"{name}/onnx"]["test"], judged[f"{name}/onnx"]["dev"]
+        accuracy = f"{100 * test['value']:.2f} ({100 * test['low']:.2f}–{100 * test['high']:.2f})"
+        lines.append(f"| {title} | {100 * dev['value']:.2f} | {accuracy} |")
+    whole, static, trained = (100 * judged[f"{name}/onnx"]["test"]["value"] for name in titles)
+    return [*lines, "", f"`qat` brings back {trained - static:.1f} of the {whole - static:.1f} points that static loses on test. One run."]
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     **{name: ((f"quantization/{name}",), lambda name=name: case(name)) for name in CASES},  # type: ignore[misc]
     "beside": (("quantization/banking77-teacher",), beside),
+    "schemes": ((SCHEMES_CASE,), schemes),
+    "outliers": ((OUTLIERS,), outliers),
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

@@ -76,10 +76,9 @@ def test_a_mark_says_what_a_number_is_up_to_the_next_heading(tmp_path, monkeypat
     assert [fault.split(" has")[0] for fault in page.faults] == ["page.md:6: 97.0 %"]
 
 
-def test_figures_that_are_not_stored_name_the_commit_that_wrote_them_down(tmp_path, monkeypatch):
-    mark = "<!-- figures: not stored -->\n"
-    assert a_page(tmp_path, monkeypatch, mark + "Written down in commit `abc1234`: it keeps 98.0 %.\n").faults == []
-    assert "must name the commit" in a_page(tmp_path, monkeypatch, mark + "It keeps 98.0 %.\n").faults[0]
+def test_what_was_measured_and_has_no_file_cannot_stand_on_a_page(tmp_path, monkeypatch):
+    text = "<!-- figures: not stored -->\nWritten down in commit `abc1234`: it keeps 98.0 %.\n"
+    assert "unknown kind 'not stored'" in a_page(tmp_path, monkeypatch, text).faults[0]
 
 
 def test_a_table_is_made_anew_from_its_file(tmp_path, monkeypatch):
@@ -89,21 +88,13 @@ def test_a_table_is_made_anew_from_its_file(tmp_path, monkeypatch):
     assert page.text.endswith("<!-- /table -->\n\nEnd.\n")
 
 
-TABLE_WITHOUT_FILE = "<!-- table: compress/banking77 -->\n| 98.0 |\n<!-- /table -->\n"
-
-
-def test_a_table_without_its_file_must_say_that_it_is_not_stored(tmp_path, monkeypatch):
+def test_a_table_without_its_file_says_so_and_has_no_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "result_path", lambda name: tmp_path / name)
-    assert "there is no such file" in a_page(tmp_path, monkeypatch, TABLE_WITHOUT_FILE).faults[0]
-    kept = f"<!-- figures: not stored -->\nWritten down in commit `abc1234`.\n\n{TABLE_WITHOUT_FILE}"
-    page = a_page(tmp_path, monkeypatch, kept)
-    assert (page.faults, page.text) == ([], kept)
-
-
-def test_a_mark_goes_once_its_tables_have_files(tmp_path, monkeypatch):
-    table = "<!-- table: pretraining/memory -->\n<!-- /table -->\n"
-    page = a_page(tmp_path, monkeypatch, f"<!-- figures: not stored -->\nWritten down in commit `abc1234`.\n\n{table}")
-    assert any("the mark 'not stored' must go" in fault for fault in page.faults)
+    page = a_page(tmp_path, monkeypatch, "<!-- table: compress/banking77 -->\n| 98.0 |\n<!-- /table -->\n")
+    assert "98.0" not in page.text
+    said = "<!-- table: compress/banking77 -->\nNot measured yet (no compress/banking77).\n<!-- /table -->\n"
+    page = a_page(tmp_path, monkeypatch, said)
+    assert (page.faults, page.text) == ([], said)
 
 
 def test_expressions_look_up_compute_and_refuse_everything_else():

@@ -1,0 +1,39 @@
+"""The tables of engines in float and of the memory for words, from the result files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.common import read_result
+
+PRECISION = "runtime/precision-banking77"
+WORDS = ("runtime/words-layers-1+int8", "runtime/words-mini-2x192+int8")
+NAMES = {
+    "openvino f32": "OpenVINO float32",
+    "openvino bf16": "OpenVINO bfloat16",
+    "onnx f32": "onnxruntime float32",
+    "onnx dynamic": "onnxruntime dynamic int8",
+}
+
+
+def precision() -> list[str]:
+    """Return one line an engine and precision."""
+    found = read_result(PRECISION)
+    lines = ["| model | one request, p50 | texts a processor second, in batches |", "|---|---:|---:|"]
+    for name, title in NAMES.items():
+        lines.append(f"| {title} | {found[name]['single_p50_ms']:.2f} ms | {1e6 / found[name]['batch_processor_us']:,.0f} |")
+    return lines
+
+
+def words() -> list[str]:
+    """Return both models with and without the memory."""
+    lines = ["| | one request, p50 | processor time of a text in batches |", "|---|---:|---:|"]
+    for name in WORDS:
+        for state, one in read_result(name).items():
+            model = name.removeprefix("runtime/words-")
+            lines.append(f"| `{model}`, {state} | {one['single_p50_ms']:.3f} ms | {one['batch_processor_us']:.1f} µs |")
+    return lines
+
+
+TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {"precision": ((PRECISION,), precision), "words": (WORDS, words)}
+"""Name -> the result files that it reads, and the function that makes its lines."""
