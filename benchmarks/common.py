@@ -45,6 +45,15 @@ def read_result(name: str) -> Any:
     return json.loads(result_path(name).read_text(encoding="utf-8"))["numbers"]
 
 
+def origin(name: str) -> str:
+    """Return a line for a page: commit, date and machine of a recorded result."""
+    document = json.loads(result_path(name).read_text(encoding="utf-8"))
+    machine = document["environment"]
+    flags = ", ".join(machine["flags"]) or "no flags known"
+    measured = f"Measured at commit `{document['commit'][:7]}` on {document['date'][:10]}"
+    return f"{measured}: {machine['cpu']} ({flags}), threads: {machine['threads']}."
+
+
 def record(name: str, numbers: Any, arguments: argparse.Namespace | None = None, *, continues: bool = False) -> Path:
     """Write a result with where it comes from; the file is replaced whole.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result
 
 NAME = "cascade/banking77"
 
@@ -19,7 +19,7 @@ def chains() -> list[str]:
         alone = found["alone"][chain["stages"][-1]]
         cells = [f"{100 * one['value']:.1f} % ({100 * one['low']:.1f} – {100 * one['high']:.1f})" for one in (chain, alone)]
         lines.append(f"| {names} | {' | '.join(cells)} |")
-    return [*lines, "", *_at_target(found["target"])]
+    return [*lines, "", *_at_target(found["target"]), "", origin(NAME)]
 
 
 def _at_target(found: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result
 
 METHODS = ("svd", "fwsvd", "asvd", "nmf")
 BUDGETS = (0.8, 0.65, 0.5, 0.35, 0.2)
@@ -52,7 +52,7 @@ def ranks() -> list[str]:
         found = [run["cells"][f"{method} {way}"]["test_retention"] for method in methods]
         cells = [f"{one['value']:.1%} ({one['low']:.1%} – {one['high']:.1%})" for one in found]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return lines
+    return [*lines, "", origin(RANKS)]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import yaml
 
-from benchmarks.common import ROOT, read_result, result_path
+from benchmarks.common import ROOT, read_result
+from benchmarks.common import origin as measured
 
 NAMES = {"bert-base": "BERT-base", "distilbert": "DistilBERT", "mobilebert": "MobileBERT", "tinybert-4l-312": "TinyBERT-4L"}
 
@@ -39,11 +39,10 @@ def architectures() -> list[str]:
 
 def origin() -> list[str]:
     """Return where the table comes from."""
-    document = json.loads(result_path("literature/architectures").read_text(encoding="utf-8"))
-    machine, rows = document["environment"], document["numbers"]["texts"]["rows"]
+    rows = read_result("literature/architectures")["texts"]["rows"]
     return [
-        f"Measured at commit `{document['commit'][:7]}` on {document['date'][:10]}: {machine['cpu']} ({', '.join(machine['flags'])}),",
-        f"threads: {machine['threads']}, one core, ONNX Runtime, {rows} of the bundled bank messages, random weights, one interleaved run",
+        measured("literature/architectures"),
+        f"One core, ONNX Runtime, {rows} of the bundled bank messages, random weights, one interleaved run",
         "([the file](../benchmarks/results/literature/architectures.json)). Ratios are to BERT-base fp32.",
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result
 
 NAME = "pretraining/memory"
 
@@ -31,7 +31,7 @@ def head() -> list[str]:
     title = f"head alone, {found['epochs']} epochs"
     lines.append(f"| {title} | {after['perplexity']:,.0f} | {after['accuracy']:.1%} | {found['training_s']:.0f} s |")
     said = f"On {after['tokens']:,} masked tokens of held-out blocks; trained on {found['blocks']:,} blocks of a text of"
-    return [*lines, "", f"{said} {found['corpus_bytes'] / 1e6:.1f} MB."]
+    return [*lines, "", f"{said} {found['corpus_bytes'] / 1e6:.1f} MB.", origin(HEAD)]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {"memory": ((NAME,), memory), "head": ((HEAD,), head)}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result
 
 IMPORTANCES = ("fisher", "taylor", "activation", "magnitude")
 REPAIRS = ("none", "masks", "matrices")
@@ -37,7 +37,7 @@ def half(data: str) -> list[str]:
     lines = ["| importance | no repair | `masks` | `matrices` |", "|---|---:|---:|---:|"]
     for importance in IMPORTANCES:
         lines.append(f"| `{importance}` | {' | '.join(cell(run, importance, repair, 0.5) for repair in REPAIRS)} |")
-    return lines
+    return [*lines, "", origin(f"pruning/{data}")]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {

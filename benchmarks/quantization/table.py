@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result, result_path
 
 CASES = ("banking77-teacher", "banking77-layers-3", "sst2-teacher", "sst2-layers-3")
 BESIDE = {
@@ -78,7 +79,14 @@ def schemes() -> list[str]:
         test, dev = found["test"], found["dev"]
         accuracy = f"{100 * test['value']:.2f} ({100 * test['low']:.2f}–{100 * test['high']:.2f})"
         lines.append(f"| {title} | {accuracy} | {100 * dev['value']:.2f} | {found['bytes'] / 1e6:.1f} |")
-    return lines
+    return [*lines, "", origin(SCHEMES_CASE), *_seven_bits(SCHEMES_CASE)]
+
+
+def _seven_bits(name: str) -> list[str]:
+    """Return what to know of weights where the processor that measured has no VNNI."""
+    flags = json.loads(result_path(name).read_text(encoding="utf-8"))["environment"]["flags"]
+    said = "Weights of dynamic and static int8 take 7 bits on such a processor ([why](#processors))."
+    return [] if any("vnni" in flag for flag in flags) else [said]
 
 
 OUTLIERS = "quantization/outliers"
@@ -94,7 +102,12 @@ def outliers() -> list[str]:
         accuracy = f"{100 * test['value']:.2f} ({100 * test['low']:.2f}–{100 * test['high']:.2f})"
         lines.append(f"| {title} | {100 * dev['value']:.2f} | {accuracy} |")
     whole, static, trained = (100 * judged[f"{name}/onnx"]["test"]["value"] for name in titles)
-    return [*lines, "", f"`qat` brings back {trained - static:.1f} of the {whole - static:.1f} points that static loses on test. One run."]
+    return [
+        *lines,
+        "",
+        f"`qat` brings back {trained - static:.1f} of the {whole - static:.1f} points that static loses on test. One run.",
+        origin(OUTLIERS),
+    ]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result
 
 PRECISION = "runtime/precision-banking77"
 WORDS = ("runtime/words-layers-1+int8", "runtime/words-mini-2x192+int8")
@@ -21,8 +21,14 @@ def precision() -> list[str]:
     found = read_result(PRECISION)
     lines = ["| model | one request, p50 | texts a processor second, in batches |", "|---|---:|---:|"]
     for name, title in NAMES.items():
-        lines.append(f"| {title} | {found[name]['single_p50_ms']:.2f} ms | {1e6 / found[name]['batch_processor_us']:,.0f} |")
-    return lines
+        if name in found:  # a processor without bfloat16 has one line less
+            lines.append(f"| {title} | {found[name]['single_p50_ms']:.2f} ms | {1e6 / found[name]['batch_processor_us']:,.0f} |")
+    shapes = found["new shapes"]
+    first, second = shapes["first_ms"], shapes["second_ms"]
+    said = (
+        f"OpenVINO's first request of a length takes {first:.1f} ms, the second {second:.1f} ms (medians of {shapes['lengths']} lengths)."
+    )
+    return [*lines, "", said, origin(PRECISION)]
 
 
 def words() -> list[str]:
@@ -32,7 +38,7 @@ def words() -> list[str]:
         for state, one in read_result(name).items():
             model = name.removeprefix("runtime/words-")
             lines.append(f"| `{model}`, {state} | {one['single_p50_ms']:.3f} ms | {one['batch_processor_us']:.1f} µs |")
-    return lines
+    return [*lines, "", origin(WORDS[0])]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {"precision": ((PRECISION,), precision), "words": (WORDS, words)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import read_result
+from benchmarks.common import origin, read_result
 
 NAME = "sharing/banking77"
 BITS = {"all values": "32", "256 values": "8 / 8", "64 values": "6 / 8", "32 values": "5 / 8", "16 values": "4 / 4", "8 values": "3 / 4"}
@@ -32,7 +32,7 @@ def layers() -> list[str]:
     for name in ("3 groups, mean", "3 groups, first", "1 group, best"):
         groups, start = name.split(", ")
         lines.append(f"| {groups} | {start} | {run['cells'][name]['params']:,} | {accuracy(run['cells'][name])} |")
-    return lines
+    return [*lines, "", origin(NAME)]
 
 
 def widths() -> list[str]:
