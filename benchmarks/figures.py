@@ -34,9 +34,11 @@ import yaml
 from benchmarks.common import ROOT, parser, read_result, result_path
 from benchmarks.expressions import Figure, parse, sentence_pattern
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "results").glob("*.md"))]
+PAGES = [*ROOT.glob("README*.md"), *(path for folder in ("", "results", "site") for path in sorted((ROOT / "docs" / folder).glob("*.md")))]
 LEDGERS = ROOT / "benchmarks" / "pages"
 KINDS = ("published", "settings", "tested")
+WHOLE = {"survey": "published", "glossary": "settings", "lecturer": "settings", "course": "settings"}
+"""Pages of docs/site, in every language, whose numbers are all of one kind: a reading of papers, explanations, plans of lessons."""
 UNITS = r"%|ms|µs|ns|s|h|hours|minutes|[kMG]B|MiB|GiB|times|points|GFLOP/s|dB|x|texts|tokens|updates/s|rows/s|items/s|USD"
 MEASURED = re.compile(rf"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?:\s*[–-]\s*\d[\d.,]*)?\s*(?:{UNITS})(?![\w-])")
 IN_TABLE = re.compile(r"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?![\w-])")
@@ -161,6 +163,7 @@ def unsourced(page: Page) -> Iterator[tuple[int, str, str]]:
     for start, end in [*((start, end) for start, end, _ in page.sourced), *sentences]:
         masked = masked[:start] + re.sub(r"[^\n]", " ", masked[start:end]) + masked[end:]
     stretches = list(kinds(page))
+    whole = WHOLE.get(page.path.name.split(".")[0], "") if page.path.parent.name == "site" else ""
     starts = [start for start, _, _ in stretches]
     offset = 0
     for line in masked.splitlines(keepends=True):
@@ -168,7 +171,7 @@ def unsourced(page: Page) -> Iterator[tuple[int, str, str]]:
         for found in pattern.finditer(line):
             place = bisect.bisect_right(starts, offset + found.start()) - 1
             inside = place >= 0 and offset + found.start() < stretches[place][1]
-            yield offset + found.start(), found.group().strip(), stretches[place][2] if inside else ""
+            yield offset + found.start(), found.group().strip(), stretches[place][2] if inside else whole
         offset += len(line)
 
 

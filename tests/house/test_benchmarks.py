@@ -68,6 +68,28 @@ def test_the_clock_counts_the_body():
     assert 0 < spent.wall < 60
 
 
+def test_a_later_call_makes_the_cells_that_are_missing_and_no_other(tmp_path):
+    made = []
+
+    def cell(name):
+        return lambda: made.append(name) or {"name": name, "nan": float("nan")}
+
+    cells = {name: cell(name) for name in ("a 1", "b 1", "b 2")}
+    assert list(common.in_pieces(cells, tmp_path, 1.0, lambda name: name.startswith("b"))) == ["b 1", "b 2"]
+    assert common.in_pieces(cells, tmp_path, 0.0) == {name: {"name": name, "nan": None} for name in ("b 1", "b 2")}
+    assert list(common.in_pieces(cells, tmp_path, 1.0)) == ["a 1", "b 1", "b 2"]
+    assert made == ["b 1", "b 2", "a 1"]
+
+
+def test_a_page_is_told_where_a_result_comes_from(results, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    common.record("sharing/banking77", {}, argparse.Namespace(threads=1))
+    document = json.loads((results / "sharing" / "banking77.json").read_text(encoding="utf-8"))
+    line = common.origin("sharing/banking77")
+    assert line.startswith(f"Measured at commit `{document['commit'][:7]}` on {document['date'][:10]}: ")
+    assert line.endswith(", threads: 1.")
+
+
 def test_shared_options_can_be_required_and_have_other_defaults():
     given = common.parser("what it does", "data!", "rounds", rounds=7).parse_args(["--data", "x"])
     assert (given.data, given.rounds) == ("x", 7)
