@@ -3,7 +3,7 @@
     python -m benchmarks.factorization.ranks --teacher DIR --data DATA --name banking77 --work DIR [--minutes M]
 
 What the method ``low_rank`` measures (its sensitivities) is replaced by what one would try first. Nothing is trained. The result is
-benchmarks/results/factorization/ranks-NAME.json, which table.py reads; quality is measured in PyTorch, on the whole dev and test split.
+benchmarks/results/factorization/ranks-NAME.json, which table.py reads; quality is measured in PyTorch, on the whole test split.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def cell(bench: Bench, way: str, method: str) -> dict[str, Any]:
     student = make_student(None, bench.teacher, bench.splits.train, 0)
     with clock() as spent, patch.object(LowRank, "_shared", WAYS[way]):
         cut = make_method({"low_rank": {"method": method, "budget": BUDGET}}, "bench").apply(student, bench.context("cut"))
-    return {**bench.measured(cut), "seconds": spent.wall, "note": dict(cut.notes[-1].values)}
+    return {**bench.measured(cut, "test"), "seconds": spent.wall, "note": dict(cut.notes[-1].values)}
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def main() -> None:
     bench = Bench(teacher, splits, options.work / f"ranks-{options.name}")
     cells = {f"{method} {way}": partial(cell, bench, way, method) for way, method in itertools.product(WAYS, METHODS)}
     numbers = {
-        "teacher": bench.measured(teacher),
+        "teacher": bench.measured(teacher, "test"),
         "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
         "budget": BUDGET,
         "cells": in_pieces(cells, bench.work / "cells", options.minutes),

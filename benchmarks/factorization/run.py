@@ -80,10 +80,10 @@ class Bench:
     def model(self, method: str, budget: float) -> Path:
         return self.work / "models" / f"{method}-{budget}"
 
-    def measured(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Dev and test quality, and the share of the teacher's that is kept, with its paired interval."""
+    def measured(self, checkpoint: Checkpoint, *splits: str) -> dict[str, Any]:
+        """Quality on ``splits`` (default: dev and test), and the share of the teacher's that is kept, with its paired interval."""
         found: dict[str, Any] = {}
-        for split in ("dev", "test"):
+        for split in splits or ("dev", "test"):
             rows: Examples = getattr(self.splits, split)
             logits = predict_logits(checkpoint.model, encode(rows, checkpoint.tokenizer))
             data = replace(self.splits, test=rows)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.sharing.run --teacher DIR --data DATA --name banking77 --work DIR [--minutes M]
 
-One cell a way of sharing: layers in three groups or one, word tables of seven widths, matrices of five numbers of values (these with the
+One cell a way of sharing: layers in three groups or one, word tables of six widths, matrices of five numbers of values (these with the
 vocabulary pruned first). Nothing is trained. Each is kept under --work, so that a later call does what is missing. Quality is measured in
-PyTorch, on the whole dev and test split. The result is benchmarks/results/sharing/NAME.json, which table.py reads.
+PyTorch, on the whole test split. The result is benchmarks/results/sharing/NAME.json, which table.py reads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def cell(bench: Bench, steps: list[dict[str, Any]]) -> dict[str, Any]:
     with clock() as spent:
         for step in steps:
             student = make_method(step, "bench").apply(student, bench.context("share"))
-    return {**bench.measured(student), "params": parameters(student.model), "steps": steps, "seconds": spent.wall}
+    return {**bench.measured(student, "test"), "params": parameters(student.model), "steps": steps, "seconds": spent.wall}
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     splits = load_data(options.data, labels=labels_of(teacher))
     bench = Bench(teacher, splits, options.work / options.name)
     numbers = {
-        "teacher": {**bench.measured(teacher), "params": parameters(teacher.model)},
+        "teacher": {**bench.measured(teacher, "test"), "params": parameters(teacher.model)},
         "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
         "cells": in_pieces({name: partial(cell, bench, steps) for name, steps in WAYS.items()}, bench.work / "cells", options.minutes),
     }
