@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -158,6 +159,12 @@ def choice(data: str) -> list[str]:
     ]
 
 
+def why(data: str) -> list[str]:
+    """Return the reasons of the choice in the run's own words."""
+    said = read_result(f"compress/{data}")["results"]["choice"]["why"]
+    return textwrap.wrap(f"The choice stands in bold. The run's own words: {said}", 120, break_on_hyphens=False, break_long_words=False)
+
+
 def origin(data: str, up: str) -> list[str]:
     """Return where the run of the main job comes from.
 
@@ -239,6 +246,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     **{f"{name}-choice": ((f"compress/{name}",), lambda name=name: choice(name)) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-origin": ((f"compress/{name}",), lambda name=name: origin(name, "../../")) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-origin-top": ((f"compress/{name}",), lambda name=name: origin(name, "")) for name in MAIN},  # type: ignore[misc]
+    **{f"{name}-why": ((f"compress/{name}",), lambda name=name: why(name)) for name in MAIN},  # type: ignore[misc]
     "pruned": (("compress/small-banking77",), pruned),
     "read-before-top": (("compress/banking77", "runtime/unseen-banking77"), lambda: read_before("./")),
     "pooled": (("compress/banking77", "runtime/unseen-banking77"), pooled),
