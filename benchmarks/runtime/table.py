@@ -7,7 +7,7 @@ from collections.abc import Callable
 from benchmarks.common import origin, read_result
 
 PRECISION = "runtime/precision-banking77"
-WORDS = ("runtime/words-layers-1+int8", "runtime/words-mini-2x192+int8")
+WORDS = ("runtime/words-bag+vocabulary+int8",)
 NAMES = {
     "openvino f32": "OpenVINO float32",
     "openvino bf16": "OpenVINO bfloat16",
@@ -32,7 +32,7 @@ def precision() -> list[str]:
 
 
 def words() -> list[str]:
-    """Return both models with and without the memory."""
+    """Return each model with and without the memory."""
     lines = ["| | one request, p50 | processor time of a text in batches |", "|---|---:|---:|"]
     for name in WORDS:
         for state, one in read_result(name).items():
