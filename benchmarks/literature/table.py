@@ -79,7 +79,7 @@ def _case(name: str, rows: list[dict[str, Any]]) -> list[str]:
         return bool(value >= need["at_least"] if "at_least" in need else value <= need["at_most"])
 
     left = [row for row in small if all(meets(row, need) for need in limits)]
-    fitting = ", ".join(f"{NAMES[row['shape']]} {row['precision']}" for row in left)
+    fitting = ", ".join(f"{NAMES[row['shape']]} {row['precision']}" for row in left) if len(left) < len(small) else "all six"
     for wish in scenario["prefer"]:
         read = READERS[wish["quantity"]]
         if "within" in wish:
