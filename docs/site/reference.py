@@ -18,7 +18,7 @@ import yaml
 SRC = Path(__file__).parents[2] / "src" / "imbik"
 PACKAGES = (
     "", "data", "models", "students", "training", "distillation", "quantization", "compress", "finetune", "measure", "advise", "roi",
-    "report", "recipes", "runtime", "serve", "literature", "pretraining", "linear", "recommend", "testing",
+    "report", "recipes", "runtime", "predict", "serve", "literature", "pretraining", "linear", "recommend", "testing",
 )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ EXTRAS: Mapping[str, str] = {
     "onnxscript": "compress",
     "sklearn": "compress",
     "psutil": "compress",
-    "pyarrow": "compress",
+    "pyarrow": "parquet",
     "scipy": "recommend",
     "numba": "recommend",
     "threadpoolctl": "recommend",

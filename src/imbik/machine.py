@@ -167,6 +167,16 @@ def users_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _SET_HERE}
 
 
+def worker_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a process that computes with so many threads.
+
+    The libraries read it once, when they load: it must stand before the process begins.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    return users_environment() | quiet | dict.fromkeys(names, str(threads))
+
+
 def memory_bytes() -> int | None:
     """Return the size of main memory in bytes, or None where it cannot be asked for."""
     try:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from imbik.runtime.engines.engine import ArtefactEngine
 from imbik.runtime.engines.registry import engines
 from imbik.runtime.processors import CPUS
 from imbik.tasks.registry import registered
+
+if TYPE_CHECKING:
+    from imbik.data.columns import ColumnNames
 
 TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
 PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
@@ -64,6 +67,12 @@ class TextColumns:
     def given(self) -> dict[str, Any]:
         """The fields as keyword arguments of :mod:`imbik.data.load`'s functions."""
         return asdict(self)
+
+    def names(self) -> ColumnNames:
+        """The fields as :mod:`imbik.data` takes them."""
+        from imbik.data.columns import ColumnNames
+
+        return ColumnNames(**self.given())
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def choose(
     text, pair = names.text, names.text_pair
     for option, name in (("--text", text), ("--text-pair", pair)):
         if name is not None:
-            _must_have(where, columns, name, option)
+            must_have(where, columns, name, option)
     free = [name for name in columns if name not in (text, pair, *labels)]
     guesses = []
     if labelled and not labels:
@@ -154,11 +154,16 @@ def _named_labels(where: str, columns: Sequence[str], label: str | None) -> tupl
         return (label,)
     names = tuple(name.strip() for name in label.split(",") if name.strip())
     for name in names or (label,):
-        _must_have(where, columns, name, "--label")
+        must_have(where, columns, name, "--label")
     return names
 
 
-def _must_have(where: str, columns: Sequence[str], name: str, option: str) -> None:
+def must_have(where: str, columns: Sequence[str], name: str, option: str) -> None:
+    """Refuse a column that an option names and a table lacks.
+
+    Raises:
+        UserError: naming the columns that there are.
+    """
     if name not in columns:
         raise UserError(
             f"no column {name!r}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -69,12 +69,10 @@ def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = T
     pairs = TextWriter() if columns.pair else None
     labels = tuple(LabelColumn(name, few_values=few_values) for name in columns.labels)
     keys: list[NDArray[np.int64]] = []
-    gone = _Missing(columns)
+    gone = Missing(columns)
     empty = 0
     for table in tables:
-        for chunk in map(partial(gone.without, table), table.stream(columns.wanted())):
-            first = _texts(chunk, columns.text, table)
-            second = _texts(chunk, columns.pair, table) if columns.pair else None
+        for chunk, first, second in stream_texts(table, columns, gone):
             texts.add(first)
             if pairs is not None and second is not None:
                 pairs.add(second)
@@ -94,7 +92,27 @@ def read_rows(tables: Sequence[Table], columns: Columns, *, few_values: bool = T
     return Rows(where, store, pairs.close() if pairs else None, labels, np.concatenate(keys), empty, (gone.count, gone.first))
 
 
-class _Missing:
+def stream_texts(
+    table: Table, columns: Columns, missing: Missing | None = None, also: Sequence[str] = ()
+) -> Iterator[tuple[Chunk, Sequence[str], Sequence[str] | None]]:
+    """Yield chunks of the wanted columns with their texts, and their second texts where there are any, checked.
+
+    Args:
+        table: of rows.
+        columns: what is read; without labels every row is yielded, an empty text where none is there.
+        missing: counts rows without a text over several tables.
+        also: further columns that the chunks are to hold.
+
+    Raises:
+        UserError: a cell is not a text (file, row, column).
+    """
+    missing = missing or Missing(columns)
+    wanted = dict.fromkeys((*columns.wanted(), *also))
+    for chunk in map(partial(missing.without, table), table.stream(list(wanted))):
+        yield chunk, _texts(chunk, columns.text, table), _texts(chunk, columns.pair, table) if columns.pair else None
+
+
+class Missing:
     """Rows whose text is not there (null, NaN): left out where they carry labels, else empty, so that every row has its answer.
 
     Args:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.machine import users_environment
+from imbik.machine import worker_environment
 from imbik.types import Step
 
 
@@ -64,9 +64,6 @@ class Process:
     def __init__(self, candidate: Candidate, threads: int) -> None:
         self.candidate = candidate
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed with the process
-        # the libraries read these once, when they load: they must stand before the process begins
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        quiet = {"TOKENIZERS_PARALLELISM": "true", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
         asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
         # -P: code in the working folder, such as a numpy.py beside a downloaded artefact, is never imported.
         self._process = subprocess.Popen(
@@ -78,7 +75,7 @@ class Process:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env=users_environment() | quiet | dict.fromkeys(names, str(threads)),
+            env=worker_environment(threads),
         )
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:

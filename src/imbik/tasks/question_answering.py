@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class QuestionAnswering(Task):
     metrics: ClassVar[tuple[Metric, ...]] = (SQUAD_F1, SQUAD_EM, SQUAD_F1_TR, SQUAD_EM_TR)
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("answers",), ("answer", "answer_text"))
     few_values: ClassVar[bool] = False
+    record_types: ClassVar[Mapping[str, type]] = {"answer": str, "start": int, "end": int, "score": float}
 
     def read_targets(
         self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
@@ -146,9 +147,13 @@ class QuestionAnswering(Task):
 
     def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"answer", "start", "end", "score"}`` of each question; ``start`` and ``end`` are -1 where there is no answer."""
+        columns = self.columns(decoded, labels, top)
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def columns(self, decoded: Decoded, labels: Sequence[str], top: int) -> dict[str, Sequence[Any]]:
+        """Return ``answer``, ``start``, ``end`` and ``score`` as columns."""
         assert isinstance(decoded, Mapping)
-        columns = (decoded["text"].tolist(), decoded["start"].tolist(), decoded["end"].tolist(), decoded["score"].tolist())
-        return [{"answer": text, "start": start, "end": end, "score": score} for text, start, end, score in zip(*columns, strict=True)]
+        return {name: decoded["text" if name == "answer" else name].tolist() for name in self.record_types}
 
     def lines(self, answer: Answer) -> list[tuple[str, float]]:
         """Return the answer and its score as one line."""

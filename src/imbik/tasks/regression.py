@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class Regression(SequenceTask):
     plain_models: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "regression"
     metrics: ClassVar[tuple[Metric, ...]] = (SPEARMAN, PEARSON, RMSE, MSE, MAE)
+    record_types: ClassVar[Mapping[str, type]] = {"value": float}
     example: ClassVar[str] = "float(row[0])"
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
@@ -92,6 +93,10 @@ class Regression(SequenceTask):
     def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"value": number}`` of each text."""
         return [{"value": float(row[0])} for row in only(decoded)]
+
+    def columns(self, decoded: Decoded, labels: Sequence[str], top: int) -> dict[str, Sequence[Any]]:
+        """Return ``value`` as a column."""
+        return {"value": only(decoded)[:, 0].tolist()}
 
     def lines(self, answer: Answer) -> list[tuple[str, float]]:
         """Return the value as one line."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.tasks.answers.records import LABEL_TYPES, label_columns, most_probable
 from imbik.tasks.formulas import per_label
 from imbik.tasks.outputs import Array, only
 from imbik.tasks.task import Answer, Decoded, Task
@@ -24,6 +25,8 @@ class SequenceTask(Task):
 class LabelTask(SequenceTask):
     """A task whose answers are labels with probabilities (N, L)."""
 
+    record_types: ClassVar[Mapping[str, type]] = LABEL_TYPES
+
     def width(self, decoded: Decoded) -> int:
         """Return L."""
         return int(only(decoded).shape[1])
@@ -35,12 +38,14 @@ class LabelTask(SequenceTask):
     def answers(self, decoded: Decoded, labels: Sequence[str], texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> list[Answer]:
         """Return ``{"labels": [{"label", "probability"}, …]}`` of each text, the most probable first."""
         probabilities = only(decoded)
-        # stable: labels of one probability keep their order on every machine
-        order = (-probabilities).argsort(axis=1, kind="stable")[:, :top]
         return [
             {"labels": [{"label": labels[i], "probability": float(row[i])} for i in best]}
-            for row, best in zip(probabilities, order, strict=True)
+            for row, best in zip(probabilities, most_probable(probabilities, top), strict=True)
         ]
+
+    def columns(self, decoded: Decoded, labels: Sequence[str], top: int) -> dict[str, Sequence[Any]]:
+        """Return ``label``, ``probability``, ``label_2``, … as columns."""
+        return label_columns(only(decoded), labels, top)
 
     def lines(self, answer: Answer) -> list[tuple[str, float]]:
         """Return a label and its probability a line."""

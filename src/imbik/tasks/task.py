@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
+from imbik.tasks.answers.records import flat
 from imbik.tasks.label_cells import LabelCells, LabelledRows
 from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import Array, Output, Outputs
@@ -83,6 +84,7 @@ class Task(ABC):
         pairs: whether each row needs two texts.
         label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
         few_values: whether label cells repeat a set of values (classes); False: every row may have its own, however many rows.
+        record_types: types of the fields of :meth:`records` (not numbered), for files that state them; others are texts.
         example: one line of Python that shows the answer ``row`` of a model (``manifest`` beside it), for an artefact's README;
             empty: the README has no code without imbik.
     """
@@ -99,6 +101,7 @@ class Task(ABC):
     pairs: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
     few_values: ClassVar[bool] = True
+    record_types: ClassVar[Mapping[str, type]] = {}
     example: ClassVar[str] = ""
 
     @property
@@ -260,16 +263,12 @@ class Task(ABC):
         """Return an answer as lines of a table: what is said, and how sure it is (or the value)."""
 
     def records(self, answer: Answer) -> list[dict[str, Any]]:
-        """Return an answer as rows of a CSV file, each with the same columns: one row; of a list each item's fields, numbered from the
-        second on.
-        """
-        row: dict[str, Any] = {}
-        for name, value in answer.items():
-            items = [{name: value}] if not isinstance(value, list) else value
-            for number, one in enumerate(items, 1):
-                end = "" if number == 1 else f"_{number}"
-                row |= {f"{key}{end}": cell for key, cell in one.items()}
-        return [row]
+        """Return an answer as rows of a table, each with the same columns: one row, a list's items numbered from the second on."""
+        return [flat(answer)]
+
+    def columns(self, decoded: Decoded, labels: Sequence[str], top: int) -> dict[str, Sequence[Any]] | None:
+        """Return :meth:`records` of N texts (see :meth:`answers`) column by column, many times as fast; None: only row by row."""
+        return None
 
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model with this task's head was made for it."""

@@ -46,6 +46,7 @@ class TokenClassification(Task):
         ("labels", "label", "ner", "chunk_tags", "pos_tags"),
     )
     few_values: ClassVar[bool] = False
+    record_types: ClassVar[Mapping[str, type]] = {"label": str, "start": int, "end": int, "entity": str, "probability": float}
     example: ClassVar[str] = '[manifest["labels"][label] for label in row.argmax(1)]'
 
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
@@ -136,7 +137,7 @@ class TokenClassification(Task):
     def records(self, answer: Answer) -> list[dict[str, Any]]:
         """Return a row for each entity, with the text in each; one with empty cells for a text that has none."""
         rest = {name: value for name, value in answer.items() if name != "entities"}
-        blank = dict.fromkeys(("label", "start", "end", "entity", "probability"), "")
+        blank = dict.fromkeys(self.record_types, "")
         return [rest | entity for entity in answer["entities"]] or [rest | blank]
 
 

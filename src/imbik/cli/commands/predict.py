@@ -1,13 +1,12 @@
-"""``imbik predict``: labels and probabilities of texts."""
+"""``imbik predict``: labels and probabilities of texts, one or millions."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,9 +17,11 @@ from imbik.cli.options import MultipleOption, TextColumns, ThreadsOption, TrustO
 from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
+from imbik.jobs.progress import progress_for
+from imbik.locale.language import translated
 
 if TYPE_CHECKING:
-    from imbik.runtime.predictor import Predictor
+    from imbik.predict.answering import Model
     from imbik.tasks.task import Task
 
 
@@ -38,9 +39,17 @@ def predict(
     context: Annotated[
         Path | None, typer.Option("--context", help="Text file that is the second text of all: what questions ask about.")
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Texts: .txt with one a line, or a data file.")] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", help="Rows: .txt with a text a line, a data file, a folder, or a pattern; repeat.")
+    ] = None,
     columns: TextColumns,
-    out: Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")] = None,
+    keep: Annotated[str | None, typer.Option("--keep", help="Columns of the file to hand on, comma-separated.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="For the answers: .csv, .jsonl, .parquet, or a folder of parts. A killed run continues.")
+    ] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Of a folder's parts: csv, jsonl or parquet.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes for --file (default: one a core).", min=1)] = None,
+    part_rows: Annotated[int | None, typer.Option("--part-rows", help="Rows that are answered and kept together.", min=1)] = None,
     top: Annotated[int, typer.Option("--top", help="Labels shown of each text.", min=1)] = 3,
     threads: ThreadsOption = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.", min=1)] = None,
@@ -53,40 +62,27 @@ def predict(
     _check_given(texts, pair, context, file)
     if texts and context is not None:
         pair = [_whole(context, columns.encoding)] * len(texts)
-    check_file("--out", out, is_answers)
-    from imbik.runtime.predictor import load_artefact
-    from imbik.tasks.registry import task_of
-    from imbik.tasks.task import check_pairs
+    from imbik.predict.answering import Model
 
-    predictor = load_artefact(artefact, threads=threads, batch_tokens=batch_tokens, length_multiple=length_multiple, engine_name=engine)
-    rows = (texts or [], pair) if file is None else _read(file, columns)
-    check_pairs(predictor.pairs, rows[1] is not None)  # before --out is opened
-    answers = _answers(predictor, *rows, top)
-    if as_json:
-        for answer in answers:
-            typer.echo(json.dumps(answer, ensure_ascii=False))
-    elif out is not None or file is not None:
-        _write_csv(answers, out, task_of(predictor.task))
-    else:
-        _show(answers, task_of(predictor.task))
+    model = Model(artefact, engine, threads, batch_tokens, length_multiple)
+    if texts:
+        _answer_given(model, texts, pair, _file_format(out, form), as_json, top)
+        return
+    from imbik.predict.run import Asked
+
+    kept = tuple(name.strip() for name in (keep or "").split(",") if name.strip())
+    asked = Asked(columns.names(), kept, top, workers, part_rows)
+    _answer_files(model, file or [], out, "jsonl" if as_json and form is None else form, asked)
 
 
-def _check_given(texts: list[str] | None, pair: list[str] | None, context: Path | None, file: Path | None) -> None:
+def _check_given(texts: list[str] | None, pair: list[str] | None, context: Path | None, file: list[Path] | None) -> None:
     """Refuse texts that are given twice or not at all."""
-    if (file is None) == (not texts):
+    if (not file) == (not texts):
         raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
     if texts and pair and len(pair) != len(texts):
         raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
-    if context is not None and (pair or file is not None):
+    if context is not None and (pair or file):
         raise UserError("--context stands in the place of --pair and --file", where="--context", found="--pair" if pair else "--file")
-
-
-def _read(file: Path, columns: TextColumns) -> tuple[Sequence[str], Sequence[str] | None]:
-    """Return the texts of a file, and their second texts where it has them."""
-    from imbik.data.load import load_texts
-
-    examples = load_texts(file, say=consoles()[1], **columns.given())
-    return examples.texts, examples.pairs
 
 
 def _whole(path: Path, encoding: str | None) -> str:
@@ -104,53 +100,58 @@ def _whole(path: Path, encoding: str | None) -> str:
             raise decoding_error(path, form) from error
 
 
-def _answers(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | None, top: int) -> Iterator[dict[str, Any]]:
-    """Yield ``{"text", ("pair",) …}`` and what the task answers: ``"labels": [{"label", "probability"}, …]``, or ``"value"`` for
-    regression; a chunk in memory at a time."""
-    from imbik.runtime.predictor import CHUNK
+def _file_format(out: Path | None, form: str | None) -> tuple[Path, str] | None:
+    """Return the file that answers of given texts go to, and its format."""
+    if out is None:
+        return None
+    from imbik.predict.formats import FORMATS
+    from imbik.predict.run import format_of
+
+    name, folder = format_of(out, form)
+    if folder:
+        raise UserError("a folder of parts is for the rows of --file", where="--out", found=out, expected=".csv, .jsonl or .parquet")
+    check_file("--out", out, FORMATS[name].ours)
+    return out, name
+
+
+def _answer_given(
+    model: Model, texts: Sequence[str], pair: list[str] | None, out: tuple[Path, str] | None, as_json: bool, top: int
+) -> None:
+    from imbik.predict.formats import FORMATS
+    from imbik.predict.sources import Rows
+    from imbik.predict.worker import Answerer
     from imbik.tasks.registry import task_of
 
-    task = task_of(predictor.task)
-    for start in range(0, len(texts), CHUNK):
-        # a chunk at a time: a file may hold more texts than memory
-        some = list(texts[start : start + CHUNK])
-        others = None if pairs is None else list(pairs[start : start + CHUNK])
-        for row, answer in enumerate(task.answers(predictor.predict(some, others), predictor.labels, some, others, top)):
-            yield {"text": some[row]} | ({} if others is None else {"pair": others[row]}) | answer
+    answers = Answerer(model, "csv", top).answers(Rows(list(texts), pair))
+    if out is not None:
+        with replacing(out[0]) as temporary:
+            FORMATS[out[1]].write(answers, temporary)
+    elif as_json:
+        for answer in answers.objects():
+            typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        _show(list(answers.objects()), task_of(answers.task))
 
 
-def _write_csv(answers: Iterator[dict[str, Any]], out: Path | None, task: Task) -> None:
-    """Columns ``text``, ``pair`` where there are pairs, then what :meth:`imbik.tasks.task.Task.records` says: ``value``, or ``label``,
-    ``probability``, ``label_2``, ...; of tagged texts a row for each entity."""
-    if out is None:
-        _rows(answers, sys.stdout, task)
-        return
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        _rows(answers, file, task)
+def _answer_files(model: Model, files: list[Path], out: Path | None, form: str | None, asked: Any) -> None:
+    from imbik.predict.formats import FORMATS
+    from imbik.predict.run import format_of, predict_files
+
+    if form is not None and form not in FORMATS:
+        raise UserError("unknown format", where="--format", found=form, expected=" or ".join(FORMATS))
+    if out is not None and not format_of(out, form)[1]:
+        check_file("--out", out, FORMATS[format_of(out, form)[0]].ours)
+    if out is None and form == "parquet":
+        raise UserError("Parquet is no text; it needs a file", where="--format", found=form, fix="name one with --out")
+    console, say = consoles()
+    place = sys.stdout.buffer if out is None else out
+    done = predict_files(model, files, place, asked=asked, form=form, progress=progress_for(console, translated), say=say)
+    if out is not None:
+        earlier = f" ({done.earlier:,} of them earlier)" if done.earlier else ""
+        say(f"{out}: {done.rows:,} rows answered in {done.seconds:.1f} s, {done.workers} processes{earlier}")
 
 
-def _rows(answers: Iterator[dict[str, Any]], file: TextIO, task: Task) -> None:
-    writers: dict[bool, csv.DictWriter[str]] = {}
-    for record in (record for answer in answers for record in task.records(answer)):
-        row = {name: f"{cell:.6f}" if isinstance(cell, float) and name != "value" else cell for name, cell in record.items()}
-        # the columns of the first answer hold for all: a task's answers have one form
-        if not writers:
-            names = list(row)
-            writers[False] = csv.DictWriter(file, names, lineterminator="\n")
-            writers[True] = csv.DictWriter(file, names, lineterminator="\n", quoting=csv.QUOTE_ALL)
-            writers[False].writeheader()
-        # A carriage return ends a row for many readers, and is not quoted where lines end otherwise.
-        writers[any("\r" in value for value in row.values() if isinstance(value, str))].writerow(row)
-
-
-def is_answers(path: Path) -> bool:
-    """Return whether a file begins like one that this command wrote."""
-    with path.open(encoding="utf-8") as file:
-        head = next(csv.reader(file), [])
-    return head[:1] == ["text"] and any(named <= set(head) for named in ({"value"}, {"label", "probability"}, {"answer", "score"}))
-
-
-def _show(answers: Iterator[dict[str, Any]], task: Task) -> None:
+def _show(answers: Sequence[dict[str, Any]], task: Task) -> None:
     console = Speaker(highlight=False)
     table = Table("text", "label", "probability")
     for answer in answers:

@@ -1,0 +1,191 @@
+"""Parts to answers: in this process, or in several that are started again when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from imbik.errors import UserError
+from imbik.machine import worker_environment
+from imbik.predict.answering import Model
+from imbik.predict.formats import Header
+from imbik.predict.parts import Part
+
+ATTEMPTS = 3
+"""Processes that may die over one part before it is given up."""
+
+
+class Pool(Protocol):
+    """What answers parts."""
+
+    def submit(self, part: Part, path: Path) -> Future[Header]:
+        """Answer a part, and write it to ``path``."""
+
+    def __enter__(self) -> Pool: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class Here:
+    """Answers in this process, one part after the other.
+
+    Args:
+        model, form, top: see :class:`imbik.predict.worker.Answerer`.
+    """
+
+    def __init__(self, model: Model, form: str, top: int) -> None:
+        from imbik.predict.worker import Answerer
+
+        self._answerer = Answerer(model, form, top)
+
+    def submit(self, part: Part, path: Path) -> Future[Header]:
+        """Answer a part now."""
+        done: Future[Header] = Future()
+        try:
+            done.set_result(self._answerer.write(part.rows, path))
+        except UserError as error:
+            done.set_exception(error)
+        return done
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pass
+
+
+class Processes:
+    """Answers in several processes, each with a copy of the model.
+
+    Args:
+        model, form, top: see :class:`imbik.predict.worker.Answerer`.
+        workers: how many.
+    """
+
+    def __init__(self, model: Model, form: str, top: int, workers: int) -> None:
+        self._job = (model, form, top)
+        self._threads = ThreadPoolExecutor(workers)
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._all: set[_Worker] = set()
+        self._stopped = False
+
+    def submit(self, part: Part, path: Path) -> Future[Header]:
+        """Answer a part in the next process that is free."""
+        return self._threads.submit(self._answer, part, path)
+
+    def _answer(self, part: Part, path: Path) -> Header:
+        last: Exception | None = None
+        for _ in range(ATTEMPTS):
+            if self._stopped:
+                break
+            try:
+                worker = self._idle.get_nowait()
+            except queue.Empty:
+                worker = _Worker(self._job)
+                self._all.add(worker)
+            try:
+                header = worker.ask(part, path)
+            except _Died as death:
+                worker.close()
+                self._all.discard(worker)
+                last = death
+            except UserError:
+                self._idle.put(worker)
+                raise
+            else:
+                self._idle.put(worker)
+                return header
+        raise UserError(
+            "the processes that answer these rows die",
+            where=f"rows {part.first + 1} to {part.first + len(part.rows)}",
+            found=f"{last} ({ATTEMPTS} times)",
+            fix="give fewer --workers or fewer --batch-tokens if memory is short",
+        ) from last
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._stopped = kind is not None
+        if self._stopped:  # nobody waits for what is being answered
+            for worker in list(self._all):
+                worker.kill()
+        self._threads.shutdown()
+        for worker in list(self._all):
+            worker.close()
+
+
+class _Died(Exception):
+    """A process ended before it answered."""
+
+
+class _Worker:
+    """A running ``imbik.predict.worker``."""
+
+    def __init__(self, job: tuple[Model, str, int]) -> None:
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed with the process
+        # -P: code in the working folder, such as a numpy.py beside the data, is never imported
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "imbik.predict.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=worker_environment(job[0].threads or 1),
+        )
+        with contextlib.suppress(BrokenPipeError):
+            self._send(job)
+
+    def _send(self, thing: object) -> None:
+        assert self._process.stdin is not None
+        pickle.dump(thing, self._process.stdin, protocol=5)
+        self._process.stdin.flush()
+
+    def ask(self, part: Part, path: Path) -> Header:
+        """Send a part and wait for its answer.
+
+        Raises:
+            UserError: the process says that its input is wrong.
+            _Died: it ended.
+        """
+        assert self._process.stdout is not None
+        try:
+            self._send((part.rows, path))
+            answer: Header | UserError = pickle.load(self._process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            self._process.wait()
+            raise _Died(f"ended with code {self._process.returncode}: {self._last_error()}") from error
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    def _last_error(self) -> str:
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "it said nothing (out of memory?)"
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process when it has done what it does."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            # a closed standard input ends its loop; one that hangs in its engine is killed
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()

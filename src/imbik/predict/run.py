@@ -1,0 +1,280 @@
+"""The job: rows in, answers out, in parts that are answered side by side and put down in order."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO
+
+from imbik.data.columns import ColumnNames
+from imbik.errors import UserError
+from imbik.jobs.files import refuse_foreign_file, replacing
+from imbik.jobs.fingerprints import content, key_of
+from imbik.jobs.progress import Progress, Task
+from imbik.machine import memory_bytes, physical_cores
+from imbik.predict.answering import Model
+from imbik.predict.formats import FORMATS, Header, append
+from imbik.predict.parts import Part, cut, rows_of_part
+from imbik.predict.processes import Here, Pool, Processes
+from imbik.predict.sources import count_rows, find_inputs, stream_rows
+from imbik.predict.store import Store
+from imbik.runtime.manifest import MANIFEST_FILE, read_manifest
+from imbik.types import Say
+
+_COPIES = 4  # a loaded model takes about so many times the bytes of its files
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be made of the rows.
+
+    Attributes:
+        names: which columns hold texts.
+        keep: further columns that are handed on.
+        top: labels of each row at most.
+        workers: processes; None: one a core, or this one alone where there are few rows.
+        part_rows: rows of a part; None: by the size of the model.
+    """
+
+    names: ColumnNames = field(default_factory=ColumnNames)
+    keep: tuple[str, ...] = ()
+    top: int = 3
+    workers: int | None = None
+    part_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        rows: that are answered.
+        earlier: of them, by an earlier run.
+        workers: processes.
+        seconds: of this run.
+    """
+
+    rows: int
+    earlier: int
+    workers: int
+    seconds: float
+
+
+def predict_files(
+    model: Model,
+    sources: Sequence[str | Path],
+    out: Path | BinaryIO,
+    *,
+    asked: Asked | None = None,
+    form: str | None = None,
+    progress: Progress,
+    say: Say,
+) -> Summary:
+    """Answer the rows of files, in their order; a killed run continues where it stopped, with no row lost or doubled.
+
+    Args:
+        model: what answers.
+        sources: files, folders and patterns.
+        out: a file (``.csv``, ``.jsonl``, ``.parquet``), a folder of parts (a name without a suffix), or an open file, without continuing.
+        asked: see :class:`Asked`.
+        form: ``csv``, ``jsonl`` or ``parquet`` of a folder's parts and an open file; default ``csv``.
+        progress: where progress is shown.
+        say: takes one line for the user.
+
+    Raises:
+        UserError: a row that cannot be read (file, row, column): what was answered before is kept; the output holds something else.
+    """
+    began = time.perf_counter()
+    asked = asked or Asked()
+    check_model(model)
+    files = find_inputs(sources, out if isinstance(out, Path) else None)
+    asked = replace(asked, part_rows=asked.part_rows or rows_of_part(model.artefact))
+    run = _Run(model, files, asked, progress, say)
+    done = run.to_file(out, form) if isinstance(out, Path) else run.to_stream(out, form or "csv")
+    return replace(done, seconds=time.perf_counter() - began)
+
+
+def check_model(model: Model) -> None:
+    """Refuse a folder that is neither an artefact nor a checkpoint, without loading it.
+
+    Raises:
+        UserError: what is wrong with it.
+    """
+    if not _is_checkpoint(model.artefact):
+        read_manifest(model.artefact)
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return not (folder / MANIFEST_FILE).is_file() and (folder / "config.json").is_file()
+
+
+def format_of(out: Path, form: str | None) -> tuple[str, bool]:
+    """Return the format that answers are written in, and whether into a folder of parts.
+
+    Raises:
+        UserError: a suffix that no format has, or that of another one than ``form``.
+
+    >>> format_of(Path("a.parquet"), None), format_of(Path("answers"), "jsonl")
+    (('parquet', False), ('jsonl', True))
+    """
+    by_suffix = {known.suffix: name for name, known in FORMATS.items()}
+    suffix = out.suffix.lower()
+    if not suffix or (out.is_dir() and suffix not in by_suffix):
+        return form or "csv", True
+    if suffix not in by_suffix or form not in (None, by_suffix[suffix]):
+        expected = f"{', '.join(by_suffix)}, or a folder (a name without a suffix)" if form is None else FORMATS[form].suffix
+        raise UserError("a file of answers of an unknown kind", where="--out", found=out.name, expected=expected)
+    return by_suffix[suffix], False
+
+
+class _Run:
+    """One call of :func:`predict_files`."""
+
+    def __init__(self, model: Model, files: Sequence[Path], asked: Asked, progress: Progress, say: Say) -> None:
+        self.model, self.files, self.asked, self.progress, self.say = model, files, asked, progress, say
+        assert asked.part_rows is not None
+        self.parts: Iterator[Part] = cut(stream_rows(files, asked.names, asked.keep, say), asked.part_rows)
+        self.workers = 1
+
+    def _pool(self, form: str) -> Pool:
+        """Return what answers: processes only where there is more than one part."""
+        head = list(islice(self.parts, 2))
+        self.parts = chain(head, self.parts)
+        if not head:
+            raise UserError("no rows", where=self.files[0], found="only a header", expected="a header and rows")
+        wanted = self.asked.workers or _fitting(self.model)
+        self.workers = wanted if len(head) > 1 else 1
+        if self.workers == 1:
+            return Here(self.model, form, self.asked.top)
+        threads = self.model.threads or max(1, physical_cores() // self.workers)
+        return Processes(replace(self.model, threads=threads), form, self.asked.top, self.workers)
+
+    def key(self, form: str) -> dict[str, object]:
+        """Return all that answers depend on but the rows."""
+        asked = self.asked
+        return {
+            "model": content(self.model.artefact),
+            "engine": self.model.engine,
+            "format": form,
+            "top": asked.top,
+            "keep": asked.keep,
+            "part_rows": asked.part_rows,
+        }
+
+    def to_file(self, out: Path, form: str | None) -> Summary:
+        """Answer into a file, or a folder of parts."""
+        form, folder = format_of(out, form)
+        known = FORMATS[form]
+        if not folder:
+            refuse_foreign_file(out, known.ours)
+        key = self.key(form)
+        place = out if folder else out.with_name(f".{out.name}.imbik")
+        with Store(place, known.suffix, key_of(key), private=not folder) as store:
+            if store.dropped:
+                self.say(f"{out}: begun earlier with another model or other settings; begins anew")
+            done = self._answer(store, form, None)
+            if folder:
+                store.summarize(key)
+                return done
+            refuse_foreign_file(out, known.ours)
+            with replacing(out) as temporary:
+                known.join(store.parts(), temporary)
+            store.remove()
+        return done
+
+    def to_stream(self, out: BinaryIO, form: str) -> Summary:
+        """Answer to an open file, part by part."""
+        with tempfile.TemporaryDirectory() as folder, Store(Path(folder), FORMATS[form].suffix, "", private=True) as store:
+            return self._answer(store, form, out)
+
+    def _answer(self, store: Store, form: str, out: BinaryIO | None) -> Summary:
+        """Answer all parts that are not answered yet."""
+        total = count_rows(self.files, self.asked.names.encoding)
+        with self._pool(form) as pool, self.progress.track("answering", total) as bar:
+            work = _Work(store, pool, bar, out)
+            try:
+                for part in self.parts:
+                    work.take(part, most=2 * self.workers)
+                work.settle(most=0)
+            except UserError:
+                if out is None:
+                    work.keep_what_is_answered()
+                    self.say(f"{store.rows} rows are answered and kept; the same command goes on behind them")
+                raise
+        store.close_at(work.count)
+        return Summary(work.rows, work.earlier, self.workers, 0.0)
+
+
+class _Work:
+    """Parts that are being answered, and those that are.
+
+    Args:
+        store: keeps them.
+        pool: answers.
+        bar: shows progress.
+        out: gets the answers in order, where no file is made of them at the end.
+    """
+
+    def __init__(self, store: Store, pool: Pool, bar: Task, out: BinaryIO | None) -> None:
+        self.store, self.pool, self.bar, self.out = store, pool, bar, out
+        self.pending: dict[Future[Header], tuple[int, int, str]] = {}
+        self.count = self.rows = self.earlier = self._shown = 0
+        self._ready: dict[int, Header] = {}
+
+    def take(self, part: Part, most: int) -> None:
+        """Let a part be answered unless it is; waits while ``most`` are under way."""
+        size, digest = len(part.rows), part.digest()
+        self.count, self.rows = part.number + 1, self.rows + size
+        if self.store.has(part, digest):
+            self.earlier += size
+            self.bar.advance(size)
+            return
+        self.store.begin(part)
+        self.pending[self.pool.submit(part, self.store.path(part.number))] = (part.number, size, digest)
+        self.settle(most - 1)
+
+    def settle(self, most: int) -> None:
+        """Wait until at most so many parts are under way.
+
+        Raises:
+            UserError: one could not be answered.
+        """
+        while len(self.pending) > most:
+            done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                number, size, digest = self.pending.pop(future)
+                self.store.add(number, size, digest, future.result())
+                self._ready[number] = future.result()
+                self.bar.advance(size)
+            self._show()
+
+    def keep_what_is_answered(self) -> None:
+        """Wait for the parts under way behind one that failed."""
+        while self.pending:
+            with contextlib.suppress(UserError):
+                self.settle(most=0)
+
+    def _show(self) -> None:
+        """Hand on the parts that are next, and forget them."""
+        while self.out is not None and self._shown in self._ready:
+            path, header = self.store.path(self._shown), self._ready.pop(self._shown)
+            append(path, header if self._shown else 0, self.out)
+            path.unlink()
+            self._shown += 1
+        if self.out is not None:
+            self.out.flush()
+
+
+def _fitting(model: Model) -> int:
+    """Return how many processes fit: one a core, as far as half of the memory holds copies of the model."""
+    if _is_checkpoint(model.artefact):  # PyTorch takes the cores, or the one GPU, itself
+        return 1
+    size = sum(file.stat().st_size for file in model.artefact.rglob("*") if file.is_file())
+    memory = memory_bytes()
+    return physical_cores() if memory is None else max(1, min(physical_cores(), memory // 2 // max(1, _COPIES * size)))

@@ -1,0 +1,153 @@
+"""Files, folders and patterns as one stream of rows."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from imbik.data.columns import ColumnNames, Columns, choose, must_have
+from imbik.data.formats.csv import FORMATS, check_file, open_table, read_lines
+from imbik.data.formats.table import Table
+from imbik.data.formats.text import bare_suffix, open_bytes
+from imbik.data.rows import stream_texts
+from imbik.errors import UserError
+from imbik.jobs.paths import with_home
+from imbik.tasks.label_cells import as_cell
+from imbik.types import Say
+
+_LINES = ".txt"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows that follow each other.
+
+    Attributes:
+        texts: N texts.
+        pairs: their second texts.
+        kept: columns that are handed on, as texts.
+    """
+
+    texts: list[str]
+    pairs: list[str] | None = None
+    kept: dict[str, list[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def find_inputs(sources: Sequence[str | Path], but: Path | None = None) -> list[Path]:
+    """Return the files that names, folders (with all that lies below them) and patterns such as ``logs/*.csv`` stand for.
+
+    Args:
+        sources: in their order; the files of one are sorted by their paths. A file counts once.
+        but: the output, which may lie among them.
+
+    Raises:
+        UserError: something stands for no file.
+    """
+    found = dict.fromkeys(path for source in sources for path in _files(str(source)))
+    out = None if but is None else but.resolve()
+    kept = [path for path in found if out is None or (path.resolve() != out and out not in path.resolve().parents)]
+    if not kept:
+        raise UserError("no file to answer but the output itself", where=", ".join(map(str, sources)), found=but)
+    return kept
+
+
+def _files(source: str) -> list[Path]:
+    path = with_home(source)
+    if path.is_dir():
+        return _below(path)
+    if not path.exists() and glob.has_magic(source):
+        matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+        # a pattern that meets folders means what is in them
+        files = [file for match in matches for file in (_below(match) if match.is_dir() else [match])]
+        if not files:
+            raise UserError("no file is called like this", where=source, expected="a file, a folder or a pattern", fix="check the path")
+        return files
+    check_file(path)
+    return [path]
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the data files below a folder, else its text files; names that begin with a dot or an underscore are somebody's marks."""
+    parts = ((file, file.relative_to(folder).parts) for file in sorted(folder.rglob("*")))
+    files = [file for file, names in parts if file.is_file() and not any(name.startswith((".", "_")) for name in names)]
+    for known in (FORMATS, (_LINES,)):
+        chosen = [file for file in files if bare_suffix(file) in known]
+        if chosen:
+            return chosen
+    raise UserError("no data file in the folder", where=folder, expected=f"files of {', '.join((*FORMATS, _LINES))}")
+
+
+def stream_rows(files: Sequence[Path], names: ColumnNames, keep: Sequence[str], say: Say) -> Iterator[Rows]:
+    """Yield the rows of some files, a few thousand at a time; a text that is not there is empty, so that every row has its answer.
+
+    Args:
+        files: all with the same columns.
+        names: which columns hold texts; guessed of the first file (and said) where not given.
+        keep: further columns.
+        say: takes one line for the user.
+
+    Raises:
+        UserError: a column or a text is missing, or is none (file, row, column); every text is empty.
+    """
+    columns: Columns | None = None
+    full = False
+    for path in files:
+        table = _open(path, names.encoding, say)
+        columns = columns or _columns(table, names, say)
+        for option, name in (("--text", columns.text), ("--text-pair", columns.pair), *(("--keep", name) for name in keep)):
+            if name is not None:
+                must_have(table.where, table.columns, name, option)
+        for chunk, texts, pairs in stream_texts(table, columns, also=keep):
+            cells = {name: list(map(partial(as_cell, names=table.names.get(name)), chunk.columns[name])) for name in keep}
+            full = full or any(text and not text.isspace() for text in texts)
+            yield Rows(list(texts), None if pairs is None else list(pairs), cells)
+    if columns is not None and not full:
+        raise UserError("every text is empty", where=f"{files[0]}, column {columns.text!r}", fix="name the text column with --text")
+
+
+def _open(path: Path, encoding: str | None, say: Say) -> Table:
+    return read_lines(path, encoding) if bare_suffix(path) == _LINES else open_table(path, encoding, say)
+
+
+def _columns(table: Table, names: ColumnNames, say: Say) -> Columns:
+    if names.text is None and len(table.columns) == 1:
+        names = ColumnNames(table.columns[0], names.text_pair)  # there is only one: nothing is guessed
+    return choose(table.where, table.columns, say, names, labelled=False)
+
+
+def count_rows(files: Sequence[Path], encoding: str | None = None) -> int:
+    """Return about how many rows there are, for progress: exact but for texts that go over several lines."""
+    return sum(_count(path, encoding) for path in files)
+
+
+def _count(path: Path, encoding: str | None) -> int:
+    suffix = bare_suffix(path)
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        return int(parquet.ParquetFile(path).metadata.num_rows)
+    if suffix == ".json":  # an array is read whole in any case
+        table = open_table(path, encoding)
+        return sum(len(chunk.rows) for chunk in table.stream(table.columns[:1]))
+    lines, last = 0, b"\n"
+    with open_bytes(path) as file:
+        while block := file.read(_BLOCK):
+            lines += block.count(b"\n")
+            last = block
+    lines += not last.endswith(b"\n")
+    return lines - (suffix in (".csv", ".tsv"))
+
+
+def stream_given(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[Rows]:
+    """Yield texts that were given in the place of files."""
+    yield Rows(list(texts), None if pairs is None else list(pairs))
+
+
+__all__ = ["Rows", "count_rows", "find_inputs", "stream_given", "stream_rows"]

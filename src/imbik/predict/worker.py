@@ -1,0 +1,77 @@
+"""The process that answers parts: ``python -m imbik.predict.worker`` reads them from its standard input until that is closed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from imbik.errors import UserError
+from imbik.jobs.files import replacing
+from imbik.predict.answering import Answers, Model
+from imbik.predict.formats import FORMATS, Header
+from imbik.predict.sources import Rows
+
+
+class Answerer:
+    """A loaded model that writes the answers of parts.
+
+    Args:
+        model: what answers.
+        form: the format's name.
+        top: labels of each row at most.
+    """
+
+    def __init__(self, model: Model, form: str, top: int) -> None:
+        self.predictor, self.top, self.format = model.load(), top, FORMATS[form]
+
+    def answers(self, rows: Rows) -> Answers:
+        """Ask the model."""
+        decoded = self.predictor.predict(rows.texts, rows.pairs)
+        return Answers(rows, decoded, self.predictor.task, self.predictor.labels, self.top)
+
+    def write(self, rows: Rows, path: Path, wanted: Callable[[], bool] = lambda: True) -> Header:
+        """Write the answers of some rows, whole or not at all.
+
+        Args:
+            rows: what is answered.
+            path: the file.
+            wanted: asked before the file gets its name.
+        """
+        answers = self.answers(rows)
+        with replacing(path) as temporary:
+            header = self.format.write(answers, temporary)
+            if not wanted():
+                raise SystemExit(1)
+        return header
+
+
+def main() -> None:
+    """Answer until standard input is closed."""
+    # Ctrl-C reaches every process of a terminal; the one that asks ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not stand among the answers
+    answerer: Answerer | None = None
+    parent = os.getppid()
+    model, form, top = pickle.load(asked)
+    while True:
+        try:
+            rows, path = pickle.load(asked)
+        except EOFError:
+            return
+        answer: Header | UserError
+        # where whoever asked is dead another run may hold the folder
+        try:
+            answerer = answerer or Answerer(model, form, top)
+            answer = answerer.write(rows, path, lambda: os.getppid() == parent)
+        except UserError as error:
+            answer = error
+        pickle.dump(answer, told)
+        told.flush()
+
+
+if __name__ == "__main__":
+    main()
