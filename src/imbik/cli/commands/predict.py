@@ -60,8 +60,7 @@ def predict(
 ) -> None:
     """Answer texts: the most probable labels first. Without PyTorch."""
     _check_given(texts, pair, context, file)
-    if texts and context is not None:
-        pair = [_whole(context, columns.encoding)] * len(texts)
+    pair = pair if context is None else [_whole(context, columns.encoding)] * len(texts or ())
     from imbik.predict.answering import Model
 
     model = Model(artefact, engine, threads, batch_tokens, length_multiple)
