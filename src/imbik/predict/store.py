@@ -53,7 +53,7 @@ class Store:
             refuse_foreign(self.folder, self._listed())
         self._open.enter_context(locked(self.folder))
         try:
-            known = read_json(self.folder / _RUN)
+            known = {"imbik": None, "key": None} | read_json(self.folder / _RUN)
             self._read_journal(known)
             refuse_foreign(self.folder, self._listed())
             self._take_over(known)
@@ -69,7 +69,7 @@ class Store:
 
     def _take_over(self, known: dict[str, Any]) -> None:
         """Drop what an earlier run left and does not fit."""
-        if known.get("key") not in (None, self.key):
+        if known["key"] not in (None, self.key):
             if not self._private:
                 raise UserError(
                     "the folder holds answers of another model, or with other settings",
@@ -85,7 +85,7 @@ class Store:
             (self.folder / name).unlink()
 
     def _read_journal(self, known: dict[str, Any]) -> None:
-        if known.get("imbik") != "answers":
+        if known["imbik"] != "answers":
             return
         with contextlib.suppress(OSError):
             for line in (self.folder / _PARTS).read_text(encoding="utf-8", errors="replace").splitlines():
