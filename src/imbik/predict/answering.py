@@ -74,7 +74,9 @@ class Answers:
     def columns(self) -> dict[str, Sequence[Any]]:
         """Return the same as columns of a table; a row for each entity of a tagged text."""
         given, rows = self._given(), self.rows
+        # columns where the task has them: rows as dictionaries take most of the time of a small model
         fields = task_of(self.task).columns(self.decoded, self.labels, self.top)
+        # a text may have several rows
         if fields is None:
             return self._by_row()
         taken = fields.keys() | {"text", "pair"}

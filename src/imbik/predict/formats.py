@@ -126,6 +126,7 @@ class Parquet(Format):
     def write(self, answers: Answers, path: Path) -> Header:
         """Write a table of one row group."""
         pyarrow, parquet = _pyarrow()
+        # stated and not inferred: a part in which a column has no value would give it another type
         kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float32()}
         columns = answers.columns()
         types = answers.types(columns)
@@ -137,6 +138,7 @@ class Parquet(Format):
     def join(self, parts: Sequence[tuple[Path, Header]], out: Path) -> None:
         """Write one file, a row group a part."""
         _, parquet = _pyarrow()
+        # part by part: the whole is never in memory
         with parquet.ParquetWriter(out, parquet.read_schema(parts[0][0])) as writer:
             for path, _ in parts:
                 writer.write_table(parquet.read_table(path))

@@ -55,9 +55,11 @@ def cut(stream: Iterable[Rows], size: int) -> Iterator[Part]:
     number, held = 0, Rows([])
     for rows in stream:
         held = rows if not len(held) else _joined(held, rows)
+        # a chunk may hold the rows of several parts
         while len(held) >= size:
             yield Part(number, number * size, _between(held, 0, size))
             number, held = number + 1, _between(held, size, len(held))
+    # what is left over: the last part alone may be short
     if len(held):
         yield Part(number, number * size, held)
 

@@ -83,10 +83,12 @@ class Processes:
 
     def _answer(self, part: Part, path: Path) -> Header:
         last: Exception | None = None
+        # again with a new process: where memory is short the system ends the largest, not the one that was too much
         for _ in range(ATTEMPTS):
             if self._stopped:
                 break
             try:
+                # the one that answered last has the model in its caches
                 worker = self._idle.get_nowait()
             except queue.Empty:
                 worker = _Worker(self._job)

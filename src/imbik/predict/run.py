@@ -144,6 +144,7 @@ class _Run:
 
     def _pool(self, form: str) -> Pool:
         """Return what answers: processes only where there is more than one part."""
+        # read ahead: a single part is not worth another process
         head = list(islice(self.parts, 2))
         self.parts = chain(head, self.parts)
         if not head:
@@ -159,6 +160,7 @@ class _Run:
         """Return all that answers depend on but the rows."""
         asked = self.asked
         return {
+            # threads and sizes of batches are left out: they change the last digits alone
             "model": content(self.model.artefact),
             "engine": self.model.engine,
             "format": form,
@@ -183,6 +185,7 @@ class _Run:
                 store.summarize(key)
                 return done
             refuse_foreign_file(out, known.ours)
+            # asked before: hours lie between the first look at this place and now
             with replacing(out) as temporary:
                 known.join(store.parts(), temporary)
             store.remove()
@@ -200,6 +203,7 @@ class _Run:
             work = _Work(store, pool, bar, out)
             try:
                 for part in self.parts:
+                    # one under way and one waiting for each process: what is read ahead stays small
                     work.take(part, most=2 * self.workers)
                 work.settle(most=0)
             except UserError:
@@ -246,6 +250,7 @@ class _Work:
             UserError: one could not be answered.
         """
         while len(self.pending) > most:
+            # they end in any order; a part counts when its file is whole
             done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
             for future in done:
                 number, size, digest = self.pending.pop(future)

@@ -62,6 +62,7 @@ def _files(source: str) -> list[Path]:
     path = with_home(source)
     if path.is_dir():
         return _below(path)
+    # a file may really be called like a pattern
     if not path.exists() and glob.has_magic(source):
         matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
         # a pattern that meets folders means what is in them
@@ -141,6 +142,7 @@ def _count(path: Path, encoding: str | None) -> int:
         while block := file.read(_BLOCK):
             lines += block.count(b"\n")
             last = block
+    # a last line without an end is one too
     lines += not last.endswith(b"\n")
     return lines - (suffix in (".csv", ".tsv"))
 

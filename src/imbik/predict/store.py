@@ -20,6 +20,7 @@ SUMMARY = "_answers.json"
 
 _RUN, _PARTS, _LOCK = f"{WORK_FOLDER}/run.json", f"{WORK_FOLDER}/parts.jsonl", f"{WORK_FOLDER}/lock"
 _TORN = re.compile(rf"({WORK_FOLDER}/\.(run\.json|parts\.jsonl)|\.{SUMMARY})\.\d+\.tmp")
+# six digits and more: names sort as numbers do up to 20 billion rows
 _NUMBER = re.compile(r"\.?part-(\d{6,})\.\w+(\.\d+\.tmp)?")
 
 
@@ -69,6 +70,7 @@ class Store:
 
     def _take_over(self, known: dict[str, Any]) -> None:
         """Drop what an earlier run left and does not fit."""
+        # None: the run was killed before it wrote down what it was
         if known["key"] not in (None, self.key):
             if not self._private:
                 raise UserError(
@@ -130,6 +132,7 @@ class Store:
 
     def has(self, part: Part, digest: str) -> bool:
         """Return whether a part is answered."""
+        # by its size too: a disk that lost the end of a file lost answers
         entry, path = self._done.get(part.number), self.path(part.number)
         return entry is not None and entry["digest"] == digest and path.is_file() and path.stat().st_size == entry["bytes"]
 
@@ -141,9 +144,11 @@ class Store:
         """
         if part.number not in self._begun and self.path(part.number).exists():
             raise UserError("a file was put into the folder meanwhile; writing answers would delete it", where=self.path(part.number))
+        # from here on the folder is not finished
         (self.folder / SUMMARY).unlink(missing_ok=True)
         self._done.pop(part.number, None)
         self._begun.add(part.number)
+        # noted before the file is there: only so a half-written one is known to be ours
         self._note({"part": part.number})
 
     def add(self, number: int, rows: int, digest: str, header: Header) -> None:
@@ -153,6 +158,7 @@ class Store:
         self._note(self._done[number])
 
     def _note(self, entry: dict[str, Any]) -> None:
+        # handed to the system, not to the disk: what a power cut takes is answered again
         self._journal.write(json.dumps(entry) + "\n")
         self._journal.flush()
 
@@ -182,6 +188,7 @@ class Store:
 
     def remove(self) -> None:
         """Remove the folder, which is ours alone, when it has served; something that is not ours in it stays."""
+        # the lock lies in the folder, so it is let go before that is removed
         listed = self._listed()
         self._open.close()
         with contextlib.suppress(UserError):

@@ -65,6 +65,7 @@ def main() -> None:
         answer: Header | UserError
         # where whoever asked is dead another run may hold the folder
         try:
+            # loaded with the first part, so that a refusal is an answer to it
             answerer = answerer or Answerer(model, form, top)
             answer = answerer.write(rows, path, lambda: os.getppid() == parent)
         except UserError as error:
