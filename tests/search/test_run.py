@@ -16,8 +16,9 @@ from imbik.models.blocks import blocks_of
 from imbik.models.pretrained import load_checkpoint
 from imbik.recipes.recipe import load_recipe
 from imbik.search import run as job
+from imbik.search.candidate import Candidate
 from imbik.search.costs import Cost, Table, _points, _solved
-from imbik.search.run import Candidate, SearchOptions, search
+from imbik.search.run import SearchOptions, search
 from imbik.search.sandwich import Sandwich
 from imbik.search.space import Architecture, Space
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits

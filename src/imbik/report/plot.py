@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from imbik.locale.phrases import Phrases, decimals
 
 WIDTH, HEIGHT = 760, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 18, 52
+LEFT, RIGHT, TOP, BOTTOM = 62, 24, 18, 52
 _CHAR = 6.6  # mean width of a character of the labels
 
 
@@ -28,7 +28,7 @@ class Point:
     kind: str  # choice, front, other, rival or teacher
 
 
-class _Scale:
+class Scale:
     """Data to pixels: x by its logarithm, y as it is, better ones higher."""
 
     def __init__(self, points: Sequence[Point], less_is_better: bool = False) -> None:
@@ -42,12 +42,14 @@ class _Scale:
         self.less_is_better = less_is_better
 
     def x(self, value: float) -> float:
-        return _LEFT + (math.log10(value) - self.x0) / (self.x1 - self.x0) * (WIDTH - _LEFT - _RIGHT)
+        """Return the place of a value from left to right, in pixels."""
+        return LEFT + (math.log10(value) - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
+        """Return the place of a value from top to bottom, in pixels."""
         if self.less_is_better:
-            return _TOP + (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _TOP - _BOTTOM)
-        return HEIGHT - _BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - _TOP - _BOTTOM)
+            return TOP + (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - TOP - BOTTOM)
 
 
 def ticks_log(low: float, high: float) -> list[float]:
@@ -87,9 +89,9 @@ def plot(
         share: whether y is a share, shown in per cent.
         less_is_better: whether y is an error: its axis is turned over, so that up is better.
     """
-    scale = _Scale(points, less_is_better)
-    parts = [_axes(scale, texts, x_label, y_label, share)]
-    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in _outline(points, less_is_better))
+    scale = Scale(points, less_is_better)
+    parts = [axes(scale, texts, x_label, y_label, share)]
+    line = " ".join(f"{scale.x(p.x):.1f},{scale.y(p.y):.1f}" for p in outline(points, less_is_better))
     parts.append(f'<polyline class="frontline" points="{line}"/>')
     boxes = [_Box(scale.x(p.x) - 6, scale.y(p.y) - 6, scale.x(p.x) + 6, scale.y(p.y) + 6) for p in points]
     by_weight = sorted(points, key=lambda p: ("choice", "teacher", "rival", "front", "other").index(p.kind))
@@ -99,7 +101,7 @@ def plot(
     return Markup(head + "".join(parts) + "</svg>")
 
 
-def _outline(points: Sequence[Point], less_is_better: bool = False) -> list[Point]:
+def outline(points: Sequence[Point], less_is_better: bool = False) -> list[Point]:
     """Return, from left to right, those that are better than all to their left: the front in this plot's two numbers."""
     sign = -1 if less_is_better else 1
     found: list[Point] = []
@@ -110,8 +112,9 @@ def _outline(points: Sequence[Point], less_is_better: bool = False) -> list[Poin
     return found
 
 
-def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool) -> str:
-    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+def axes(scale: Scale, texts: Phrases, x_label: str, y_label: str, share: bool) -> str:
+    """Return grid, ticks and names of both axes; ``share``: y is shown in per cent."""
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = []
     y_ticks = ticks_linear(scale.y0, scale.y1)
     step = y_ticks[1] - y_ticks[0] if len(y_ticks) > 1 else 0.01
@@ -121,13 +124,13 @@ def _axes(scale: _Scale, texts: Phrases, x_label: str, y_label: str, share: bool
     for value in y_ticks:
         y = scale.y(value)
         text = texts.percent(value, digits) if share else texts.number(value, digits)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" data-tick="{value}">{escape(text)}</text>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" data-tick="{value}">{escape(text)}</text>')
     for value in ticks_log(10**scale.x0, 10**scale.x1):
         x, text = scale.x(value), texts.number(value, 0 if value.is_integer() else max(decimals(value) - 1, 1))
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle" data-tick="{value}">{escape(text)}</text>')
-    parts.append(f'<text class="axis" x="{(_LEFT + right) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(f'<text class="axis" x="{(LEFT + right) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>')
     parts.append(f'<text class="axis" transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
     return "".join(parts)
 
@@ -143,7 +146,7 @@ class _Box:
         return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
 
 
-def _point(p: Point, scale: _Scale, label: str) -> str:
+def _point(p: Point, scale: Scale, label: str) -> str:
     x, y = scale.x(p.x), scale.y(p.y)
     parts = []
     if p.low is not None and p.high is not None:
@@ -168,7 +171,7 @@ def _label(p: Point, x: float, y: float, boxes: list[_Box]) -> str:
     for left, base, anchor in places:
         start = left - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
         box = _Box(start, base - 11, start + width, base + 3)
-        inside = start >= _LEFT and start + width <= WIDTH - 4 and box.top >= 0 and box.bottom <= HEIGHT - _BOTTOM
+        inside = start >= LEFT and start + width <= WIDTH - 4 and box.top >= 0 and box.bottom <= HEIGHT - BOTTOM
         if inside and not any(box.hits(other) for other in boxes):
             boxes.append(box)
             return f'<text class="label" x="{left:.1f}" y="{base:.1f}" text-anchor="{anchor}">{escape(p.label)}</text>'

@@ -23,7 +23,9 @@ from imbik.measure.values import Limits
 from imbik.methods.registry import make_method
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import parse_recipe
-from imbik.search.costs import INT8, Cost, Table, table_of
+from imbik.search.candidate import Candidate
+from imbik.search.costs import INT8, Table, table_of
+from imbik.search.picture import refuse_picture, write_picture
 from imbik.search.sandwich import Sandwich, scored, train_supernet
 from imbik.search.space import Architecture, Decisions
 from imbik.search.strategies import check_strategy, strategy_of
@@ -58,6 +60,7 @@ class SearchOptions:
         threads: of the engine that times; None: the physical cores.
         save_every: seconds between training states on disk.
         make: distil, export and measure the winner.
+        lang: of the picture, ``en`` or ``tr``.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -71,37 +74,7 @@ class SearchOptions:
     threads: int | None = None
     save_every: float = 30.0
     make: bool = True
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An architecture that was looked at.
-
-    Attributes:
-        architecture: what it is.
-        retention: share of the teacher's dev quality, as a part of the supernet.
-        cost: by the table.
-    """
-
-    architecture: Architecture
-    retention: float
-    cost: Cost
-
-    def violation(self, limits: Limits) -> float:
-        """Return by how much it exceeds time and bytes, as a share of the limits; 0 within them."""
-        over = 0.0
-        for value, limit in ((self.cost.ms, limits.max_latency_ms), (self.cost.bytes / 1e6, limits.max_mb)):
-            over += max(0.0, value / limit - 1.0) if limit is not None else 0.0
-        return over
-
-    def rank(self, limits: Limits) -> tuple[float, float, float]:
-        """Return what the best one has most of.
-
-        Least over the limits first; then, where time or bytes are limited, retention and speed, else speed among those that keep enough.
-        """
-        limited = limits.max_latency_ms is not None or limits.max_mb is not None
-        kept = self.retention if limited else min(self.retention, limits.min_retention)
-        return (-self.violation(limits), kept, -self.cost.ms)
+    lang: str = "en"
 
 
 @dataclass(frozen=True)
@@ -129,7 +102,7 @@ def search(teacher: Checkpoint, splits: Splits, directory: Path, options: Search
     Args:
         teacher: the model to compress.
         splits: the data; ``dev`` decides.
-        directory: gets ``best.yaml``, ``best.json``, ``evaluations.jsonl`` and, where the winner is made, ``run/``.
+        directory: gets ``best.yaml``, ``best.json``, the picture ``search.html`` and, where the winner is made, ``run/``.
 
     Raises:
         UserError: an architecture that cannot be made smaller, or an unknown strategy.
@@ -138,16 +111,26 @@ def search(teacher: Checkpoint, splits: Splits, directory: Path, options: Search
     directory = with_home(directory)
     model = Teacher.of(teacher)
     with locked(directory):
+        refuse_picture(directory)
         study = _Study.begin(model, splits, directory, options, progress, say)
         finished = study.look(began)
         best = study.best()
         recipe = study.publish(best)
+        say(f"the search as a picture: {write_picture(study.candidates(), best, options.limits, directory, options.lang)}")
     # outside the lock: compress takes one of its own, of a folder inside this one
     results = None
     if finished and options.make:
         say(f"making the winner: {recipe}")
         results = compress(
-            teacher, splits, directory / "run", recipes=[recipe], limits=options.limits, threads=options.threads, progress=progress, say=say
+            teacher,
+            splits,
+            directory / "run",
+            recipes=[recipe],
+            limits=options.limits,
+            threads=options.threads,
+            lang=options.lang,
+            progress=progress,
+            say=say,
         )
     return Found(best, recipe, len(study.known), finished, results)
 
@@ -232,11 +215,14 @@ class _Study:
         space = self.supernet.space
         if not self.known:
             self._evaluated(space.smallest, space.architecture(space.smallest))
-        candidates = [
-            Candidate(architecture := space.architecture(decisions), retention, self.table.cost(architecture))
+        return max(self.candidates(), key=lambda one: one.rank(self.options.limits))
+
+    def candidates(self) -> list[Candidate]:
+        """Return all that was ever evaluated, in the order of time."""
+        return [
+            Candidate(architecture := self.supernet.space.architecture(decisions), retention, self.table.cost(architecture))
             for decisions, retention in self.known.items()
         ]
-        return max(candidates, key=lambda one: one.rank(self.options.limits))
 
     def publish(self, best: Candidate) -> Path:
         """Write the best so far where a user finds it: as a recipe that ``imbik compress`` takes, and as numbers."""

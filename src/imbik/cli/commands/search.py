@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imbik.cli.checks import consoles, echo, limits_of
-from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
+from imbik.cli.options import DataOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
 
@@ -48,6 +48,7 @@ class SearchConduct:
     threads: ThreadsOption = None
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
     trust_remote_code: TrustOption = False
+    lang: LangOption = "en"
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +69,8 @@ def search(
 ) -> None:
     """Search layers, heads and widths for the best model under a budget; run again, with another budget or more minutes, to go on.
 
-    best.yaml in the output folder is the best recipe so far at any time, also after Ctrl-C; imbik compress --recipe makes it.
+    best.yaml in the output folder is the best recipe so far at any time, also after Ctrl-C; imbik compress --recipe makes it. search.html
+    shows what was looked at.
     """
     # refused before anything heavy is imported
     limits = budget.limits()
@@ -94,11 +96,12 @@ def search(
         seed=conduct.seed,
         threads=conduct.threads,
         make=conduct.make,
+        lang=conduct.lang,
     )
     found = run(loaded, splits, out, options, progress=progress_for(console, translated), say=say)
     echo(_facts(found, limits), _line(found, limits), as_json)
     if found.results is not None and not as_json:
-        show(found.results, Path(out) / "run", "en")
+        show(found.results, Path(out) / "run", conduct.lang)
 
 
 def _facts(found: Found, limits: Limits) -> dict[str, Any]:
