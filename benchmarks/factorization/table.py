@@ -49,8 +49,8 @@ def ranks() -> list[str]:
     run, methods = read_result(RANKS), ("svd", "fwsvd", "asvd")
     lines = [f"| ranks by | {' | '.join(methods)} |", "|---|" + "---:|" * len(methods)]
     for way, title in WAYS.items():
-        found = [run["cells"][f"{method} {way}"]["test_retention"] for method in methods]
-        cells = [f"{one['value']:.1%} ({one['low']:.1%} – {one['high']:.1%})" for one in found]
+        found = [run["cells"].get(f"{method} {way}", {}).get("test_retention") for method in methods]
+        cells = [f"{one['value']:.1%} ({one['low']:.1%} – {one['high']:.1%})" if one else "not run" for one in found]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return [*lines, "", origin(RANKS)]
 

@@ -31,7 +31,8 @@ def layers() -> list[str]:
     lines.append(f"| no groups | | {run['teacher']['params']:,} | {accuracy(run['teacher'])} |")
     for name in ("3 groups, mean", "3 groups, first", "1 group, best"):
         groups, start = name.split(", ")
-        lines.append(f"| {groups} | {start} | {run['cells'][name]['params']:,} | {accuracy(run['cells'][name])} |")
+        if name in run["cells"]:
+            lines.append(f"| {groups} | {start} | {run['cells'][name]['params']:,} | {accuracy(run['cells'][name])} |")
     return [*lines, "", origin(NAME)]
 
 
@@ -51,8 +52,9 @@ def values() -> list[str]:
     run = read_result(NAME)
     lines = ["| values a matrix | bits an index, checkpoint / ONNX | test accuracy | kept |", "|---:|---:|---:|---:|"]
     for name, bits in BITS.items():
-        cell = run["cells"][name]
-        lines.append(f"| {name.removesuffix(' values')} | {bits} | {accuracy(cell)} | {kept(cell)} |")
+        cell = run["cells"].get(name)
+        if cell:
+            lines.append(f"| {name.removesuffix(' values')} | {bits} | {accuracy(cell)} | {kept(cell)} |")
     return lines
 
 
