@@ -37,10 +37,10 @@ def dialect_of(path: Path, encoding: str, say: Say) -> Dialect:
         UserError: a byte that the encoding does not have.
     """
     lines = _first_lines(path, encoding)
-    declared = _DECLARED.fullmatch(lines[0]) if lines else None
+    declared = declared_separator(lines[0]) if lines else None
     if declared:
-        say(f"{path.name}: its first line says that columns are separated by {_SEPARATORS.get(declared[1], repr(declared[1]))}")
-        return Dialect(declared[1], 1)
+        say(f"{path.name}: its first line says that columns are separated by {_SEPARATORS.get(declared, repr(declared))}")
+        return Dialect(declared, 1)
     usual = "\t" if bare_suffix(path) == ".tsv" else ","
     header = next((line for line in lines if line.strip(" ,;|\t\r\n\"'")), "")
     others = [separator for separator in _SEPARATORS if separator != usual and separator in header]
@@ -53,6 +53,16 @@ def dialect_of(path: Path, encoding: str, say: Say) -> Dialect:
         why = f"no {missing} in the header" if usual not in header else f"rows of one width at this separator, and not at the {missing}"
         say(f"{path.name}: {why}; columns are separated by {_SEPARATORS[chosen]}")
     return Dialect(chosen)
+
+
+def declared_separator(line: str) -> str | None:
+    """Return the separator that a first line names as Excel writes it, None where it is another line.
+
+    >>> declared_separator("sep=;"), declared_separator("user;item")
+    (';', None)
+    """
+    declared = _DECLARED.fullmatch(line)
+    return declared[1] if declared else None
 
 
 def _first_lines(path: Path, encoding: str) -> list[str]:

@@ -20,11 +20,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_GZIP = b"\x1f\x8b"
 _BINARY = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "save the sheet as CSV (UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", "save the sheet as CSV (UTF-8)"),
     (b"%PDF", "a PDF file", "give a text file"),
-    (b"\x1f\x8b", "a gzip archive", "unpack it first (gunzip)"),
+    (_GZIP, "a gzip archive", "unpack it first (gunzip)"),
     (b"PAR1", "a Parquet file", "name it *.parquet"),
     (b"\x89PNG", "a picture", "give a text file"),
 )
@@ -95,6 +96,11 @@ def bare_suffix(path: Path) -> str:
 def open_bytes(path: Path) -> BinaryIO:
     """Open a file for its bytes; those of a ``.gz`` file are unpacked on the way."""
     return cast(BinaryIO, _Unpacked(path, "rb")) if _is_packed(path) else path.open("rb")
+
+
+def unpacked(raw: bytes, path: Path) -> bytes:
+    """Return the bytes of a file that was read, unpacked where gzip packed them; ``path`` is for messages."""
+    return _Unpacked(str(path), "rb", fileobj=io.BytesIO(raw)).read() if raw.startswith(_GZIP) else raw
 
 
 def _is_packed(path: Path) -> bool:

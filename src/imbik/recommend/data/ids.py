@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from imbik.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_WORDS = ("none", "nan", "null", "na", "n/a", "<na>", "nat")
 _MISSING = ("NAType", "NaTType")  # pandas' markers, by name: pandas need not be installed
 
 
@@ -38,24 +40,34 @@ class Encoded(NamedTuple):
 
 
 def id_text(value: object) -> str:
-    """Return an id as text: blanks around it removed, a whole float without its point, nothing for a missing one.
+    """Return an id as text: blanks around it removed, in one Unicode form, a whole float without its point, nothing for a missing one.
 
     >>> [id_text(value) for value in (" ada ", 7, 7.0, 7.5, None, float("nan"))]
     ['ada', '7', '7', '7.5', '', '']
     """
     if isinstance(value, str):
-        return value.strip()
-    if value is None or type(value).__name__ in _MISSING:
+        return _one_form(value)
+    if is_missing(value):
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace").strip()
+        return _one_form(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, (float, np.floating)):
         number = float(value)
-        if math.isnan(number):
-            return ""
         # A column of integers with one hole in it becomes float in pandas: 7.0 is the user 7 of the other files.
         return str(int(number)) if number.is_integer() else str(value)
-    return str(value).strip()
+    return _one_form(str(value))
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value stands for a missing one: ``None``, NaN, pandas' ``NA`` and ``NaT``."""
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    return value is None or type(value).__name__ in _MISSING or (isinstance(value, (float, np.floating)) and math.isnan(value))
+
+
+def _one_form(text: str) -> str:
+    """Return a text without blanks around it, its accented letters as single characters: macOS writes them as two."""
+    return text.strip() if text.isascii() else unicodedata.normalize("NFC", text).strip()
 
 
 def id_table(names: Iterable[str]) -> NDArray[np.object_]:
@@ -87,7 +99,7 @@ def encode(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: 
     encoded = column.chunk(0) if hasattr(column, "chunk") else column  # combining keeps a chunked array chunked
     names = encoded.dictionary.to_pylist()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
-    stripped = [name.strip() for name in names]
+    stripped = [_one_form(name) for name in names]
     if "" in stripped:
         row = int(np.flatnonzero(codes == stripped.index(""))[0])
         raise UserError(
@@ -99,24 +111,34 @@ def encode(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: 
         )
     changed = sum(after != before for after, before in zip(stripped, names, strict=True))
     if not changed:
-        return Encoded(codes, id_table(names), ())
+        return Encoded(codes, id_table(names), _odd(names, kind))
     # Codes are in order of first appearance, and stay so when blanks make two ids one.
     positions: dict[str, int] = {}
     mapping = np.array([positions.setdefault(name, len(positions)) for name in stripped], np.int32)
     merged = len(names) - len(positions)
-    note = f"{changed} {kind} id(s) had blanks around them, which were removed; {merged} became equal to another id"
-    return Encoded(mapping[codes], id_table(positions), (note,))
+    why = "had blanks around them, or accents as letters of their own, and were changed"
+    note = f"{changed} {kind} id(s) {why}; {merged} became equal to another id"
+    return Encoded(mapping[codes], id_table(positions), (note, *_odd(positions, kind)))
+
+
+def _odd(names: Iterable[str], kind: str) -> tuple[str, ...]:
+    """Return notes on ids that may not be what was meant: a word for a missing one, one number written in two ways."""
+    known = names if isinstance(names, dict) else dict.fromkeys(names)
+    words = [name for name in known if name.lower() in _WORDS]
+    twice = next((name for name in known if name.endswith(".0") and name[:-2] in known), None)
+    missing = f"{kind} ids as they stand: {', '.join(words)}; if one marks a missing id, remove its rows"
+    same = f"{kind} ids {twice} and {(twice or '')[:-2]} count as two; if they are one, write them alike"
+    return (*([missing] if words else []), *([same] if twice else []))
 
 
 def _texts(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: str, place: Place) -> pa.ChunkedArray:
     """Return the ids as a chunked column of text, null where one is missing."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if isinstance(ids, (pa.Array, pa.ChunkedArray)):
         column = pa.chunked_array([ids]) if isinstance(ids, pa.Array) else ids
         if pa.types.is_floating(column.type):
-            column = pc.if_else(pc.is_nan(column), None, column)
+            return _float_texts(column)
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid as error:
@@ -131,6 +153,16 @@ def _texts(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: 
         raise UserError(
             f"a {kind} id is no text", where=place.row(row), found=ascii(texts[row]), expected="text without unpaired surrogates"
         ) from None
+
+
+def _float_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return floats as text: whole ones without a point or an exponent, null where one is NaN."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**63))
+    integers = pc.if_else(whole, column, 0.0).cast(pa.int64()).cast(pa.string())
+    return pc.if_else(pc.is_nan(column), None, pc.if_else(whole, integers, column.cast(pa.string())))
 
 
 def _has_surrogate(text: str) -> bool:

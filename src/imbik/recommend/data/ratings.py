@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.recommend.data.given import one_column
 from imbik.recommend.data.ids import Place, encode
+from imbik.recommend.data.times import seconds_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Duplicates = Literal["last", "mean", "sum", "error"]
@@ -79,7 +81,7 @@ class Ratings:
             users: ids of any kind; they are turned into text, and blanks around them are removed.
             items: the same for items.
             values: ratings; None: every row is an event of weight 1.
-            times: seconds, or dates (NumPy's, pandas' or ``datetime``).
+            times: seconds, or dates (NumPy's, pandas', ``datetime`` or ISO text); without a zone they count in UTC.
             implicit: whether the values are counts of events; None: if there are no values.
             duplicates: which value a cell has that occurs twice: ``last`` (the newest by time, else the last row; the
                 default for opinions), ``mean``, ``sum`` (the default for events) or ``error``.
@@ -87,17 +89,20 @@ class Ratings:
             first_row: number of the first row in that file.
 
         Raises:
-            UserError: columns of different length, no rows, a missing id, rating or time, a rating that float32
-                cannot hold, an unknown rule for duplicates.
+            UserError: what is no column, columns of different length, no rows, a missing id, rating or time, a rating
+                that float32 cannot hold, a count of events that is not positive, an unknown rule for duplicates.
         """
         check_rule(duplicates)
         check_implicit(implicit)
         if implicit is None:
             implicit = values is None
         place = Place(where, first_row)
-        numbers = np.ones(len(users), np.float64) if values is None else _floats(values, "ratings", where)
-        seconds = None if times is None else _seconds(times, where)
+        users, items = one_column(users, "users", where), one_column(items, "items", where)
+        numbers = np.ones(len(users), np.float64) if values is None else _floats(one_column(values, "ratings", where), where)
+        seconds = None if times is None else seconds_of(one_column(times, "times", where), place)
         _check_columns(len(users), len(items), numbers, seconds, place)
+        if implicit:
+            _check_counts(numbers, place)
         user_side = encode(users, "user", place)
         item_side = encode(items, "item", place)
         notes = user_side.notes + item_side.notes + _value_notes(numbers, seconds, implicit)
@@ -179,23 +184,23 @@ def check_implicit(implicit: bool | None) -> None:
         raise UserError("not a truth value", where="implicit", found=repr(implicit), expected="True, False or None")
 
 
-def _floats(values: Sequence[object] | Array, what: str, where: str | None) -> Array:
+def _floats(values: Sequence[object] | Array, where: str | None) -> Array:
     try:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{what} are not numbers", where=where, found=str(error), expected="numbers") from None
+        raise UserError("ratings are not numbers", where=where, found=str(error), expected="numbers") from None
 
 
-def _seconds(times: Sequence[object] | Array, where: str | None) -> Array:
-    """Return times as seconds, NaN where one is missing; dates count from 1970 in UTC."""
-    column = np.asarray(times)
-    if column.dtype.kind == "O" and any(hasattr(value, "timestamp") for value in column):
-        stamps = [value.timestamp() if hasattr(value, "timestamp") and value == value else np.nan for value in column]
-        return np.asarray(stamps, np.float64)
-    if column.dtype.kind != "M":
-        return _floats(column, "times", where)
-    nanoseconds = column.astype("datetime64[ns]")
-    return np.where(np.isnat(nanoseconds), np.nan, nanoseconds.astype(np.int64) / 1e9)
+def _check_counts(values: Array, place: Place) -> None:
+    if (values <= 0).any():
+        row = int(np.flatnonzero(values <= 0)[0])
+        raise UserError(
+            "an implicit count is not positive",
+            where=place.row(row),
+            found=f"{values[row]:g}",
+            expected="a count above 0",
+            fix="remove rows that are not events, or read the file as ratings",
+        )
 
 
 def _check_columns(users: int, items: int, values: Array, times: Array | None, place: Place) -> None:

@@ -7,16 +7,16 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from imbik.data.formats.text import decoding_error, encoding_of_head
+from imbik.data.formats.dialect import declared_separator
+from imbik.data.formats.text import decoding_error, encoding_of_head, unpacked
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
-from imbik.recommend.data.cells import numbers, plain, times_of
-from imbik.recommend.data.ids import id_text
-from imbik.recommend.data.ratings import Array, Duplicates, Ratings, check_implicit, check_rule
+from imbik.recommend.data.cells import numbers, plain
+from imbik.recommend.data.ids import Place, id_text
+from imbik.recommend.data.ratings import Duplicates, Ratings, check_implicit, check_rule
 from imbik.recommend.data.roles import find_header, find_places
 from imbik.recommend.data.separators import cut, guess_separator, sample_lines, separator_named, split_line
+from imbik.recommend.data.times import times_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,38 +85,24 @@ def read_ratings(
     asked = {"user": user, "item": item, "rating": rating, "time": time}
     columns = _read(path, "CSV, TSV, '::'-separated text or Parquet", separator, encoding, [name for name in asked.values() if name])
     places, guesses = find_places(columns.table, asked, columns.named, path)
-    header = columns.header_rows
+    place = Place(str(path), 1 + columns.header_rows)
 
     def column(role: str) -> pa.ChunkedArray:
         return plain(columns.table.column(places[role]))
 
-    values = None if places["rating"] is None else numbers(column("rating"), "rating", path, header)
-    if implicit and values is not None:
-        _check_counts(values, path, header)
+    values = None if places["rating"] is None else numbers(column("rating"), "rating", place)
     ratings = Ratings.of(
         column("user"),
         column("item"),
         values,
-        None if places["time"] is None else times_of(column("time"), path, header),
+        None if places["time"] is None else times_of(column("time"), place),
         implicit=implicit,
         duplicates=duplicates,
         where=str(path),
-        first_row=1 + header,
+        first_row=place.first_row,
     )
     events = () if values is not None else (_events_note(columns, [place for place in places.values() if place is not None]),)
     return dataclasses.replace(ratings, notes=(*columns.notes, *guesses, *events, *ratings.notes))
-
-
-def _check_counts(values: Array, path: Path, header: int) -> None:
-    if (values <= 0).any():
-        row = int(np.flatnonzero(values <= 0)[0])
-        raise UserError(
-            "an implicit count is not positive",
-            where=f"{path}, row {row + 1 + header}",
-            found=f"{values[row]:g}",
-            expected="a count above 0",
-            fix="remove rows that are not events, or read the file as ratings",
-        )
 
 
 def _events_note(columns: _Columns, used: list[int]) -> str:
@@ -158,18 +144,30 @@ def _read(path: Path, expected: str, separator: str | None, encoding: str | None
         raw = path.read_bytes()  # once: a pipe cannot be read again
     except OSError as error:
         raise UserError("the file cannot be read", where=path, found=error.strerror or str(error), expected=expected) from error
+    raw = unpacked(raw, path)
     if raw.startswith(_PARQUET) or path.suffix.lower() in (".parquet", ".pq"):
         return _Columns(_parquet(raw, path), True, 0, "Parquet", ())
     text = _utf8(raw, encoding_of_head(raw[:8192], path, encoding), path)
+    if text.startswith((b"{", b"[")):
+        raise UserError("this is JSON", where=path, expected=expected, fix="write users, items and ratings as columns of CSV or Parquet")
     if b"\n" not in text:
         text = text.replace(b"\r", b"\n")  # line ends of old Macs
-    if not text.split(b"\n", 1)[0].strip():
+    declared, rest = _declared(text)
+    if not rest.split(b"\n", 1)[0].strip():
         raise UserError("the file starts with an empty line", where=path, expected="user, item, rating")
-    lines = sample_lines(text)
-    mark, notes = (separator_named(separator), ()) if separator is not None else guess_separator(lines)
+    lines = sample_lines(rest)
+    asked = separator if separator is not None else declared
+    mark, notes = (separator_named(asked), ()) if asked is not None else guess_separator(lines)
     header, guess = find_header([split_line(line, mark) for line in lines], named)
-    pieces = cut(text, mark, header, path)
-    return _Columns(pieces.table, header, int(header), f"separator {mark!r}", notes + guess + pieces.notes)
+    pieces = cut(rest, mark, header, path, skipped=int(declared is not None))
+    return _Columns(pieces.table, header, int(header) + int(declared is not None), f"separator {mark!r}", notes + guess + pieces.notes)
+
+
+def _declared(text: bytes) -> tuple[str | None, bytes]:
+    """Return the separator that Excel's first line names (``sep=;``), None where there is no such line, and the text below it."""
+    first, _, rest = text.partition(b"\n")
+    declared = declared_separator(first[:100].decode("utf-8", "replace"))
+    return (declared, rest) if declared else (None, text)
 
 
 def _utf8(raw: bytes, encoding: str, path: Path) -> bytes:
@@ -186,6 +184,6 @@ def _parquet(raw: bytes, path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(io.BytesIO(raw))
+        return pq.ParquetFile(io.BytesIO(raw)).read()  # two columns of one name are no damage
     except (pa.ArrowException, OSError) as error:
         raise UserError("not a Parquet file", where=path, found=str(error).splitlines()[0]) from error

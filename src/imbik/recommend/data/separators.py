@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -106,37 +107,78 @@ def _has_numbers(lines: list[str], mark: str) -> bool:
     return True
 
 
-def cut(raw: bytes, mark: str, header: bool, path: Path) -> Cut:
-    """Cut a file into columns of text.
+def cut(raw: bytes, mark: str, header: bool, path: Path, skipped: int = 0) -> Cut:
+    """Cut a file into columns of text; rows without anything in them, and the header where it stands again, are left out and told.
 
     Args:
         raw: the file in UTF-8, lines ended by a line feed.
         mark: the separator.
         header: whether the first line names the columns; else they are called ``c0``, ``c1``, ...
         path: the file, for messages.
+        skipped: lines of the file above these, for messages.
 
     Raises:
-        UserError: rows of different length, or a quote that swallows rows.
+        UserError: rows of different length, rows of one column, or a quote that swallows rows.
     """
-    import pyarrow.compute as pc
-
     single = _stand_in(raw, mark, path) if len(mark.encode()) > 1 else mark
     if single != mark:
         raw = raw.replace(mark.encode(), single.encode())
     quoting, line = quoting_of(raw, single)
+    empty = 0
+    if quoting != "spanning":
+        raw, empty = re.subn(rb"\n(?: |%b)+(?=\r?\n|\r?\Z)" % re.escape(single.encode()), b"\n", raw)
     first = raw.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
     cells = first.split(single) if quoting in ("none", "literal") else split_line(first, single)
     names = [cell.strip() for cell in cells] if header else [f"c{number}" for number in range(len(cells))]
-    table = _parse(raw, single, names, header, quoting, path, mark)
-    if single != mark:  # inside quotes a separator is text
-        for number, name in enumerate(names):
-            column = table.column(number)
-            if pc.any(pc.match_substring(column, single)).as_py():
-                table = table.set_column(number, name, pc.replace_substring(column, single, mark))
+    _check_columns(names, first, mark, path)
+    table = _parse(raw, single, names, header, quoting, path, mark, skipped)
+    if single != mark:
+        table = _with_separators(table, single, mark)
     if quoting == "spanning":
         _check_spanning(raw, table, single, path)
-    note = f"row {line + 1}: a quote that encloses no cell; in this file quotes are read as letters"
-    return Cut(table, (note,) if quoting == "literal" else ())
+    rows = table.num_rows
+    table = _without_header(table, names) if header else table
+    notes = {
+        f"row {line + 1 + skipped}: a quote that encloses no cell; in this file quotes are read as letters": quoting == "literal",
+        f"{empty} row(s) hold nothing and are left out; row numbers do not count them": empty > 0,
+        f"{rows - table.num_rows} row(s) are the header again and are left out": table.num_rows < rows,
+    }
+    return Cut(table, tuple(note for note, true in notes.items() if true))
+
+
+def _check_columns(names: list[str], first: str, mark: str, path: Path) -> None:
+    if len(names) < 2:
+        raise UserError(
+            "the file has one column",
+            where=path,
+            found=repr(first[:80]),
+            expected=f"users and items, separated by {mark!r}",
+            fix="name what separates the columns: --separator",
+        )
+
+
+def _with_separators(table: pa.Table, single: str, mark: str) -> pa.Table:
+    """Put the separator back where its stand-in was cut no column: inside quotes it is text."""
+    import pyarrow.compute as pc
+
+    for number, name in enumerate(table.column_names):
+        column = table.column(number)
+        if pc.any(pc.match_substring(column, single)).as_py():
+            table = table.set_column(number, name, pc.replace_substring(column, single, mark))
+    return table
+
+
+def _without_header(table: pa.Table, names: list[str]) -> pa.Table:
+    """Leave out rows that are the header again, as in files that were put one behind the other."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    again = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
+    for name, column in zip(names, table.columns, strict=True):
+        again = pc.and_(again, pc.equal(pc.utf8_trim_whitespace(column), name))
+        if not pc.any(again).as_py():
+            return table
+    return table.filter(pc.invert(again))
 
 
 def _stand_in(raw: bytes, mark: str, path: Path) -> str:
@@ -182,7 +224,7 @@ def _at_border(data: Array, quotes: Array, opens: Array, mark: str) -> Array:
     return np.asarray(np.isin(neighbor, [ord(mark), _NEWLINE, 13, _QUOTE]))
 
 
-def _parse(raw: bytes, single: str, names: list[str], header: bool, quoting: Quoting, path: Path, mark: str) -> pa.Table:
+def _parse(raw: bytes, single: str, names: list[str], header: bool, quoting: Quoting, path: Path, mark: str, skipped: int) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -205,12 +247,13 @@ def _parse(raw: bytes, single: str, names: list[str], header: bool, quoting: Quo
         raise UserError("the file cannot be read", where=path, found=str(error).splitlines()[0]) from error
     if invalid:
         row = invalid[0]
-        place = f"{path}, row {row.number}" if row.number is not None else str(path)
+        place = f"{path}, row {row.number + skipped}" if row.number is not None else str(path)
         raise UserError(
             f"{len(invalid)} row(s) have another number of columns",
             where=place,
             found=f"{row.text!r}",
             expected=f"{row.expected_columns} columns separated by {mark!r}",
+            fix="correct or remove the row; another separator is named by --separator",
         )
     return table.rename_columns(names)
 
