@@ -154,6 +154,15 @@ def test_what_was_not_measured_counts_as_far_as_twice_the_limit():
     assert chosen(unknown, twice, limits=limits) == "b/onnx" and chosen(unknown, more, limits=limits) == "u/onnx"
 
 
+@pytest.mark.parametrize("worth", [0.0, -0.3])
+def test_of_a_teacher_that_is_worth_nothing_no_share_is_kept_and_that_is_said(worth: float):
+    teacher = candidate("teacher", dev=worth, engine="pytorch")
+    found = choose([teacher, candidate("a", dev=0.5)], teacher.id, Limits(min_retention=0.5))
+    assert not found.meets and found.shortfall["retention"].value is None
+    assert f"quality on dev is {worth:.3f}: no share of it can be kept" in found.why
+    assert "retention was not measured" in choose([TEACHER, candidate("a", dev=None)], TEACHER.id, Limits()).why
+
+
 def test_a_limit_of_nothing_is_passed_by_the_whole_value():
     choice = choose([TEACHER, candidate("a")], TEACHER.id, Limits(0.0, max_mb=0.0))
     assert choice.shortfall["megabytes"].by == pytest.approx(1.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imbik.advise.scenario import load_scenario, parse_scenario, shipped_text
+from imbik.advise.scenario import load_scenario, load_scenarios, parse_scenario, shipped_text
 from imbik.errors import UserError
 
 BAD = {
@@ -71,6 +71,14 @@ def test_a_file_written_for_imbik_0_1_calls_the_study_by_its_older_key() -> None
         ("megabytes, at_least: 5", "wrong direction.*write at_most"),
         ("retention, at_most: 0.9", "wrong direction.*write at_least"),
         ("items_per_s, at_most: 100", "wrong direction.*write at_least"),
+        ("latency_p95_ms, at_most: 0", "no candidate can keep this limit"),
+        ("megabytes, at_most: -1", "no candidate can keep this limit"),
+        ("retention, at_least: -0.5", "no candidate can keep this limit, or each does"),
+        ("agreement, at_least: 1.2", "no candidate can keep.*0 to 1"),
+        ("ece, at_most: 5", "no candidate can keep this limit, or each does.*0 to 1"),
+        ("retention, at_least: 0.9}\n  - {quantity: retention, at_least: 0.95", r"requirements.1: two limits on one quantity"),
+        ("quality, at_least: 0.9}\n  - {quantity: quality, at_most: 0.5", "requirements.1: no value keeps both limits"),
+        ("quality, at_most: 0.5}\n  - {quantity: quality, at_least: 0.9", "requirements.1: no value keeps both limits"),
     ],
 )
 def test_limits_without_sense_are_refused(tmp_path: Path, limit: str, message: str) -> None:
@@ -86,3 +94,39 @@ def test_an_error_may_be_limited_either_way_and_be_large(tmp_path: Path) -> None
         "name: x\nrequirements:\n  - {quantity: quality, at_most: 90}\n  - {quantity: quality, at_least: 0.9}\n", encoding="utf-8"
     )
     assert [one.limit for one in load_scenario(str(path)).requirements] == [90.0, 0.9]
+
+
+def test_two_scenarios_of_one_name_are_not_taken_for_one(tmp_path: Path) -> None:
+    text = "name: mine\nrequirements:\n  - {quantity: retention, at_least: 0.9}\n"
+    files = {
+        "a.yaml": text,
+        "b.yaml": text.replace("0.9", "0.99"),
+        "c.yaml": text,
+        "d.yaml": text.replace("mine", "edge"),
+        "e.yaml": "name: ''",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    paths = {name: str(tmp_path / name) for name in files}
+    with pytest.raises(UserError, match=r"b.yaml: two scenarios have the same name. Found: name: mine, as in .*a.yaml"):
+        load_scenarios([paths["a.yaml"], paths["b.yaml"]])
+    with pytest.raises(UserError, match="two scenarios have the same name"):
+        load_scenarios(["edge", paths["d.yaml"]])
+    assert [one.name for one in load_scenarios([paths["a.yaml"], paths["c.yaml"], "edge"])] == ["mine", "edge"]
+    with pytest.raises(UserError, match=r"e.yaml, name"):
+        load_scenario(paths["e.yaml"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+def test_what_powershell_writes_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes("name: Dağıtım\r\nrequirements:\r\n  - {quantity: retention, at_least: 0.9}\r\n".encode(encoding))
+    assert load_scenario(str(path)).name == "Dağıtım"
+
+
+@pytest.mark.parametrize("encoding", ["windows-1254", "utf-16-le", "utf-32"])
+def test_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes("name: Dağıtım\nrequirements:\n  - {quantity: retention, at_least: 0.9}\n".encode(encoding))
+    with pytest.raises(UserError, match=r"s.yaml: not (UTF-8 text|valid YAML)"):
+        load_scenario(str(path))

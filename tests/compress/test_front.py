@@ -34,8 +34,20 @@ def test_each_artefact_is_looked_at_and_the_first_usable_one_named(tmp_path: Pat
 
 
 def test_a_candidate_that_another_beats_is_not_on_the_front() -> None:
-    good, worse, small = Look("a", 0.99, 0.1, 100), Look("b", 0.98, 0.2, 100), Look("c", 0.9, 0.2, 10)
+    good, worse, small = (
+        Look("a", 0.9, 0.9, 0.99, 0.1, 100), Look("b", 0.8, 0.8, 0.98, 0.2, 100), Look("c", 0.7, 0.7, 0.9, 0.2, 10)
+    )  # fmt: skip
     assert good.beats(worse) and not worse.beats(good) and not good.beats(small) and not good.beats(good)
+
+
+@pytest.mark.parametrize("reference", [0.0, -0.2])
+def test_of_a_teacher_that_is_worth_nothing_no_share_is_stated(reference: float, tmp_path: Path) -> None:
+    splits, said = tiny_splits(rows=60), list[str]()
+    folder = write_linear(tfidf_svm(splits, (Cut(1),)), tmp_path / "a", splits, ()).path
+    front = Front(splits, reference, 0.0, 1, said.append)
+    front.add("one", {"numpy": folder})
+    assert front.seen[0].kept is None and front.seen[0].merit == front.seen[0].quality
+    assert len(said) == 1 and f"accuracy {front.seen[0].quality:.4f} on dev, the teacher {reference:.4f}" in said[0]
 
 
 def test_compress_says_it_of_every_candidate(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from imbik.cli.app import main
+from imbik.compress.candidate_folder import keeps_limit
 from imbik.export import accuracy
 from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.export.artefact import export, quantized
@@ -114,6 +115,18 @@ def test_a_dear_operator_is_taken_back_where_a_later_one_is_enough() -> None:
 def test_inside_the_limit_nothing_is_tried() -> None:
     found, engine = held({"a": 0.02}, 0.97)
     assert found.reverted == () and engine.tried == [frozenset()] and found.record["damage"] == {}
+
+
+@pytest.mark.parametrize("teacher", [None, 0.0, -0.1])
+def test_where_nothing_is_to_be_kept_nothing_is_reverted_and_no_share_is_recorded(teacher: float | None) -> None:
+    targets = np.arange(100) % 2
+    engine = Noisy({"a": 0.5}, targets)
+    floor = AccuracyFloor(Examples([str(i) for i in range(100)], None, 1 - targets, ""), "accuracy", 0.97, teacher)
+    found = restore_accuracy(floor, engine.model(None), engine.trial, ["a"], Silent())
+    assert found.reverted == () and found.record["reference"] == 0.0 and found.record["value"] == 0.5
+    assert [found.record[name] for name in ("kept", "before", "shortfall")] == [None] * 3
+    assert json.loads(json.dumps(found.record, allow_nan=False)) == found.record
+    assert keeps_limit(found.record, 0.5) and engine.tried == [frozenset()]
 
 
 def test_the_best_so_far_comes_back_with_its_shortfall() -> None:

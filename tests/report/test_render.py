@@ -246,6 +246,27 @@ def test_user_texts_are_escaped(run: Path) -> None:
     assert "My card is <lost> & I'm angry" in "".join(t for t, _ in page.texts)
 
 
+@pytest.mark.parametrize("name", ["{0}", "{}", "{x[", "[/b]<i>", "%s"])
+def test_names_of_scenarios_and_candidates_are_no_formats(run: Path, tmp_path: Path, name: str) -> None:
+    text = run.read_text("utf-8").replace("layers-1+int8", "odd").replace('"odd', f'"{name}')
+    (tmp_path / "results.json").write_text(text, "utf-8")
+    (tmp_path / "s.yaml").write_text(f"name: '{name}'\nrequirements:\n  - {{quantity: retention, at_least: 0.9}}\n", "utf-8")
+    for out in ("report.html", "report.md"):
+        write_report(load_results(tmp_path / "results.json"), tmp_path / out, scenarios=[str(tmp_path / "s.yaml")])
+    page = Reader((tmp_path / "report.html").read_text("utf-8"))
+    assert any(name in text for text, _ in page.texts) and any(json.loads(f.get("data-args") or "[0]")[-1:] == [name] for f in page.figures)
+
+
+def test_of_a_teacher_that_is_worth_nothing_the_report_states_no_share(run: Path, tmp_path: Path) -> None:
+    document = json.loads(run.read_text("utf-8"))
+    teacher = next(m for m in document["measurements"] if m["id"] == document["baseline"])
+    teacher["dev_quality"]["value"] = 0.0
+    document["choice"] |= {"meets": False, "shortfall": {"retention": {"limit": 0.97, "value": None, "by": 1.0}}}
+    (tmp_path / "results.json").write_text(json.dumps(document), "utf-8")
+    write_report(load_results(tmp_path / "results.json"), tmp_path / "r.md")
+    assert "quality on dev is 0.0%: no share of it can be kept" in (tmp_path / "r.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("lang", ["en", "tr"])
 def test_markdown_has_the_same_figures(run: Path, lang: str) -> None:
     out = run.with_name("report.md")

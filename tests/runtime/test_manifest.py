@@ -138,6 +138,9 @@ def test_an_edited_readme_stops_nobody(folder: Path) -> None:
     (folder / "README.md").write_text("my own words", encoding="utf-8")
     verify(folder)
     _predict(folder)
+    (folder / "README.md").unlink()
+    verify(folder)
+    _predict(folder)
 
 
 def test_what_is_listed_is_the_proof_of_an_artefact(folder: Path) -> None:

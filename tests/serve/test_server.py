@@ -353,6 +353,28 @@ def test_several_workers_count_together_and_a_killed_one_is_replaced(tmp_path):
         one.until(lambda: one.predict("a"))
 
 
+def test_workers_end_with_a_supervisor_that_was_killed(tmp_path):
+    with running(tmp_path, str(SINGLE), "--workers", "2") as one:
+        one.until(lambda: sum(line["event"] == "ready" for line in one.lines()) == 2)
+        workers = {line["process"] for line in one.lines() if line["event"] == "ready"}
+        one.process.kill()
+        one.process.wait(60)
+        deadline = time.monotonic() + 60
+        while any(_alive(worker) for worker in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(_alive(worker) for worker in workers), one.log.read_text()[-2000:]
+        with pytest.raises(OSError):
+            one.ask("GET", "/health")
+
+
+def _alive(process: int) -> bool:
+    """Return whether a process is there and does not merely wait to be collected."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text() if Path("/proc/self").exists() else not os.kill(process, 0)
+    except OSError:
+        return False
+
+
 def test_what_cannot_be_served_is_one_message(tmp_path):
     def told(*arguments: str) -> str:
         done = subprocess.run([sys.executable, "-P", "-m", "imbik", "serve", *arguments], capture_output=True, text=True, timeout=100)

@@ -158,15 +158,16 @@ def test_every_metric_knows_which_way_is_better() -> None:
         ("rmse", 2.0, 1.0, 0.5),  # twice the error keeps half
         ("rmse", 0.0, 1.0, 1.0),  # no error at all is not worse than the reference
         ("rmse", 0.1, 0.0, 0.0),  # the reference makes none
-        ("spearman", -0.1, -0.2, 1.0),  # a reference below zero says nothing of shares: better is better
-        ("spearman", -0.3, -0.2, 0.0),
-        ("mcc", 0.0, 0.0, 1.0),
+        ("spearman", -0.1, -0.2, None),  # of nothing, or less, there is no share
+        ("spearman", 0.3, -0.2, None),
+        ("mcc", 0.0, 0.0, None),
+        ("mcc", 0.5, 0.0, None),
         ("accuracy", 0.0, 0.5, 0.0),
         ("accuracy", 0.9, 0.5, 1.8),  # more than all is told as such
         ("rmse", 0.0, 0.0, 1.0),
         ("rmse", 0.5, 2.0, 4.0),
     ],
 )
-def test_the_share_that_is_kept(metric: str, value: float, reference: float, kept: float) -> None:
+def test_the_share_that_is_kept(metric: str, value: float, reference: float, kept: float | None) -> None:
     known = metric_named(metric)
-    assert known is not None and known.kept(value, reference) == pytest.approx(kept)
+    assert known is not None and known.kept(value, reference) == (None if kept is None else pytest.approx(kept))

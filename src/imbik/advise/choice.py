@@ -126,7 +126,7 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
         )
     else:
         chosen = batch = min(candidates, key=lambda m: (sum(s.by or 0.0 for s in shortfalls[m.id].values()), _p50(m), m.id))
-        reasons = (Note.of("choice_closest", id=chosen.id), *_lacking(shortfalls[chosen.id]))
+        reasons = (Note.of("choice_closest", id=chosen.id), *_lacking(shortfalls[chosen.id], chosen, teacher))
     reasons = (*reasons, *_beside_rival(chosen, measurements))
     return Choice(
         id=chosen.id,
@@ -241,10 +241,13 @@ def _shortfall(m: Measurement, teacher: Measurement | None, limits: Limits) -> d
     return {limit.name: found for limit in checked if (found := limit.shortfall()) is not None}
 
 
-def _lacking(shortfalls: Mapping[str, Shortfall]) -> tuple[Note, ...]:
+def _lacking(shortfalls: Mapping[str, Shortfall], chosen: Measurement, teacher: Measurement | None) -> tuple[Note, ...]:
     """Return what a candidate lacks, a note per limit."""
+    own, reference = chosen.dev_quality.value, teacher.dev_quality.value if teacher else None
     return tuple(
-        Note.of("choice_not_measured", name=name)
+        Note.of("choice_no_share", quality=reference)
+        if name == "retention" and lacking.value is None and own is not None and reference is not None
+        else Note.of("choice_not_measured", name=name)
         if lacking.value is None
         else Note.of(f"choice_lacks_{name}", value=lacking.value, limit=lacking.limit or 0.0)
         for name, lacking in shortfalls.items()

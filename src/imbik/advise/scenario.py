@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import field
 from importlib.resources import files
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from imbik.measure.quantities import QUANTITIES
 
 _FOLDER = files("imbik.advise").joinpath("scenarios")
 _LARGEST_SHARE = 10.0  # a candidate may take several times the teacher's CPU time; nothing sensible asks for ten times
+_AT_MOST_ONE = ("agreement", "ece", "standalone")
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -93,13 +95,14 @@ class Scenario:
     """Where a model must run, and what is asked of it there.
 
     Attributes:
+        name: tells it from others; not empty.
         title, text: by language.
         target: the device, where it is not a machine like this one.
         prefer: what decides among those that fit, one after the other.
         study: what the study of DistilBERT, MobileBERT and TinyBERT chose for this case.
     """
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)]
     title: dict[str, str] = field(default_factory=dict)
     text: dict[str, str] = field(default_factory=dict)
@@ -149,6 +152,29 @@ def load_scenario(name: str) -> Scenario:
     return parse_scenario(parse_yaml(_FOLDER.joinpath(f"{name}.yaml").read_text("utf-8"), name), name)
 
 
+def load_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
+    """Load several scenarios, each once, by :func:`load_scenario`.
+
+    Raises:
+        UserError: as there; two different ones have the same name, by which tables and reports tell them apart.
+
+    >>> [scenario.name for scenario in load_scenarios(["edge", "iot", "edge"])]
+    ['edge', 'iot']
+    """
+    found: dict[str, tuple[str, Scenario]] = {}
+    for name in names:
+        scenario = load_scenario(name)
+        first, same = found.setdefault(scenario.name, (name, scenario))
+        if same != scenario:
+            raise UserError(
+                "two scenarios have the same name",
+                where=name,
+                found=f"name: {scenario.name}, as in {first}",
+                fix="give one of them another name",
+            )
+    return tuple(scenario for _, scenario in found.values())
+
+
 def parse_scenario(document: object, where: str) -> Scenario:
     """Read a scenario from a parsed YAML mapping; ``where`` names it in messages.
 
@@ -160,6 +186,8 @@ def parse_scenario(document: object, where: str) -> Scenario:
         _known(requirement.quantity, f"{where}, requirements.{i}.quantity")
         _share(requirement, f"{where}, requirements.{i}")
         _direction(requirement, f"{where}, requirements.{i}")
+        _reachable(requirement, f"{where}, requirements.{i}")
+        _beside(scenario.requirements[:i], requirement, f"{where}, requirements.{i}")
     for i, preference in enumerate(scenario.prefer):
         _known(preference.quantity, f"{where}, prefer.{i}.quantity")
     if any(r.quantity == "batch_hours" for r in scenario.requirements) and scenario.volume.items_per_batch is None:
@@ -239,3 +267,35 @@ def _direction(requirement: Requirement, where: str) -> None:
         expected=f"{wanted}: {'less' if better == 'lower' else 'more'} of it is better",
         fix=f"write {wanted}",
     )
+
+
+def _reachable(requirement: Requirement, where: str) -> None:
+    """Check that something can keep the limit: no time, size or rate is below 0, and no share of equal answers above 1."""
+    quantity, limit = requirement.quantity, requirement.limit
+    # a correlation may be negative, and every quality has another scale
+    if quantity == "quality":
+        return
+    below = limit < 0 or (limit == 0 and requirement.at_most is not None and quantity != "ece")
+    if below or (quantity in _AT_MOST_ONE and limit > 1):
+        raise UserError(
+            "no candidate can keep this limit, or each does",
+            where=where,
+            found=f"{quantity} {limit:g}",
+            expected="0 to 1" if quantity in _AT_MOST_ONE else "a number above 0",
+        )
+
+
+def _beside(earlier: Sequence[Requirement], requirement: Requirement, where: str) -> None:
+    """Check that a quantity is not limited twice in one direction, nor from both sides so that nothing is between."""
+    for other in earlier:
+        if other.quantity != requirement.quantity:
+            continue
+        twice = (other.at_least is None) == (requirement.at_least is None)
+        least, most = (requirement, other) if other.at_least is None else (other, requirement)
+        if twice or least.limit > most.limit:
+            raise UserError(
+                "two limits on one quantity" if twice else "no value keeps both limits",
+                where=where,
+                found=f"{requirement.quantity} {requirement.limit:g} beside {other.limit:g}",
+                fix="keep one of them",
+            )

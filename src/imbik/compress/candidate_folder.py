@@ -143,6 +143,8 @@ def keeps_limit(limit: Mapping[str, Any] | None, min_retention: float | None) ->
     """
     if limit is None or min_retention is None:
         return limit is None and min_retention is None
+    if limit["kept"] is None:  # no limit could be judged, whichever it was
+        return True
     # nothing was put back to float, and no looser limit could leave more of it in integers
     untouched = limit["kept"] == limit["before"] >= min_retention
     return bool(untouched or limit["min_retention"] == min_retention)

@@ -31,23 +31,28 @@ class Look:
 
     Attributes:
         id: ``recipe/engine``.
-        kept: share of the teacher's quality on dev.
+        quality: on dev.
+        merit: the same such that more is better.
+        kept: share of the teacher's quality; None where the teacher has none of which one could keep a share.
         ms: median of some single requests in this process.
         bytes: all that is shipped.
     """
 
     id: str
-    kept: float
+    quality: float
+    merit: float
+    kept: float | None
     ms: float
     bytes: int
 
     def beats(self, other: Look) -> bool:
         """Return whether it is nowhere worse and somewhere better.
 
-        >>> Look("a", 0.99, 0.1, 10).beats(Look("b", 0.98, 0.1, 10)), Look("a", 0.99, 0.1, 10).beats(Look("b", 0.98, 0.1, 9))
+        >>> one = Look("a", 0.99, 0.99, 1.0, ms=0.1, bytes=10)
+        >>> one.beats(Look("b", 0.98, 0.98, 0.9, ms=0.1, bytes=10)), one.beats(Look("b", 0.98, 0.98, 0.9, ms=0.1, bytes=9))
         (True, False)
         """
-        own, others = (-self.kept, self.ms, self.bytes), (-other.kept, other.ms, other.bytes)
+        own, others = (-self.merit, self.ms, self.bytes), (-other.merit, other.ms, other.bytes)
         return own != others and all(one <= two for one, two in zip(own, others, strict=True))
 
 
@@ -77,6 +82,10 @@ class Front:
                 continue
             place = "" if any(other.beats(look) for other in self.seen) else ", on the front"
             self.seen.append(look)
+            if look.kept is None:
+                found = f"{self.splits.metric} {look.quality:.4f} on dev, the teacher {self.reference:.4f}"
+                self.say(f"  {look.id}: {found}, {look.ms:.3f} ms a request, {look.bytes / 1e6:.2f} MB{place}")
+                continue
             self.say(f"  {look.id}: keeps {look.kept:.1%} on dev, {look.ms:.3f} ms a request, {look.bytes / 1e6:.2f} MB{place}")
             if look.kept >= self.least and not self.usable:
                 self.usable = True
@@ -94,5 +103,6 @@ class Front:
             times.append(1000 * (time.perf_counter() - began))
             if time.perf_counter() > end:
                 break
-        kept = task.metric(self.splits.metric).kept(value, self.reference)
-        return Look(identifier, kept, statistics.median(times), read_artefact(folder).bytes)
+        metric = task.metric(self.splits.metric)
+        kept, ms = metric.kept(value, self.reference), statistics.median(times)
+        return Look(identifier, value, metric.merit(value), kept, ms, read_artefact(folder).bytes)

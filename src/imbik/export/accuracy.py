@@ -7,6 +7,7 @@ artefact notably larger goes only for a difference that the rows of dev can show
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class KeptAccuracy:
             model's), ``kept`` (its share of the reference), ``before`` (the share without reverting), ``shortfall`` (0 inside the
             limit), ``damage`` (operator -> share of the squared error of the logits that it causes), ``bytes`` and ``bytes_before`` (of
             the artefact with and without what was reverted) and ``left`` (operator -> bytes that it would have added for a difference
-            which the rows do not show).
+            which the rows do not show). Of a reference whose quality is 0 or below there is no share: ``kept``, ``before`` and
+            ``shortfall`` are None, and nothing is reverted.
     """
 
     reverted: tuple[str, ...]
@@ -209,6 +211,7 @@ class _Judge:
         return float(np.mean((numbers_of(model.scores(self.texts[:_RANKED_ROWS], pairs)) - numbers_of(floats)) ** 2))
 
     def record(self, before: _Judged, best: _Judged) -> dict[str, Any]:
+        undefined = np.isnan(best.kept)
         return {
             "min_retention": self.floor.min_retention,
             "metric": self.floor.metric,
@@ -216,16 +219,18 @@ class _Judge:
             "reference": self.reference,
             "float": self.own,
             "value": best.value,
-            "kept": best.kept,
-            "before": before.kept,
-            "shortfall": max(0.0, self.floor.min_retention - best.kept),
+            "kept": None if undefined else best.kept,
+            "before": None if undefined else before.kept,
+            "shortfall": None if undefined else max(0.0, self.floor.min_retention - best.kept),
         }
 
     def _quality(self, outputs: Outputs) -> float:
         return float(self.task.score(self.metric.name, self.task.decode(outputs, self.asked), self.targets))
 
     def _share(self, own: float, reference: float) -> float:
-        return self.metric.kept(own, reference)
+        """Return the share that is kept, NaN where the reference has nothing to keep a share of: it is below no limit."""
+        kept = self.metric.kept(own, reference)
+        return math.nan if kept is None else kept
 
 
 def _ranked(search: _Search, operators: Sequence[str], advance: Callable[..., None]) -> tuple[dict[str, float], dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def damage_told(
 
 
 def read_text(path: Path, what: str, *, expected: object = None, fix: str | None = None) -> str:
-    """Return the text of a file in UTF-8, with or without a byte-order mark.
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte-order mark, which PowerShell's ``>`` writes.
 
     Args:
         path: the file.
@@ -78,7 +79,9 @@ def read_text(path: Path, what: str, *, expected: object = None, fix: str | None
         raise UserError(f"no such {what}", where=path, found=found, expected=expected, fix=fix)
     with damage_told(f"the {what} cannot be read", path, expected=expected):
         try:
-            return path.read_text(encoding="utf-8-sig")
+            raw = path.read_bytes()
+            text = raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+            return text.replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError:
             fix = "save it as UTF-8 (in PowerShell: Out-File -Encoding utf8)"
             raise UserError("not UTF-8 text", where=path, expected="text in UTF-8", fix=fix) from None

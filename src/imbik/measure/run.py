@@ -276,6 +276,8 @@ def notes_of(manifest: Mapping[str, Any]) -> tuple[Note, ...]:
         notes.append(Note.of("slower", own=beside.p50_ms or 0.0, parent=beside.float_p50_ms or 0.0))
     if parity.reverted:
         notes.append(Note.of("reverted", names=parity.reverted))
+    if parity.limit and parity.limit["kept"] is None:
+        notes.append(Note.of("no_share", quality=parity.limit["reference"]))
     if parity.limit and parity.limit["shortfall"]:
         notes.append(Note.of("below", kept=parity.limit["kept"], asked=parity.limit["min_retention"]))
     if parity.limit and parity.limit.get("left"):  # artefacts of earlier versions do not say

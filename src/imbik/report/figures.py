@@ -65,7 +65,7 @@ class TracedPhrases(Phrases):
 
     def __init__(self, lang: str, fn: str, *arguments: Argument) -> None:
         super().__init__(lang)
-        self.trace = f'data-fn="{fn}" data-args="{escape(json.dumps(arguments))}"'
+        self.trace = Markup('data-fn="{}" data-args="{}"').format(fn, json.dumps(arguments))
 
     def __call__(self, key: str, **values: object) -> str:
         ids = {k: Markup("<code>{}</code>").format(v) for k, v in values.items() if k in ("id", "other", "family")}
@@ -74,11 +74,11 @@ class TracedPhrases(Phrases):
         return Markup(escape(self.texts[key])).format(**{**values, **ids})
 
     def number(self, value: float, digits: int = 0) -> str:
-        return Markup('<data value="{!r}" ' + self.trace + ">{}</data>").format(float(value), super().number(value, digits))
+        return Markup('<data value="{!r}" {}>{}</data>').format(float(value), self.trace, super().number(value, digits))
 
     def percent(self, value: float, digits: int = 1) -> str:
         text = Phrases(self.lang).percent(value, digits)
-        return Markup('<data value="{!r}" data-scale="100" ' + self.trace + ">{}</data>").format(float(value), text)
+        return Markup('<data value="{!r}" data-scale="100" {}>{}</data>').format(float(value), self.trace, text)
 
 
 class Figures:

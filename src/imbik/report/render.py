@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from imbik import __version__
 from imbik.advise.advice import advise
 from imbik.advise.choice import without_shown
-from imbik.advise.scenario import load_scenario, shipped_scenarios
+from imbik.advise.scenario import load_scenarios, shipped_scenarios
 from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.jobs.paths import with_home
@@ -103,7 +103,7 @@ def report_source(
         if not [m for m in without_shown(run.measurements) if m.id != run.baseline]:
             raise UserError("no candidate was measured", where=run.path or "results.json",
                             fix="run imbik compress; its failures are listed in the same file")  # fmt: skip
-    wanted = {s.name: s for s in (load_scenario(name) for name in scenarios or shipped_scenarios())}
+    wanted = {scenario.name: scenario for scenario in load_scenarios(scenarios or shipped_scenarios())}
     price_list = prices if isinstance(prices, Prices) else load_prices(prices)
     return Source(runs, price_list, {**LOADS, **(loads or {})}, wanted, devices)
 

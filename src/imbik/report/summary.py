@@ -91,6 +91,9 @@ class Summary:
         """Return what the choice lacks, a sentence per limit."""
         data, sentences = self.data, []
         for name, missed in data.choice.shortfall.items():
+            if name == "retention" and missed.value is None and data.baseline and data.baseline.dev_quality.value is not None:
+                sentences.append(data.say("shortfall.no_share", quality=data.stored(data.baseline.id, "dev_quality.value", "quality")))
+                continue
             if missed.value is None or name not in _LIMIT_UNITS:
                 sentences.append(data.say("shortfall.not_measured", text=name))
                 continue

@@ -23,6 +23,7 @@ from imbik.serve.metrics import Metrics
 from imbik.serve.models import Loaded, Model
 from imbik.serve.openapi import document
 from imbik.serve.page import page
+from imbik.serve.parent import end_with_parent
 from imbik.serve.refusals import Refusal, stopping
 from imbik.serve.requests import check_kind, read_predict, timeout_of
 from imbik.serve.settings import Settings
@@ -44,7 +45,9 @@ class Factory:
     loaded: Mapping[str, Loaded] = field(default_factory=dict)
 
     def __call__(self) -> ASGIApp:
-        """Return the application."""
+        """Return the application; one of several workers ends with the process that started it."""
+        if self.settings.workers > 1:
+            end_with_parent()
         return build_app(self.settings, self.loaded)
 
 

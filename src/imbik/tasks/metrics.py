@@ -60,19 +60,17 @@ class Metric(ABC):
         """Return whether ``one`` is better than ``other``."""
         return self.merit(one) > self.merit(other)
 
-    def kept(self, value: float, reference: float) -> float:
+    def kept(self, value: float, reference: float) -> float | None:
         """Compute the share of a reference's quality that ``value`` keeps: their ratio, for an error turned round.
 
-        Where the ratio says nothing (the reference is 0 or worse, or an error of 0 on either side), 1 for a value that is not worse
-        than the reference and 0 for one that is.
+        An error of 0 keeps everything, also of a reference without an error. Of a quality of 0 or below there is no share: None.
 
-        >>> Values("rmse", rmse, less_is_better=True).kept(2.0, 1.0), Values("mcc", pearson).kept(-0.1, 0.0)
-        (0.5, 0.0)
+        >>> Values("rmse", rmse, less_is_better=True).kept(2.0, 1.0), Values("mcc", pearson).kept(-0.1, -0.2)
+        (0.5, None)
         """
-        above, below = (reference, value) if self.less_is_better else (value, reference)
-        if below > 0 and reference > 0:
-            return above / below
-        return 0.0 if self.better(reference, value) else 1.0
+        if self.less_is_better:
+            return reference / value if value > 0 else 1.0
+        return value / reference if reference > 0 else None
 
 
 class ItemMean(Metric):

@@ -19,7 +19,7 @@ from rich.tree import Tree
 from imbik.advise.advice import advise as judge_all
 from imbik.advise.decision import Leaf, leaf_at, leaves, next_question, questions
 from imbik.advise.profiles import split_runs
-from imbik.advise.scenario import Scenario, load_scenario, shipped_scenarios, shipped_text
+from imbik.advise.scenario import Scenario, load_scenarios, shipped_scenarios, shipped_text
 from imbik.advise.sentences import requirement_text
 from imbik.advise.verdict import Advice, Verdict
 from imbik.cli.options import JsonOption, LangOption
@@ -59,11 +59,12 @@ def advise(
     if not results:
         raise UserError("no results given", where="imbik advise", expected="results.json of imbik compress")
     texts = Phrases(lang)
-    runs, devices = split_runs([load_results(p) for p in results], [load_results(p) for p in device or []])
+    runs, devices = split_runs([load_results(p) for p in dict.fromkeys(results)], [load_results(p) for p in device or []])
     answers = {"where": where, "priority": priority, "power": power}
     walk = ask or any(answers.values())
     if walk:
         _ask(answers, texts, ask)
+    cases = load_scenarios(scenario or shipped_scenarios())
     output = []
     for run, name in zip(runs, names_of(runs), strict=True):
         if len(runs) > 1 and not as_json:
@@ -72,8 +73,7 @@ def advise(
             found = leaves(run, devices, lang)
             output.append(_path_output(run, found, leaf_at(found, answers), texts, None if as_json else console))
             continue
-        for name in scenario or shipped_scenarios():
-            wanted = load_scenario(name)
+        for wanted in cases:
             advice = judge_all(run, wanted, devices, lang)
             output.append(_scenario_output(run, wanted, advice, texts, None if as_json else console))
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,7 @@ from imbik.runtime.processors import preset_for
 if TYPE_CHECKING:
     from imbik.measure.results import Results
     from imbik.measure.values import Limits
+    from imbik.types import Checkpoint, Splits
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Conduct:
     save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0
     lang: LangOption = "en"
     trust_remote_code: TrustOption = False
+    rivals: Annotated[
+        bool,
+        typer.Option("--rivals/--no-rivals", help="Measure what one would try first: tf-idf + linear SVM, frozen base + linear head."),
+    ] = True
 
     def arguments(self) -> dict[str, Any]:
         """For :func:`imbik.compress.run.compress`.
@@ -69,7 +75,8 @@ class Conduct:
         Raises:
             UserError: an unknown processor.
         """
-        return {"preset": preset_for(self.cpu), "threads": self.threads, "save_every": self.save_every, "lang": self.lang}
+        named = {name: getattr(self, name) for name in ("threads", "save_every", "lang", "rivals")}
+        return {"preset": preset_for(self.cpu), **named}
 
 
 def register(app: typer.Typer) -> None:
@@ -91,10 +98,6 @@ def compress(
     columns: TaskColumns,
     budget: Budget,
     conduct: Conduct,
-    rivals: Annotated[
-        bool,
-        typer.Option("--rivals/--no-rivals", help="Measure what one would try first: tf-idf + linear SVM, frozen base + linear head."),
-    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Make small models of a teacher, measure them all the same way, choose one; run again to continue.
@@ -104,25 +107,19 @@ def compress(
     """
     how, limits = conduct.arguments(), budget.limits()
     from imbik.compress.run import compress as run
-    from imbik.data.load import load_data
     from imbik.export.builders.registry import DEFAULT_ENGINES, buildable
-    from imbik.models.checkpoint import labels_of
-    from imbik.models.pretrained import load_checkpoint
 
     console, say = consoles()
-    # before the data: it brings the labels and the task that the data are read in
-    loaded = load_checkpoint(teacher)
-    named = columns.given() | {"task": columns.task or loaded.task}
+    loaded, splits = _read(teacher, data, unlabelled, columns, conduct.seed, say)
     results = run(
         loaded,
-        load_data(data, labels=labels_of(loaded), unlabelled=unlabelled, seed=conduct.seed, say=say, **named),
+        splits,
         out,
         source=teacher,
         recipes=recipe or (),
         engines=buildable() if engine and "auto" in engine else engine or DEFAULT_ENGINES,
         limits=limits,
         minutes=budget.minutes,
-        rivals=rivals,
         progress=progress_for(console, translated),
         say=say,
         **how,
@@ -137,6 +134,19 @@ def compress(
             show_cases(results, conduct.lang)
     # last: the table with the teacher and the failures is shown all the same
     _refuse_nothing(recipe, results, out)
+
+
+def _read(
+    teacher: str, data: str, unlabelled: Path | None, columns: TaskColumns, seed: int, say: Callable[[str], None]
+) -> tuple[Checkpoint, Splits]:
+    """Return the teacher, and the data in the labels and the task that it brings."""
+    from imbik.data.load import load_data
+    from imbik.models.checkpoint import labels_of
+    from imbik.models.pretrained import load_checkpoint
+
+    loaded = load_checkpoint(teacher)
+    named = columns.given() | {"task": columns.task or loaded.task}
+    return loaded, load_data(data, labels=labels_of(loaded), unlabelled=unlabelled, seed=seed, say=say, **named)
 
 
 def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> None:

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         check_file("--out", out, is_report)
         for name, value in (("--requests-per-day", requests_per_day), ("--items-per-night", items_per_night), ("--limit-ms", limit_ms)):
             check_positive(name, value)
-        runs, devices = split_runs([load_results(p) for p in results], [load_results(p) for p in device or []])
+        runs, devices = split_runs([load_results(p) for p in dict.fromkeys(results)], [load_results(p) for p in device or []])
         always, batch = LOADS["always-on"], LOADS["batch"]
         loads = {
             "always-on": replace(always, per_day=requests_per_day or always.per_day, limit_ms=limit_ms or always.limit_ms),

@@ -128,7 +128,7 @@ def _ticks_as_seconds(column: NDArray[Any]) -> NDArray[np.float64]:
     if np.datetime_data(column.dtype)[0] in ("Y", "M", "W", "D", "h", "m"):
         column = column.astype("datetime64[s]")
     unit, step = np.datetime_data(column.dtype)
-    per_second = np.timedelta64(1, "s") / np.timedelta64(step, unit)
+    per_second = 10.0 ** (3 * ("s", "ms", "us", "ns", "ps", "fs", "as").index(unit)) / step
     return np.where(np.isnat(column), np.nan, column.astype(np.int64) / per_second)
 
 

@@ -41,7 +41,6 @@ class TorchSession(Session):
     Args:
         model: a transformers model; moved and cast in place, once, where a device or a dtype is given.
         task: its task, which says what it gives.
-        task: its task, which says what it gives.
         names: its inputs.
         device: where it runs; None: where it is.
         dtype: what it computes in; None: as it is.
