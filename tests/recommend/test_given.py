@@ -98,8 +98,8 @@ def test_rows_of_nothing_are_left_out_and_told(empty: str, tmp_path: Path) -> No
 
 
 def test_a_header_among_the_rows_is_no_user(tmp_path: Path) -> None:
-    ratings = read(tmp_path, "user,item\na,x\nb,y\nuser,item\nb,x\n")
-    assert ratings.user_ids.tolist() == ["a", "b"] and any("1 row(s) are the header again" in note for note in ratings.notes)
+    ratings = read(tmp_path, "user,item\na,x\nb,y\nuser,item\nb,x\nUser, Item\n")
+    assert ratings.user_ids.tolist() == ["a", "b"] and any("2 row(s) are the header again" in note for note in ratings.notes)
     with pytest.raises(UserError, match="there are no ratings"):
         read(tmp_path, "user,item\nuser,item\n")
 

@@ -68,13 +68,21 @@ def test_several_columns_without_a_name_are_numbered(tmp_path: Path) -> None:
     assert load_data(tmp_path / "d.csv").labels == ("a", "b")
 
 
+@pytest.mark.parametrize("suffix", [".xlsx", ".ods"])
+def test_a_workbook_is_told_what_to_do(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"d{suffix}").write_bytes(b"PK\x03\x04")
+    with pytest.raises(UserError, match=r"save the sheet as CSV"):
+        load_data(tmp_path / f"d{suffix}", say=lambda _: None)
+
+
 def test_an_empty_text_in_a_table_of_one_column_stays(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text('text\nx\n""\ny\n')
     assert list(load_texts(tmp_path / "d.csv").texts) == ["x", "", "y"]
 
 
-def test_a_header_among_the_data_is_left_out_and_said(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text(PLAIN + PLAIN.replace("text number", "another"))
+@pytest.mark.parametrize("again", ["text,label", "Text,Label", " TEXT , LABEL "])
+def test_a_header_among_the_data_is_left_out_and_said(tmp_path: Path, again: str) -> None:
+    (tmp_path / "d.csv").write_text(PLAIN + PLAIN.replace("text number", "another").replace("text,label", again, 1))
     said: list[str] = []
     splits = load_data(tmp_path / "d.csv", say=said.append)
     assert splits.labels == ("a", "b") and sum(len(part.texts) for part in (splits.train, splits.dev, splits.test)) == 80

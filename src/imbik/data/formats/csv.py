@@ -23,6 +23,7 @@ from imbik.errors import UserError, shorten
 from imbik.types import Say
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _LONGEST = 10_000_000  # characters of one CSV field; a quote that is never closed stops here
 
 
@@ -42,7 +43,13 @@ def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: Non
         return open_parquet(path)
     if suffix in COLUMN_FORMATS or (suffix == ".txt" and looks_like_columns(path, encoding)):
         return open_columns(path, encoding)
-    raise UserError("unknown file format", where=path, found=suffix or "no suffix", expected=", ".join((*FORMATS, *COLUMN_FORMATS)))
+    raise UserError(
+        "unknown file format",
+        where=path,
+        found=suffix or "no suffix",
+        expected=", ".join((*FORMATS, *COLUMN_FORMATS)),
+        fix="save the sheet as CSV (UTF-8)" if suffix in _SHEETS else None,
+    )
 
 
 def read_lines(path: Path, encoding: str | None = None) -> Table:
@@ -143,9 +150,11 @@ def _without_headers(
     form: _Csv, names: Sequence[str], lines: NDArray[np.int64], rows: list[list[str]], say: Say
 ) -> tuple[NDArray[np.int64], list[list[str]]]:
     """Leave out rows that are the header again, as in files that were put one behind the other."""
-    header = [name for name in names if name]
+    header = [name.casefold() for name in names if name]
     again = [
-        place for place, row in enumerate(rows) if row[0].strip() in names and [cell.strip() for cell in row if cell.strip()] == header
+        place
+        for place, row in enumerate(rows)
+        if row[0].strip().casefold() in ("", *header) and [cell.strip().casefold() for cell in row if cell.strip()] == header
     ]
     if not again or len(header) < 2:
         return lines, rows

@@ -175,7 +175,7 @@ def _without_header(table: pa.Table, names: list[str]) -> pa.Table:
 
     again = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
     for name, column in zip(names, table.columns, strict=True):
-        again = pc.and_(again, pc.equal(pc.utf8_trim_whitespace(column), name))
+        again = pc.and_(again, pc.equal(pc.utf8_lower(pc.utf8_trim_whitespace(column)), name.lower()))
         if not pc.any(again).as_py():
             return table
     return table.filter(pc.invert(again))
