@@ -82,7 +82,7 @@ def advise(
 
 def show_cases(results: Results, lang: str) -> None:
     """Print the verdict of a run on each business case of the study."""
-    cases = [case for case in map(load_scenario, shipped_scenarios()) if case.study is not None]
+    cases = [case for case in load_scenarios(shipped_scenarios()) if case.study is not None]
     for case in cases:
         _scenario_output(results, case, judge_all(results, case, (), lang), Phrases(lang), Speaker(highlight=False))
 
