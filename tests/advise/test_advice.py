@@ -19,7 +19,8 @@ from imbik.advise.advice import advise
 from imbik.advise.decision import leaf_at, leaves, next_question, questions
 from imbik.advise.families import family_of, in_family
 from imbik.advise.profiles import split_runs
-from imbik.advise.scenario import Requirement, Scenario, load_scenario, shipped_scenarios, shipped_text
+from imbik.advise.requirement import Requirement
+from imbik.advise.scenario import Scenario, load_scenario, shipped_scenarios, shipped_text
 from imbik.advise.verdict import judge, overall, score
 from imbik.cli.commands import advise as command
 from imbik.errors import UserError

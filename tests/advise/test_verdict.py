@@ -8,7 +8,8 @@ import plausible
 import pytest
 
 from imbik.advise.advice import advise
-from imbik.advise.scenario import Preference, Requirement, Scenario
+from imbik.advise.requirement import Requirement
+from imbik.advise.scenario import Preference, Scenario
 from imbik.advise.verdict import judge, overall, score
 from imbik.measure.measurement import Measurement, Quality
 from imbik.measure.quantities import Reading

@@ -10,7 +10,8 @@ from importlib.resources import files
 from typing import Literal
 
 from imbik.advise.advice import advise
-from imbik.advise.scenario import Preference, Requirement, Scenario
+from imbik.advise.requirement import Requirement
+from imbik.advise.scenario import Preference, Scenario
 from imbik.advise.verdict import Advice
 from imbik.errors import UserError
 from imbik.jobs.validated import parse_yaml, validated

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from imbik.advise.scenario import Requirement
+from imbik.advise.requirement import Requirement
 from imbik.measure.quantities import QUANTITIES, Reading
 
 MARGIN = 0.2  # a limit kept by a fifth is kept with margin, where there is no interval to judge by
