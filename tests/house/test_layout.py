@@ -11,7 +11,6 @@ import pytest
 from layout import FLOORS, SOURCE, circles, climbs, module_name, modules, room
 
 LONGER: dict[str, str] = {
-    "imbik.cli.commands.compress.compress": "its parameters are the options of the command",
     "imbik.training.loop.fit": "one loop, read top to bottom; at most 70 lines",
 }
 """Functions that may have more than 40 lines, with the reason."""

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_texts_come_in_every_kind_of_column(artefact: Path) -> None:
     expected = predictor.scores(texts)
     pandas = pytest.importorskip("pandas")
     series = pandas.Series(texts, index=[5, 6, 7])
-    for column in (tuple(texts), np.array(texts), np.array(texts, dtype=object), series, (text for text in texts)):
+    for column in (tuple(texts), np.array(texts), np.array(texts, dtype=object), series, deque(texts), (text for text in texts)):
         np.testing.assert_array_equal(predictor.scores(column), expected)
     np.testing.assert_allclose(predictor.scores(series[series == "pay"]), expected[2:], atol=1e-5)
     pyarrow = pytest.importorskip("pyarrow")
@@ -207,6 +208,14 @@ def test_a_table_is_told_to_name_its_column(artefact: Path) -> None:
 def test_an_element_that_is_no_text_is_one_message(texts: list[object], artefact: Path) -> None:
     with pytest.raises(UserError, match="a text is not a string"):
         load_artefact(artefact, threads=1).predict(texts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("texts", [[("a", "b")], [("a", "b"), "c"], [["a"]], [None], [b"a"]])
+@pytest.mark.parametrize("second", [False, True])
+def test_an_element_of_a_pair_that_is_no_text_is_one_message(texts: list[object], second: bool) -> None:
+    predictor, other = load_artefact(Path(__file__).parents[1] / "frozen" / "artefacts" / "pairs", threads=1), ["x"] * len(texts)
+    with pytest.raises(UserError, match="a text is not a string"):
+        predictor.predict(*((other, texts) if second else (texts, other)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["threads", "batch_tokens", "length_multiple"])

@@ -78,11 +78,12 @@ def cleaned(row: Any, number: int) -> Any:
     Raises:
         UserError: a text is not a string.
     """
-    if isinstance(row, tuple):
-        return tuple(cleaned(text, number) for text in row)
-    if not isinstance(row, str):
-        raise not_a_string(row, number)
-    return row.encode("utf-8", "replace").decode("utf-8")
+    cells = row if isinstance(row, tuple) else (row,)
+    for cell in cells:
+        if not isinstance(cell, str):
+            raise not_a_string(cell, number)
+    mended = tuple(cell.encode("utf-8", "replace").decode("utf-8") for cell in cells)
+    return mended if isinstance(row, tuple) else mended[0]
 
 
 def not_a_string(value: object, number: int) -> UserError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from imbik.data.tokens import not_a_string
 from imbik.errors import UserError
 from imbik.runtime.manifest import LONGEST, MANIFEST_FILE
 
@@ -36,15 +38,31 @@ def _sequence(values: object, name: str) -> Sequence[str]:
         return values
     if isinstance(values, str):
         raise UserError("predict takes a list of texts", where=name, found="one string", fix="put it in a list: predict([text])")
+    if isinstance(values, (Iterator, deque)):  # neither can be cut into parts
+        return list(values)
     if isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray, memoryview)):
         return values
-    if isinstance(values, Iterator):
-        return list(values)
     for method in ("to_pylist", "tolist"):  # pyarrow; NumPy and pandas
         if hasattr(values, method) and getattr(values, "ndim", 1) == 1:
             return list(getattr(values, method)())
     fix = "name its column: predict(table['text'])" if getattr(values, "ndim", 1) != 1 else "make it a list: predict(list(texts))"
     raise UserError("predict takes a list of texts, in an order", where=name, found=type(values).__name__, fix=fix)
+
+
+def paired(texts: Sequence[str], pairs: Sequence[str], first: int) -> list[tuple[str, str]]:
+    """Return texts with their second texts, row by row.
+
+    Args:
+        texts, pairs: of one length.
+        first: row number of the first, for messages.
+
+    Raises:
+        UserError: a second text is not a string: None would make a single text of the row.
+    """
+    for number, other in enumerate(pairs, first):
+        if not isinstance(other, str):
+            raise not_a_string(other, number)
+    return list(zip(texts, pairs, strict=True))
 
 
 def both(row: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import CompositeEngine, Ids, Session, SessionEngine
 from imbik.runtime.engines.registry import BASELINE, engine, engines
-from imbik.runtime.given import both, check_settings, checked, not_of_labels
+from imbik.runtime.given import both, check_settings, checked, not_of_labels, paired
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.ngrams import NgramTokenizer
 from imbik.runtime.tokenizer import RuntimeTokenizer, reader_of
@@ -112,7 +112,7 @@ class Predictor:
         """Return the outputs of texts and pairs that are sequences of one length."""
         check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1 and self._one_row:
-            return self._one(texts[0], None if pairs is None else pairs[0])
+            return self._one([texts[0]], None if pairs is None else [pairs[0]])
         if self._task.places:
             starts = range(0, max(len(texts), 1), CHUNK)
             parts = [self._placed(texts[i : i + CHUNK], None if pairs is None else pairs[i : i + CHUNK], i) for i in starts]
@@ -130,7 +130,7 @@ class Predictor:
         """``tokenizers`` encodings, cut to :attr:`max_length`, or all windows of the texts; ``first`` is the row number of the first
         text, for messages.
         """
-        rows = self._rows(texts, pairs)
+        rows = self._rows(texts, pairs, first)
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)))
         return [window for _, _, window in windows_of(encodings)] if self._task.overlap else encodings
 
@@ -149,18 +149,18 @@ class Predictor:
             for start in range(0, len(texts), CHUNK):
                 self._tokenizer.ids(texts[start : start + CHUNK], start)
 
-    def _rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[Any]:
+    def _rows(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> list[Any]:
         """Return texts, or pairs of texts, as the tokenizer takes them."""
         if pairs is None:
             return list(texts)
-        rows = list(zip(texts, pairs, strict=True))
+        rows = paired(texts, pairs, first)
         if self._task.overlap and isinstance(self._tokenizer, RuntimeTokenizer):
             return list(self._tokenizer.fitting(rows))
         return rows
 
     def _placed(self, texts: Sequence[str], pairs: Sequence[str] | None, first: int) -> Outputs:
         """Return the outputs of some texts of a task whose answers lie in them, with the places of their tokens."""
-        rows = self._rows(texts, pairs)
+        rows = self._rows(texts, pairs, first)
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)), offsets=True)
         windows = windows_of(encodings) if self._task.overlap else [(row, 0, encoding) for row, encoding in enumerate(encodings)]
         ids = [filled(one.ids, self._pad) for _, _, one in windows]
@@ -180,9 +180,9 @@ class Predictor:
         types = [filled(encoding.type_ids, 0) for encoding in encodings] if self._types else None
         return [filled(encoding.ids, self._pad) for encoding in encodings], types
 
-    def _one(self, text: str, pair: str | None) -> Outputs:
+    def _one(self, text: list[str], pair: list[str] | None) -> Outputs:
         """A single request, without the machinery of batches."""
-        rows, kinds = self._ids([text], None if pair is None else [pair], 0)
+        rows, kinds = self._ids(text, pair, 0)
         if self._pads and self._widths(len(rows[0])) != len(rows[0]):
             return self._run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
         ids = np.array(rows, dtype=np.int64)
@@ -215,7 +215,8 @@ class Predictor:
         Returns:
             How many shapes were run: one for an engine that prepares none.
         """
-        widths = range(self.length_multiple, self.max_length + 1, self.length_multiple) if self.length_multiple > 1 else [self.max_length]
+        step = self.length_multiple
+        widths = range(step, self.max_length + 1, step) if step > 1 else [self.max_length]
         for width in widths:
             ids = np.full((1, max(width, self._shortest)), self._pad, dtype=np.int64)
             self.session.run(ids, np.ones_like(ids), np.zeros_like(ids) if self._types else None)
@@ -226,8 +227,7 @@ class Predictor:
         if not self._pads:
             return lengths
         lengths = np.maximum(lengths, self._shortest)
-        # rounded up
-        rounded = -(-lengths // self.length_multiple) * self.length_multiple
+        rounded = -(-lengths // self.length_multiple) * self.length_multiple  # up
         # longer ones are left as they are: to cut is the tokenizer's business
         return np.where(lengths > self.max_length, lengths, np.minimum(rounded, self.max_length))
 

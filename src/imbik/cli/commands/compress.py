@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,13 +127,18 @@ def compress(
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:
-        show(results, out, conduct.lang)
-        if STUDY in (recipe or ()):
-            from imbik.cli.commands.advise import show_cases
-
-            show_cases(results, conduct.lang)
+        _show_all(results, recipe or (), out, conduct.lang)
     # last: the table with the teacher and the failures is shown all the same
     _refuse_nothing(recipe, results, out)
+
+
+def _show_all(results: Results, named: Sequence[str], out: Path, lang: str) -> None:
+    """Table, choice and failures, and the study's cases where its recipes were asked for."""
+    show(results, out, lang)
+    if STUDY in named:
+        from imbik.cli.commands.advise import show_cases
+
+        show_cases(results, lang)
 
 
 def _read(
