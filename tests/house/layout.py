@@ -14,7 +14,7 @@ FLOORS = (
     ("jobs", "tasks", "locale"),
     ("data", "models"),
     ("training", "runtime", "recommend"),
-    ("measure", "serve", "predict", "students", "pretraining", "quantization", "factorization", "sharing", "linear"),
+    ("measure", "serve", "predict", "students", "pretraining", "quantization", "factorization", "sharing", "linear", "trim"),
     ("finetune", "distillation", "pruning"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models, pre_tokenizers
+from word_piece_kinds import SENTENCES, bpe, unigram, wrapped
 
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.locale.notes import sentence
 from imbik.methods.registry import make_method
-from imbik.models.tokenizers import characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
+from imbik.models.tokenizers import Merges, characters, keep_pieces, pieces_of, special_ids, wrap_spec
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.contract import check_reload
-from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
+from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.training.encoding import encode
 from imbik.types import Examples
 
@@ -32,13 +32,6 @@ AWKWARD = [
     "\u0000\ufeff\u200b",
     "ﬁ ½ Ⅷ",
     "[PAD] [unused3]",
-]
-SENTENCES = [
-    "my card was lost today",
-    "the fee is not good",
-    "please open an account, please!",
-    "where's the money?",
-    "the cardholder paid",
 ]
 
 
@@ -55,35 +48,6 @@ def _bert(tokenizer, family="bert"):
     plain = tiny_bert(family=family)
     plain.model.resize_token_embeddings(len(tokenizer))
     return replace(plain, tokenizer=tokenizer)
-
-
-def _wrapped(tokenizer, specials):
-    names = dict(zip(("pad_token", "cls_token", "sep_token", "unk_token"), specials, strict=True))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=32, model_input_names=["input_ids", "attention_mask"], **names
-    )
-
-
-def bpe():
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    specials = ["<pad>", "<s>", "</s>", "<unk>"]
-    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator([*SENTENCES, *WORDS, "cardigan accounts accountant holder lost money fees"] * 3, trainer)
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 1))
-    return _wrapped(tokenizer, specials)
-
-
-def unigram():
-    specials = ["<pad>", "<s>", "</s>", "<unk>"]
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=specials, unk_token="<unk>", show_progress=False)
-    tokenizer.train_from_iterator([*SENTENCES, *WORDS, "cardigan accounts accountant holder lost money fees"] * 3, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
-    return _wrapped(tokenizer, specials)
 
 
 def _pieces(tokenizer, text):
@@ -120,7 +84,7 @@ def test_every_single_character_stays_so_that_nothing_becomes_unknown(make, tmp_
 def test_the_merges_of_a_pruned_bpe_lead_to_kept_pieces_only():
     spec = json.loads(bpe().backend_tokenizer.to_str())
     piece = max(pieces_of(spec), key=len)
-    kept = close_under_merges(spec, special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
+    kept = Merges.of(spec).close(special_ids(spec) | set(characters(spec).values()) | {pieces_of(spec)[piece]})
     small, old = keep_pieces(spec, kept)
     assert 0 < len(small["model"]["merges"]) < len(spec["model"]["merges"])
     for left, right in small["model"]["merges"]:
@@ -173,7 +137,7 @@ def test_a_tokenizer_without_subwords_is_refused(tmp_path):
     words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "card": 4}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(UserError, match=r"cannot be pruned.*WordLevel"):
-        _prune(_bert(_wrapped(words, ["<pad>", "<s>", "</s>", "<unk>"])), tmp_path)
+        _prune(_bert(wrapped(words, ["<pad>", "<s>", "</s>", "<unk>"])), tmp_path)
 
 
 def test_a_bpe_that_marks_the_end_of_words_is_refused():

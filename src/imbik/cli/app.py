@@ -27,6 +27,7 @@ from imbik.machine import wait_passively
 # In the order of `imbik --help`: the life of a model.
 _COMMANDS = (
     "demo",
+    "trim",
     "finetune",
     "compress",
     "cascade",

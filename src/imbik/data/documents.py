@@ -69,7 +69,7 @@ def open_documents(source: str | Path, *, text: str | None = None, encoding: str
     elif bare_suffix(path) in (*TEXT_FORMATS, *FORMATS) or str(source).endswith(("/", "\\")):
         raise UserError("no such file or folder", where=source, expected="raw text: a file, a folder or a hub name", fix="check the path")
     else:
-        return _hub(str(source), text, say)
+        return open_split(source, text=text, encoding=encoding, say=say)
     # opened before anything streams: a wrong column is reported now and not hours into a run
     streams = [_of_file(file, text, encoding, say) for file in files]
 
@@ -111,20 +111,22 @@ def _files(folder: Path) -> list[Path]:
 
 def _of_file(path: Path, text: str | None, encoding: str | None, say: Say) -> Callable[[], Iterator[str]]:
     if bare_suffix(path) in FORMATS:
-        return _rows(open_table(path, encoding, say), text, say)
+        return _rows(open_table(path, encoding, say), ColumnNames(text), say)
     table = read_lines(path, encoding)
     separated = _has_empty_lines(table)
     return lambda: _paragraphs(table) if separated else _lines(table)
 
 
-def _rows(table: Table, text: str | None, say: Say) -> Callable[[], Iterator[str]]:
-    columns = choose(table.where, table.columns, say, ColumnNames(text), labelled=False)
+def _rows(table: Table, names: ColumnNames, say: Say, *, joined: bool = True) -> Callable[[], Iterator[str]]:
+    columns = choose(table.where, table.columns, say, names, labelled=False)
     wanted = [columns.text, *([columns.pair] if columns.pair else [])]
 
     def stream() -> Iterator[str]:
         for chunk in table.stream(wanted):
             for values in zip(*(chunk.columns[name] for name in wanted), strict=True):
-                yield from _pieces("\n".join(str(value) for value in values if value is not None))
+                texts = [str(value) for value in values if value is not None]
+                for document in ["\n".join(texts)] if joined else texts:
+                    yield from _pieces(document)
 
     return stream
 
@@ -165,13 +167,36 @@ def _pieces(document: str) -> Iterator[str]:
         yield document[start : start + _LONGEST]
 
 
-def _hub(name: str, text: str | None, say: Say) -> Documents:
-    splits = tables_of(name, None, say)
+def open_split(
+    source: str | Path,
+    *,
+    text: str | None = None,
+    pair: str | None = None,
+    encoding: str | None = None,
+    joined: bool = True,
+    say: Say = lambda _: None,
+) -> Documents:
+    """Open the texts of labelled data, of which only the train split is read: a file, a folder with train, dev and test files, or a hub
+    name.
+
+    Args:
+        source: as ``--data`` takes it.
+        text, pair: the columns; guessed and said where not given.
+        encoding: of the files, where it is neither UTF-8 nor marked UTF-16.
+        joined: a row of two texts is one document; False: two.
+        say: takes one line for the user.
+
+    Raises:
+        UserError: nothing there, no train split, no column.
+    """
+    splits = tables_of(source, encoding, say)
     tables: Sequence[Table] = splits.get("train") or next(iter(splits.values()))
-    streams = [_rows(table, text, say) for table in tables]
+    streams = [_rows(table, ColumnNames(text, pair), say, joined=joined) for table in tables]
 
     def stream() -> Iterator[str]:
         for one in streams:
             yield from one()
 
-    return Documents(name, [name, [table.where for table in tables], text], 0, stream)
+    files = [Path(table.where) for table in tables if Path(table.where).is_file()]
+    key = [content_of(files, files[0].parent) if files else str(source), [table.where for table in tables], text, pair]
+    return Documents(str(source), key, sum(file.stat().st_size for file in files), stream)

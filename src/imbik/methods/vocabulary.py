@@ -6,20 +6,17 @@ import json
 import logging
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from imbik.errors import UserError
 from imbik.locale.notes import sentence
 from imbik.methods.registry import Method, method
-from imbik.models.layers.factorized_embedding import rows_of
-from imbik.models.tables import replace_table
-from imbik.models.tokenizers import Spec, characters, close_under_merges, keep_pieces, pieces_of, special_ids, wrap_spec
+from imbik.models.tokenizers import keep_pieces, wrap_spec
+from imbik.models.vocabulary.choice import Characters, Rule, kept_pieces
+from imbik.models.vocabulary.rows import check_same, fixed_rows, prune_rows
 from imbik.tasks.outputs import numbers_of
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode_for
@@ -50,12 +47,13 @@ class Vocabulary(Method):
     Attributes:
         margin: pieces beyond those that are needed.
         min_count: a piece that the texts use less often is not needed; above 1, put a ``distill`` step behind.
-        characters: ``all`` that the table has, or only those ``seen`` in the texts and ASCII.
+        characters: ``all`` that the table has, those of the ``scripts`` that the texts are written in, or only those ``seen`` in the
+            texts and ASCII.
     """
 
     margin: Annotated[int, Ge(0)] = 1000
     min_count: Annotated[int, Ge(1)] = 1
-    characters: Literal["all", "seen"] = "all"
+    characters: Characters = "all"
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """Return the checkpoint with a smaller table and tokenizer, and a note of what it means for dev.
@@ -70,49 +68,19 @@ class Vocabulary(Method):
             encode_for(task, part, checkpoint.tokenizer) for part in (context.splits.train, context.splits.unlabelled) if part is not None
         ]
         size = int(checkpoint.model.get_input_embeddings().num_embeddings)
-        spec, old = keep_pieces(spec, self.kept(spec, _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer))
+        rule = Rule(self.min_count, self.margin, self.characters)
+        counts, backend = _counts(corpus, size), checkpoint.tokenizer.backend_tokenizer
+        spec, old = keep_pieces(spec, kept_pieces(spec, counts, backend, rule, fixed_rows(checkpoint.model)))
         dev = encode_for(task, context.splits.dev, checkpoint.tokenizer)
         pruned = replace(checkpoint, tokenizer=wrap_spec(checkpoint.tokenizer, spec))
         probe = _covered(context.splits.train, corpus[0], set(old))
         # before the next line: it prunes the table of this very model in place
         before = _answers(checkpoint.model, probe, checkpoint)
-        _prune_table(checkpoint.model, old, pruned.tokenizer)
-        _check_same(before, _answers(pruned.model, probe, pruned), type(checkpoint.model).__name__)
+        prune_rows(checkpoint.model, old, pruned.tokenizer)
+        check_same(before, _answers(pruned.model, probe, pruned), type(checkpoint.model).__name__)
         note = _note(size, len(old), dev, encode_for(task, context.splits.dev, pruned.tokenizer), checkpoint.tokenizer, pruned.tokenizer)
         logger.info(sentence(note))
         return replace(pruned, notes=(*checkpoint.notes, note))
-
-    def kept(self, spec: Spec, counts: NDArray[np.int64], backend: Tokenizer) -> set[int]:
-        """Return the old ids that stay, from how often each occurs."""
-        pieces, single = pieces_of(spec), characters(spec)
-        used = set(np.flatnonzero(counts >= self.min_count).tolist())
-        stay = set(single.values())
-        if self.characters == "seen":
-            letters = {letter for piece, index in pieces.items() if counts[index] for letter in piece}
-            # [-1]: a mark such as ## stands before the character
-            stay = {index for piece, index in single.items() if piece[-1].isascii() or piece[-1] in letters}
-        # a BPE piece is reached only through its parts, so these stay with it
-        needed = close_under_merges(spec, used | special_ids(spec) | stay)
-        spare = (piece for piece in _frequent_first(spec) if pieces[piece] not in needed and piece not in single)
-        more = islice((piece for piece in spare if _is_a_word(piece, spec, backend)), self.margin)
-        # once more: the spare pieces bring parts of their own
-        return close_under_merges(spec, needed | {pieces[piece] for piece in more})
-
-
-def _frequent_first(spec: Spec) -> list[str]:
-    """Return the table's pieces, most frequent first: by score where it has scores, else in the order of the table."""
-    pieces = pieces_of(spec)
-    if spec["model"]["type"] == "Unigram":
-        return [piece for piece, _ in sorted(spec["model"]["vocab"], key=lambda entry: -entry[1])]
-    return sorted(pieces, key=pieces.__getitem__)
-
-
-def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
-    """Return whether a text can give the piece, unlike a WordPiece entry such as ``[unused7]``."""
-    inside = spec["model"].get("continuing_subword_prefix") or ""
-    if spec["model"]["type"] != "WordPiece" or (inside and piece.startswith(inside)):
-        return True
-    return bool(backend.encode(piece, add_special_tokens=False).tokens == [piece])
 
 
 def _counts(corpus: list[Encoded], size: int) -> NDArray[np.int64]:
@@ -142,33 +110,6 @@ def _covered(examples: Examples, data: Encoded, kept: set[int]) -> Examples:
 def _answers(model: PreTrainedModel, texts: Examples, checkpoint: Checkpoint) -> NDArray[np.float32]:
     """Return every number that a model computes of some texts, ``(M,)``."""
     return numbers_of(predict_rows(model, encode_for(checkpoint.task, texts, checkpoint.tokenizer), checkpoint.task))
-
-
-@torch.no_grad()
-def _prune_table(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedTokenizerFast) -> None:
-    """Keep the rows ``old`` of the model's table, in that order, and set the ids in its config right."""
-    table = model.get_input_embeddings()
-    # ids are renumbered: the row of the padding token has another number now
-    padding = old.index(table.padding_idx) if getattr(table, "padding_idx", None) in old else None
-    replace_table(model, rows_of(table, torch.tensor(old), padding))
-    model.config.vocab_size = len(old)
-    for name in ("pad", "bos", "eos", "cls", "sep", "unk", "mask"):
-        if getattr(model.config, f"{name}_token_id", None) is not None:
-            before = getattr(model.config, f"{name}_token_id")
-            setattr(model.config, f"{name}_token_id", old.index(before) if before in old else getattr(tokenizer, f"{name}_token_id"))
-
-
-def _check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: str) -> None:
-    # not bit by bit: a model that computes with the numbers of the ids is off by far more than this
-    if np.allclose(before, after, rtol=1e-3, atol=1e-3):
-        return
-    raise UserError(
-        "the model answers otherwise with its ids renumbered",
-        where="vocabulary",
-        found=f"{name}: logits differ by {np.abs(before - after).max():.3g}",
-        expected="a model that only looks its ids up",
-        fix="leave the vocabulary step out for this teacher",
-    )
 
 
 def _note(size: int, left: int, before: Encoded, after: Encoded, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast) -> Note:

@@ -94,6 +94,14 @@ def save_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path, record: dict[str, Any], card: str | None = None
 ) -> None:
     """Write a transformers folder: model (safetensors), tokenizer, record and model card."""
+    save_files(model, tokenizer, directory)
+    (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    if card is not None:
+        (directory / "README.md").write_text(card, encoding="utf-8")
+
+
+def save_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Write the files of a model (safetensors) and its tokenizer, and nothing else."""
     directory.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
         # save_pretrained would write replaced layers under names that from_pretrained cannot place.
@@ -103,9 +111,6 @@ def save_model(
             with folded(model.modules(), model.config):
                 model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
-    (directory / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-    if card is not None:
-        (directory / "README.md").write_text(card, encoding="utf-8")
 
 
 def read_steps(directory: Path) -> tuple[Step, ...]:

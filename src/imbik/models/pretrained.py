@@ -19,7 +19,7 @@ from imbik.locale.notes import sentence
 from imbik.models.architectures.registry import introduce
 from imbik.models.checkpoint import _record, name_labels, read_notes, read_steps, set_labels
 from imbik.models.structure import load_structured, structure_of
-from imbik.models.tokenizer_files import check_remote_code, check_tokenizer, first_line, load_tokenizer
+from imbik.models.tokenizer_files import check_ids, check_remote_code, check_tokenizer, first_line, load_tokenizer, open_tokenizer
 from imbik.models.units import attach_units, forget_units, unfold
 from imbik.models.weights import check_weights
 from imbik.tasks.registry import registered, task_of
@@ -123,6 +123,32 @@ def load_masked_lm(source: str | Path, role: str = "base model") -> tuple[PreTra
     tokenizer = load_tokenizer(path, model, role)
     check_tokenizer(model, tokenizer, path, role)
     return model, tokenizer, bool(fresh)
+
+
+def load_whole(source: str | Path, role: str = "model") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load an encoder with whatever head its config names, or none, and its tokenizer as it stands.
+
+    An encoder whose folder holds no pooler (a layer behind the first token's state) has none.
+
+    Raises:
+        UserError: as :func:`load_checkpoint`, or a model that writes text.
+    """
+    path = _existing(source, role)
+    config = _config(path, role)
+    head = str((config.architectures or [""])[0]).rpartition("For")[2]
+    if config.is_encoder_decoder or head in ("CausalLM", "ConditionalGeneration") or getattr(config, "is_decoder", False):
+        found = ", ".join(config.architectures or [config.model_type])
+        raise UserError(f"the {role} writes text; an encoder is expected", where=path, found=found)
+    auto = getattr(transformers, f"AutoModelFor{head}", transformers.AutoModel)
+    model, report = _from_pretrained(path, config, role, auto)
+    missing = report["missing_keys"]
+    if missing and all(name.startswith("pooler.") for name in missing):
+        model.pooler, report = None, {**report, "missing_keys": ()}
+    check_weights(model, report, path, role, new_head=False)
+    unfold(model, path)
+    tokenizer = open_tokenizer(path, role)
+    check_ids(model, tokenizer, path, role)
+    return model.eval(), tokenizer
 
 
 def _opened(

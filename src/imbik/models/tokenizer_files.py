@@ -43,6 +43,20 @@ def load_tokenizer(path: str | Path, config: PretrainedConfig | PreTrainedModel,
     Raises:
         UserError: no files of a tokenizer, or none that can be opened as a fast one.
     """
+    tokenizer = open_tokenizer(path, role)
+    positions = positions_of(config)
+    ours = (Path(path) / _RECORD).is_file()  # a folder of ours carries the length that its user chose
+    limit = MAX_LENGTH if tokenizer.model_max_length is None else int(tokenizer.model_max_length)
+    tokenizer.model_max_length = min(limit, positions) if ours else min(limit, positions, MAX_LENGTH)
+    return tokenizer
+
+
+def open_tokenizer(path: str | Path, role: str) -> PreTrainedTokenizerBase:
+    """Open the fast tokenizer of a folder or hub name with the settings that it states.
+
+    Raises:
+        UserError: no files of a tokenizer, or none that can be opened as a fast one.
+    """
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=remote_code_trusted())
@@ -65,10 +79,6 @@ def load_tokenizer(path: str | Path, config: PretrainedConfig | PreTrainedModel,
             expected=f"{' or '.join(sorted(set(type(tokenizer).vocab_files_names.values()) | {'tokenizer.json'}))} beside config.json",
             fix="save the tokenizer there with tokenizer.save_pretrained(folder)",
         )
-    positions = positions_of(config)
-    ours = (Path(path) / _RECORD).is_file()  # a folder of ours carries the length that its user chose
-    limit = MAX_LENGTH if tokenizer.model_max_length is None else int(tokenizer.model_max_length)
-    tokenizer.model_max_length = min(limit, positions) if ours else min(limit, positions, MAX_LENGTH)
     return tokenizer
 
 
@@ -89,7 +99,7 @@ def check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
             text, or a model whose answers are right only with padding on the left.
     """
     highest = _check_texts(tokenizer, where, role)
-    _check_ids(model, tokenizer, where, role)
+    check_ids(model, tokenizer, where, role)
     check_length(tokenizer, where, role)
     # Both: what a program reads, and what save_pretrained writes.
     if "token_type_ids" not in input_names(model, tokenizer):
@@ -125,8 +135,12 @@ def _check_texts(tokenizer: PreTrainedTokenizerBase, where: str, role: str) -> i
     return max((kind for encoding in encodings for kind in encoding.type_ids), default=0)
 
 
-def _check_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str, role: str) -> None:
-    """Refuse a token that the model has no vector for."""
+def check_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, where: str, role: str) -> None:
+    """Refuse a token that the model has no vector for.
+
+    Raises:
+        UserError: naming the first of them.
+    """
     table = table_of(model)
     rows = int(getattr(table, "num_embeddings", 0) or model.config.vocab_size)
     beyond = sorted((index, token) for token, index in tokenizer.get_vocab().items() if index >= rows)

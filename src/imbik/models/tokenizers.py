@@ -14,10 +14,11 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
@@ -47,7 +48,7 @@ def pieces_of(spec: Spec) -> dict[str, int]:
             where="vocabulary",
             found=f"{kind} with marked word parts" if marked else str(kind),
             expected=", ".join(KINDS) + " (BPE without marks inside or at the end of words)",
-            fix="leave the vocabulary step out for this teacher",
+            fix="leave the vocabulary as it is",
         )
     if kind == "Unigram":  # a list of (piece, log probability), the id is the place
         return {piece: index for index, (piece, _) in enumerate(model["vocab"])}
@@ -89,20 +90,41 @@ def characters(spec: Spec) -> dict[str, int]:
     return out
 
 
-def close_under_merges(spec: Spec, ids: Iterable[int]) -> set[int]:
-    """Return ``ids`` and all that they are built from.
+def bytes_of(spec: Spec) -> set[str]:
+    """Return the pieces that spell bytes, which any text may need: the 256 letters of byte-level BPE, or ``<0x00>`` to ``<0xFF>``."""
+    byte_level = '"type": "ByteLevel"' in json.dumps([spec.get("pre_tokenizer"), spec.get("normalizer")])
+    spelled = set(pre_tokenizers.ByteLevel.alphabet()) if byte_level else set()
+    return (spelled | {f"<0x{value:02X}>" for value in range(256)}) & set(pieces_of(spec))
 
-    For BPE these are the parts of every merge on the way, else nothing more.
+
+@dataclass(frozen=True)
+class Merges:
+    """How a BPE builds its pieces; for other kinds nothing is built.
+
+    Attributes:
+        vocabulary: piece -> id.
+        names: id -> piece.
+        ranks: rank of every merge; empty for other kinds.
     """
-    kept = set(ids)
-    if spec["model"]["type"] != "BPE":
+
+    vocabulary: Mapping[str, int]
+    names: Mapping[int, str]
+    ranks: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def of(cls, spec: Spec) -> Merges:
+        """Read them from a tokenizer."""
+        vocabulary = pieces_of(spec)
+        names = {index: piece for piece, index in vocabulary.items()}
+        return cls(vocabulary, names, _ranks(spec) if spec["model"]["type"] == "BPE" else {})
+
+    def close(self, ids: Iterable[int]) -> set[int]:
+        """Return ``ids`` and the parts of every merge on the way to them."""
+        kept = set(ids)
+        for index in list(kept) if self.ranks else ():
+            for left, right in _derivation(self.names.get(index, ""), self.ranks):
+                kept |= {self.vocabulary[left], self.vocabulary[right], self.vocabulary[left + right]}
         return kept
-    vocabulary, ranks = pieces_of(spec), _ranks(spec)
-    names = {index: piece for piece, index in vocabulary.items()}
-    for index in list(kept):
-        for left, right in _derivation(names.get(index, ""), ranks):
-            kept |= {vocabulary[left], vocabulary[right], vocabulary[left + right]}
-    return kept
 
 
 def keep_pieces(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
@@ -110,7 +132,7 @@ def keep_pieces(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
 
     Args:
         spec: not changed.
-        kept: closed under merges (:func:`close_under_merges`), :func:`special_ids` among them.
+        kept: closed under merges (:meth:`Merges.close`), :func:`special_ids` among them.
     """
     # In the order of the old ids, so that row i of the new table is row old[i] of the old one.
     old = sorted(set(kept))
@@ -125,7 +147,8 @@ def keep_pieces(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
         names = {index: piece for piece, index in model["vocab"].items()}
         model["vocab"] = {names[before]: after for before, after in new_id.items() if before in names}
     if model["type"] == "BPE":
-        used = {pair for piece in model["vocab"] for pair in _derivation(piece, _ranks(spec))}
+        ranks = _ranks(spec)
+        used = {pair for piece in model["vocab"] for pair in _derivation(piece, ranks)}
         # In their old order: the place of a merge in the list is its rank.
         model["merges"] = [merge for merge in model["merges"] if _pair(merge) in used]
     spec["added_tokens"] = [{**token, "id": new_id[token["id"]]} for token in spec["added_tokens"]]

@@ -1,0 +1,3 @@
+from .result import HeldBack as HeldBack
+from .result import Trimmed as Trimmed
+from .run import trim as trim
