@@ -34,7 +34,7 @@ from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.models.vocabulary.choice import Rule
 from imbik.testing.tiny import tiny_tokenizer
-from imbik.trim import trim
+from imbik.trim import trim, usage
 
 TURKISH = [
     "İstanbul'da ılık bir ışık, ISPARTA'da IĞDIR'a giden yol",
@@ -206,6 +206,22 @@ def test_the_256_bytes_of_a_byte_level_bpe_always_stay(tmp_path):
     assert tokenizer.decode(tokenizer.encode("我丢了我的卡 🙂").ids).strip() == "我丢了我的卡 🙂"
 
 
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram", "bpe without a space before"])
+def test_counting_by_words_is_counting_whole_texts(kind, tmp_path, monkeypatch):
+    backend = Tokenizer.from_str(tokenizer_of(kind.split()[0]).backend_tokenizer.to_str())
+    if "space" in kind:
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    monkeypatch.setattr(usage, "_WORDS", 5)
+    monkeypatch.setattr(usage, "_CHUNK", 300)
+    texts = [*TURKISH, *OTHERS] * 20
+    found = usage.count_pieces([corpus(tmp_path, texts)], backend, backend.get_vocab_size(), 0.0, tmp_path / "note.npz", Silent())
+    ids = [index for text in texts for index in backend.encode(text, add_special_tokens=False).ids]
+    np.testing.assert_array_equal(found.counts, np.bincount(ids, minlength=backend.get_vocab_size()))
+    by_word = usage._Counter(backend, np.zeros(backend.get_vocab_size(), np.int64))
+    by_word.add(TURKISH)
+    assert by_word.by_word is ("space" not in kind), "byte-level BPE marks the space before a word, which the first word of a text lacks"
+
+
 def test_pieces_bounds_the_table_and_keeps_the_most_used(tmp_path):
     before = make(tmp_path / "before", "wordpiece")
     texts = ["kartım kartım kartım şifremi şifremi ücret"]
@@ -226,9 +242,8 @@ def test_held_back_texts_tell_what_is_gone(tmp_path):
     documents = corpus(tmp_path, [*texts, *texts])
     result = cut(before, tmp_path / "after", documents, held_back=0.3)
     held = result.held_back
-    from imbik.trim.usage import is_held_back
 
-    apart = [text for text in documents.stream() if is_held_back(text, 0.3)]
+    apart = [text for text in documents.stream() if usage.is_held_back(text, 0.3)]
     assert held.texts == len(apart) and result.documents == 2 * len(texts) - len(apart) and len(apart) % 2 == 0, "both copies"
     old, new = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (before, tmp_path / "after"))
     cuts = [old.encode(text, add_special_tokens=False).tokens for text in apart]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from imbik.jobs.progress import Progress
 
 _CHUNK = 1 << 20
 """Characters that are tokenized at once."""
+
+_WORDS = 300_000
+"""Different words that are gathered before they are cut."""
 
 _SAVE = 20.0
 """Seconds between two notes of how far the count has come."""
@@ -70,6 +74,7 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
         UserError: no text.
     """
     counts, done, characters = _noted(note, rows)
+    counter = _Counter(backend, counts)
     held, sample, seen = TextWriter(), [], 0
     total = max(1, sum(source.bytes for source in sources) >> 20)
     saved, passed = time.monotonic(), 0
@@ -81,10 +86,10 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
             sample += [text[:_LONGEST] for text in kept[: _SAMPLE - len(sample)]]
             seen += len(kept)
             if seen > done:  # else counted before a kill
-                counts += _count(kept, backend, rows)
+                counter.add(kept)
                 done, characters = seen, characters + sum(map(len, kept))
             if time.monotonic() - saved > _SAVE:
-                _write(note, counts, done, characters)
+                _write(note, counter.total(), done, characters)
                 saved = time.monotonic()
             size = sum(map(_bytes, texts))
             bar.advance(((passed + size) >> 20) - (passed >> 20))
@@ -92,16 +97,51 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
     if not done:
         where = ", ".join(source.source for source in sources)
         raise UserError("no text to count word pieces in", where=where, expected="texts in the language that is to stay")
-    return Usage(counts, done, characters, held.close(), sample)
+    return Usage(counter.total(), done, characters, held.close(), sample)
 
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
-def _count(texts: Sequence[str], backend: Tokenizer, rows: int) -> NDArray[np.int64]:
-    ids = [np.asarray(encoding.ids, np.int64) for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
-    return np.bincount(np.concatenate([np.zeros(0, np.int64), *ids]), minlength=rows)
+class _Counter:
+    """Counts pieces word by word, each word cut once and counted as often as it came: several times as fast as cutting the texts.
+
+    That is the same where a word is cut alike whatever stands beside it; whether it is, the first texts tell. If not, texts are cut whole.
+    """
+
+    def __init__(self, backend: Tokenizer, counts: NDArray[np.int64]) -> None:
+        self.backend, self.counts = backend, counts
+        self.by_word: bool | None = None
+        self.words: Counter[str] = Counter()
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Count some texts."""
+        if self.by_word:
+            for text in texts:
+                self.words.update(text.split())
+            if len(self.words) > _WORDS:
+                self.total()
+            return
+        whole = self._cut(texts, np.ones(len(texts), np.int64))
+        if self.by_word is None:
+            words = Counter(word for text in texts for word in text.split())
+            self.by_word = bool(np.array_equal(whole, self._cut(list(words), np.array(list(words.values()), np.int64))))
+        self.counts += whole
+
+    def total(self) -> NDArray[np.int64]:
+        """Return how often each piece came so far."""
+        if self.words:
+            self.counts += self._cut(list(self.words), np.array(list(self.words.values()), np.int64))
+            self.words.clear()
+        return self.counts
+
+    def _cut(self, texts: Sequence[str], times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the pieces of some texts that came so often each."""
+        ids = [np.asarray(one.ids, np.int64) for one in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+        weights = np.repeat(times, [len(one) for one in ids])
+        # float64 holds whole numbers up to 2^53
+        return np.bincount(np.concatenate([np.zeros(0, np.int64), *ids]), weights, len(self.counts)).astype(np.int64)
 
 
 def _chunks(sources: Sequence[Documents]) -> Iterator[list[str]]:
