@@ -75,7 +75,8 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
     """
     counts, done, characters = _noted(note, rows)
     counter = _Counter(backend, counts)
-    held, sample, seen = TextWriter(), [], 0
+    held, seen = TextWriter(), 0
+    sample: list[str] = []
     total = max(1, sum(source.bytes for source in sources) >> 20)
     saved, passed = time.monotonic(), 0
     with progress.track("counting word pieces", total) as bar:
