@@ -14,8 +14,8 @@ Three things on a page are read:
   ``published`` (of a cited paper), ``settings`` (limits, defaults, examples, arithmetic) or ``tested`` (a test that the text
   names holds them).
 
-Every other number with a unit of measurement, and every number in a table, is a figure without a source: that fails. What was measured
-and has no file cannot stand on a page.
+Every other number with a unit of measurement or a decimal point, and every number in a table, is a figure without a source: that
+fails. What was measured and has no file cannot stand on a page.
 """
 
 from __future__ import annotations
@@ -40,13 +40,17 @@ KINDS = ("published", "settings", "tested")
 WHOLE = {"survey": "published", "glossary": "settings", "lecturer": "settings", "course": "settings"}
 """Pages of docs/site, in every language, whose numbers are all of one kind: a reading of papers, explanations, plans of lessons."""
 UNITS = r"%|ms|µs|ns|s|h|hours|minutes|[kMG]B|MiB|GiB|times|points|GFLOP/s|dB|x|texts|tokens|updates/s|rows/s|items/s|USD"
-MEASURED = re.compile(rf"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?:\s*[–-]\s*\d[\d.,]*)?\s*(?:{UNITS})(?![\w-])")
+MEASURED = re.compile(
+    rf"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?:\s*[–-]\s*\d[\d.,]*)?\s*(?:{UNITS})(?![\w-])"
+    r"|(?<![\w.,/-])[-+±−]?\d[\d,]*\.\d+(?![\w-]|\.\d)"  # a decimal needs no unit; 1.2.3 is a version
+)
 IN_TABLE = re.compile(r"(?<![\w.,/-])[-+±−]?\d[\d,]*(?:\.\d+)?(?![\w-])")
 TABLE = re.compile(r"<!-- table: (\S+?)/(\S+) -->\n(.*?)<!-- /table -->\n", re.S)
 MARK = re.compile(r"^(?:#+ |<!-- figures: ([a-z ]+) -->)", re.M)
 MASKED = re.compile(
     r"^```.*?^```|^ {4}.*?$|\$\$.*?\$\$|\$[^$\n]+\$|``[^`]+``|`[^`]+`|<!--.*?-->"  # code, mathematics, marks
     r"|\[\d{4}\.\d{4,5}\]|\]\([^)\s]*\)|https?://\S+|^#.*?$|^\|[^\n]*\|\n(?=\|[-: |]+\|$)"  # arXiv, links, headings, heads of tables
+    r"|arXiv \d{4}\.\d{4,5}|(?:Python|SQuAD) \d\.\d+(?:–\d\.\d+| to \d\.\d+)?"  # names with a number
     r"|\(9[05] %(?:, paired)?\)|9[05] %\s+(?:bootstrap\s+)?intervals?|\(9[05] %, paired:",  # levels of intervals
     re.DOTALL | re.MULTILINE,
 )

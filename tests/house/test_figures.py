@@ -64,10 +64,21 @@ def test_a_sentence_that_left_the_page_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "text",
-    ["It keeps 98.0 % of it.\n", "| a | b |\n|---|---|\n| x | 7.1 |\n", "It takes 4.1 ms.\n", "It is 12 times as fast.\n"],
+    [
+        "It keeps 98.0 % of it.\n",
+        "| a | b |\n|---|---|\n| x | 7.1 |\n",
+        "It takes 4.1 ms.\n",
+        "It is 12 times as fast.\n",
+        "It reaches RMSE 0.885.\n",
+    ],
 )
 def test_a_number_without_a_source_is_a_fault(tmp_path, monkeypatch, text):
     assert "has no source" in a_page(tmp_path, monkeypatch, text).faults[0]
+
+
+def test_names_and_versions_are_no_figures(tmp_path, monkeypatch):
+    text = "Python 3.11 to 3.13, SQuAD 2.0, arXiv 1909.10351, TextBrewer 0.2.1, v1.2 and `0.5`.\n"
+    assert a_page(tmp_path, monkeypatch, text).faults == []
 
 
 @pytest.mark.parametrize("kind", ["published", "settings", "tested"])
