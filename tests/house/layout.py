@@ -15,7 +15,7 @@ FLOORS = (
     ("data", "models"),
     ("training", "runtime", "recommend"),
     ("measure", "serve", "predict", "students", "pretraining", "quantization", "factorization", "sharing", "linear", "trim"),
-    ("finetune", "distillation", "pruning"),
+    ("finetune", "distillation", "pruning", "push"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),
     ("literature", "testing", "cascade"),

@@ -40,6 +40,7 @@ _COMMANDS = (
     "advise",
     "roi",
     "report",
+    "push",
     "compare_architectures",
     "recommend",
 )
@@ -133,6 +134,11 @@ def _run(arguments: list[str], stack: contextlib.ExitStack) -> None:
     try:
         stack.enter_context(speaking(asked_language(arguments)))
         stack.enter_context(translated_help())
+        if "WORLD_SIZE" in os.environ:  # PyTorch is loaded only where several processes may have been started together
+            from imbik.training.team import led
+
+            if not stack.enter_context(led()):
+                return
         build_app()(args=arguments)
     except KeyboardInterrupt:
         say("interrupted; run the same command again: what was finished is kept", err=True)

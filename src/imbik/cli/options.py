@@ -48,6 +48,7 @@ def _speak(context: typer.Context, lang: str) -> str:
 LangOption = Annotated[
     str, typer.Option("--lang", help="Language: en or tr (default: IMBIK_LANG, or en).", callback=_speak, show_default=False)
 ]
+TrackOption = Annotated[str | None, typer.Option("--track", help="Tell training to tensorboard, mlflow, wandb or trackio.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 TrustOption = Annotated[
     bool,

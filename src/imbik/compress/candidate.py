@@ -28,6 +28,7 @@ from imbik.models.structure import structure_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
 from imbik.training.prediction import dev_quality, settle
+from imbik.training.tracking import named
 from imbik.types import Checkpoint, Note, Step
 
 logger = logging.getLogger(__name__)
@@ -220,7 +221,7 @@ def _apply(plan: CandidatePlan, number: int, checkpoint: Checkpoint, run: Run) -
         shared=run.work / "shared",
         save_every=run.options.save_every,
     )
-    with Clock(private / "seconds.json") as clock:
+    with Clock(private / "seconds.json") as clock, named(f"{plan.name}/{step.name}"):
         changed = step.apply(checkpoint, context)
     logger.info("%s, %s: %.1f s", plan.name, step.name, clock.total)
     return replace(changed, model=changed.model.eval(), steps=(*checkpoint.steps, step.record())), clock.total

@@ -133,6 +133,19 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         soft, labels = self.terms(run(model, batch, self.task), batch["rows"], batch["attention_mask"])
         return soft if labels is None else (1.0 - self.hard) * soft + self.hard * labels
 
+    def parts(self, model: nn.Module, batch: Batch) -> list[tuple[Tensor, float]]:
+        """Compute the two terms on some rows of a batch, and how many things each is the mean over."""
+        rows, mask = batch["rows"], batch["attention_mask"]
+        soft, labels = self.terms(run(model, batch, self.task), rows, mask)
+        count = self.head.answered(len(rows), mask)
+        # forward() leaves the weight out where no row of the batch has a label: of all its rows
+        if self.hard == 0.0 or self.targets is None or not bool((batch["whole"] < len(self.targets)).any()):
+            return [(soft, count)]
+        if labels is None:
+            return [((1.0 - self.hard) * soft, count), (soft * 0.0, 0)]
+        targets = self.targets.take(rows[rows < len(self.targets)], mask.shape[1], mask.device)
+        return [((1.0 - self.hard) * soft, count), (self.hard * labels, self.head.labelled(targets))]
+
     def terms(self, outputs: Tensors, rows: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Compute the loss against the teacher, and against the labels: None where its weight is zero or no row of the batch has one.
 

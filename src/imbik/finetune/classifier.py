@@ -165,9 +165,14 @@ class LabelLoss(nn.Module):  # type: ignore[misc]
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Compute the task's loss on one batch."""
+        return self.parts(model, batch)[0][0]
+
+    def parts(self, model: nn.Module, batch: Batch) -> list[tuple[Tensor, float]]:
+        """Compute the loss, and how many labels it is the mean over."""
         outputs = run(model, batch, self.task)
         mask = batch["attention_mask"]
-        return self.head.loss(outputs, self.targets.take(batch["rows"], mask.shape[1], mask.device)) / self.head.unit(model)
+        targets = self.targets.take(batch["rows"], mask.shape[1], mask.device)
+        return [(self.head.loss(outputs, targets) / self.head.unit(model), self.head.labelled(targets))]
 
 
 def _on_test(model: nn.Module, splits: Splits, data: Encoded) -> tuple[float, Note | None]:

@@ -48,11 +48,15 @@ class MaskedLoss(nn.Module):
         self.masker = masker
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        return self.parts(model, batch)[0][0]
+
+    def parts(self, model: nn.Module, batch: Batch) -> list[tuple[Tensor, float]]:
+        """Compute the loss, and how many masked tokens it is the mean over."""
         inputs, labels = self.masker(batch["input_ids"])
         where = labels != IGNORED
         # (M, V) of the M masked tokens, and their labels (M,).
         logits = masked_output(model, model_inputs(batch) | {"input_ids": inputs}, where).logits
-        return F.cross_entropy(logits.float(), labels[where])
+        return [(F.cross_entropy(logits.float(), labels[where]), int(where.sum()))]
 
 
 @torch.inference_mode()

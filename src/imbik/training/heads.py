@@ -57,6 +57,14 @@ class Head(ABC):
             mask: ``(B, T)``, 1 where a token is no padding; given where outputs are per token.
         """
 
+    def labelled(self, targets: Tensor) -> int:
+        """Return how many things :meth:`loss` is the mean over: rows, unless a task overrides it."""
+        return len(targets)
+
+    def answered(self, rows: int, mask: Tensor | None) -> int:
+        """Return how many things :meth:`distillation_loss` is the mean over: rows, unless a task overrides it."""
+        return rows
+
     def prepare(self, model: nn.Module, targets: NDArray[np.generic]) -> None:  # noqa: B027  most heads have nothing to prepare
         """Change a new head before it is trained, knowing the targets of train; nothing unless a task overrides it."""
 
@@ -181,6 +189,15 @@ class TokenClassificationHead(Head):
         total = F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="sum")
         # a window may hold no labelled token: a mean would be 0 / 0
         return total / (targets != IGNORED).sum().clamp(min=1)
+
+    def labelled(self, targets: Tensor) -> int:
+        """Return how many tokens are labelled."""
+        return int((targets != IGNORED).sum())
+
+    def answered(self, rows: int, mask: Tensor | None) -> int:
+        """Return how many tokens are no padding."""
+        assert mask is not None
+        return int(mask.sum())
 
     def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
         """Compute :func:`softened_kl` of the tokens' logits, mean over all that are no padding."""

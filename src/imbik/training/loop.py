@@ -1,11 +1,13 @@
 """The training loop, read top to bottom: batches of like length, bf16 where the processor has it, fused AdamW, exact resume.
 
 Everything random is a function of (seed, epoch, step), and the state on disk is written to a temporary name and renamed, so a
-run that was killed and started again ends with the weights of a run that was not.
+run that was killed and started again ends with the weights of a run that was not. In a launch of several processes
+(:mod:`imbik.training.team`) they share the rows of each batch; only the first of them is here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -19,16 +21,14 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imbik.data.batches import shuffled_batches
 from imbik.errors import UserError
-from imbik.jobs.seeds import mixed
 from imbik.models.layers.compact_table import compact_embeddings
 from imbik.training.encoding import Rows
-from imbik.training.precision import precision
-from imbik.training.prediction import to_batch
+from imbik.training.learning import Learner, steps_of
 from imbik.training.settings import RunSettings, Training
 from imbik.training.state import State, TrainingState
 from imbik.training.threads import chosen_threads
+from imbik.training.tracking import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,7 @@ def fit(
         UserError: the loss stopped being finite.
     """
     run.directory.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator()  # its precision is one per process and may be set by the user's program; ours is `precision`
-    device = accelerator.device
+    device = Accelerator().device  # its precision is one per process and may be set by the user's program; ours is `precision`
     # around everything: optimizer and state on disk know the compact table only
     with compact_embeddings(model, pieces):
         model.to(device)
@@ -78,45 +77,40 @@ def fit(
         optimizer = torch.optim.AdamW(_groups(parameters, settings), lr=settings.learning_rate, fused=True)
         disk = TrainingState(run.directory, parameters | _buffers(model), optimizer, run.save_every)
         state = disk.restore()
-        budget = Budget.of(settings, len(data))
+        budget, log = Budget.of(settings, len(data)), tracked()
         if keep_start and evaluate is not None and state.steps_done == 0 and state.elect_start(evaluate(model)):
             disk.save_best(state)
 
         # a resumed run takes as many threads as it began with, so that its sums are the same
         threads = chosen_threads(_operations(parameters, data, settings), state.threads)
-        with threads as state.threads, run.progress.track(what, budget.units, budget.units_done(state)) as bar:
+        learner = Learner(model, loss, optimizer, list(parameters.values()), data, settings, run.seed, device)
+        with (
+            threads as state.threads,
+            contextlib.closing(steps_of(learner, what)) as work,
+            run.progress.track(what, budget.units, budget.units_done(state)) as bar,
+        ):
             while not state.finished:
-                # one epoch: the order of its batches follows from the seed and its number, so a resumed run draws the same
-                steps = _steps(data, settings, mixed(run.seed, state.epoch))
-                model.train()
-                loss.train()
+                # one epoch: a resumed run draws the same batches in the same order
+                steps = learner.begin(state.epoch)
                 for batches in steps[state.step :]:
                     if budget.spent(state):
                         break
                     began = time.perf_counter()
-                    # dropout of a step follows from its number: a resumed run drops what the killed
-                    # one had dropped
-                    torch.manual_seed(mixed(run.seed, state.epoch, state.step))
-                    for group in optimizer.param_groups:
-                        group["lr"] = settings.learning_rate * schedule(budget.share(state, len(steps)), settings.warmup)
-                    value = 0.0
-                    for rows in batches:  # gradients of several batches add up to one step
-                        batch = to_batch(data, rows, device)  # (B, T)
-                        with precision(device):
-                            part = loss(model, batch) / len(batches)
-                        accelerator.backward(part)
-                        value += float(part.detach())
+                    rate = settings.learning_rate * schedule(budget.share(state, len(steps)), settings.warmup)
+                    value = work.gradients(state.epoch, state.step, batches, rate)
                     _check_finite(value, state, settings)
-                    torch.nn.utils.clip_grad_norm_(parameters.values(), settings.max_grad_norm)
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
+                    learner.finish(rate)
                     state.add_step(time.perf_counter() - began, tokens=sum(int(data.lengths[rows].sum()) for rows in batches))
                     disk.maybe_save(state)
                     bar.advance(budget.units_of(batches), f"loss {value:.3f}")
+                    if log is not None:
+                        log.log(state.steps_done, loss=value, learning_rate=rate)
 
                 score = evaluate(model) if evaluate is not None else float(state.epoch)  # without dev the last epoch is the best
                 if state.close_epoch(score if math.isfinite(score) else _replacement(state, evaluate)):
                     disk.save_best(state)
+                if log is not None and evaluate is not None:
+                    log.log(state.steps_done, dev=score)
                 state.open_epoch()
                 state.finished = budget.over(state)
                 disk.save(state)
@@ -184,12 +178,6 @@ def schedule(done: float, warmup: float) -> float:
         # not 0: the first step would be lost, of a short training a noticeable part
         return max(done / warmup, 0.01)
     return max(0.0, (1.0 - done) / max(1.0 - warmup, 1e-9))
-
-
-def _steps(data: Rows, settings: Training, seed: int) -> list[list[NDArray[np.int64]]]:
-    """Return the batches of every step of an epoch."""
-    batches = shuffled_batches(data.lengths, settings.batch_tokens, seed)
-    return [batches[i : i + settings.accumulate] for i in range(0, len(batches), settings.accumulate)]
 
 
 def _operations(parameters: dict[str, nn.Parameter], data: Rows, settings: Training) -> float:

@@ -29,6 +29,11 @@ def precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None and not _FULL.get())
 
 
+def is_full() -> bool:
+    """Return whether float32 is asked for by :func:`full_precision`."""
+    return _FULL.get()
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Compute in float32 inside of the block, also where training would use bf16: to compare with what an artefact computes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +22,14 @@ from imbik.tasks.retention import asked_of
 from imbik.tasks.task import Task
 from imbik.training.encoding import Encoded, Rows
 from imbik.training.heads import IGNORED
-from imbik.training.precision import precision
+from imbik.training.precision import full_precision, is_full, precision
+from imbik.training.team import Job, Team, packed, team, unpacked
 from imbik.types import Examples, Splits
+
+_log = logging.getLogger(__name__)
+
+WORTH_SENDING = 1e12
+"""Floating-point operations of predictions from which on a model is sent to the processes that help: about a second of one core."""
 
 Batch = dict[str, Tensor]
 """``input_ids``, ``attention_mask`` (``token_type_ids``), each ``(B, T)`` int64, and ``rows`` ``(B,)``: row numbers in the data."""
@@ -37,7 +45,7 @@ def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "
 
 def model_inputs(batch: Batch) -> Batch:
     """Return what a transformers model takes of a batch."""
-    return {name: value for name, value in batch.items() if name != "rows"}
+    return {name: value for name, value in batch.items() if name not in ("rows", "whole")}
 
 
 def run(model: nn.Module, batch: Batch, task: Task) -> Tensors:
@@ -74,20 +82,99 @@ def predict_logits(model: nn.Module, data: Encoded, budget: int = 4096, bar: Bar
     return only(logits)
 
 
-@torch.inference_mode()
 def _predict(model: nn.Module, data: Encoded, kinds: tuple[Output, ...], budget: int, bar: Bar | None, *, places: bool) -> Outputs:
-    model.eval()
-    device = next(model.parameters()).device
     collector = Collector(len(data), kinds, 0, places=places)
-    with precision(device):
-        for rows in sorted_batches(data.lengths, budget):
-            batch = to_batch(data, rows, device)
-            outputs = _to_numpy(read_outputs(model(**model_inputs(batch)), kinds))
-            where = [data.places(int(row)) for row in rows] if places else None
-            collector.put(rows, outputs, batch["attention_mask"].cpu().numpy(), where)
-            if bar is not None:
-                bar.advance(len(rows))
+    work = _Work(model, data, kinds, sorted_batches(data.lengths, budget), full=is_full())
+
+    def put(number: int, outputs: Outputs) -> None:
+        rows = work.batches[number]
+        # as `data.batch` pads them
+        mask = (np.arange(int(data.lengths[rows].max())) < data.lengths[rows][:, None]).astype(np.int64)
+        collector.put(rows, outputs, mask, [data.places(int(row)) for row in rows] if places else None)
+        if bar is not None:
+            bar.advance(len(rows))
+
+    helpers = team()
+    operations = 2.0 * sum(parameter.numel() for parameter in model.parameters()) * float(data.lengths.sum())
+    if helpers is None or operations < WORTH_SENDING:
+        work.alone(put)
+    else:
+        work.shared(helpers, put)
     return collector.result()
+
+
+_Take = Callable[[int, Outputs], None]
+"""Takes the number of a batch and its outputs."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Batches that a model is to answer.
+
+    Attributes:
+        model: answers.
+        data: the rows.
+        kinds: what the model gives.
+        batches: their row numbers. However many processes share them, each is computed as it stands here, so that all numbers are the same.
+        full: whether float32 is asked for (:func:`imbik.training.precision.full_precision`).
+    """
+
+    model: nn.Module
+    data: Encoded
+    kinds: tuple[Output, ...]
+    batches: list[NDArray[np.int64]]
+    full: bool
+
+    def alone(self, take: _Take, first: int = 0, step: int = 1) -> None:
+        """Answer every ``step``-th batch here."""
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        with full_precision() if self.full else nullcontext(), torch.inference_mode(), precision(device):
+            for number in range(first, len(self.batches), step):
+                batch = to_batch(self.data, self.batches[number], device)
+                take(number, _to_numpy(read_outputs(self.model(**model_inputs(batch)), self.kinds)))
+
+    def shared(self, helpers: Team, take: _Take) -> None:
+        """Answer all batches, of which each process computes some."""
+        try:
+            content = packed(self.__dict__)
+        except Exception:  # code that a model brings, say: this process has it
+            _log.debug("a model could not be sent", exc_info=True)
+            self.alone(take)
+            return
+        # batch by batch in turn: the first ones are the longest
+        helpers.tell(_Predict(content))
+        trouble: Exception | None = None
+        try:
+            self.alone(take, 0, helpers.size)
+        except Exception as error:  # the others wait to be heard
+            trouble = error
+        found = helpers.gather(None)
+        if trouble is not None:
+            raise trouble
+        for rank, outputs in enumerate(found[1:], 1):
+            if outputs is None:  # it could not; this one can
+                self.alone(take, rank, helpers.size)
+                continue
+            for number, one in enumerate(outputs):
+                take(rank + number * helpers.size, one)
+
+
+@dataclass(frozen=True)
+class _Predict(Job):
+    """Batches to answer; ``content`` is a packed :class:`_Work`."""
+
+    content: bytes
+
+    def help(self, team: Team) -> None:
+        """Answer every ``size``-th batch."""
+        found: list[Outputs] | None = []
+        try:
+            _Work(**unpacked(self.content, team.device)).alone(lambda _, outputs: found.append(outputs), team.rank, team.size)  # type: ignore[union-attr]
+        except Exception:
+            _log.debug("batches could not be answered", exc_info=True)
+            found = None
+        team.gather(found)
 
 
 def _to_numpy(outputs: Tensors) -> Outputs:

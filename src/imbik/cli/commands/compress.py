@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from imbik.cli.options import (
     OutOption,
     TaskColumns,
     ThreadsOption,
+    TrackOption,
     TrustOption,
     grouped,
 )
@@ -62,6 +63,7 @@ class Conduct:
     threads: ThreadsOption = None
     seed: Annotated[int, typer.Option(help="Of the splits that are carved.", min=0)] = 0
     save_every: Annotated[float, typer.Option(help="Seconds between training states on disk.", min=0)] = 30.0
+    track: TrackOption = None
     lang: LangOption = "en"
     trust_remote_code: TrustOption = False
     rivals: Annotated[
@@ -108,22 +110,24 @@ def compress(
     how, limits = conduct.arguments(), budget.limits()
     from imbik.compress.run import compress as run
     from imbik.export.builders.registry import DEFAULT_ENGINES, buildable
+    from imbik.training.tracking import tracking
 
     console, say = consoles()
     loaded, splits = _read(teacher, data, unlabelled, columns, conduct.seed, say)
-    results = run(
-        loaded,
-        splits,
-        out,
-        source=teacher,
-        recipes=recipe or (),
-        engines=buildable() if engine and "auto" in engine else engine or DEFAULT_ENGINES,
-        limits=limits,
-        minutes=budget.minutes,
-        progress=progress_for(console, translated),
-        say=say,
-        **how,
-    )
+    with tracking(conduct.track, out, {"teacher": teacher, "data": data, "recipes": recipe, **asdict(conduct)}):
+        results = run(
+            loaded,
+            splits,
+            out,
+            source=teacher,
+            recipes=recipe or (),
+            engines=buildable() if engine and "auto" in engine else engine or DEFAULT_ENGINES,
+            limits=limits,
+            minutes=budget.minutes,
+            progress=progress_for(console, translated),
+            say=say,
+            **how,
+        )
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
     else:

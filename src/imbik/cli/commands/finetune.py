@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from imbik.cli.checks import check_positive, consoles, echo, overridden
-from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, TrustOption, grouped
+from imbik.cli.options import DataOption, JsonOption, OutOption, TaskColumns, TrackOption, TrustOption, grouped
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
 
@@ -22,6 +22,7 @@ class Schedule:
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
     max_length: Annotated[int | None, typer.Option(help="Texts are cut to this many tokens.", min=2)] = None
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
+    track: TrackOption = None
     trust_remote_code: TrustOption = False
 
 
@@ -53,6 +54,13 @@ def finetune(
     """Fine-tune a pretrained encoder into a teacher (the epoch that is best on dev is kept), or, with --task mlm, fit a
     masked-language-model head on raw text: a text file, a folder of them, a table or a hub name."""
     check_positive("--learning-rate", schedule.learning_rate)
+    from imbik.training.tracking import tracking
+
+    with tracking(schedule.track, out, {"base": base, "data": data, **asdict(schedule)}):
+        _finetune(base, data, out, columns, schedule, masked, as_json)
+
+
+def _finetune(base: str, data: str, out: Path, columns: TaskColumns, schedule: Schedule, masked: Masked, as_json: bool) -> None:
     if columns.task == "mlm":
         # options that would do nothing are refused: the user meant something by them
         _refuse(text_pair=columns.text_pair, label=columns.label, metric=columns.metric)
