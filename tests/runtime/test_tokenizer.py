@@ -109,8 +109,10 @@ def test_a_text_cut_on_the_left_goes_the_ordinary_way() -> None:
     assert tokenizer.ids(texts) == expected(build, texts, 8, side="left") and not tokenizer.words
 
 
-def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("many", [10, 1000])
+def test_the_memory_is_bounded(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizing, "WORDS", 20)
+    monkeypatch.setattr(tokenizing, "MANY", many)  # words without room are tokenized alone, or texts as a whole
     build, texts = REMEMBERING["uncased"], random_texts(300)
     tokenizer = RuntimeTokenizer(build(), 16)
     for start in range(0, 300, 50):

@@ -70,15 +70,13 @@ class Csv(_Bytes):
             plain.writerow(names)
             file.flush()
             header = file.tell()
-            rows = zip(*shown, strict=True)
-            if not any(map(_returns, shown)):
-                plain.writerows(rows)
-                return header
             # a carriage return ends a row for many readers, and is not quoted where lines end otherwise
-            quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-            for row in rows:
-                writer = quoting if any("\r" in cell for cell in row if isinstance(cell, str)) else plain
-                writer.writerow(row)
+            quoting, start = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL), 0
+            for row in sorted({row for cells in shown for row in _returns(cells)}):
+                plain.writerows(zip(*(cells[start:row] for cells in shown), strict=True))
+                quoting.writerow([cells[row] for cells in shown])
+                start = row + 1
+            plain.writerows(zip(*(cells[start:] for cells in shown), strict=True))
         return header
 
     def ours(self, path: Path) -> bool:
@@ -88,9 +86,15 @@ class Csv(_Bytes):
         return head[:1] == ["text"] and any(named <= set(head) for named in ({"value"}, {"label", "probability"}, {"answer", "score"}))
 
 
-def _returns(cells: Sequence[Any]) -> bool:
-    """Return whether a carriage return stands in a column."""
-    return "\r" in "".join(cell for cell in cells if isinstance(cell, str))
+def _returns(cells: Sequence[Any]) -> list[int]:
+    """Return the rows of a column in which a carriage return stands."""
+    try:
+        # nearly always there is none, which one pass over all of them shows
+        if "\r" not in "".join(cells):
+            return []
+    except TypeError:  # numbers
+        pass
+    return [row for row, cell in enumerate(cells) if isinstance(cell, str) and "\r" in cell]
 
 
 def _numbers(name: str, cells: Sequence[Any]) -> Sequence[Any]:

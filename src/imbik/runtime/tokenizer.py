@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -23,6 +23,9 @@ from imbik.runtime.ngrams import NgramTokenizer
 
 WORDS = 16384
 """Words that are remembered, at most: some 4 MB."""
+
+MANY = 64
+"""Texts from which on words are tokenized alone where there is no room to remember them."""
 
 LONGEST = 48
 """Characters of a word that is remembered, at most."""
@@ -93,8 +96,11 @@ class RuntimeTokenizer:
         found = [self._recall(text) for text in texts] if self.words else [None] * len(texts)
         if self._remembers and None in found:
             new = [text for text, ids in zip(texts, found, strict=True) if ids is None and isinstance(text, str)]
-            if self._learn(new):
+            learned, surplus = self._learn(new)
+            if learned:
                 found = [self._recall(text) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
+            for word in surplus:
+                self.words.pop(word, None)  # another thread may have been quicker
         left = [row for row, ids in enumerate(found) if ids is None]
         for row in left:
             if not isinstance(texts[row], str):  # a tuple would be taken for a pair
@@ -154,15 +160,18 @@ class RuntimeTokenizer:
         ids += self._after
         return ids
 
-    def _learn(self, texts: Iterable[str]) -> bool:
-        """Remember the words of some texts, as far as there is room; whether any is new."""
+    def _learn(self, texts: Sequence[str]) -> tuple[bool, list[str]]:
+        """Remember the words of some texts; return whether any is new, and those without room: to be forgotten afterwards."""
         # split(" ") and not split(): other white space is the tokenizer's business and part of the
         # word
         words = {word for text in texts for word in text.split(" ")}
-        new = [word for word in words if word not in self.words and self._ordinary(word)][: max(0, WORDS - len(self.words))]
+        new = [word for word in words if word not in self.words and self._ordinary(word)]
+        room = max(0, WORDS - len(self.words))
+        # many texts have words in common, and each is tokenized once; a few go through the tokenizer as a whole as quickly
+        new = new if len(texts) >= MANY else new[:room]
         encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False) if new else []
         self.words.update((word, tuple(encoding.ids)) for word, encoding in zip(new, encodings, strict=True))
-        return bool(new)
+        return bool(new), new[room:]
 
     def _ordinary(self, word: str) -> bool:
         """Whether a word is short, is Unicode, and can hold no part of a special token."""
