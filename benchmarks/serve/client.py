@@ -106,7 +106,8 @@ async def _trial(port: int, requests: Sequence[bytes], rate: float, seconds: flo
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    trial.statuses[0] += len(unanswered)
+    if unanswered:
+        trial.statuses[0] += len(unanswered)
     for _, writer in connections.idle:
         writer.close()
     return trial

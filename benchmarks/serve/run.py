@@ -153,7 +153,9 @@ def running(server: str, options: argparse.Namespace) -> Iterator[int]:
         "transformers": [options.peer, peers, "transformers", options.checkpoint, port, workers],
     }
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "TOKENIZERS_PARALLELISM": "false"}
-    process = subprocess.Popen([str(word) for word in commands[server]], stdout=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(
+        [str(word) for word in commands[server]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
     try:
         health = "/health/ready" if server == "imbik" else "/health"
         for _ in range(600):
