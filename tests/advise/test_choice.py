@@ -177,6 +177,25 @@ def test_the_baseline_and_what_is_only_shown_are_never_chosen():
     assert choose([TEACHER, gpu], TEACHER.id, ANY).id is None
 
 
+def test_a_rival_is_measured_and_never_chosen():
+    rival, own = candidate("tf-idf", p50=0.1, size=1000, dev=0.99, rate=9e5, rival=True), candidate("a", dev=0.5)
+    found = choose([TEACHER, rival, own], TEACHER.id, ANY)
+    assert found.id == own.id and found.batch is not None and found.batch.id == own.id
+    assert choose([TEACHER, rival], TEACHER.id, ANY).id is None
+
+
+def test_of_two_that_are_equally_good_the_smaller_is_the_best_and_no_larger_one_is_named():
+    small, quick = candidate("small", p50=1.05, size=500_000), candidate("quick", p50=1.0, size=1_000_000)
+    found = choose([TEACHER, quick, small], TEACHER.id, ANY)
+    assert found.id == small.id and found.reasons[0].kind == "choice_best"
+
+
+def test_of_errors_the_smaller_one_is_on_the_front():
+    good, bad = (replace(candidate(name), quality=Quality(value, metric="rmse")) for name, value in (("good", 0.1), ("bad", 0.9)))
+    assert pareto([bad, good]) == (good.id,)
+    assert pareto([replace(m, quality=replace(m.quality, metric="accuracy")) for m in (bad, good)]) == (bad.id,)
+
+
 def test_the_front_leaves_out_what_another_beats_and_keeps_equals():
     a, same, larger = candidate("a"), candidate("b"), candidate("c", size=1_000_001)
     assert pareto([a, same, larger]) == ("a/onnx", "b/onnx")
