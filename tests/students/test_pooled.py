@@ -13,7 +13,7 @@ from imbik.models.teacher import Teacher
 from imbik.recipes.ladder import ladder
 from imbik.recipes.recipe import load_recipe
 from imbik.students.catalogue import make_student, parse_student
-from imbik.students.pieces import piece_counts, piece_states, principal_pieces
+from imbik.students.pieces import piece_counts, piece_states, principal_pieces, read_alone
 from imbik.students.pooled import why_not
 from imbik.testing.tiny import tiny_bert, tiny_splits
 
@@ -31,6 +31,26 @@ def test_a_piece_begins_as_what_the_first_layer_takes_of_it(family: str) -> None
     with torch.no_grad():
         expected = teacher.model(input_ids=ids, output_hidden_states=True).hidden_states[0][:, 0]
     assert torch.allclose(states[[5, 17, 117]], expected, atol=1e-5)
+
+
+def test_a_piece_read_alone_is_the_text_of_that_piece() -> None:
+    teacher = Teacher.of(tiny_bert(layers=2))
+    found = read_alone(teacher.model, teacher.tokenizer, 118)
+    for word in ("card", "money", "late"):
+        encoded = teacher.tokenizer(word, return_tensors="pt")
+        first, piece, _last = encoded["input_ids"][0].tolist()
+        assert first in teacher.tokenizer.all_special_ids, "a word of one piece between two special tokens"
+        with torch.no_grad():
+            last = teacher.model(**encoded, output_hidden_states=True).hidden_states[-1][0]
+        assert torch.allclose(found[piece], torch.cat([last[0], last[1]]), atol=0.05), "bf16 where the processor has it"
+
+
+def test_vectors_start_where_they_are_asked_to() -> None:
+    starts = {}
+    for init in ("teacher", "answers", "random"):
+        student = make_student({"family": "bag", "hidden": 8, "heads": 2, "init": init}, tiny_bert(layers=2), SPLITS.train, 0)
+        starts[init] = student.model.embeddings.weight[:, :8]
+    assert not torch.allclose(starts["teacher"], starts["answers"]) and not torch.allclose(starts["random"], starts["answers"])
 
 
 def test_principal_pieces_are_the_singular_directions_of_the_texts() -> None:

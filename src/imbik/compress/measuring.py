@@ -78,7 +78,8 @@ class Comparison:
         if path.is_file() and read_json(run.work / _KEY).get("key") == self.key:
             return load_results(path)
         run.say(f"measuring {len(self.candidates)} candidates, interleaved")
-        measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=run.options.threads, progress=run.progress)
+        threads, rounds = run.options.threads, run.options.rounds
+        measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=threads, rounds=rounds, progress=run.progress)
         for note in _easy_dev(measured, run.splits):
             run.say(sentence(note))
         return _results(measured, self.failures, self.notes, run)

@@ -17,6 +17,7 @@ from imbik.export.builders.registry import DEFAULT_ENGINES, builder
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
 from imbik.locale.phrases import Phrases
+from imbik.measure.timing import ROUNDS
 from imbik.measure.values import Limits as Limits
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
@@ -44,6 +45,7 @@ class Options:
         save_every: seconds between training states on disk.
         rivals: whether what a user would try first is measured beside the candidates (:mod:`imbik.compress.rivals`).
         preset: the processor that int8 artefacts are made for, :func:`imbik.runtime.processors.int8_preset`; None: this one.
+        rounds: turns of each candidate while requests and batches are timed, three at least.
     """
 
     source: str | None = None
@@ -56,6 +58,7 @@ class Options:
     save_every: float = 30.0
     preset: Mapping[str, Any] | None = None
     rivals: bool = False
+    rounds: int = ROUNDS
 
     def changed(self, values: Mapping[str, object]) -> Options:
         """Return these options with some replaced, and every default settled.

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from imbik.data.text_store import TextStore
@@ -35,6 +36,7 @@ def train_on_soft_labels(
     temperature: float,
     hard: float,
     augment: bool | dict[str, Any] = False,
+    piece_dropout: float = 0.0,
     what: str = "distilling",
     wrap: Wrap | None = None,
 ) -> State:
@@ -47,6 +49,7 @@ def train_on_soft_labels(
         temperature: T of the loss.
         hard: weight of the labels, 0 to 1.
         augment: a field of the kind :data:`imbik.distillation.augmentation.Augment`.
+        piece_dropout: share of a text's pieces that the student does not see, see :class:`SoftLabels`.
         what: what progress calls it.
         wrap: gives the loss and the dev score that are used in the place of those it is given; the loss's own parameters train too.
 
@@ -61,7 +64,7 @@ def train_on_soft_labels(
     _check_same_tokens(data, teacher)
     targets = RowTargets.of(context.splits, context.splits.train, data)
     unit = head_of(checkpoint.task).unit(context.teacher.model)
-    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard, unit)
+    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard, unit, piece_dropout)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:
         loss, evaluate = wrap(loss, evaluate)
@@ -98,6 +101,13 @@ def _check_same_tokens(data: Encoded, teacher: TeacherLogits) -> None:
     )
 
 
+def thinned(mask: Tensor, share: float) -> Tensor:
+    """Return an attention mask ``(B, T)`` without a random share of its pieces; the first of a text, which a model may read, stays."""
+    kept = torch.rand(mask.shape, device=mask.device) >= share
+    kept[:, 0] = True
+    return mask * kept
+
+
 class SoftLabels(nn.Module):  # type: ignore[misc]
     """The mixed loss; the teacher's outputs are looked up by row number.
 
@@ -108,6 +118,8 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         temperature: T > 0.
         hard: weight of the labels, 0 to 1.
         unit: what both losses are divided by, :meth:`imbik.training.heads.Head.unit` of the teacher.
+        piece_dropout: share of the pieces behind the first that are hidden from the student while it trains (Iyyer et al. 2015, "Deep
+            Unordered Composition Rivals Syntactic Methods for Text Classification"); the teacher has read all of them.
     """
 
     def __init__(
@@ -118,10 +130,12 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         temperature: float,
         hard: float,
         unit: float = 1.0,
+        piece_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.task = task_of(task)
         self.head = head_of(task)
+        self.piece_dropout = piece_dropout
         self.teacher = teacher
         self.targets = targets
         self.temperature = temperature
@@ -130,6 +144,8 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Compute the mixed loss on one batch."""
+        if self.piece_dropout and self.training:
+            batch = batch | {"attention_mask": thinned(batch["attention_mask"], self.piece_dropout)}
         soft, labels = self.terms(run(model, batch, self.task), batch["rows"], batch["attention_mask"])
         return soft if labels is None else (1.0 - self.hard) * soft + self.hard * labels
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Lt
 
 from imbik.distillation.augmentation import Augment, files_of
 from imbik.distillation.soft_labels import train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.prediction import quality_of
 from imbik.training.settings import Positive, Share, TrainedOnDev
@@ -26,6 +29,8 @@ class Distill(TrainedOnDev, Method):
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
+        piece_dropout: share of a text's pieces that the student does not see in a step (Iyyer et al. 2015): against learning few texts by
+            heart.
         augment: more texts made of the task's own, labelled by the teacher, see
             :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
@@ -34,7 +39,12 @@ class Distill(TrainedOnDev, Method):
     keeps_shape: ClassVar[bool] = True
     temperature: Positive = 2.0
     hard: Share = 0.0
+    piece_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     augment: Augment = False
+
+    def refuse_task(self, task: str) -> str | None:
+        """Return why pieces cannot be hidden in a task that answers for each of them, or None."""
+        return "piece_dropout: 0 where every token is answered" if self.piece_dropout and not task_of(task).one_row else None
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """Return the student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.
@@ -42,7 +52,15 @@ class Distill(TrainedOnDev, Method):
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        state = train_on_soft_labels(checkpoint, context, self, temperature=self.temperature, hard=self.hard, augment=self.augment)
+        state = train_on_soft_labels(
+            checkpoint,
+            context,
+            self,
+            temperature=self.temperature,
+            hard=self.hard,
+            augment=self.augment,
+            piece_dropout=self.piece_dropout,
+        )
         # the start stood for election too (keep_start): -1 says that training gained nothing on
         # dev, which a user who waited for it should read in the model card
         if state.best_epoch < 0:

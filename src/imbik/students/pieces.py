@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from imbik.models.hooks import first_tensor
 from imbik.training.encoding import encode
+from imbik.training.precision import precision
 from imbik.types import Examples
 
 if TYPE_CHECKING:
@@ -60,6 +61,30 @@ def piece_states(model: PreTrainedModel, first_layer: str, rows: int) -> Tensor:
                 continue
     finally:
         hook.remove()
+    return torch.cat(states)
+
+
+@torch.inference_mode()
+def read_alone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: int) -> Tensor:
+    """Return what the model's last layer says of each piece as a text of its own, ``(V, 2 H)``: its first token, and the piece itself.
+
+    The piece stands between the tokenizer's special tokens. Vectors of words from an encoder's outputs: Tulkens, van Dongen 2024 (Model2Vec).
+
+    Args:
+        model: an encoder in evaluation mode.
+        tokenizer: its own.
+        rows: V.
+    """
+    around, with_letter = (list(tokenizer(text)["input_ids"]) for text in ("", "a"))
+    # special tokens are what an empty text has; the piece comes where a letter parts them
+    place = next((at for at, (one, other) in enumerate(zip(around, with_letter, strict=False)) if one != other), len(around))
+    alone = torch.tensor([*around[:place], 0, *around[place:]]).repeat(rows, 1)  # (V, T)
+    alone[:, place] = torch.arange(rows)
+    states = []
+    for ids in alone.split(_AT_ONCE):
+        with precision(ids.device):
+            found = model.base_model(input_ids=ids)[0].float()
+        states.append(torch.cat([found[:, 0], found[:, place]], dim=1))
     return torch.cat(states)
 
 

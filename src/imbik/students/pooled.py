@@ -18,7 +18,7 @@ from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
-from imbik.students.pieces import piece_counts, piece_states, principal_pieces
+from imbik.students.pieces import piece_counts, piece_states, principal_pieces, read_alone
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
 from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Examples
@@ -26,6 +26,9 @@ from imbik.types import Checkpoint, Examples
 _HEADS = 8
 _WIDTH = 128
 _UNITS = 256
+STARTS = ("teacher", "answers", "random")
+"""Where vectors start: at what the teacher's first layer takes of a piece, at what its last layer says of it, or anywhere."""
+
 _QUIET = -4.0
 """The score that special tokens start from: e^-4 of a word's weight, since every text has them."""
 
@@ -51,21 +54,21 @@ class PooledPlan(StudentPlan):
 
     Attributes:
         numbers: of its config.
-        init: where the vectors start: ``teacher`` or ``random``.
+        init: where the vectors start, one of :data:`STARTS`.
     """
 
     numbers: Mapping[str, int]
     init: str
 
     def make(self, inherited: Inherited, texts: Examples) -> Checkpoint:
-        """Make the student; its vectors are the teacher's on the principal directions of the texts."""
+        """Make the student; unless they start at random, its vectors are the teacher's on the principal directions of the texts."""
         introduce()
         shape = {"vocab_size": inherited.vocabulary, "pad_token_id": inherited.padding, **self.numbers}
         config = AutoConfig.for_model(str(self.architecture), **shape)
         set_labels(config, inherited.task, inherited.labels)
         inherit_units(config, inherited.config)
         model: Any = empty_model(config, inherited.task)
-        if self.init == "teacher":
+        if self.init != "random":
             self._start_vectors(model, texts)
         with torch.no_grad():
             special = [index for index in inherited.tokenizer.all_special_ids if index < inherited.vocabulary]
@@ -77,7 +80,10 @@ class PooledPlan(StudentPlan):
     def _start_vectors(self, model: Any, texts: Examples) -> None:
         teacher, width = self.teacher, int(self.numbers["hidden_size"])
         rows = int(model.config.vocab_size)
-        states = piece_states(teacher.model, teacher.anatomy.layers[0].input.path, rows)
+        if self.init == "answers":
+            states = read_alone(teacher.model, teacher.tokenizer, rows)
+        else:
+            states = piece_states(teacher.model, teacher.anatomy.layers[0].input.path, rows)
         model.embeddings.weight[:, :width] = principal_pieces(states, piece_counts(teacher.tokenizer, texts, rows), width)
 
 
@@ -103,7 +109,7 @@ class Pooled(StudentSpec):
         hidden: d, the width of a piece's vector.
         heads: H, learned queries.
         intermediate: units of the head, between what is pooled and the labels.
-        init: where the vectors start: ``teacher`` or ``random``.
+        init: where the vectors start, one of :data:`STARTS`.
     """
 
     hidden: int = _WIDTH
@@ -124,7 +130,7 @@ class Pooled(StudentSpec):
             return None
         refuse_unknown(written, cls.fields)
         numbers = {name: number for name in cls.fields if name not in ("family", "init") and (number := count_of(written, name))}
-        return cls(written, init=init_of(written), **numbers)._checked()
+        return cls(written, init=init_of(written, STARTS), **numbers)._checked()
 
     def _checked(self) -> Self:
         if self.hidden < 1 or self.hidden % self.heads:

@@ -15,8 +15,6 @@ from pydantic import Field
 
 from imbik.jobs.progress import Progress
 
-_MOST_EPOCHS = 30
-
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -45,13 +43,14 @@ class Trained(Optimized):
     """Training that is measured in passes over the data.
 
     Attributes:
-        epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most 30.
-        target_steps: see ``epochs``.
+        epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most ``most_epochs``.
+        target_steps, most_epochs: see ``epochs``.
         max_steps: see :class:`imbik.training.settings.Training`.
     """
 
     epochs: Epochs = "auto"
     target_steps: Count = 1500
+    most_epochs: Count = 30
     max_steps: Annotated[int, Ge(0)] = 0
 
 
@@ -71,9 +70,9 @@ def training_of(settings: Trained, tokens: int) -> Training:
     if isinstance(settings.epochs, int):
         return _training(settings, epochs=settings.epochs)
     steps = max(1.0, tokens / settings.batch_tokens)
-    # at least two epochs, so that dev has something to choose from; the cap is for tiny data, which
-    # would be learned by heart
-    return _training(settings, epochs=max(2, min(_MOST_EPOCHS, round(settings.target_steps / steps))))
+    # at least two epochs, so that dev has something to choose from; the cap is for tiny data, which a network with layers would learn
+    # by heart, a pass costing minutes
+    return _training(settings, epochs=max(2, min(settings.most_epochs, round(settings.target_steps / steps))))
 
 
 def training_for(settings: Optimized, steps: int, learning_rate: float | None = None) -> Training:

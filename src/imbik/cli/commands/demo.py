@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         text_pair: PairOption = None,
         label: LabelOption = None,
     ) -> None:
-        """Fine-tune, compress by six recipes, measure, choose, report and answer: minutes on two cores."""
+        """Fine-tune, compress by two recipes, measure, choose, report and answer: minutes on two cores."""
         from imbik.cli.commands.compress import show
         from imbik.demo.story import run_demo
 
@@ -35,5 +35,10 @@ def register(app: typer.Typer) -> None:
         columns = overridden(text=text, text_pair=text_pair, label=label)
         story = run_demo(out, base=base, data=data, columns=columns, lang=lang, progress=progress_for(console, translated), say=say)
         show(story.results, story.run, lang)
-        for message, answer, probability in story.answers:
-            typer.echo(f"  {message!r} -> {answer} ({Phrases(lang).percent(probability, 0)})")
+        if story.answers is None:
+            return
+        phrases = Phrases(lang)
+        for message, answer, probability in story.answers.lines:
+            typer.echo(f"  {message!r} -> {answer} ({phrases.percent(probability, 0)})")
+        before, behind = (phrases.percent(share, 1) for share in story.answers.wrong_by)
+        say(f"probabilities are calibrated on dev (T = {story.answers.temperature:.2f}): off by {behind} on test, uncalibrated by {before}")
