@@ -59,6 +59,7 @@ class Grammar:
         >>> len(grammar.messages(0, 5)), len(grammar.messages(0, 1))
         (5, 1)
         """
+        # a stream of its own for each template: one that is added changes no other's messages
         draw = random.Random(mixed(seed, template))
         made: dict[str, Both] = {}
         for _ in range(4 * count):  # a template with few wordings repeats itself
@@ -69,6 +70,7 @@ class Grammar:
         return list(made.values())
 
     def _message(self, texts: Both, draw: random.Random) -> Both:
+        # sorted: sets have another order in every process, and the draws follow it
         names = sorted(set(_PHRASE.findall(texts[0] + texts[1])))
         phrases = {name: draw.choice(self.phrases[name]) for name in names}
         opener, closer = (self._sometimes(name, draw, share) for name, share in (("opener", _OPENED), ("closer", _CLOSED)))
@@ -141,6 +143,7 @@ def _mistyped(word: str, draw: random.Random) -> str:
     """Return a long word, now and then with two letters exchanged, one left out or one doubled."""
     if len(word) < 5 or draw.random() >= _TYPO:
         return word
+    # inside of the word: first and last letters are rarely mistyped
     place = draw.randrange(1, len(word) - 2)
     before, letter, after = word[:place], word[place], word[place + 1 :]
     return draw.choice((before + after[0] + letter + after[1:], before + after, before + letter + letter + after))

@@ -47,6 +47,7 @@ def write_messages(directory: Path, *, labelled: int = LABELLED, unlabelled: int
             for message in grammar.messages(number, labelled + unlabelled, seed)
             if message[0].casefold() not in known and not _near(message, apart)
         ]
+        # two templates may give the same message, which would stand in train and among the texts without labels
         known |= {message[0].casefold() for message in messages}
         written["train"] += [(*message, template.intent) for message in messages[:labelled]]
         further += messages[labelled:]
@@ -77,6 +78,7 @@ class Apart:
     def near(self, text: str) -> bool:
         """Return whether a text shares half of the distinct words of both, or more, with one of them."""
         words = _words(text)
+        # only texts that share a word are looked at: of some 450, a handful
         both = Counter(number for word in words for number in self.holders.get(word, ()))
         return any(count >= _ALIKE * (len(words) + self.sizes[number] - count) for number, count in both.items())
 

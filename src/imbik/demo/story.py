@@ -144,6 +144,7 @@ def _answers(artefact: Path, splits: Splits, messages: tuple[str, ...]) -> Answe
     task, predictor = task_of(splits.task), load_artefact(artefact)
     if splits.train.pairs is not None or task.one_label(predictor.scores(messages)) is None:
         return None
+    # on dev, which no weight was trained on: on train it is surer than it should be
     (weight,) = fitted([np.asarray(predictor.scores(splits.dev.texts))], np.asarray(splits.dev.targets))
     test, targets = np.asarray(predictor.scores(splits.test.texts)), np.asarray(splits.test.targets)
     before, behind = (task.calibration(task.decode(factor * test), targets) or 0.0 for factor in (1.0, weight))

@@ -144,6 +144,7 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Compute the mixed loss on one batch."""
+        # the padding of the mask is all that tells a model that a piece is not there, so hiding takes no other input
         if self.piece_dropout and self.training:
             batch = batch | {"attention_mask": thinned(batch["attention_mask"], self.piece_dropout)}
         soft, labels = self.terms(run(model, batch, self.task), batch["rows"], batch["attention_mask"])
