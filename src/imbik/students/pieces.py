@@ -68,7 +68,8 @@ def piece_states(model: PreTrainedModel, first_layer: str, rows: int) -> Tensor:
 def read_alone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: int) -> Tensor:
     """Return what the model's last layer says of each piece as a text of its own, ``(V, 2 H)``: its first token, and the piece itself.
 
-    The piece stands between the tokenizer's special tokens. Vectors of words from an encoder's outputs: Tulkens, van Dongen 2024 (Model2Vec).
+    The piece stands between the tokenizer's special tokens. Vectors of words from an encoder's outputs: Tulkens, van Dongen 2024
+    (Model2Vec).
 
     Args:
         model: an encoder in evaluation mode.
