@@ -52,8 +52,8 @@ def write_messages(directory: Path, *, labelled: int = LABELLED, unlabelled: int
         written["train"] += [(*message, template.intent) for message in messages[:labelled]]
         further += messages[labelled:]
     for split, rows in written.items():
-        _write(labelled_folder / f"{split}.csv", (*COLUMNS, "intent"), rows)
-    _write(directory / UNLABELLED_FILE, COLUMNS, further)
+        _save_rows(labelled_folder / f"{split}.csv", (*COLUMNS, "intent"), rows)
+    _save_rows(directory / UNLABELLED_FILE, COLUMNS, further)
 
 
 class Apart:
@@ -96,7 +96,7 @@ def _read(file: Path) -> list[Row]:
         return [tuple(row[column] for column in (*COLUMNS, "intent")) for row in csv.DictReader(lines)]
 
 
-def _write(file: Path, columns: Row, rows: Sequence[Row]) -> None:
+def _save_rows(file: Path, columns: Row, rows: Sequence[Row]) -> None:
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(columns)
