@@ -123,6 +123,7 @@ MEASURED = {
     "throughput_gain": 1.0,
 }
 ARCHITECTURES = json.dumps({"rows": [ARCHITECTURE | MEASURED], "environment": {}})
+MODULES = json.dumps([{"idx": n, "name": str(n), "path": path, "type": f"m.{n}"} for n, path in enumerate(("", "1_Pooling"))])
 TOKENS = "# who may ask\nsecret-one\nsecret-two\n"
 REQUEST = json.dumps({"inputs": [["where is my card"], ["bad"]], "top": 2, "truncate": True})
 
@@ -173,6 +174,26 @@ def predictions(folder: Path) -> None:
     from imbik.measure.predictions import check_fits, load_predictions
 
     check_fits(load_predictions(folder / "predictions.npz"), load_data(folder / "data", say=lambda line: None), folder / "predictions.npz")
+
+
+def modules(folder: Path) -> None:
+    from imbik.models.sentence_folder import side_files
+
+    side_files(folder)
+
+
+def _count(folder: Path) -> None:
+    import numpy as np
+
+    from imbik.trim.usage import _write
+
+    _write(folder / "count.npz", np.arange(40), 7, 900)
+
+
+def counted(folder: Path) -> None:
+    from imbik.trim.usage import _noted
+
+    _noted(folder / "count.npz", 40)
 
 
 def steps(folder: Path) -> None:
@@ -419,6 +440,8 @@ READERS: Mapping[str, Reader] = {
     "blocks of a corpus": Reader("json", "packed/blocks.json", corpus, corpus),
     "tokens of a corpus": Reader("binary", "packed/blocks.bin", corpus, corpus),
     "record of a candidate": Reader("json", "candidate.json", of_frozen("finished/nmf/candidate.json"), candidate),
+    "modules of sentence-transformers": Reader("json", "modules.json", written(modules__json=MODULES), modules),
+    "count of word pieces": Reader("npz", "count.npz", _count, counted),
     "seconds of a step": Reader("json", "seconds.json", written(seconds__json='{"seconds": 3.5}'), clock),
     "state of a training": Reader("safetensors", "state.safetensors", _state, resumed),
 }

@@ -18,6 +18,7 @@ from imbik.data.text_store import TextStore, TextWriter
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
 from imbik.jobs.progress import Progress
+from imbik.jobs.reading import damage_told
 
 _CHUNK = 1 << 20
 """Characters that are tokenized at once."""
@@ -165,8 +166,12 @@ def _noted(note: Path, rows: int) -> tuple[NDArray[np.int64], int, int]:
     """Return the count that a killed run wrote: counts, documents, characters."""
     if not note.is_file():
         return np.zeros(rows, np.int64), 0, 0
-    with np.load(note) as stored:
-        return stored["counts"], int(stored["documents"]), int(stored["characters"])
+    told = damage_told("the count of an earlier run cannot be read", note, fix="delete it; the count begins anew then")
+    with told, np.load(note) as stored:
+        counts = stored["counts"]
+        if counts.shape != (rows,) or counts.dtype != np.int64:
+            raise ValueError(f"{counts.dtype} {counts.shape} instead of int64 {(rows,)}")
+        return counts, int(stored["documents"]), int(stored["characters"])
 
 
 def _write(note: Path, counts: NDArray[np.int64], documents: int, characters: int) -> None:
