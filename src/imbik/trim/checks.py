@@ -14,9 +14,13 @@ from tokenizers import Tokenizer
 from imbik.errors import UserError
 from imbik.models.inputs import input_names
 from imbik.trim.result import HeldBack
+from imbik.trim.usage import in_chunks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_AT_ONCE = 1 << 18
+"""Characters of held-back texts that both tokenizers cut at once."""
 
 _TOKENS = 64
 """Tokens of a text that the model is asked; with a masked language model each has as many numbers as there are pieces."""
@@ -79,8 +83,7 @@ def held_back_share(texts: Sequence[str], old: Tokenizer, new: Tokenizer, ids: S
     place[np.asarray(ids)[np.asarray(ids) < len(place)]] = np.flatnonzero(np.asarray(ids) < len(place))
     tokens = after = gone = touched = 0
     lost = [0, 0]
-    for start in range(0, len(texts), 1000):
-        some = list(texts[start : start + 1000])
+    for some in in_chunks(texts, _AT_ONCE):
         pairs = zip(*(one.encode_batch_fast(some, add_special_tokens=False) for one in (old, new)), strict=True)
         for text, (before, now) in zip(some, pairs, strict=True):
             moved = place[np.asarray(before.ids, np.int64)]

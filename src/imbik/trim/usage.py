@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
     total = max(1, sum(source.bytes for source in sources) >> 20)
     saved, passed = time.monotonic(), 0
     with progress.track("counting word pieces", total) as bar:
-        for texts in _chunks(sources):
+        for texts in in_chunks((text for source in sources for text in source.stream()), _CHUNK):
             apart = [is_held_back(text, share) for text in texts]
             held.add([text for text, out in zip(texts, apart, strict=True) if out])
             kept = [text for text, out in zip(texts, apart, strict=True) if not out]
@@ -146,18 +146,21 @@ class _Counter:
         return np.bincount(np.concatenate([np.zeros(0, np.int64), *ids]), weights, len(self.counts)).astype(np.int64)
 
 
-def _chunks(sources: Sequence[Documents]) -> Iterator[list[str]]:
-    """Yield documents in lists of about a million characters."""
+def in_chunks(documents: Iterable[str], characters: int) -> Iterator[list[str]]:
+    """Yield texts in lists of about so many characters, so that what is made of a list does not grow with the texts.
+
+    >>> list(in_chunks(["abc", "de", "f"], 3))
+    [['abc', 'de'], ['f']]
+    """
     texts: list[str] = []
     size = 0
-    for source in sources:
-        for document in source.stream():
-            # an unpaired surrogate stands in no file of UTF-8, but JSON can spell one
-            texts.append(document.encode(errors="replace").decode() if not document.isascii() else document)
-            size += len(document)
-            if size > _CHUNK:
-                yield texts
-                texts, size = [], 0
+    for document in documents:
+        # an unpaired surrogate stands in no file of UTF-8, but JSON can spell one
+        texts.append(document.encode(errors="replace").decode() if not document.isascii() else document)
+        size += len(document)
+        if size > characters:
+            yield texts
+            texts, size = [], 0
     if texts:
         yield texts
 
