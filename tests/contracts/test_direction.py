@@ -214,7 +214,7 @@ def test_operators_are_put_back_until_the_error_is_small_enough():
 
 def measured(test: float, dev: float) -> Measured:
     teacher = replace(erring(plausible.results().measurements[0], test, dev), id=BASELINE)
-    return Measured((teacher,), {}, {})
+    return Measured((teacher,), {}, {}, baseline=BASELINE)
 
 
 @pytest.mark.parametrize(("dev", "easy"), [(0.5, False), (0.9, False), (0.2, True)])

@@ -125,13 +125,14 @@ class House:
         for module in self.modules.values():
             for name, found in module.functions.items():
                 self.functions[name] += [(module, function) for function in found]
+            foreign = modules_of(module.tree)
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.ClassDef):
                     self.classes[node.name].append((module, node))
                     for statement in node.body:
                         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                             self.fields[statement.target.id].add(node.name)
-                if isinstance(node, ast.Call):
+                if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in foreign):
                     self.calls[called(node)].append((module, node))
         self.found: dict[str, str] = {}  # template -> where it stands first
         self._open: list[tuple[Module, ast.expr]] = []
@@ -407,6 +408,11 @@ def is_command(function: Function, module: Module) -> bool:
 
 
 # ---- small things --------------------------------------------------------------------------------------------------------------------
+
+
+def modules_of(tree: ast.Module) -> set[str]:
+    """Return the modules that a file imports whole: ``re.search`` is no call of a function ``search`` of ours."""
+    return {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
 
 
 def called(node: ast.Call) -> str:

@@ -137,7 +137,7 @@ def _source(run: Path, results: Results, name: str) -> Source:
 
 def _is_artefact(m: Measurement) -> bool:
     known = engines().get(m.engine)
-    return known is not None and not known.runs_checkpoints and known.installed()
+    return known is not None and known.standalone and known.installed()
 
 
 def answered(source: Source, dev: Examples, threads: int, progress: Progress) -> Answered:

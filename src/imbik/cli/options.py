@@ -49,6 +49,10 @@ LangOption = Annotated[
     str, typer.Option("--lang", help="Language: en or tr (default: IMBIK_LANG, or en).", callback=_speak, show_default=False)
 ]
 TrackOption = Annotated[str | None, typer.Option("--track", help="Tell training to tensorboard, mlflow, wandb or trackio.")]
+TeachersOption = Annotated[
+    list[str],
+    typer.Option("--teacher", help="A fine-tuned model of a task: folder or hub name; repeat, and students learn from the mean logits."),
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 TrustOption = Annotated[
     bool,

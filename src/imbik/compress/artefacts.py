@@ -13,6 +13,7 @@ from imbik.export.artefact import export
 from imbik.export.request import quantize_step
 from imbik.jobs.files import read_json, remove_folder, write_json
 from imbik.jobs.fingerprints import key_of
+from imbik.models.teacher import Teacher
 from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.types import Checkpoint
 
@@ -64,31 +65,38 @@ def export_all(checkpoint: Checkpoint, engines: Sequence[str], folder: Path, run
     return Exported(artefacts, {engine: str(error) or type(error).__name__ for engine, error in errors.items()})
 
 
-def export_teacher(teacher_key: str, run: Run) -> Exported:
-    """Make the teacher's own artefacts, weights unchanged: a candidate like any other.
+def export_teachers(teacher_key: str, run: Run) -> dict[str, Exported]:
+    """Make every teacher's own artefacts; see :func:`_export_teacher`. What became of each, by its name."""
+    return {name: _export_teacher(member, name, teacher_key, run) for name, member in run.teacher.members.items()}
+
+
+def _export_teacher(teacher: Teacher, name: str, teacher_key: str, run: Run) -> Exported:
+    """Make a teacher's own artefacts, weights unchanged: a candidate like any other.
 
     One that was made of another teacher, on other data or for another processor is made anew.
 
     Args:
-        teacher_key: of the teacher as it is, on this data.
+        teacher: the teacher, alone.
+        name: its folder.
+        teacher_key: of all that answer, as they are, on this data.
         run: the call.
 
     Raises:
         UserError: no engine can build it.
     """
-    note, folder = run.work / "teacher-artefacts.json", run.directory / "teacher"
-    quantized = quantize_step(run.teacher.steps) is not None
+    note, folder = run.work / f"{name}-artefacts.json", run.directory / name
+    quantized = quantize_step(teacher.steps) is not None
     # a float artefact is the same for every processor and every limit
     made_for = [run.options.preset, run.limits.min_retention] if quantized else None
     key = key_of({"recipe": teacher_key, "for": made_for})
     keys = read_json(note)
-    engines, refusal = able_engines(run.options.engines, run.teacher.steps, str(run.teacher.model.config.model_type))
+    engines, refusal = able_engines(run.options.engines, teacher.steps, str(teacher.model.config.model_type))
     refuse_without_engine(refusal)
     for engine in engines:
         artefact = folder / "artefacts" / engine
         if keys.get(engine) != key and artefact.exists():
             remove_folder(artefact, artefact_files(artefact))
-    exported = export_all(run.teacher, engines, folder, run)
+    exported = export_all(teacher, engines, folder, run)
     write_json(note, keys | dict.fromkeys(exported.artefacts, key))
     return exported
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from imbik.compress.artefacts import export_all, export_teacher
+from imbik.compress.artefacts import export_all, export_teachers
 from imbik.compress.candidate_folder import CandidateFolder, Complete, Missing, Record, Stale
 from imbik.compress.card import student_card
 from imbik.compress.options import Run
@@ -107,7 +107,8 @@ def make_all(plans: Plans, run: Run) -> Made:
         UserError: the teacher cannot be exported at all.
         OSError: a disk that no other recipe can write to either.
     """
-    engines = [_engine_failure("teacher", engine, why) for engine, why in export_teacher(plans.teacher_key, run).failures.items()]
+    exported = export_teachers(plans.teacher_key, run)
+    engines = [_engine_failure(name, engine, why) for name, one in exported.items() for engine, why in one.failures.items()]
     outcomes = list(_outcomes(plans.candidates, run))
     built = tuple(outcome for outcome in outcomes if isinstance(outcome, Built))
     engines += [failure for candidate in built for failure in candidate.failures]
@@ -240,7 +241,7 @@ def _save_model(checkpoint: Checkpoint, folder: CandidateFolder, run: Run) -> No
     dev = dev_quality(splits, encoded)(checkpoint.model)
     shape = architecture(checkpoint.model)
     plain = not structure_of(checkpoint.model.config) and not is_own(checkpoint.model.config)
-    card = student_card(folder.plan.recipe, splits, dev, run.teacher.source, shape, checkpoint.notes, plain=plain)
+    card = student_card(folder.plan.recipe, splits, dev, run.teacher.called, shape, checkpoint.notes, plain=plain)
     begin_candidate(folder.path, folder.plan.key)
     with replacing_folder(folder.model, lambda _: MODEL_FILES) as temporary:
         save_checkpoint(checkpoint, temporary, card)

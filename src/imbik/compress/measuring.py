@@ -10,8 +10,8 @@ import numpy as np
 
 from imbik.compress.candidate import Made
 from imbik.compress.options import Run
-from imbik.compress.parents import TEACHER
 from imbik.compress.rivals import Rivals
+from imbik.export.average import write_average
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.paths import with_home
@@ -22,7 +22,9 @@ from imbik.measure.results import Results, disagreements, load_results, write_re
 from imbik.measure.run import Measured, measure
 from imbik.measure.values import Data, Disagreement, Failure
 from imbik.models.checkpoint import save_checkpoint
+from imbik.models.teacher import TEACHER
 from imbik.report.render import write_report
+from imbik.runtime.engines.average import Averages
 from imbik.runtime.engines.registry import BASELINE as BASELINE_ENGINE
 from imbik.runtime.engines.registry import engines as known_engines
 from imbik.runtime.manifest import MANIFEST_FILE
@@ -30,7 +32,7 @@ from imbik.tasks.registry import task_of
 from imbik.training.encoding import encode
 from imbik.types import Note, Splits
 
-BASELINE = f"teacher/{BASELINE_ENGINE}"
+BASELINE = f"{TEACHER}/{BASELINE_ENGINE}"
 _KEY = "measured.json"
 
 
@@ -39,8 +41,8 @@ class Comparison:
     """Everything that is measured side by side.
 
     Attributes:
-        candidates: the baseline first, then the teacher on engines that are only shown (a GPU), its artefacts, then the recipes
-            in their order.
+        candidates: the baseline first, which is the teacher in PyTorch or the average of several, then one teacher on engines that
+            are only shown (a GPU), each teacher's artefacts, then the recipes in their order.
         failures: what could not be made.
         key: of all that the measurements depend on.
         run: the call.
@@ -78,8 +80,8 @@ class Comparison:
         if path.is_file() and read_json(run.work / _KEY).get("key") == self.key:
             return load_results(path)
         run.say(f"measuring {len(self.candidates)} candidates, interleaved")
-        threads, rounds = run.options.threads, run.options.rounds
-        measured = measure(self.candidates, run.splits, baseline=BASELINE, threads=threads, rounds=rounds, progress=run.progress)
+        baseline, threads, rounds = self.candidates[0].id, run.options.threads, run.options.rounds
+        measured = measure(self.candidates, run.splits, baseline=baseline, threads=threads, rounds=rounds, progress=run.progress)
         for note in _easy_dev(measured, run.splits):
             run.say(sentence(note))
         return _results(measured, self.failures, self.notes, run)
@@ -99,20 +101,35 @@ class Comparison:
 
 
 def _candidates(made: Made, run: Run) -> Iterator[Candidate]:
-    steps, folder = run.teacher.steps, _teacher_folder(run)
-    yield Candidate(BASELINE, "teacher", BASELINE_ENGINE, folder, steps, None)
-    for shown in known_engines().values():
-        if shown.shown_only and shown.runs_checkpoints and shown.available():
-            yield Candidate(f"teacher/{shown.name}", "teacher", shown.name, folder, steps, None)
-    for engine in run.options.engines:
-        path = run.directory / "teacher" / "artefacts" / engine
-        if (path / MANIFEST_FILE).is_file():
-            yield Candidate(f"teacher/{engine}", "teacher", engine, path, steps, None)
+    yield from _baseline(run)
+    teachers = run.teacher.members
+    for name, member in teachers.items():
+        for engine in run.options.engines:
+            path = run.directory / name / "artefacts" / engine
+            if (path / MANIFEST_FILE).is_file():
+                yield Candidate(f"{name}/{engine}", name, engine, path, member.steps, None)
     names = {TEACHER, *(built.name for built in made.built)}
     for built in made.built:
         parent = built.parent if built.parent in names else None  # a parent that failed is not among the results
+        parent = next(iter(teachers)) if parent == TEACHER else parent  # of several the first one's weights
         for engine, path in built.artefacts.items():
             yield Candidate(f"{built.name}/{engine}", built.name, engine, path, built.steps, built.train_seconds, parent=parent)
+
+
+def _baseline(run: Run) -> Iterator[Candidate]:
+    """What candidates are compared with, and the same on engines that are only shown."""
+    steps = run.teacher.steps
+    # of several no one is the baseline: students are compared with what they learned from
+    if run.teacher.others:
+        folder = run.work / "teacher-average"
+        write_average(run.teacher, folder)
+        yield Candidate(f"{TEACHER}/{Averages.name}", TEACHER, Averages.name, folder, steps, None)
+        return
+    folder = _teacher_folder(run)
+    yield Candidate(BASELINE, TEACHER, BASELINE_ENGINE, folder, steps, None)
+    for shown in known_engines().values():
+        if shown.shown_only and shown.runs_checkpoints and shown.available():
+            yield Candidate(f"{TEACHER}/{shown.name}", TEACHER, shown.name, folder, steps, None)
 
 
 def _teacher_folder(run: Run) -> Path:
@@ -128,7 +145,7 @@ def _teacher_folder(run: Run) -> Path:
 
 def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[Note], run: Run) -> Results:
     splits, tokenizer = run.splits, run.teacher.tokenizer
-    save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(BASELINE, splits))
+    save_predictions(run.directory / "teacher" / "predictions.npz", measured.predictions(str(measured.baseline), splits))
     return Results(
         task=splits.task,
         data=replace(
@@ -136,10 +153,10 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
             unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
             truncated={name: encode(getattr(splits, name), tokenizer).truncated for name in ("train", "dev", "test")},
             max_length=int(tokenizer.model_max_length),
-            notes=(*splits.notes, *_easy_dev(measured, splits), *beside),
+            notes=(*splits.notes, *_easy_dev(measured, splits), *_several(run), *beside),
         ),
         environment=measured.environment,
-        baseline=BASELINE,
+        baseline=measured.baseline,
         measurements=measured.measurements,
         failures=(*failures, *measured.failures),
         disagreements=_disagreements(measured, splits),
@@ -148,7 +165,7 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
 
 def _easy_dev(measured: Measured, splits: Splits) -> list[Note]:
     """Return a note where dev is far easier for the teacher than test: then it is no fair sample of test."""
-    teacher = next(m for m in measured.measurements if m.id == BASELINE)
+    teacher = next(m for m in measured.measurements if m.id == measured.baseline)
     dev, test = teacher.dev_quality, teacher.quality
     if dev.value is None or dev.low is None or dev.high is None or test.value is None or test.low is None or test.high is None:
         return []
@@ -165,7 +182,7 @@ def _easy_dev(measured: Measured, splits: Splits) -> list[Note]:
 def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagreement, ...]]:
     """Return the test texts on which a candidate answers otherwise than the teacher; for tasks that answer with one label."""
     answers = {identifier: task_of(splits.task).one_label(outputs["test"]) for identifier, outputs in measured.logits.items()}
-    teacher = answers.pop(BASELINE)
+    teacher = answers.pop(str(measured.baseline))
     if teacher is None or splits.test.targets is None:
         return {}
     texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
@@ -175,6 +192,15 @@ def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagr
         for identifier, labels in answers.items()
         if labels is not None
     }
+
+
+def _several(run: Run) -> list[Note]:
+    """Return a note on who the teachers are, where there are several."""
+    if not run.teacher.others:
+        return []
+    teachers = run.teacher.members
+    told = "; ".join(f"{name}: {member.source}" for name, member in teachers.items())
+    return [Note.of("teachers_averaged", count=len(teachers), teachers=told, first=next(iter(teachers)))]
 
 
 class _Joined(Sequence[str]):

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imbik.compress.front import Front
 from imbik.compress.step_store import StepStore
 from imbik.export.accuracy import AccuracyFloor
@@ -22,9 +20,6 @@ from imbik.measure.values import Limits as Limits
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
 from imbik.runtime.processors import int8_preset
-from imbik.tasks.registry import task_of
-from imbik.training.encoding import encode_for
-from imbik.training.prediction import dev_quality
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Splits
 
@@ -125,17 +120,11 @@ class Run:
     @cached_property
     def accuracy_limit(self) -> AccuracyFloor:
         """What a quantized artefact must keep of the teacher's quality on dev."""
-        return AccuracyFloor(self.splits.dev, self.splits.metric, self.limits.min_retention, self._teacher_on_dev())
+        teacher = self.cache.dev_quality(self.splits, self.progress)
+        return AccuracyFloor(self.splits.dev, self.splits.metric, self.limits.min_retention, teacher)
 
     @cached_property
     def front(self) -> Front:
         """What the candidates made so far show at first sight."""
         reference = self.accuracy_limit.teacher or 0.0
         return Front(self.splits, reference, self.limits.min_retention, self.options.threads, self.say)
-
-    def _teacher_on_dev(self) -> float:
-        dev, task = self.splits.dev, task_of(self.splits.task)
-        if task.places:  # of which the cache knows nothing
-            return dev_quality(self.splits, encode_for(task.name, dev, self.teacher.tokenizer))(self.teacher.model)
-        outputs = self.cache.logits(dev, self.progress).outputs(np.arange(len(dev.texts)))
-        return float(task.score(self.splits.metric, task.decode(outputs), np.asarray(dev.targets)))

@@ -15,13 +15,14 @@ from imbik.runtime.manifest import artefact_files
 CANDIDATE_FILE = "candidate.json"
 
 
-def check_output(directory: Path, names: Sequence[str], engines: Sequence[str]) -> None:
+def check_output(directory: Path, names: Sequence[str], engines: Sequence[str], teachers: Sequence[str]) -> None:
     """Check, before any work, that nothing that a run will write replaces a file that imbik did not make.
 
     Args:
         directory: the output folder; it may be missing.
         names: of the recipes, which are their folders.
         engines: what artefacts will be made for.
+        teachers: folders of the teachers' artefacts.
 
     Raises:
         UserError: naming what stands in the way; or a recipe's name leads out of the folder.
@@ -29,8 +30,9 @@ def check_output(directory: Path, names: Sequence[str], engines: Sequence[str]) 
     refuse_foreign_file(directory / "results.json", is_results)
     refuse_foreign_file(directory / "report.html", is_report)
     refuse_foreign_file(directory / "teacher" / "predictions.npz", is_predictions)
-    for engine in engines:
-        _check_artefact(directory / "teacher" / "artefacts" / engine)
+    for teacher in teachers:
+        for engine in engines:
+            _check_artefact(directory / teacher / "artefacts" / engine)
     for name in names:
         folder = inside(directory, name, "the recipe's name")
         refuse_foreign(folder, candidate_files(folder))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from imbik.models.teacher import TEACHER
 from imbik.recipes.recipe import Recipe
 
-TEACHER = "teacher"
+
+def is_teacher(name: str) -> bool:
+    """Return whether a name of results is a teacher's, or that of several together."""
+    before, _, number = name.partition("-")
+    return name == TEACHER or (before == TEACHER and number.isdecimal())
 
 
 def parent_of(recipe: Recipe, others: Iterable[Recipe]) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from imbik.compress.keys import Common, recipe_keys, teacher_key
 from imbik.compress.options import Options
-from imbik.compress.parents import parent_of
+from imbik.compress.parents import is_teacher, parent_of
 from imbik.errors import UserError
 from imbik.export.builders.registry import refusal
 from imbik.export.request import quantize_step
@@ -19,7 +19,7 @@ from imbik.students.spec import SAME, StudentPlan
 from imbik.types import Splits, Step, TaskName
 
 # what stands in the output folder beside the candidates
-_RESERVED = {"linear", "teacher", "rivals", "results.json", "report.html"}
+_RESERVED = {"linear", "rivals", "results.json", "report.html"}
 _LONGEST = 100  # letters of a name
 LINEAR = "linear"
 """The student that is no network, and so has no recipe of steps (:mod:`imbik.compress.linear`)."""
@@ -156,6 +156,6 @@ def _check_names(names: list[str]) -> None:
             "two recipes have the same name", where="--recipe", found=", ".join(duplicates), fix="change 'name:' in one of them"
         )
     for name in names:
-        if name.casefold() in _RESERVED or len(name) > _LONGEST:
+        if name.casefold() in _RESERVED or is_teacher(name.casefold()) or len(name) > _LONGEST:
             what = f"a name of more than {_LONGEST} letters" if len(name) > _LONGEST else "a name that the output folder needs"
             raise UserError(f"a recipe cannot have {what}", where="--recipe", found=name, fix="write it to a file and change its 'name:'")

@@ -38,7 +38,8 @@ def compress(
     """Make, export and measure one candidate per recipe, and choose. Run again, it continues behind what is finished.
 
     Args:
-        teacher: the model to compress, :func:`imbik.load_checkpoint`.
+        teacher: the model to compress, :func:`imbik.load_checkpoint`; several that answer together,
+            :func:`imbik.models.averaged`: students learn from the mean of their logits, and that is what they are compared with.
         splits: the data, :func:`imbik.load_data`, its labels in the teacher's order.
         directory: gets ``results.json``, ``teacher/``, and a folder per candidate.
         options: what to make and how, see :class:`imbik.compress.Options`.
@@ -61,7 +62,7 @@ def compress(
     # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
         # inside the lock and before any work: what stands there cannot change under this check
-        check_output(directory, [plan.name for plan in plans.candidates] + [LINEAR] * linear, chosen.engines)
+        check_output(directory, [plan.name for plan in plans.candidates] + [LINEAR] * linear, chosen.engines, tuple(model.members))
         check_rivals(directory)
         run = Run(model, splits, directory, chosen, progress, say)
         made = make_all(plans, run)
@@ -118,5 +119,6 @@ def _as_teacher(checkpoint: Checkpoint, splits: Splits, source: str | None) -> T
         UserError: it was trained on pairs and the data are single texts, or the other way round.
     """
     pairs = splits.train.pairs is not None
-    check_pairs(checkpoint.pairs, pairs, "teacher")
+    for member in Teacher.of(checkpoint).members.values():
+        check_pairs(member.pairs, pairs, "teacher")
     return Teacher.of(replace(checkpoint, pairs=pairs), source)

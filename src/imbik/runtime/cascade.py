@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.runtime.manifest import complete
+from imbik.runtime.composite import Composite
 from imbik.runtime.predictor import Predictor
 from imbik.tasks.outputs import Outputs, only
-from imbik.tasks.registry import task_of
 from imbik.tasks.task import check_pairs
 
 CASCADE_FILE = "cascade.json"
@@ -79,7 +78,7 @@ def abstaining(logits: Floats, threshold: float) -> Floats:
     return np.concatenate([logits, column[:, None]], axis=1).astype(np.float32)
 
 
-class Cascade(Predictor):
+class Cascade(Composite):
     """Several models behind the face of one. Several threads may ask it at once.
 
     A text is answered by the first stage whose calibrated confidence reaches its threshold, and the last stage answers what is left:
@@ -93,14 +92,8 @@ class Cascade(Predictor):
     """
 
     def __init__(self, manifest: Mapping[str, Any], stages: Sequence[Stage], abstention: Abstention | None, threads: int) -> None:
-        first = stages[0].model
-        self.manifest = complete(manifest)
-        self.labels = tuple(self.manifest["labels"])
-        self.task, self._task = self.manifest["task"], task_of(self.manifest["task"])
-        self.pairs, self.engine, self.threads = self.manifest["pairs"], self.manifest["engine"], threads
         # what a reader is told of lengths and tokens is that of the stage which sees every text
-        self.max_length, self.batch_tokens, self.length_multiple = first.max_length, first.batch_tokens, first.length_multiple
-        self.session = first.session
+        super().__init__(manifest, [stage.model for stage in stages], threads)
         self.stages, self.abstention = tuple(stages), abstention
 
     def _scores(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Outputs:
@@ -139,25 +132,3 @@ class Cascade(Predictor):
             others = None if pairs is None else [pairs[row] for row in rows]
         stage.model.batch_tokens = self.batch_tokens
         return np.asarray(only(stage.model.scores(some, others)) * np.float32(stage.weight), np.float32)
-
-    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, first: int = 0) -> list[Any]:
-        """Return the first stage's encodings: it sees every text."""
-        return self.stages[0].model.encode(texts, pairs, first)
-
-    def remembered(self) -> Mapping[str, Any]:
-        """Return a copy of the memory for words of every stage, by its number."""
-        return {str(number): stage.model.remembered() for number, stage in enumerate(self.stages)}
-
-    def remember(self, words: Mapping[str, Any]) -> None:
-        """Put what :meth:`remembered` gave in the place of the memories; see :meth:`Predictor.remember`."""
-        for number, stage in enumerate(self.stages):
-            stage.model.remember(words.get(str(number), {}))
-
-    def read(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
-        """Remember the words of some texts in every stage, without asking a model."""
-        for stage in self.stages:
-            stage.model.read(texts, pairs)
-
-    def warm_up(self) -> int:
-        """Warm up every stage; return how many shapes were run."""
-        return sum(stage.model.warm_up() for stage in self.stages)

@@ -122,7 +122,7 @@ def search(teacher: Checkpoint, splits: Splits, directory: Path, options: Search
     if finished and options.make:
         say(f"making the winner: {recipe}")
         results = compress(
-            teacher,
+            model,
             splits,
             directory / "run",
             recipes=[recipe],
@@ -163,8 +163,7 @@ class _Study:
         train_supernet(supernet, context, options.supernet)
         dev = encode_for(splits.task, splits.dev, supernet.checkpoint.tokenizer)
         judge = dev_quality(splits, dev)
-        # the teacher reads with its own tokenizer, the supernet with the one that is left
-        whole = dev_quality(splits, encode_for(splits.task, splits.dev, teacher.tokenizer))(teacher.model)
+        whole = cache.dev_quality(splits, progress)
         table = table_of(supernet, splits.dev, work, options.threads or 1, progress)
         merit = task_of(splits.task).metric(splits.metric).merit
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from imbik.models.teacher import Teacher
 from imbik.tasks.outputs import Array, Output, Outputs, is_ragged, ragged
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import Encoded, encode, encode_for
-from imbik.training.prediction import pad, predict_rows
-from imbik.types import Examples
+from imbik.training.prediction import dev_quality, pad, predict_rows
+from imbik.types import Examples, Splits
 
 # texts between two appends: what a kill can lose
 _BLOCK = 8192
@@ -129,6 +129,27 @@ class TeacherLogits:
         return np.asarray(self.values[self.offsets[place] : self.offsets[place + 1]])
 
 
+@dataclass(frozen=True)
+class MeanLogits(TeacherLogits):
+    """The mean of several teachers' logits of N rows, computed when rows are asked for.
+
+    Attributes:
+        parts: each teacher's.
+    """
+
+    parts: tuple[TeacherLogits, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[TeacherLogits]) -> MeanLogits:
+        """Return the mean of what several teachers say of the same rows."""
+        first = parts[0]
+        return cls(first.values, first.index, first.offsets, first.layout, tuple(parts))
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return logits ``(B, L)`` of some rows."""
+        return np.asarray(np.mean([part.take(rows) for part in self.parts], axis=0, dtype=np.float32), np.float32)
+
+
 def _tensor(array: Array, width: int | None, device: torch.device) -> torch.Tensor:
     if not is_ragged(array):
         return torch.from_numpy(array).to(device)
@@ -137,7 +158,7 @@ def _tensor(array: Array, width: int | None, device: torch.device) -> torch.Tens
 
 
 class TeacherCache:
-    """Outputs of one teacher, by text.
+    """Outputs of one teacher, by text; of several that answer together, each one's in a store of its own.
 
     Args:
         directory: holds the stores of all teachers.
@@ -145,7 +166,10 @@ class TeacherCache:
     """
 
     def __init__(self, directory: Path, teacher: Teacher) -> None:
-        self.teacher = teacher
+        # a store for each: one that answered alone before is not asked again
+        alone = tuple(teacher.members.values())
+        self.members = tuple(TeacherCache(directory, member) for member in alone) if teacher.others else ()
+        self.teacher = teacher = alone[0]
         self.layout = Layout(task_of(teacher.task).outputs, int(teacher.model.config.num_labels))
         # 24 hex digits are 96 bits; the length is part of it because it decides what the teacher
         # reads
@@ -155,6 +179,8 @@ class TeacherCache:
 
     def logits(self, examples: Examples, progress: Progress) -> TeacherLogits:
         """Return the teacher's outputs of every row; texts that the store lacks are computed and added first."""
+        if self.members:
+            return MeanLogits.of([member.logits(examples, progress) for member in self.members])
         keys, encoded = _keys(examples), None
         task = task_of(self.teacher.task)
         if task.overlap:  # of a long text every window has a record
@@ -165,6 +191,14 @@ class TeacherCache:
         known, values, offsets = self._open()
         order = np.argsort(known, order=("high", "low"))
         return TeacherLogits(values, order[np.searchsorted(known[order], keys)].astype(np.int32), offsets, self.layout)
+
+    def dev_quality(self, splits: Splits, progress: Progress) -> float:
+        """Return the metric of what is learned from, on dev."""
+        dev, task = splits.dev, task_of(splits.task)
+        if task.places:  # of which the stores know nothing
+            return dev_quality(splits, encode_for(task.name, dev, self.teacher.tokenizer))(self.teacher.model)
+        outputs = self.logits(dev, progress).outputs(np.arange(len(dev.texts)))
+        return float(task.score(splits.metric, task.decode(outputs), np.asarray(dev.targets)))
 
     def _compute(self, examples: Examples, windows: Encoded | None, keys: NDArray[np.void], progress: Progress) -> None:
         missing = _first_unknown(keys, self._open()[0])

@@ -19,6 +19,7 @@ from imbik.cli.options import (
     LangOption,
     OutOption,
     TaskColumns,
+    TeachersOption,
     ThreadsOption,
     TrackOption,
     TrustOption,
@@ -89,7 +90,7 @@ def register(app: typer.Typer) -> None:
 @grouped
 def compress(
     *,
-    teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned model of a task: folder or hub name.")],
+    teacher: TeachersOption,
     data: DataOption,
     out: OutOption,
     recipe: Annotated[
@@ -114,12 +115,11 @@ def compress(
 
     console, say = consoles()
     loaded, splits = _read(teacher, data, unlabelled, columns, conduct.seed, say)
-    with tracking(conduct.track, out, {"teacher": teacher, "data": data, "recipes": recipe, **asdict(conduct)}):
+    with tracking(conduct.track, out, {"teacher": " + ".join(teacher), "data": data, "recipes": recipe, **asdict(conduct)}):
         results = run(
             loaded,
             splits,
             out,
-            source=teacher,
             recipes=recipe or (),
             engines=buildable() if engine and "auto" in engine else engine or DEFAULT_ENGINES,
             limits=limits,
@@ -146,21 +146,23 @@ def _show_all(results: Results, named: Sequence[str], out: Path, lang: str) -> N
 
 
 def _read(
-    teacher: str, data: str, unlabelled: Path | None, columns: TaskColumns, seed: int, say: Callable[[str], None]
+    teacher: list[str], data: str, unlabelled: Path | None, columns: TaskColumns, seed: int, say: Callable[[str], None]
 ) -> tuple[Checkpoint, Splits]:
     """Return the teacher, and the data in the labels and the task that it brings."""
     from imbik.data.load import load_data
     from imbik.models.checkpoint import labels_of
-    from imbik.models.pretrained import load_checkpoint
+    from imbik.models.teacher import load_teachers
 
-    loaded = load_checkpoint(teacher)
+    loaded = load_teachers(teacher)
     named = columns.given() | {"task": columns.task or loaded.task}
     return loaded, load_data(data, labels=labels_of(loaded), unlabelled=unlabelled, seed=seed, say=say, **named)
 
 
 def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> None:
     """Where every recipe that was named failed, the call has failed too; the measured teacher stays in the folder."""
-    made = any(one.name != "teacher" and not one.rival for one in results.measurements)
+    from imbik.compress.parents import is_teacher
+
+    made = any(not is_teacher(one.name) and not one.rival for one in results.measurements)
     if not named or made or any(failure.get("skipped") for failure in results.failures):
         return
     told = "; ".join(f"{failure.get('name')}: {failure['error']}" for failure in results.failures)

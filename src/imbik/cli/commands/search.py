@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imbik.cli.checks import consoles, echo, limits_of
-from imbik.cli.options import DataOption, JsonOption, LangOption, OutOption, TaskColumns, ThreadsOption, TrustOption, grouped
+from imbik.cli.options import (
+    DataOption,
+    JsonOption,
+    LangOption,
+    OutOption,
+    TaskColumns,
+    TeachersOption,
+    ThreadsOption,
+    TrustOption,
+    grouped,
+)
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
 
@@ -59,7 +69,7 @@ def register(app: typer.Typer) -> None:
 @grouped
 def search(
     *,
-    teacher: Annotated[str, typer.Option("--teacher", help="A fine-tuned model of a task: folder or hub name.")],
+    teacher: TeachersOption,
     data: DataOption,
     out: OutOption,
     columns: TaskColumns,
@@ -77,13 +87,13 @@ def search(
     from imbik.cli.commands.compress import show
     from imbik.data.load import load_data
     from imbik.models.checkpoint import labels_of
-    from imbik.models.pretrained import load_checkpoint
+    from imbik.models.teacher import load_teachers
     from imbik.search.run import SearchOptions
     from imbik.search.run import search as run
     from imbik.search.sandwich import Sandwich
 
     console, say = consoles()
-    loaded = load_checkpoint(teacher)
+    loaded = load_teachers(teacher)
     named = columns.given() | {"task": columns.task or loaded.task}
     splits = load_data(data, labels=labels_of(loaded), seed=conduct.seed, say=say, **named)
     options = SearchOptions(
