@@ -30,6 +30,7 @@ from word_piece_kinds import SENTENCES, bpe, unigram, wrapped
 
 from imbik.cli.app import build_app
 from imbik.data.documents import open_documents
+from imbik.data.formats.csv import read_lines
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.models.vocabulary.choice import Rule
@@ -360,6 +361,13 @@ def test_models_that_write_text_and_other_tokenizers_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"cannot be pruned.*WordLevel"):
         cut(other, tmp_path / "after", corpus(tmp_path))
     assert not (tmp_path / "after" / "config.json").exists()
+
+
+def test_long_lines_are_read_a_few_at_a_time(tmp_path):
+    lines = [f"{number} " + "a" * 400_000 for number in range(9)]
+    (tmp_path / "long.txt").write_text("\n".join(lines), encoding="utf-8")
+    chunks = [chunk.columns["text"] for chunk in read_lines(tmp_path / "long.txt").stream(("text",))]
+    assert [len(chunk) for chunk in chunks] == [3, 3, 3] and [line for chunk in chunks for line in chunk] == lines
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from imbik.types import Say
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _LONGEST = 10_000_000  # characters of one CSV field; a quote that is never closed stops here
+_CHARACTERS = 1 << 20  # of plain text that is read at once
 
 
 def open_table(path: Path, encoding: str | None = None, say: Say = lambda _: None) -> Table:
@@ -62,7 +63,7 @@ def read_lines(path: Path, encoding: str | None = None) -> Table:
         with open_text(path, encoding) as file:
             while True:
                 try:
-                    block = [line.rstrip("\n") for line in islice(file, CHUNK)]
+                    block = _lines_of(file)
                 except UnicodeError as error:
                     raise decoding_error(path, encoding) from error
                 if not block:
@@ -71,6 +72,17 @@ def read_lines(path: Path, encoding: str | None = None) -> Table:
                 start += len(block)
 
     return Table(str(path), ("text",), stream)
+
+
+def _lines_of(file: TextIO) -> list[str]:
+    """Return the next lines, at most ``CHUNK`` and, so that long ones do not fill the memory, about ``_CHARACTERS``; empty at the end."""
+    block, size = [], 0
+    for line in islice(file, CHUNK):
+        block.append(line.rstrip("\n"))
+        size += len(line)
+        if size > _CHARACTERS:
+            break
+    return block
 
 
 def check_file(path: Path) -> None:
