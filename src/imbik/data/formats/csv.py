@@ -76,7 +76,8 @@ def read_lines(path: Path, encoding: str | None = None) -> Table:
 
 def _lines_of(file: TextIO) -> list[str]:
     """Return the next lines, at most ``CHUNK`` and, so that long ones do not fill the memory, about ``_CHARACTERS``; empty at the end."""
-    block, size = [], 0
+    block: list[str] = []
+    size = 0
     for line in islice(file, CHUNK):
         block.append(line.rstrip("\n"))
         size += len(line)
