@@ -68,7 +68,7 @@ ROOMS = {
         ("recommend/kernels/sgd.py", "recommend/kernels/implicit.py"),
         ("recommend/test_descent.py", "recommend/test_kernels.py"),
     ),
-    "training": Room(("training/loop.py",), ("training/test_loop_formulas.py", "training/test_loop.py")),
+    "training": Room(("training/loop.py", "training/learning.py"), ("training/test_loop_formulas.py", "training/test_loop.py")),
     "factorization": Room(("factorization/decomposition.py", "factorization/ranks.py"), ("factorization/test_decomposition.py",)),
     "runtime": Room(("runtime/predictor.py",), ("runtime/test_predictor.py",)),
 }
