@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 from benchmarks import common  # noqa: E402
 
-FOREIGN = {"recommend.plot", "distillation.textbrewer"}
-"""Scripts that import what imbik does not install (matplotlib, TextBrewer)."""
+FOREIGN = {"recommend.plot", "distillation.textbrewer", "serve.peers"}
+"""Scripts that import what imbik does not install (matplotlib, TextBrewer, FastAPI)."""
 SCRIPTS = sorted(
     ".".join(path.relative_to(ROOT / "benchmarks").with_suffix("").parts)
     for path in (ROOT / "benchmarks").rglob("*.py")

@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 import imbik
-from imbik.cli.commands import report as command
+from imbik.cli.commands.decisions import report as command
 from imbik.errors import UserError
 from imbik.literature.published import published, study_costs
 from imbik.measure.measurement import Latency

@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from imbik.cli.checks import volume
-from imbik.cli.commands import roi as command
+from imbik.cli.commands.decisions import roi as command
 from imbik.errors import UserError
 from imbik.measure.measurement import Latency, Throughput
 from imbik.measure.results import write_results

@@ -38,10 +38,10 @@ _COMMANDS = (
     "serve",
     "measure",
     "advise",
-    "roi",
-    "report",
+    "decisions.roi",
+    "decisions.report",
     "push",
-    "compare_architectures",
+    "decisions.compare_architectures",
     "recommend",
 )
 

@@ -66,6 +66,7 @@ class Grammar:
             if len(made) == count:
                 break
             message = self._message(self.templates[template].texts, draw)
+            # told apart without case: "Hi" and "hi" are one message to an uncased teacher
             made.setdefault(message[0].casefold(), message)
         return list(made.values())
 
@@ -74,7 +75,9 @@ class Grammar:
         names = sorted(set(_PHRASE.findall(texts[0] + texts[1])))
         phrases = {name: draw.choice(self.phrases[name]) for name in names}
         opener, closer = (self._sometimes(name, draw, share) for name, share in (("opener", _OPENED), ("closer", _CLOSED)))
+        # drawn whether or not they are used: one share that changes leaves the other draws as they are
         casual, badly, bare = (draw.random() < share for share in (_CASUAL, _TYPED_BADLY, _WITHOUT_MARKS))
+        # drawn once for both languages: a hurried writer is hurried in either
         finished = []
         for side, text in enumerate(texts):
             worded = _WORDINGS.sub(lambda found: draw.choice(found[1].split("|")), text)
@@ -100,6 +103,7 @@ def read_grammar(folder: Path | None = None) -> Grammar:
     """
     place = folder or Path(str(resources.files("imbik.data") / "bank_messages" / "grammar"))
     templates = []
+    # sorted: the number of a template seeds its messages
     for file in sorted(place.glob("*.txt")):
         if file.stem != _SLOTS:
             pairs = (_both(line, "||") for line in _lines(file))

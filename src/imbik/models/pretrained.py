@@ -126,7 +126,7 @@ def load_masked_lm(source: str | Path, role: str = "base model") -> tuple[PreTra
 
 
 def load_whole(source: str | Path, role: str = "model") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load an encoder with whatever head its config names, or none, and its tokenizer as it stands.
+    """Load an encoder with the head that its config names, or none, and its tokenizer.
 
     An encoder whose folder holds no pooler (a layer behind the first token's state) has none.
 

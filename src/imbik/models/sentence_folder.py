@@ -29,7 +29,9 @@ def local_folder(source: str | Path) -> Path:
 
 
 def modules_of(folder: Path) -> list[dict[str, Any]]:
-    """Return what ``modules.json`` lists, each with ``type`` and ``path``; empty where there is none.
+    """Return what ``modules.json`` lists; empty where there is none.
+
+    Each entry has ``type`` and ``path``.
 
     Raises:
         UserError: the file is damaged, or names something outside the folder.
@@ -42,13 +44,17 @@ def modules_of(folder: Path) -> list[dict[str, Any]]:
         if not isinstance(modules, list) or not all(isinstance(one["path"], str) and isinstance(one["type"], str) for one in modules):
             raise ValueError("not a list of modules with type and path")
     for one in modules:
+        # the encoder itself may lie in the folder, under an empty path
         if one["path"]:
             inside(folder, one["path"], path)
     return modules
 
 
 def side_files(folder: Path) -> list[str]:
-    """Return the files beside the encoder, relative: how its states are pooled, and what imbik wrote."""
+    """Return the files beside the encoder, relative to the folder.
+
+    They say how its states are pooled, and what imbik wrote.
+    """
     names = [MODULES, *_SETTINGS, "imbik.json"]
     names += [f"{one['path']}/{part}" for one in modules_of(folder) if one["path"] for part in _PARTS]
     return [name for name in names if (folder / name).is_file()]

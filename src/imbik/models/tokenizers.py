@@ -55,6 +55,12 @@ def pieces_of(spec: Spec) -> dict[str, int]:
     return dict(model["vocab"])
 
 
+def _unknown_of(unigram: dict[str, Any]) -> set[int]:
+    """Return the id of a Unigram model for what is unknown; empty where it has none."""
+    given = unigram.get("unk_id")
+    return set() if given is None else {int(given)}
+
+
 def special_ids(spec: Spec) -> set[int]:
     """Return the ids that always stay.
 
@@ -62,10 +68,15 @@ def special_ids(spec: Spec) -> set[int]:
     """
     model, ids = spec["model"], {int(token["id"]) for token in spec["added_tokens"]}
     if model["type"] == "Unigram":
-        return ids | ({int(model["unk_id"])} if model.get("unk_id") is not None else set())
+        return ids | _unknown_of(model)
     # WordPiece and BPE name the piece for what is unknown, Unigram gives its id.
     unknown = model.get("unk_token")
     return ids | ({int(model["vocab"][unknown])} if unknown in model["vocab"] else set())
+
+
+def inside_mark(spec: Spec) -> str:
+    """Return what stands before a piece inside a word (``##``); empty where nothing does."""
+    return spec["model"].get("continuing_subword_prefix") or ""
 
 
 def characters(spec: Spec) -> dict[str, int]:
@@ -76,7 +87,7 @@ def characters(spec: Spec) -> dict[str, int]:
     >>> characters({"model": {"type": "WordPiece", "vocab": {"a": 0, "##b": 1, "card": 2}, "continuing_subword_prefix": "##"}})
     {'a': 0, '##b': 1}
     """
-    prefix = spec["model"].get("continuing_subword_prefix") or ""
+    prefix = inside_mark(spec)
     # Byte fallback of BPE and Unigram: a character without a piece is spelled by its bytes.
     byte = {f"<0x{value:02X}>" for value in range(256)}
     # Unigram marks the start of a word in the piece: "▁a" is the character a there.
@@ -91,7 +102,10 @@ def characters(spec: Spec) -> dict[str, int]:
 
 
 def bytes_of(spec: Spec) -> set[str]:
-    """Return the pieces that spell bytes, which any text may need: the 256 letters of byte-level BPE, or ``<0x00>`` to ``<0xFF>``."""
+    """Return the pieces that spell bytes, which any text may need.
+
+    These are the 256 letters of byte-level BPE, or ``<0x00>`` to ``<0xFF>``.
+    """
     byte_level = '"type": "ByteLevel"' in json.dumps([spec.get("pre_tokenizer"), spec.get("normalizer")])
     spelled = set(pre_tokenizers.ByteLevel.alphabet()) if byte_level else set()
     return (spelled | {f"<0x{value:02X}>" for value in range(256)}) & set(pieces_of(spec))
@@ -141,7 +155,7 @@ def keep_pieces(spec: Spec, kept: Iterable[int]) -> tuple[Spec, list[int]]:
     model = spec["model"]
     if model["type"] == "Unigram":
         model["vocab"] = [entry for index, entry in enumerate(model["vocab"]) if index in new_id]
-        if model.get("unk_id") is not None:
+        if _unknown_of(model):
             model["unk_id"] = new_id[model["unk_id"]]
     else:
         names = {index: piece for piece, index in model["vocab"].items()}

@@ -19,7 +19,7 @@ from imbik.models.pretrained import empty_model
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
 from imbik.students.pieces import piece_counts, piece_states, principal_pieces, read_alone
-from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, refuse_unknown
+from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
 from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Examples
 
@@ -46,18 +46,6 @@ def why_not(task_name: str, pairs: bool | None) -> str | None:
     if not task.one_row or task.architecture != "SequenceClassification":
         return f"a student without layers gives one answer a text, which is not what the task {task.name} asks"
     return None
-
-
-def _start_of(written: Mapping[str, object]) -> str:
-    """Return where the vectors start, ``teacher`` unless it is written.
-
-    Raises:
-        UserError: none of :data:`STARTS`.
-    """
-    init = written.get("init", "teacher")
-    if init not in STARTS:
-        raise UserError("unknown start", where="student.init", found=init, expected="teacher, answers or random")
-    return str(init)
 
 
 @dataclass(frozen=True)
@@ -142,7 +130,7 @@ class Pooled(StudentSpec):
             return None
         refuse_unknown(written, cls.fields)
         numbers = {name: number for name in cls.fields if name not in ("family", "init") and (number := count_of(written, name))}
-        return cls(written, init=_start_of(written), **numbers)._checked()
+        return cls(written, init=init_of(written, STARTS), **numbers)._checked()
 
     def _checked(self) -> Self:
         if self.hidden < 1 or self.hidden % self.heads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -133,15 +133,15 @@ def family_of(written: Written) -> object:
     return written.get("family", "bert") if isinstance(written, Mapping) else None
 
 
-def init_of(written: Mapping[str, object]) -> str:
-    """Return where the weights start.
+def init_of(written: Mapping[str, object], starts: Sequence[str] = ("teacher", "random")) -> str:
+    """Return where the weights start, ``teacher`` unless it is written.
 
     Raises:
-        UserError: neither ``teacher`` nor ``random``.
+        UserError: none of ``starts``.
     """
     init = written.get("init", "teacher")
-    if init not in ("teacher", "random"):
-        raise UserError("unknown start", where="student.init", found=init, expected="teacher or random")
+    if init not in starts:
+        raise UserError("unknown start", where="student.init", found=init, expected=f"one of {', '.join(starts)}")
     return str(init)
 
 

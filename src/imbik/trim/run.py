@@ -74,10 +74,12 @@ def trim(
         usage = count_pieces(
             texts, whole(tokenizer), model.get_input_embeddings().num_embeddings, held_back, workspace.path("count.npz"), progress
         )
+        # what a killed call left half-written is made again from the count, which is kept
         made = workspace.path("made")
         shutil.rmtree(made, ignore_errors=True)
         result = _cut(model, tokenizer, usage, rule, str(source), made)
         result = replace(result, directory=directory, seconds=time.perf_counter() - began)
+        # the card and the record are part of what is published: a folder is whole or not there
         _describe(result, str(source), made)
         facts = {name: value for name, value in asdict(result).items() if name != "directory"}
         write_json(made / _DONE, {"key": key} | facts)
@@ -93,6 +95,7 @@ def _cut(model: Any, tokenizer: Any, usage: Usage, rule: Rule, source: str, made
     pruned = wrap_spec(tokenizer, small)
     probe = covered(usage.sample, old_backend, set(old))
     size, weights = int(model.get_input_embeddings().num_embeddings), parameters(model)
+    # asked before anything is cut: the model is pruned in place
     before = numbers(model, tokenizer, probe, old)
     prune_rows(model, old, pruned)
     difference = check_same(before, numbers(model, pruned, probe, None), type(model).__name__)

@@ -85,13 +85,15 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
             apart = [is_held_back(text, share) for text in texts]
             held.add([text for text, out in zip(texts, apart, strict=True) if out])
             kept = [text for text, out in zip(texts, apart, strict=True) if not out]
+            # of the texts that are counted: what they need all stays, so answers to them must not change
             sample += [text[:_LONGEST] for text in kept[: _SAMPLE - len(sample)]]
             seen += len(kept)
+            # the held-back texts are gathered anew after a kill: their store is not kept, it is small
             if seen > done:  # else counted before a kill
-                counter.add(kept)
+                counter.count(kept)
                 done, characters = seen, characters + sum(map(len, kept))
             if time.monotonic() - saved > _SAVE:
-                _write(note, counter.total(), done, characters)
+                _save_note(note, counter.total(), done, characters)
                 saved = time.monotonic()
             size = sum(map(_bytes, texts))
             bar.advance(((passed + size) >> 20) - (passed >> 20))
@@ -117,11 +119,12 @@ class _Counter:
         self.by_word: bool | None = None
         self.words: Counter[str] = Counter()
 
-    def add(self, texts: Sequence[str]) -> None:
+    def count(self, texts: Sequence[str]) -> None:
         """Count some texts."""
         if self.by_word:
             for text in texts:
                 self.words.update(text.split())
+            # bounded memory: a corpus brings new words without end
             if len(self.words) > _WORDS:
                 self.total()
             return
@@ -177,7 +180,7 @@ def _noted(note: Path, rows: int) -> tuple[NDArray[np.int64], int, int]:
         return counts, int(stored["documents"]), int(stored["characters"])
 
 
-def _write(note: Path, counts: NDArray[np.int64], documents: int, characters: int) -> None:
+def _save_note(note: Path, counts: NDArray[np.int64], documents: int, characters: int) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     with replacing(note) as temporary, temporary.open("wb") as file:
         np.savez(file, counts=counts, documents=documents, characters=characters)

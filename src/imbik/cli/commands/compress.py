@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from imbik.types import Checkpoint, Splits
 
 
+RecipeOption = Annotated[
+    list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several; study: the three of the study.")
+]
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a candidate must keep, and how long new ones are begun."""
@@ -93,9 +98,7 @@ def compress(
     teacher: TeachersOption,
     data: DataOption,
     out: OutOption,
-    recipe: Annotated[
-        list[str] | None, typer.Option("--recipe", help="Name or YAML file; repeat for several; study: the three of the study.")
-    ] = None,
+    recipe: RecipeOption = None,
     engine: EngineOption = None,
     unlabelled: Annotated[Path | None, typer.Option("--unlabelled", help="Further texts; the teacher labels them.")] = None,
     columns: TaskColumns,

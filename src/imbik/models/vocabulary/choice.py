@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import UserError
-from imbik.models.tokenizers import Merges, Spec, bytes_of, characters, pieces_of, special_ids
+from imbik.models.tokenizers import Merges, Spec, bytes_of, characters, inside_mark, pieces_of, special_ids
 from imbik.models.vocabulary.scripts import letters_of, script_of, scripts_of
 
 Characters: TypeAlias = Literal["all", "scripts", "seen"]
@@ -59,10 +59,12 @@ def kept_pieces(spec: Spec, counts: NDArray[np.int64], backend: Tokenizer, rule:
         alone.setdefault(piece[-1], set()).add(index)
     always = special_ids(spec) | set(range(min(first, len(counts)))) | _lowest(spec)
     always |= {single[piece] for piece in _chosen(spec, pieces, single, counts, rule.characters)}
+    # most used first, so that a limit cuts the rarest; stable: the same pieces in every run
     used = np.flatnonzero(counts >= rule.min_count)
     order = used[np.argsort(-counts[used], kind="stable")]
 
     def with_parts(ids: Iterable[int]) -> set[int]:
+        # what a merge is made of must stay with it, or the piece could never come about
         whole = merges.close(ids)
         letters = letters_of(names[index] for index in whole if index in names)
         return whole.union(*(alone.get(letter, ()) for letter in letters))
@@ -71,6 +73,7 @@ def kept_pieces(spec: Spec, counts: NDArray[np.int64], backend: Tokenizer, rule:
     if rule.most is not None:
         return _at_most(base, (with_parts({int(index)}) for index in order), rule.most)
     needed = with_parts(base | set(order.tolist()))
+    # single characters were decided on above: a margin is for longer pieces
     spare = (piece for piece in _frequent_first(spec) if pieces[piece] not in needed and piece not in single)
     more = islice((piece for piece in spare if _is_a_word(piece, spec, backend)), rule.margin)
     return with_parts(needed | {pieces[piece] for piece in more})
@@ -104,6 +107,7 @@ def _at_most(base: set[int], additions: Iterator[set[int]], most: int) -> set[in
             fix="allow more, or keep fewer characters with --characters seen",
         )
     kept = set(base)
+    # the first that does not fit ends it: a rarer piece never stays in the place of a more frequent one
     for addition in additions:
         if len(kept | addition) > most:
             break
@@ -121,7 +125,7 @@ def _frequent_first(spec: Spec) -> list[str]:
 
 def _is_a_word(piece: str, spec: Spec, backend: Tokenizer) -> bool:
     """Return whether a text can give the piece, unlike a WordPiece entry such as ``[unused7]``."""
-    inside = spec["model"].get("continuing_subword_prefix") or ""
+    inside = inside_mark(spec)
     if spec["model"]["type"] != "WordPiece" or (inside and piece.startswith(inside)):
         return True
     return bool(backend.encode(piece, add_special_tokens=False).tokens == [piece])

@@ -21,13 +21,16 @@ _NAMED = ("pad", "bos", "eos", "cls", "sep", "unk", "mask", "decoder_start")
 
 
 def fixed_rows(model: PreTrainedModel) -> int:
-    """Return how many rows from 0 on must keep their numbers: a model that counts positions from its padding id needs that id as it is."""
+    """Return how many rows from 0 on must keep their numbers.
+
+    A model that counts positions from its padding id needs that id as it is.
+    """
     return int(model.config.pad_token_id or 0) + 1 if position_offset(model) else 0
 
 
 @torch.no_grad()
 def prune_rows(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Keep the rows ``old`` of the model's tables, in that order, and set the ids in its config right.
+    """Keep the rows ``old`` of the model's tables, in that order; the config's ids follow.
 
     A masked language model's output table, tied or not, and its bias follow.
 
@@ -65,9 +68,11 @@ def _prune_both(model: PreTrainedModel, rows: Tensor, padding: int | None) -> No
             expected="a plain transformers model, or one without a masked-language-model head",
         )
     size = table.num_embeddings
+    # the table (V, H), the output table and its bias (V,): whatever has V along an axis
     for parameter in _unique(model):
         for axis in (axis for axis, length in enumerate(parameter.shape) if length == size):
             parameter.narrow(axis, 0, len(rows)).copy_(parameter.index_select(axis, rows))
+    # only now: transformers keeps the first rows, which are the wanted ones since the loop above
     model.resize_token_embeddings(len(rows))
     model.get_input_embeddings().padding_idx = padding
 
@@ -78,7 +83,7 @@ def _unique(model: nn.Module) -> list[Tensor]:
 
 
 def check_same(before: NDArray[np.float32], after: NDArray[np.float32], name: str) -> float:
-    """Return the largest difference between a model's answers before and after its ids were renumbered.
+    """Return the largest difference between answers before and after renumbering.
 
     Raises:
         UserError: the model computes with the numbers of its ids.

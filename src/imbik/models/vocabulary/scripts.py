@@ -13,7 +13,9 @@ LEAST = 1e-3
 
 
 def script_of(character: str) -> str:
-    """Return the script of a character by the first word of its Unicode name; empty for what all scripts share.
+    """Return the script of a character; empty for what all scripts share.
+
+    It is the first word of the Unicode name.
 
     >>> [script_of(letter) for letter in "ığЖ中٣3,"]
     ['LATIN', 'LATIN', 'CYRILLIC', 'CJK', 'ARABIC', '', '']
