@@ -254,6 +254,13 @@ def test_nothing_is_left_out_where_nothing_would_be_left():
     assert without_slowed([lone, candidate("y")], [lone, candidate("y")]) == [candidate("y")]
 
 
+@pytest.mark.parametrize(("p50", "best"), [(0.3, "bag+int8/onnx"), (0.95, "layers-1/onnx")])
+def test_one_that_int8_slowed_and_that_is_faster_than_all_others_stays(p50: float, best: str):
+    bag = candidate("bag+int8", p50=p50, parent="bag", steps=QUANTIZED, parity=Parity(float_parent=SpeedBeside(slower=True)))
+    # within a tenth of the other it is as fast, and passed over
+    assert chosen(bag, candidate("layers-1", p50=1.0)) == best
+
+
 def test_engines_are_named_where_a_recipe_has_several():
     one, other, lone = candidate("a", p50=1.0, rate=10.0), candidate("a", engine="openvino", p50=5.0, rate=50.0), candidate("b")
     engines = choose([TEACHER, one, other, lone], TEACHER.id, ANY).engines

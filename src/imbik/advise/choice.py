@@ -80,13 +80,16 @@ def slowed_down(m: Measurement, measurements: Sequence[Measurement]) -> bool:
 
 def without_slowed(pool: Sequence[Measurement], measurements: Sequence[Measurement]) -> list[Measurement]:
     """Return ``pool`` without quantized candidates that speed speaks against: slower than their float parent, where that is in the pool
-    too or was not measured. All of it when nothing would be left."""
+    too or was not measured. All of it when nothing would be left; one that is faster than all that would be left stays."""
 
     def stays(m: Measurement) -> bool:
         parent = float_parent(m, measurements)
         return not slowed_down(m, measurements) or (parent is not None and parent not in pool)
 
-    return [m for m in pool if stays(m)] or list(pool)
+    left = [m for m in pool if stays(m)] or list(pool)
+    # a table of vectors that int8 slows by a hundredth must not give way to a Transformer of three times its latency
+    fastest = min(_p50(m) for m in left)
+    return [m for m in pool if m in left or _p50(m) * _TIE < fastest]
 
 
 def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Limits | None = None) -> Choice:
@@ -100,7 +103,7 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
     fastest count as equally fast, and of them those whose quality on dev is less than half a standard error below
     the best as equally good: the fewest bytes win. A quantized
     candidate that is slower than its own float parent is passed over when that parent meets the limits too, or
-    was not measured and another candidate meets them.
+    was not measured and another candidate that meets them is as fast.
     If nobody meets the limits: the smallest sum of relative shortfalls.
 
     Args:
