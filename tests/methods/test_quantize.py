@@ -228,6 +228,7 @@ def test_only_ranges_that_outliers_stretch_are_narrowed() -> None:
     assert clips["value"] <= 1 / 8 and min(clips["key"], clips["classifier"]) >= 1 / 2
 
 
+@needs_8_bits
 def test_training_in_int8_recovers_half_of_what_outliers_cost(tmp_path: Path) -> None:
     """Per tensor and min-max, few outliers leave all other values a few integers. Judged by the artefacts on texts that neither training
     nor the choice of the epoch saw."""

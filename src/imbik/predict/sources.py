@@ -54,7 +54,13 @@ def find_inputs(sources: Sequence[str | Path], but: Path | None = None) -> list[
     out = None if but is None else but.resolve()
     kept = [path for path in found if out is None or (path.resolve() != out and out not in path.resolve().parents)]
     if not kept:
-        raise UserError("no file to answer but the output itself", where=", ".join(map(str, sources)), found=but)
+        raise UserError(
+            "the files to answer lie in the folder of the answers",
+            where="--out",
+            found=but,
+            expected="a file, or a folder that holds nothing else",
+            fix="choose another --out",
+        )
     return kept
 
 

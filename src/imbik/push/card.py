@@ -67,7 +67,7 @@ def _pipeline(parcel: Parcel) -> str | None:
 
 def _tags(parcel: Parcel) -> list[str]:
     tags = ["imbik"]
-    if "onnx" in parcel.manifests:
+    if parcel.onnx:
         tags += ["onnx"]
         if parcel.config:  # it reads config.json
             tags += ["transformers.js"]
@@ -167,9 +167,9 @@ def _use(parcel: Parcel, repository: str) -> list[str]:
             f'model = AutoModelFor{architecture}.from_pretrained("{repository}")',
         ]
         lines += _code("python", [*code, f'tokenizer = AutoTokenizer.from_pretrained("{repository}")'])
-    if "onnx" in parcel.manifests and parcel.config and _is_plain(parcel):
-        file = next(name for name in parcel.files if name.startswith("onnx/") and name.endswith(".onnx")).partition("/")[2]
-        optimum = f'model = ORTModelFor{architecture}.from_pretrained("{repository}", subfolder="onnx", file_name="{file}")'
+    if parcel.onnx and parcel.config and _is_plain(parcel):
+        file = next(name for name in parcel.files if name.startswith(f"{parcel.onnx}/") and name.endswith(".onnx")).partition("/")[2]
+        optimum = f'model = ORTModelFor{architecture}.from_pretrained("{repository}", subfolder="{parcel.onnx}", file_name="{file}")'
         lines += _code("python", [f"from optimum.onnxruntime import ORTModelFor{architecture}", "", optimum])
         kind = "q8" if "quantized" in file else "fp32"
         browser = f'const run = await pipeline("{_pipeline(parcel)}", "{repository}", {{ dtype: "{kind}" }});'

@@ -50,6 +50,11 @@ class Parcel:
         return self.config.get(name)
 
     @property
+    def onnx(self) -> str | None:
+        """Folder of the artefact whose model is an ONNX file, which other libraries open too; None without one."""
+        return next((name for name, one in self.manifests.items() if _is_onnx(one)), None)
+
+    @property
     def task(self) -> str:
         """The task's name; empty where nothing says it."""
         for manifest in self.manifests.values():
@@ -57,6 +62,10 @@ class Parcel:
         record = self.files.get(_RECORD, b"{}")
         known = {"task": None} | json.loads(record if isinstance(record, bytes) else record.read_bytes())
         return str(known["task"] or "")
+
+
+def _is_onnx(manifest: Mapping[str, Any]) -> bool:
+    return str(manifest["model"]).endswith(".onnx")
 
 
 def pack(folder: Path) -> Parcel:
@@ -140,7 +149,7 @@ def _artefact(folder: Path, engine: str, written: dict[str, Any]) -> dict[str, P
     """Return an artefact as a sub-folder of its engine's name, which imbik opens; an ONNX model bears the name by which others seek it."""
     known: dict[str, Any] = written["files"]
     names = {name: name for name in known}
-    if engine == "onnx":
+    if _is_onnx(written):
         # transformers.js asks for `model` in float32 and for `model_quantized` in 8 bits, in the folder onnx
         names[written["model"]] = "model_quantized.onnx" if complete(written)["quantisation"] else "model.onnx"
         written = {**written, "model": names[written["model"]], "files": {names[name]: facts for name, facts in known.items()}}
