@@ -291,13 +291,13 @@ def test_a_killed_count_goes_on_and_ends_as_an_undisturbed_one(tmp_path):
         from imbik.data.documents import open_documents
         from imbik.trim import usage, trim
         usage._SAVE = 0.0
-        write, times = usage._write, []
+        write, times = usage._save_note, []
         def killed(*arguments):
             write(*arguments)
             times.append(1)
             if len(times) == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
-        usage._write = killed
+        usage._save_note = killed
         from pathlib import Path
         documents = open_documents({str(tmp_path / "corpus.txt")!r})
         trim({str(before)!r}, [documents], Path({str(tmp_path / "after")!r}), held_back=0.01, progress=Silent(), say=print)
