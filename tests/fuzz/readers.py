@@ -185,9 +185,9 @@ def modules(folder: Path) -> None:
 def _count(folder: Path) -> None:
     import numpy as np
 
-    from imbik.trim.usage import _write
+    from imbik.trim.usage import _save_note
 
-    _write(folder / "count.npz", np.arange(40), 7, 900)
+    _save_note(folder / "count.npz", np.arange(40), 7, 900)
 
 
 def counted(folder: Path) -> None:
