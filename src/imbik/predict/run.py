@@ -230,6 +230,7 @@ class _Work:
         self.pending: dict[Future[Header], tuple[int, int, str]] = {}
         self.count = self.rows = self.earlier = self._shown = 0
         self._ready: dict[int, Header] = {}
+        self._failed: dict[int, BaseException] = {}
 
     def take(self, part: Part, most: int) -> None:
         """Let a part be answered unless it is; waits while ``most`` are under way."""
@@ -247,17 +248,23 @@ class _Work:
         """Wait until at most so many parts are under way.
 
         Raises:
-            UserError: one could not be answered.
+            UserError: one could not be answered; of several the first in the order of the rows, whichever ended first.
         """
         while len(self.pending) > most:
             # they end in any order; a part counts when its file is whole
             done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
             for future in done:
                 number, size, digest = self.pending.pop(future)
+                if (error := future.exception()) is not None:
+                    self._failed[number] = error
+                    continue
                 self.store.add(number, size, digest, future.result())
                 self._ready[number] = future.result()
                 self.bar.advance(size)
             self._show()
+            under_way = [number for number, _, _ in self.pending.values()]
+            if self._failed and min(self._failed) < min(under_way, default=self.count):
+                raise self._failed.pop(min(self._failed))
 
     def keep_what_is_answered(self) -> None:
         """Wait for the parts under way behind one that failed."""
