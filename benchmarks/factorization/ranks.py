@@ -18,14 +18,10 @@ import numpy as np
 
 from benchmarks.common import clock, in_pieces, parser, record
 from benchmarks.factorization.run import Bench
-from imbik.data import load_data
 from imbik.factorization.matrices import Matrix
 from imbik.factorization.ranks import Curve, allocate
 from imbik.methods import make_method
 from imbik.methods.low_rank import LowRank
-from imbik.models import load_checkpoint
-from imbik.models.checkpoint import labels_of
-from imbik.models.teacher import Teacher
 from imbik.students import make_student
 
 METHODS = ("svd", "fwsvd", "asvd")
@@ -72,13 +68,11 @@ def main() -> None:
     arguments = parser(__doc__, "teacher!", "data!", "minutes", "work!")
     arguments.add_argument("--name", required=True, help="of the result")
     options = arguments.parse_args()
-    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
-    splits = load_data(options.data, labels=labels_of(teacher))
-    bench = Bench(teacher, splits, options.work / f"ranks-{options.name}")
+    bench = Bench.opened(options.teacher, options.data, options.work / f"ranks-{options.name}")
     cells = {f"{method} {way}": partial(cell, bench, way, method) for way, method in itertools.product(WAYS, METHODS)}
     numbers = {
-        "teacher": bench.measured(teacher, "test"),
-        "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        "teacher": bench.measured(bench.teacher, "test"),
+        "rows": bench.rows,
         "budget": BUDGET,
         "cells": in_pieces(cells, bench.work / "cells", options.minutes),
     }

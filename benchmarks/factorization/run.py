@@ -51,6 +51,17 @@ class Bench:
     splits: Splits
     work: Path
 
+    @classmethod
+    def opened(cls, teacher: str, data: str, work: Path) -> Bench:
+        """Load the teacher, and the data in its labels; ``work`` gets what is kept."""
+        model = Teacher.of(load_checkpoint(teacher), teacher)
+        return cls(model, load_data(data, labels=labels_of(model)), work)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each split."""
+        return {name: len(getattr(self.splits, name).texts) for name in ("train", "dev", "test")}
+
     def context(self, name: str) -> Context:
         cache = TeacherCache(self.work / "teacher", self.teacher)
         return Context(self.teacher, self.splits, cache, 0, Silent(), self.work / "running" / name, self.work / "shared")
@@ -105,19 +116,17 @@ def main() -> None:
     arguments.add_argument("--phases", nargs="+", default=["before", "after"])
     arguments.add_argument("--methods", nargs="+", default=list(METHODS))
     options = arguments.parse_args()
-    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
-    splits = load_data(options.data, labels=labels_of(teacher))
-    if 0 < options.rows < len(splits.train.texts):
-        splits = part_of(splits, options.rows, 0)
-    bench = Bench(teacher, splits, options.work / options.name)
+    bench = Bench.opened(options.teacher, options.data, options.work / options.name)
+    if 0 < options.rows < len(bench.splits.train.texts):
+        bench = replace(bench, splits=part_of(bench.splits, options.rows, 0))
 
     def wanted(name: str) -> bool:
         method, _, phase = name.split()
         return method in options.methods and phase in options.phases
 
     numbers = {
-        "teacher": {**bench.measured(teacher), "params": parameters(teacher.model), "flops": flops(teacher.model)},
-        "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        "teacher": {**bench.measured(bench.teacher), "params": parameters(bench.teacher.model), "flops": flops(bench.teacher.model)},
+        "rows": bench.rows,
         "recovery": RECOVERY,
         "cells": in_pieces(cells(bench), bench.work / "cells", options.minutes, wanted),
     }

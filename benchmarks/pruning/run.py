@@ -16,13 +16,9 @@ from typing import Any
 
 from benchmarks.common import clock, in_pieces, parser, record
 from benchmarks.factorization.run import Bench
-from imbik.data import load_data
 from imbik.methods import make_method
-from imbik.models import load_checkpoint
 from imbik.models.blocks import blocks_of
-from imbik.models.checkpoint import labels_of
 from imbik.models.facts import flops, parameters
-from imbik.models.teacher import Teacher
 from imbik.students import make_student
 
 IMPORTANCES = ("fisher", "taylor", "activation", "magnitude")
@@ -48,16 +44,14 @@ def main() -> None:
     arguments = parser(__doc__, "teacher!", "data!", "minutes", "work!")
     arguments.add_argument("--name", required=True, help="of the result")
     options = arguments.parse_args()
-    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
-    splits = load_data(options.data, labels=labels_of(teacher))
-    bench = Bench(teacher, splits, options.work / options.name)
+    bench = Bench.opened(options.teacher, options.data, options.work / options.name)
     cells = {
         f"{importance} {repair} {share} {seed}": partial(cell, bench, importance, repair, share, seed)
         for share, seed, importance, repair in itertools.product(SHARES, SEEDS, IMPORTANCES, REPAIRS)
     }
     numbers = {
-        "teacher": {**bench.measured(teacher), "params": parameters(teacher.model), "flops": flops(teacher.model)},
-        "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        "teacher": {**bench.measured(bench.teacher), "params": parameters(bench.teacher.model), "flops": flops(bench.teacher.model)},
+        "rows": bench.rows,
         "cells": in_pieces(cells, bench.work / "cells", options.minutes),
     }
     record(f"pruning/{options.name}", numbers, options, continues=True)

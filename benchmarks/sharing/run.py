@@ -14,12 +14,8 @@ from typing import Any
 
 from benchmarks.common import clock, in_pieces, parser, record
 from benchmarks.factorization.run import Bench
-from imbik.data import load_data
 from imbik.methods import make_method
-from imbik.models import load_checkpoint
-from imbik.models.checkpoint import labels_of
 from imbik.models.facts import parameters
-from imbik.models.teacher import Teacher
 from imbik.students import make_student
 
 WIDTHS = (383, 256, 192, 128, 96, 64)
@@ -48,12 +44,10 @@ def main() -> None:
     arguments = parser(__doc__, "teacher!", "data!", "minutes", "work!")
     arguments.add_argument("--name", required=True, help="of the result")
     options = arguments.parse_args()
-    teacher = Teacher.of(load_checkpoint(options.teacher), options.teacher)
-    splits = load_data(options.data, labels=labels_of(teacher))
-    bench = Bench(teacher, splits, options.work / options.name)
+    bench = Bench.opened(options.teacher, options.data, options.work / options.name)
     numbers = {
-        "teacher": {**bench.measured(teacher, "test"), "params": parameters(teacher.model)},
-        "rows": {name: len(getattr(splits, name).texts) for name in ("train", "dev", "test")},
+        "teacher": {**bench.measured(bench.teacher, "test"), "params": parameters(bench.teacher.model)},
+        "rows": bench.rows,
         "cells": in_pieces({name: partial(cell, bench, steps) for name, steps in WAYS.items()}, bench.work / "cells", options.minutes),
     }
     record(f"sharing/{options.name}", numbers, options, continues=True)

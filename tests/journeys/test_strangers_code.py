@@ -73,7 +73,7 @@ def test_the_working_folder_is_not_imported_from_by_a_process_that_measures(
 def test_every_process_that_imbik_starts_keeps_the_working_folder_out() -> None:
     """A new subprocess must be started with -P, and this list says where there are any."""
     found = [path for path in Path(imbik.__file__).parent.rglob("*.py") if "subprocess." in path.read_text(encoding="utf-8")]
-    assert [path.name for path in found] == ["process.py"]
+    assert [path.name for path in found] == ["child.py"]
     assert found[0].read_text(encoding="utf-8").count("sys.executable") == found[0].read_text(encoding="utf-8").count(
         'sys.executable, "-P"'
     )

@@ -55,7 +55,7 @@ def test_an_idle_worker_takes_no_processor_time(candidate: Candidate, tmp_path: 
     process, _ = start(candidate, 2, TEXTS[0], None)
     with process:
         process.ask("throughput", rows=str(tmp_path / "rows"), count=20, budget=1024, seconds=0.1)
-        stat = Path(f"/proc/{process._process.pid}/stat")
+        stat = Path(f"/proc/{process._child.process.pid}/stat")
         if not stat.exists():
             pytest.skip("needs /proc")
         # on a busy machine what is left of the request takes a while; threads that spin never end
@@ -80,7 +80,7 @@ def test_a_broken_artefact_is_the_users_message(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_names_its_candidate(candidate: Candidate) -> None:
     with Process(candidate, 1) as process:
-        process._process.kill()
+        process._child.process.kill()
         with pytest.raises(CandidateError, match="ended with code") as caught:
             process.ask("predict", texts=["a"])
         assert caught.value.candidate == "tiny/onnx"

@@ -271,7 +271,7 @@ def test_processes_that_are_killed_are_replaced_and_every_row_is_answered_once(r
 
 
 def test_rows_over_which_processes_die_are_told(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imbik.predict.processes.worker_environment", lambda threads: os.environ | {"PYTHONHOME": "/nowhere"})
+    monkeypatch.setattr("imbik.jobs.child.worker_environment", lambda threads: os.environ | {"PYTHONHOME": "/nowhere"})
     with pytest.raises(UserError, match=r"rows 1 to 200: the processes that answer these rows die.*3 times"):
         answer(reviews, tmp_path / "out.csv", workers=2, part_rows=200)
 

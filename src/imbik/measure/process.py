@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.machine import worker_environment
+from imbik.jobs.child import Child
 from imbik.types import Step
 
 
@@ -63,20 +60,8 @@ class Process:
 
     def __init__(self, candidate: Candidate, threads: int) -> None:
         self.candidate = candidate
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed with the process
         asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
-        # -P: code in the working folder, such as a numpy.py beside a downloaded artefact, is never imported.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "imbik.measure.worker", *asked],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # a file and not a pipe: one that nobody reads while answers are awaited would fill up
-            # and block
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-            env=worker_environment(threads),
-        )
+        self._child = Child("imbik.measure.worker", *asked, threads=threads, encoding="utf-8")
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -85,37 +70,22 @@ class Process:
             UserError: the worker says that its input is wrong (a broken artefact, a missing engine).
             CandidateError: the process died or failed.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        pipes = self._child.process
+        assert pipes.stdin is not None and pipes.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died; what it said first is still to be read
-            self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
+            pipes.stdin.write(json.dumps({"do": do, **fields}) + "\n")
+            pipes.stdin.flush()
+        line = pipes.stdout.readline()
         if not line:
-            self._process.wait()
-            raise CandidateError(self.candidate.id, f"its process ended with code {self._process.returncode}: {self._last_error()}")
+            raise CandidateError(self.candidate.id, f"its process {self._child.death()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise (UserError(answer["error"].rstrip(".")) if answer.get("user") else CandidateError(self.candidate.id, answer["error"]))
         return answer
 
-    def _last_error(self) -> str:
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it said nothing (out of memory?)"
-
     def close(self) -> None:
         """End the process."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        try:
-            # a closed standard input ends the worker's loop; one that hangs in its engine is killed
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
+        self._child.close()
 
     def __enter__(self) -> Process:
         return self

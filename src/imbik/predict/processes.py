@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import pickle
 import queue
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from imbik.errors import UserError
-from imbik.machine import worker_environment
+from imbik.jobs.child import Child
 from imbik.predict.answering import Model
 from imbik.predict.formats import Header
 from imbik.predict.parts import Part
@@ -134,22 +131,15 @@ class _Worker:
     """A running ``imbik.predict.worker``."""
 
     def __init__(self, job: tuple[Model, str, int]) -> None:
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed with the process
-        # -P: code in the working folder, such as a numpy.py beside the data, is never imported
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "imbik.predict.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=worker_environment(job[0].threads or 1),
-        )
+        self._child = Child("imbik.predict.worker", threads=job[0].threads or 1)
         with contextlib.suppress(BrokenPipeError):
             self._send(job)
 
     def _send(self, thing: object) -> None:
-        assert self._process.stdin is not None
-        pickle.dump(thing, self._process.stdin, protocol=5)
-        self._process.stdin.flush()
+        pipe = self._child.process.stdin
+        assert pipe is not None
+        pickle.dump(thing, pipe, protocol=5)
+        pipe.flush()
 
     def ask(self, part: Part, path: Path) -> Header:
         """Send a part and wait for its answer.
@@ -158,36 +148,21 @@ class _Worker:
             UserError: the process says that its input is wrong.
             _Died: it ended.
         """
-        assert self._process.stdout is not None
+        pipe = self._child.process.stdout
+        assert pipe is not None
         try:
             self._send((part.rows, path))
-            answer: Header | UserError = pickle.load(self._process.stdout)
+            answer: Header | UserError = pickle.load(pipe)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            self._process.wait()
-            raise _Died(f"ended with code {self._process.returncode}: {self._last_error()}") from error
+            raise _Died(self._child.death()) from error
         if isinstance(answer, UserError):
             raise answer
         return answer
 
-    def _last_error(self) -> str:
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it said nothing (out of memory?)"
-
     def kill(self) -> None:
         """End the process at once."""
-        self._process.kill()
+        self._child.process.kill()
 
     def close(self) -> None:
         """End the process when it has done what it does."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        try:
-            # a closed standard input ends its loop; one that hangs in its engine is killed
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
+        self._child.close()
