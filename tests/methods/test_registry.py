@@ -42,6 +42,10 @@ def test_a_step_is_recorded_whole_and_printed_as_it_was_written():
     assert made.written() == step
     assert made.record()["distill"]["hard"] == 1.0 and made.record()["distill"]["augment"]["candidates"] == 15
     assert list(made.settings)[:3] == ["temperature", "hard", "augment"]
+    # a setting of a later version is recorded where it does something
+    assert "piece_dropout" not in made.record()["distill"]
+    later = make_method({"distill": {"piece_dropout": 0.5}}, "recipe")
+    assert later.record()["distill"]["piece_dropout"] == 0.5 and make_method(later.record(), "again") == later
     assert make_method(made.record(), "again") == made
     assert type(made)(hard=1.0, augment=made.augment).written() == made.record()
 

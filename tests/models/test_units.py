@@ -144,7 +144,8 @@ def test_a_model_without_units_is_as_it_was(tmp_path) -> None:
     loaded = load_checkpoint(tmp_path / "old")
     assert units_of(loaded.model.config) is None and not loaded.model._forward_hooks
     test = tiny_splits("regression").test
-    np.testing.assert_array_equal(logits_of(loaded, test), logits_of(old, test))
+    # to float32 rounding: where a file is mapped its rows lie elsewhere in a vector register
+    np.testing.assert_allclose(logits_of(loaded, test), logits_of(old, test), rtol=1e-6)
 
 
 def test_units_near_those_of_the_base_keep_its_answers(tmp_path, far) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -29,18 +30,19 @@ class Distill(TrainedOnDev, Method):
     Attributes:
         temperature: T > 0; above 1 it shows the student how the teacher ranks the wrong classes.
         hard: weight of the labels, 0 to 1.
-        piece_dropout: share of a text's pieces that the student does not see in a step (Iyyer et al. 2015): against learning few texts by
-            heart.
         augment: more texts made of the task's own, labelled by the teacher, see
             :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
+        piece_dropout: share of a text's pieces that the student does not see in a step (Iyyer et al. 2015): against learning few texts by
+            heart.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     keeps_shape: ClassVar[bool] = True
+    later: ClassVar[Mapping[str, object]] = {**TrainedOnDev.later, "piece_dropout": 0.0}
     temperature: Positive = 2.0
     hard: Share = 0.0
-    piece_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     augment: Augment = False
+    piece_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
 
     def refuse_task(self, task: str) -> str | None:
         """Return why pieces cannot be hidden in a task that answers for each of them, or None."""

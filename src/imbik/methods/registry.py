@@ -35,6 +35,8 @@ class Method:
         ties_layers: layers use one another's weights afterwards.
         rewrites_matrices: the entries of weight matrices are computed anew, whatever they were.
         quantizes: the artefact computes in integers, as its settings say.
+        later: settings that joined after the method was in use, each with the value that means what came before: at that value a record
+            does not name them, so that work which an earlier version finished keeps its key.
     """
 
     name: ClassVar[str] = ""
@@ -42,6 +44,7 @@ class Method:
     ties_layers: ClassVar[bool] = False
     rewrites_matrices: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
+    later: ClassVar[Mapping[str, object]] = {}
     _given: Mapping[str, object] | None = None
 
     @classmethod
@@ -108,8 +111,8 @@ class Method:
         return {name: getattr(self, name) for name in field_names(type(self))}
 
     def record(self) -> Step:
-        """Return what a checkpoint records of the step: every setting, so that a changed default is a changed key."""
-        return {self.name: self.settings}
+        """Return what a checkpoint records of the step: every setting, so that a changed default is a changed key (but see ``later``)."""
+        return {self.name: {name: value for name, value in self.settings.items() if name not in self.later or value != self.later[name]}}
 
     def written(self) -> Step:
         """Return the step as its author wrote it; of one that was made in a program, every setting.

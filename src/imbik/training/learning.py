@@ -196,16 +196,12 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class _Step(Job):
-    """A step that all take."""
+class _Step:
+    """A step that all take: no :class:`imbik.training.team.Job`, it has a meaning within :class:`_Learn` alone."""
 
     epoch: int
     step: int
     rate: float
-
-    def help(self, team: Team) -> None:
-        """Refuse: a step has a meaning within :class:`_Learn` alone."""
-        raise NotImplementedError("only while a training is shared")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ A method names its group as its base and declares again only the fields whose de
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field
@@ -46,8 +47,10 @@ class Trained(Optimized):
         epochs: passes over the data, or ``auto``: as many as ``target_steps`` updates take, at least 2 and at most ``most_epochs``.
         target_steps, most_epochs: see ``epochs``.
         max_steps: see :class:`imbik.training.settings.Training`.
+        later: see :class:`imbik.methods.registry.Method`.
     """
 
+    later: ClassVar[Mapping[str, object]] = {"most_epochs": 30}
     epochs: Epochs = "auto"
     target_steps: Count = 1500
     most_epochs: Count = 30
