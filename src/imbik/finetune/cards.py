@@ -12,6 +12,7 @@ from imbik.types import Splits
 if TYPE_CHECKING:
     from imbik.finetune.results import Finetuned, FittedMlm
 
+
 def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
     """Return README.md of a fine-tuned teacher."""
     notes = "".join(f"* {sentence(note)}\n" for note in splits.notes)
