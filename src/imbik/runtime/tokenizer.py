@@ -9,13 +9,12 @@ it as a whole.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
 
+from imbik.data.excerpts import short, state_of, words_apart
 from imbik.data.tokens import cleaned, encoded_rows, not_a_string, shortened
 from imbik.data.windows import cut, fitting
 from imbik.runtime.nano import encoder
@@ -29,9 +28,6 @@ MANY = 64
 
 LONGEST = 48
 """Characters of a word that is remembered, at most."""
-
-_BY_CHARACTER = {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"}
-"""Normalizers that leave a space as it is and look at nothing across one."""
 
 
 def reader_of(
@@ -66,7 +62,9 @@ class RuntimeTokenizer:
     def __init__(self, tokenizer: Tokenizer, max_length: int, side: str = "right", overlap: float = 0.0, *, paired: bool = False) -> None:
         cut(tokenizer, max_length, side, overlap, paired=paired)
         self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
-        self.max_length, self._side, self._windows = max_length, side, overlap > 0
+        # windows keep all of a text
+        self.max_length, self._side, self._kept = max_length, side, None if overlap > 0 else max_length
+        self._short = short(self._kept)
         # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
         self._before, self._after = frame or ((), ())
@@ -88,7 +86,12 @@ class RuntimeTokenizer:
         Raises:
             UserError: a text is not a string.
         """
-        texts = self._without_far_ends(texts)
+        most = self._short
+        # written out: a call for every text would cost as much as the words of a short one
+        texts = [
+            text if isinstance(text, str) and len(text) <= most else shortened(self.tokenizer, text, self._kept, self._side)
+            for text in texts
+        ]
         if self._encode is not None:
             # what is no text, or no Unicode, is told or mended below
             with contextlib.suppress(TypeError, UnicodeError):
@@ -138,13 +141,7 @@ class RuntimeTokenizer:
         """
         if not rows:
             return []
-        # what stands in front of a text moves all offsets
-        rows = rows if offsets and self._side == "left" else self._without_far_ends(rows)
-        return encoded_rows(self.tokenizer, rows, numbers, offsets=offsets)
-
-    def _without_far_ends(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """Return rows without the far ends of long texts, of which no token is kept; windows keep all of a text."""
-        return rows if self._windows else [shortened(self.tokenizer, row, self.max_length, self._side) for row in rows]
+        return encoded_rows(self.tokenizer, rows, numbers, self._kept, self._side, offsets=offsets)
 
     def _recall(self, text: str) -> list[int] | None:
         """The ids of a text of known words; None for another one."""
@@ -187,10 +184,7 @@ def _by_word(tokenizer: Tokenizer) -> bool:
 
     An added token that is sought in the normalized text, or begins with a space, may stand where no word shows it.
     """
-    cut = tokenizer.pre_tokenizer is not None and _state(tokenizer.pre_tokenizer)["type"] == "BertPreTokenizer"
-    kinds = [_state(tokenizer.normalizer)] if tokenizer.normalizer is not None else []
-    kinds = [one for kind in kinds for one in (kind["normalizers"] if kind["type"] == "Sequence" else [kind])]
-    if not (cut and isinstance(tokenizer.model, WordPiece) and all(kind["type"] in _BY_CHARACTER for kind in kinds)):
+    if not words_apart(tokenizer):
         return False
     added = tokenizer.get_added_tokens_decoder().values()
     return all(token.content and not token.content[0].isspace() and not token.normalized for token in added)
@@ -200,7 +194,7 @@ def _frame(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]] | No
     """The special ids before and after a single text; None where they do not stand like that."""
     if tokenizer.post_processor is None:
         return (), ()
-    state = _state(tokenizer.post_processor)
+    state = state_of(tokenizer.post_processor)
     if state["type"] == "BertProcessing":
         return (int(state["cls"][1]),), (int(state["sep"][1]),)
     if state["type"] != "TemplateProcessing":
@@ -212,9 +206,3 @@ def _frame(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]] | No
         else:
             parts[-1] += tuple(state["special_tokens"][piece["SpecialToken"]["id"]]["ids"])
     return (parts[0], parts[1]) if len(parts) == 2 else None
-
-
-def _state(part: Any) -> dict[str, Any]:
-    """A tokenizer's part as ``tokenizer.json`` describes it."""
-    state: dict[str, Any] = json.loads(part.__getstate__())
-    return state
