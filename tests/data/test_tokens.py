@@ -143,7 +143,9 @@ def test_a_run_is_what_bert_makes_of_its_characters(kind: str) -> None:
                 assert len(words) == (2 if kind == "space" else 1) and size == 2, some
 
 
-@pytest.mark.parametrize("text", ["a" * 4_000_000, "My " + "ş" * 2_000_000, " " * 4_000_000 + "card", "e" + "\u0301" * 2_000_000, "ก" * 2_000_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 4_000_000, "My " + "ş" * 2_000_000, " " * 4_000_000 + "card", "e" + "\u0301" * 2_000_000, "ก" * 2_000_000]
+)
 def test_a_text_of_one_word_of_megabytes_is_answered_at_once(text: str) -> None:
     tokenizer = word_piece()
     cut(tokenizer, 128, "right", 0.0, paired=False)

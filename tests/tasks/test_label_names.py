@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +123,20 @@ def test_a_name_that_one_label_alone_is_like_is_that_label(data: list[str], labe
 def test_what_could_mean_two_labels_or_none_is_refused(data: list[str], labels: tuple[str, ...]):
     with pytest.raises(UserError, match="the data's labels are not the model's"):
         matched(data, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "advice"),
+    [
+        (["a", "b", "c"], ("LABEL_0", "LABEL_1", "LABEL_2"), "write them into its config.json"),
+        (["a", "b"], ("LABEL_0", "LABEL_1", "LABEL_2"), "trained on these labels$"),  # not the classes of that model
+        (["a", "b"], ("LABEL_0", "c"), "trained on these labels$"),
+    ],
+)
+def test_who_has_a_model_without_names_is_told_to_write_them(data: list[str], labels: tuple[str, ...], advice: str):
+    with pytest.raises(UserError) as caught:
+        matched(data, labels=labels)
+    assert caught.value.fix is not None and re.search(advice, caught.value.fix)
 
 
 def test_a_model_with_one_name_twice_is_refused():

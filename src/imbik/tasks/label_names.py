@@ -89,9 +89,19 @@ def _names(
             where=where,
             found=listed(natural_order(here)),
             expected=listed(labels),
-            fix="name the right label column with --label, or use a model that was trained on these labels",
+            fix=_other_names(labels, len(here)),
         )
     return tuple(labels), renamed
+
+
+def _other_names(labels: Sequence[str], count: int) -> str:
+    """Return what to do about a model whose labels are not the data's ``count`` ones."""
+    if count == len(labels) and all(_GENERIC.match(label) for label in labels):
+        return (
+            "the model's classes have no names: where it was trained on these labels, write them into its config.json, id2label and "
+            "label2id, in the order of its training; else name the right label column with --label"
+        )
+    return "name the right label column with --label, or use a model that was trained on these labels"
 
 
 def _unlearnable(splits: Sequence[LabelledRows], sets: Sequence[LabelSets], known: set[str], say: TakeNote) -> list[str]:
