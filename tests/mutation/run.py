@@ -61,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     low = [name for name, rows in found.items() if score(rows) < BAR]
     for name, rows in found.items():
         endless = sum(bool(row["endless"]) for row in rows)
-        print(
-            f"{name:24} {sum(bool(row['noticed']) for row in rows):4} of {len(rows):4} noticed: {score(rows):.1%}, {endless} endless"
-        )
+        print(f"{name:24} {sum(bool(row['noticed']) for row in rows):4} of {len(rows):4} noticed: {score(rows):.1%}, {endless} endless")
     return 1 if low else 0
 
 

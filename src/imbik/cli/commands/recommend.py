@@ -85,6 +85,7 @@ def evaluate(
     """Measure a fitted model on ratings that it has not seen."""
     from imbik.recommend.evaluation.measures import evaluate as measure
     from imbik.recommend.evaluation.measures import seen_in_training
+    from imbik.recommend.evaluation.result import decimal
     from imbik.recommend.models.registry import load
 
     console = Speaker(stderr=True, highlight=False, soft_wrap=True)
@@ -103,7 +104,7 @@ def evaluate(
         return
     table = Table("measure", "value")
     for name, value in result.items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, decimal(value))
     Speaker(highlight=False).print(table)
 
 
@@ -120,6 +121,7 @@ def predict(
     columns: Columns = PLAIN_COLUMNS,
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
+    from imbik.recommend.evaluation.result import decimal
     from imbik.recommend.models.registry import load
 
     model = load(folder)
@@ -133,7 +135,7 @@ def predict(
 
     writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    writer.writerows({k: decimal(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
 @group.command()
@@ -145,6 +147,7 @@ def top(
     as_json: JsonOption = False,
 ) -> None:
     """Rank the best items for one user."""
+    from imbik.recommend.evaluation.result import decimal
     from imbik.recommend.models.registry import load
 
     best = load(folder).recommend(user, k, seen=seen)
@@ -155,7 +158,7 @@ def top(
         return
     table = Table("", "item", "score")
     for place, (name, score) in enumerate(best, 1):
-        table.add_row(str(place), Text(name), f"{score:.4f}")
+        table.add_row(str(place), Text(name), decimal(score))
     Speaker(highlight=False).print(table)
 
 
