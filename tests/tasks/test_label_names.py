@@ -177,6 +177,7 @@ def test_cells_of_every_kind_as_text(value: Any, names: tuple[str, ...] | None, 
 
 def test_names_are_sorted_as_people_do():
     assert natural_order(["b10", "B9", "-2", "10", "9", "a", "a"]) == ("-2", "9", "10", "a", "B9", "b10")
+    assert natural_order(["10", "9a", "9"]) == ("9", "9a", "10")
     assert natural_order(["x1y2", "x1y10", "x1", "01", "1"]) == ("01", "1", "x1", "x1y2", "x1y10")
 
 

@@ -52,6 +52,12 @@ def numbered(count: int, rows: int, start: int = 0) -> list[str]:
         (numbered(60, 30, 18), "age", "values"),
         ([str(i * 37 % 5000) for i in range(900)], "y", "values"),
         (numbered(61, 3, -30), "y", "values"),
+        (numbered(60, 10, 18), "y", "either"),  # ten rows each are often
+        (numbered(60, 9, 18), "y", "values"),
+        (numbered(40, 5, 5), "label", "either"),  # classes are numbered from 0 or 1
+        ([str(i * 37) for i in range(40)] * 4, "y", "values"),  # and without gaps: nine of ten at least
+        ([str(i) for i in range(30) if i % 10 != 5] * 4, "y", "either"),
+        ([str(i) for i in range(31) if i % 10 != 5 and i != 7] * 4, "y", "values"),
         # numbers as people write them
         ([f"{i},5" for i in range(40)], "score", "either"),
         ([f"1.{i}00,50 TL" for i in range(1, 10)] * 3, "fiyat", "either"),
