@@ -87,3 +87,10 @@ def test_the_reason_names_the_first_cell_that_is_no_number() -> None:
     assert found.kind == "either" and "n/a" in found.reason and "row 62" in found.reason and "60 different numbers" in found.reason
     found = judge(column(["1,5", "2,5", "3"] * 9, "score"))
     assert found.kind == "either" and found.reason.startswith("'1,5'")
+
+
+def test_long_codes_are_counted_to_the_last_digit() -> None:
+    """A float has 16 digits: of 10^17 + 0 ... 499 it knows thirty."""
+    codes = [str(10**17 + i) for i in range(500)]
+    assert judge(column(codes * 3, "y")).reason.startswith("500 different whole numbers, 3.0 rows each")
+    assert judge(column([str(10**17 + i) for i in range(4)] * 9, "y")).reason.startswith("4 different")
