@@ -154,6 +154,10 @@ def test_names_that_look_alike_and_a_class_called_nan_are_told():
     assert [note.kind for note in said] == ["labels_alike"] and said[0].values["pairs"] == ("'Food' / 'food '",)
     said = matched(["nan", "a", "nan", "b"])[2]
     assert [(note.kind, note.values["label"], note.values["count"]) for note in said] == [("nan_label", "nan", 2)]
+    for error in ("#N/A", "#YOK", "#REF!", "#DIV/0!", "#DEĞER!", "#SAYI/0!", "#AD?"):  # of a spreadsheet
+        said = matched([error, "a", "b"])[2]
+        assert [(note.kind, note.values["label"]) for note in said] == [("nan_label", error)]
+    assert not matched(["#1", "#topic", "n/a?"])[2]
 
 
 def test_a_long_list_of_names_is_cut():

@@ -25,6 +25,7 @@ _SAME: tuple[tuple[Callable[[tuple[str, ...]], Note], Callable[[str], str]], ...
 )
 """Notes on names that are matched, and what makes them equal."""
 
+_NOTHING = re.compile(r"nan|#n/a|#yok|#[^\W\d]+(/0)?[!?]")  # of programs, and what a sheet shows for an error (#REF!, #AD?)
 _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without a name
 
 
@@ -170,7 +171,7 @@ def _note_names(rows: LabelledRows, cells: LabelSets, names: Sequence[str], say:
     if groups:
         say(Note.of("labels_alike", pairs=tuple(" / ".join(map(repr, group)) for group in groups[:5])))
     for name in names:
-        if name.lower() == "nan":
+        if _NOTHING.fullmatch(name.lower()):
             count = sum(int(np.isin(column.codes, _having(name, sets)).sum()) for column, sets in zip(rows.labels, cells, strict=True))
             say(Note.of("nan_label", label=name, count=count))
 
