@@ -17,10 +17,10 @@ from imbik.cli.recommend_options import Columns, Source
 from imbik.cli.speech import Speaker, say
 from imbik.errors import UserError
 from imbik.locale.language import translated
+from imbik.recommend.evaluation.result import Comparison, decimal
 
 if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
-    from imbik.recommend.evaluation.result import Comparison
     from imbik.recommend.models.model import Model
 
 Prediction = dict[str, str | float]
@@ -85,7 +85,6 @@ def evaluate(
     """Measure a fitted model on ratings that it has not seen."""
     from imbik.recommend.evaluation.measures import evaluate as measure
     from imbik.recommend.evaluation.measures import seen_in_training
-    from imbik.recommend.evaluation.result import decimal
     from imbik.recommend.models.registry import load
 
     console = Speaker(stderr=True, highlight=False, soft_wrap=True)
@@ -121,7 +120,6 @@ def predict(
     columns: Columns = PLAIN_COLUMNS,
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
-    from imbik.recommend.evaluation.result import decimal
     from imbik.recommend.models.registry import load
 
     model = load(folder)
@@ -147,7 +145,6 @@ def top(
     as_json: JsonOption = False,
 ) -> None:
     """Rank the best items for one user."""
-    from imbik.recommend.evaluation.result import decimal
     from imbik.recommend.models.registry import load
 
     best = load(folder).recommend(user, k, seen=seen)

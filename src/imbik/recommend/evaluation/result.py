@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from imbik.recommend.models.settings import Setting
+if TYPE_CHECKING:
+    from imbik.recommend.models.settings import Setting
 
 
 class Spread(TypedDict):
