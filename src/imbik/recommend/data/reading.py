@@ -150,6 +150,7 @@ def _read(path: Path, expected: str, separator: str | None, encoding: str | None
     text = _utf8(raw, encoding_of_head(raw[:8192], path, encoding), path)
     if text.startswith((b"{", b"[")):
         raise UserError("this is JSON", where=path, expected=expected, fix="write users, items and ratings as columns of CSV or Parquet")
+    text = text.removesuffix(b"\x1a")  # where DOS ended a file
     if b"\n" not in text:
         text = text.replace(b"\r", b"\n")  # line ends of old Macs
     declared, rest = _declared(text)
