@@ -23,6 +23,7 @@ from imbik.runtime.engines.registry import BASELINE, engine, engines
 from imbik.runtime.given import both, check_settings, checked, not_of_labels, paired
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.ngrams import NgramTokenizer
+from imbik.runtime.sending import Sendable, sendable
 from imbik.runtime.tokenizer import RuntimeTokenizer, reader_of
 from imbik.tasks.outputs import Collector, Outputs, chained, joined, with_decision
 from imbik.tasks.registry import task_of
@@ -35,8 +36,8 @@ CHUNK = 8192
 """Texts that are tokenized and sorted at a time: memory stays flat however many there are."""
 
 
-class Predictor:
-    """A model that answers texts. Several threads may ask it at once.
+class Predictor(Sendable):
+    """A model that answers texts. Several threads may ask it at once; sent to another process it is opened again.
 
     Attributes:
         manifest: what the artefact folder says of itself.
@@ -247,6 +248,7 @@ class Predictor:
         return tokens, keep.astype(np.int64), kinds
 
 
+@sendable
 def load_artefact(
     path: str | Path,
     *,
