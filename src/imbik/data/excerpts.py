@@ -91,9 +91,13 @@ def short(max_length: int | None) -> int:
 def words_apart(tokenizer: Tokenizer) -> bool:
     """Return whether a tokenizer looks at every word of a text alone, as BERT's do: what stands between spaces and punctuation."""
     cut = tokenizer.pre_tokenizer is not None and state_of(tokenizer.pre_tokenizer)["type"] == "BertPreTokenizer"
-    kinds = [state_of(tokenizer.normalizer)] if tokenizer.normalizer is not None else []
-    kinds = [one for kind in kinds for one in (kind["normalizers"] if kind["type"] == "Sequence" else [kind])]
-    return cut and isinstance(tokenizer.model, WordPiece) and all(kind["type"] in _BY_CHARACTER for kind in kinds)
+    return cut and isinstance(tokenizer.model, WordPiece) and normalizers_of(tokenizer) <= _BY_CHARACTER
+
+
+def normalizers_of(tokenizer: Tokenizer) -> set[str]:
+    """Return the kinds of what changes a text before it is cut."""
+    whole = [state_of(tokenizer.normalizer)] if tokenizer.normalizer is not None else []
+    return {one["type"] for kind in whole for one in (kind["normalizers"] if kind["type"] == "Sequence" else [kind])}
 
 
 def state_of(part: Any) -> dict[str, Any]:

@@ -72,12 +72,11 @@ class Predictor(Sendable):
         self.max_length = int(manifest["max_length"])
         self.batch_tokens = int(batch_tokens or manifest["batch_tokens"] or BATCH_TOKENS)
         self.length_multiple = int(length_multiple or manifest["shapes"]["multiple"])
-        self._ones = np.ones((1, min(self.max_length, BATCH_TOKENS)), np.int64)
         self._shortest = int(manifest["shapes"]["minimum"])
         self._pads = self.length_multiple > 1 or self._shortest > 1
         self.threads = threads
         self.session = session
-        self._one_row = self._task.one_row
+        self._one_row, self._row = self._task.one_row, (1, len(self.labels))
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
         self._pad = int(padding["id"])
@@ -183,29 +182,41 @@ class Predictor(Sendable):
 
     def _one(self, text: list[str], pair: list[str] | None) -> Outputs:
         """A single request, without the machinery of batches."""
-        rows, kinds = self._ids(text, pair, 0)
-        if self._pads and self._widths(len(rows[0])) != len(rows[0]):
-            return self._run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
-        ids = np.array(rows, dtype=np.int64)
-        types = None
-        if self._types:
-            types = np.zeros_like(ids) if kinds is None else np.array(kinds, dtype=np.int64)
-        width = ids.shape[1]
-        # a part of an array that is there: to make one takes longer
-        return self._run(ids, self._ones[:, :width] if width <= self._ones.shape[1] else np.ones_like(ids), types)
+        if pair is None:
+            ids, kinds = filled(self._tokenizer.ids(text)[0], self._pad), None
+        else:
+            rows, types = self._ids(text, pair, 0)
+            ids, kinds = rows[0], None if types is None else types[0]
+        if self._pads and self._widths(len(ids)) != len(ids):
+            return self._run(*self._padded(np.zeros(1, dtype=np.int64), [ids], None if kinds is None else [kinds]))
+        try:
+            outputs = self.session.run_one(ids, kinds)
+        except Exception as error:
+            raise self._cannot_answer(error) from error
+        if isinstance(outputs, np.ndarray) and outputs.shape == self._row:
+            return outputs
+        return self._checked(outputs, (1, len(ids)))
 
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
-        """Ask the session; where it gives logits a text or a token, check that they have a column for each label."""
+        """Ask the session for the outputs of a batch."""
         try:
             outputs = self.session.run(ids, mask, types)
-        except UserError:
-            raise
-        except Exception as error:  # each engine has errors of its own for a model whose parts do not belong together
-            found = shorten(f"{type(error).__name__}: {error}", 200)
-            fix = "copy the folder again, or export the model again"
-            raise UserError(f"the {self.engine} model of the artefact cannot answer", found=found, fix=fix) from error
+        except Exception as error:
+            raise self._cannot_answer(error) from error
+        return self._checked(outputs, ids.shape)
+
+    def _cannot_answer(self, error: Exception) -> Exception:
+        """Return what a user is told: each engine has errors of its own for a model whose parts do not belong together."""
+        if isinstance(error, UserError):
+            return error
+        found = shorten(f"{type(error).__name__}: {error}", 200)
+        fix = "copy the folder again, or export the model again"
+        return UserError(f"the {self.engine} model of the artefact cannot answer", found=found, fix=fix)
+
+    def _checked(self, outputs: Outputs, asked: tuple[int, ...]) -> Outputs:
+        """Return the outputs of ids of a shape; where there are logits a text or a token, they must have a column for each label."""
         kind = self._task.outputs[0]
-        shape = (len(ids), *(ids.shape[1:] if kind.per_token else ()), len(self.labels))
+        shape = (asked[0], *(asked[1:] if kind.per_token else ()), len(self.labels))
         if kind.labels and not isinstance(outputs, Mapping) and outputs.shape != shape:
             raise not_of_labels(outputs.shape[1:], len(self.labels))
         return outputs
