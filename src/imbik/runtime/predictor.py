@@ -15,12 +15,12 @@ from tokenizers import Tokenizer
 from imbik.data.batches import scattered, token_batches
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
-from imbik.errors import UserError, shorten
+from imbik.errors import UserError
 from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import CompositeEngine, Ids, Session, SessionEngine
 from imbik.runtime.engines.registry import BASELINE, engine, engines
-from imbik.runtime.given import both, check_settings, checked, not_of_labels, paired
+from imbik.runtime.given import both, cannot_answer, check_settings, checked, not_of_labels, paired
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.ngrams import NgramTokenizer
 from imbik.runtime.sending import Sendable, sendable
@@ -192,26 +192,17 @@ class Predictor(Sendable):
         try:
             outputs = self.session.run_one(ids, kinds)
         except Exception as error:
-            raise self._cannot_answer(error) from error
-        if isinstance(outputs, np.ndarray) and outputs.shape == self._row:
-            return outputs
-        return self._checked(outputs, (1, len(ids)))
+            raise cannot_answer(self.engine, error) from error
+        usual = isinstance(outputs, np.ndarray) and outputs.shape == self._row
+        return outputs if usual else self._checked(outputs, (1, len(ids)))
 
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
         """Ask the session for the outputs of a batch."""
         try:
             outputs = self.session.run(ids, mask, types)
         except Exception as error:
-            raise self._cannot_answer(error) from error
+            raise cannot_answer(self.engine, error) from error
         return self._checked(outputs, ids.shape)
-
-    def _cannot_answer(self, error: Exception) -> Exception:
-        """Return what a user is told: each engine has errors of its own for a model whose parts do not belong together."""
-        if isinstance(error, UserError):
-            return error
-        found = shorten(f"{type(error).__name__}: {error}", 200)
-        fix = "copy the folder again, or export the model again"
-        return UserError(f"the {self.engine} model of the artefact cannot answer", found=found, fix=fix)
 
     def _checked(self, outputs: Outputs, asked: tuple[int, ...]) -> Outputs:
         """Return the outputs of ids of a shape; where there are logits a text or a token, they must have a column for each label."""

@@ -33,6 +33,7 @@ class _Letters(dict[int, str]):
 
     def __missing__(self, number: int) -> str:
         letters = self._become(chr(number))
+        # texts of all of Unicode may come from anywhere, and a server never ends
         if len(self) < _REMEMBERED:
             self[number] = letters
         return letters
@@ -46,9 +47,11 @@ class _Letters(dict[int, str]):
 
     def _between(self, letter: str) -> str:
         """Return a normalized character with a space on each side where it is a word of its own, or a space for one that is dropped."""
+        # two letters around it: a space leaves them apart, punctuation stands between them, and all else makes one word of the three
         match [part for part, _ in self._cutter.pre_tokenize_str(f"a{letter}a")]:
             case ["a", "a"]:
                 return " "
+            # what Python's split takes for a space and the tokenizer does not would be lost
             case ["a", mark, "a"] if mark == letter and not letter.isspace():
                 return f" {letter} "
             case [whole] if whole == f"a{letter}a" and not letter.isspace():
@@ -71,6 +74,7 @@ class WordPieces:
         self._table: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
         self._inside, self._most = str(model.continuing_subword_prefix), int(model.max_input_chars_per_word)
         self._unknown = self._table.get(model.unk_token)
+        # no piece is longer, so no longer part of a word needs to be looked up
         self._longest = max(map(len, self._table), default=0)
 
     def ids(self, text: str) -> tuple[int, ...]:
@@ -90,6 +94,7 @@ class WordPieces:
         """Return the longest piece from each place on; the unknown id alone where there is none."""
         found: list[int] = []
         start, size = 0, len(word)
+        # a word of too many characters is unknown as a whole, whatever pieces it has
         while start < size <= self._most:
             mark = self._inside if start else ""
             for end in range(min(size, start + self._longest), start, -1):
@@ -99,6 +104,7 @@ class WordPieces:
                     start = end
                     break
             else:
+                # one place without a piece makes the whole word unknown
                 break
         if start == size:
             return found

@@ -147,6 +147,7 @@ def softmax(logits: Array) -> Floats:
     [[0.5, 0.5]]
     """
     values = np.asarray(logits)
+    # float32 as the models give it: what is lost in it, the result could not hold either
     if values.dtype != np.float32:
         values = values.astype(np.float64)
     if len(values) == 1 and values.ndim == 2 and values.shape[1]:

@@ -27,6 +27,7 @@ class ArraySession(Session):
 
     def run_one(self, ids: list[int], types: list[int] | None) -> Outputs:
         """Return logits ``(1, L)``: a single request is too short for a detour by arrays that the model does not need."""
+        # a view: the row is in memory of its own
         return self.model.one(ids)[None]
 
     def compute(self, feed: Mapping[str, Ids]) -> Outputs:
