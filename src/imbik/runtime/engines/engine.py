@@ -26,7 +26,6 @@ Ids = NDArray[np.int64]
 
 
 _ONES = np.ones((1, 4096), np.int64)
-_ONES.flags.writeable = False
 
 
 class Session(ABC):
