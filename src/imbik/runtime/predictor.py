@@ -182,11 +182,8 @@ class Predictor(Sendable):
 
     def _one(self, text: list[str], pair: list[str] | None) -> Outputs:
         """A single request, without the machinery of batches."""
-        if pair is None:
-            ids, kinds = filled(self._tokenizer.ids(text)[0], self._pad), None
-        else:
-            rows, types = self._ids(text, pair, 0)
-            ids, kinds = rows[0], None if types is None else types[0]
+        rows, types = self._ids(text, pair, 0)
+        ids, kinds = rows[0], None if types is None else types[0]
         if self._pads and self._widths(len(ids)) != len(ids):
             return self._run(*self._padded(np.zeros(1, dtype=np.int64), [ids], None if kinds is None else [kinds]))
         try:
