@@ -79,7 +79,7 @@ def cells(line: str) -> list[str]:
 def table(lines: list[str]) -> tuple[list[str], list[str]]:
     """Return the Turkish lines of a generated table, and what of its head and of its sentences has no Turkish."""
     made, unknown = [], []
-    blocks = re.split(r"\n\n|\n(?=\* )", "\n".join(lines))
+    blocks = re.split(r"\n\n|\n(?=\* |Measured at commit )", "\n".join(lines))
     for block in blocks:
         rows = block.split("\n")
         if block.startswith("|"):
