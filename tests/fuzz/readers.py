@@ -177,7 +177,7 @@ def predictions(folder: Path) -> None:
 
 
 def modules(folder: Path) -> None:
-    from imbik.models.sentence_folder import side_files
+    from imbik.models.sentences.folder import side_files
 
     side_files(folder)
 

@@ -21,6 +21,7 @@ from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.reading import damage_told
 from imbik.jobs.workspace import MODEL_FILES
 from imbik.locale.notes import document, read
+from imbik.models.sentences.writing import write_modules
 from imbik.models.structure import save_structured, structure_of
 from imbik.models.units import folded
 from imbik.tasks.registry import task_of
@@ -110,6 +111,7 @@ def save_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, direc
         else:
             with folded(model.modules(), model.config):
                 model.save_pretrained(directory)
+            write_modules(model, tokenizer, directory)
         tokenizer.save_pretrained(directory)
 
 
