@@ -86,7 +86,7 @@ class Task(ABC):
             such models learn from a teacher alone, see :meth:`drawn`.
         label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
         few_values: whether label cells repeat a set of values (classes); False: every row may have its own, however many rows.
-        record_types: types of the fields of :meth:`records` (not numbered), for files that state them; others are texts.
+        record_types: types of the fields of :meth:`records` (not numbered), for files that state them; others are texts. ``list``: numbers.
         example: one line of Python that shows the answer ``row`` of a model (``manifest`` beside it), for an artefact's README;
             empty: the README has no code without imbik.
     """

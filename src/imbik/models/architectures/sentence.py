@@ -38,6 +38,7 @@ class SentenceEncoder:
     """
 
     encoder_class: ClassVar[type[Any]]
+    config: Any
     dense: nn.Linear | None
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -52,9 +53,8 @@ class SentenceEncoder:
 
     def _answer(self, input_ids: Tensor, attention_mask: Tensor | None, **more: Any) -> SequenceClassifierOutput:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        config: Any = self.config  # type: ignore[attr-defined]
         given = getattr(self, self.base_model_prefix)(input_ids=input_ids, attention_mask=mask, **more)  # type: ignore[attr-defined]
-        pooling = pooling_of(config)
+        pooling = pooling_of(self.config)
         vectors = finished(pooled(given.last_hidden_state, mask, pooling.mode), pooling, self.dense)
         states, attentions = (getattr(given, name, None) for name in ("hidden_states", "attentions"))
         return SequenceClassifierOutput(logits=vectors, hidden_states=states, attentions=attentions)

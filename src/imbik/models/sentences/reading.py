@@ -130,7 +130,7 @@ def _mode(path: Path) -> str:
         given = found["pooling_mode"]
         modes = [given] if isinstance(given, str) else list(map(str, given)) if isinstance(given, list) else [repr(given)]
     else:
-        modes = [mode for flag, mode in _LEGACY.items() if found.get(flag)]
+        modes = [mode for flag, mode in _LEGACY.items() if _set(found, flag)]
     if len(modes) != 1 or modes[0] not in MODES:
         told = " and ".join(modes) or "no pooling"
         raise UserError("a pooling that imbik does not compute", where=path, found=told, expected="one of " + ", ".join(MODES), fix=_FIX)
@@ -142,16 +142,20 @@ def _dense(folder: Path) -> tuple[str, int, dict[str, Tensor]]:
     settings, names = _settings(folder / "config.json"), {path: name for name, path in ACTIVATIONS.items()}
     # as the package has it where the file says nothing
     activation = str(settings["activation_function"]) if "activation_function" in settings else ACTIVATIONS["tanh"]
-    if activation not in names or (settings.get("use_residual")):
+    if activation not in names or _set(settings, "use_residual"):
         found = activation if activation not in names else "use_residual"
         raise UserError(
             "a Dense module that imbik does not compute", where=folder / "config.json", found=found, expected=" or ".join(names)
         )
     path = folder / "model.safetensors"
     with damage_told("no weights of a Dense module", path, fix="copy the folder again, or save the model with safe_serialization=True"):
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        weights = {name.removeprefix("linear."): values.float() for name, values in load_file(path).items()}
+        try:
+            weights = {name.removeprefix("linear."): values.float() for name, values in load_file(path).items()}
+        except SafetensorError as error:  # of no class that others expect
+            raise ValueError(str(error)) from None
         if "weight" not in weights or not set(weights) <= {"weight", "bias"}:
             raise ValueError(f"tensors {', '.join(sorted(weights))}")
     return names[activation], int(weights["weight"].shape[0]), weights
@@ -159,10 +163,11 @@ def _dense(folder: Path) -> tuple[str, int, dict[str, Tensor]]:
 
 def _max_length(folder: Path) -> int | None:
     """Return the length that texts are cut to, and refuse what would change a text before it is read."""
+    length = None
     for name in (name for name in SETTINGS if (folder / name).is_file()):
         settings = _settings(folder / name)
         for field in ("do_lower_case", "default_prompt_name"):
-            if settings.get(field):
+            if _set(settings, field):
                 raise UserError(
                     "texts are changed before they are tokenized, which imbik does not do",
                     where=f"{folder / name}, {field}",
@@ -170,6 +175,11 @@ def _max_length(folder: Path) -> int | None:
                     expected="false or null",
                     fix="put the change into the tokenizer or into your texts, and take the setting out",
                 )
-        if "max_seq_length" in settings and isinstance(settings["max_seq_length"], int):
-            return settings["max_seq_length"]
-    return None
+        if _set(settings, "max_seq_length") and isinstance(settings["max_seq_length"], int):
+            length = settings["max_seq_length"]
+    return length
+
+
+def _set(settings: Mapping[str, Any], field: str) -> bool:
+    """Return whether a setting is there and says something."""
+    return bool(field in settings) and bool(settings[field])
