@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors.torch import save_file
-
 from imbik.models.architectures.sentence import SentenceEncoder
 from imbik.models.sentences.folder import MODULES
 from imbik.models.sentences.pooling import ACTIVATIONS, pooling_of
@@ -32,6 +30,8 @@ def write_modules(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, di
     if model.dense is not None and pooling.dense is not None:
         settings = {"in_features": states, "out_features": int(model.config.num_labels), "bias": pooling.bias}
         _write(directory / "2_Dense" / "config.json", settings | {"activation_function": ACTIVATIONS[pooling.dense]})
+        from safetensors.torch import save_file
+
         weights = {f"linear.{name}": values.detach().contiguous() for name, values in model.dense.state_dict().items()}
         save_file(weights, directory / "2_Dense" / "model.safetensors")
         chain.append(("Dense", "2_Dense"))
