@@ -57,7 +57,9 @@ def compress(
             cannot be written. A recipe that fails while it runs is recorded in ``failures`` and the others go on.
     """
     chosen = (options or Options()).changed(changes)
-    model, splits = _as_teacher(teacher, splits, chosen.source), learned_apart(splits)
+    model = _as_teacher(teacher, splits, chosen.source)
+    # from here on train holds what a student reads; dev and test stay what quality is stated of
+    splits = learned_apart(splits)
     linear = asked_for(chosen, model)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
     directory = with_home(directory)
@@ -101,7 +103,8 @@ def apply_recipe(
         UserError: as :func:`compress`.
     """
     options = Options().changed({"recipes": (recipe,)})
-    model, splits = _as_teacher(teacher, splits, None), learned_apart(splits)
+    model = _as_teacher(teacher, splits, None)
+    splits = learned_apart(splits)
     (plan,) = plan_all(model, splits, options).candidates
     with locked(with_home(directory)):
         student, _seconds = apply_steps(plan, Run(model, splits, with_home(directory), options, progress or Silent(), say))

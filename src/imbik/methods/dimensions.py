@@ -58,6 +58,7 @@ class Dimensions(Method):
             raise UserError(
                 "a tanh stands behind the last matrix", where="dimensions", expected="a model whose last matrix gives the vector"
             )
+        # the teacher's and not the student's own: a short training has not settled the directions of the student yet
         vectors = context.cache.logits(train, context.progress).take(np.arange(len(train.texts)))
         directions, kept = leading(vectors, self.size)
         _behind(model, torch.from_numpy(directions), pooling)

@@ -91,6 +91,7 @@ def normalized(vectors: list[list[float]]) -> list[list[float]]:
     [[0.6, 0.8], [0.0, 0.0]]
     """
     rows = np.asarray(vectors, np.float64)
+    # as PyTorch: the vector of a text without a single known piece is zero, and stays
     found: list[list[float]] = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).round(8).tolist()
     return found
 
@@ -105,6 +106,7 @@ def as_openai(vectors: Sequence[list[float]], request: EmbeddingsRequest, model:
         tokens: that it read.
     """
     packed = request.encoding_format == "base64"
+    # OpenAI's own client asks for base64 and reads it as little-endian float32
     shown: list[Any] = [base64.b64encode(np.asarray(one, "<f4").tobytes()).decode() if packed else one for one in vectors]
     data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(shown)]
     return {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}

@@ -54,6 +54,7 @@ class Embedding(Task):
         self, splits: Mapping[str, LabelledRows], labels: Sequence[str] | None, say: TakeNote, *, exact: bool = True
     ) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Return how alike the two texts of each row are, (N,) float32, and the numbers of a vector's dimensions as their names."""
+        # as many names as a vector has numbers: whatever checks outputs by their labels then checks vectors too
         columns = {split: one_column(rows, self.name) for split, rows in splits.items()}
         names = tuple(labels) if labels else (next(iter(columns.values())).name,)
         return {split: numbers_of(column) for split, column in columns.items()}, names

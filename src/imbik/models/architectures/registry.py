@@ -40,7 +40,10 @@ def architecture(config: type[PretrainedConfig], head: str) -> Callable[[_Class]
 
 
 def auto(head: str) -> Callable[[_Class], _Class]:
-    """Register a class that makes models which end in ``head``, as transformers' ``AutoModelFor…`` classes do (a decorator)."""
+    """Register a class that makes models which end in ``head`` (a decorator).
+
+    It has the methods of transformers' ``AutoModelFor…`` classes.
+    """
 
     def register(cls: _Class) -> _Class:
         _AUTOS[head] = cls
@@ -50,8 +53,12 @@ def auto(head: str) -> Callable[[_Class], _Class]:
 
 
 def auto_of(head: str) -> Any:
-    """Return what makes models with a head: transformers' ``AutoModelFor<head>``, one of ours, or ``AutoModel`` where neither knows it."""
+    """Return what makes models with a head.
+
+    That is transformers' ``AutoModelFor<head>``, one of ours, or ``AutoModel`` where neither knows it.
+    """
     introduce()
+    # ours first: a later transformers may have a head of the same name and other outputs
     return _AUTOS[head] if head in _AUTOS else getattr(transformers, f"AutoModelFor{head}", transformers.AutoModel)
 
 

@@ -77,6 +77,7 @@ class _WithoutTypes(SentenceEncoder):
 @functools.cache
 def _made(encoder: type[Any]) -> type[Any]:
     """Make the class over an encoder's."""
+    # the signature is what tells `input_names` which inputs a model takes
     typed = "token_type_ids" in inspect.signature(encoder.forward).parameters
     # what comes before the encoder in its family: it draws new weights and knows the encoder's name
     family = encoder.__mro__[1]
@@ -115,6 +116,7 @@ class AutoModelForSentenceEmbedding:
             return cls._known[kind]
         if kind not in transformers.MODEL_MAPPING:
             raise UserError("no encoder is known for this architecture", found=config.model_type, expected="an encoder of transformers")
+        # a few architectures have several encoders, the plain one first
         encoder = transformers.MODEL_MAPPING[kind]
         return _made(encoder[0] if isinstance(encoder, tuple) else encoder)
 

@@ -41,7 +41,9 @@ class Pooling:
 
 
 def pooling_of(config: PretrainedConfig, where: object = "config.json") -> Pooling:
-    """Return what a config records; of one that records nothing the mean, normalized, of the config's width.
+    """Return what a config records of its model's pooling.
+
+    Of one that records nothing the mean, normalized, of the config's width.
 
     Raises:
         UserError: what stands there is not what imbik writes.
@@ -65,16 +67,22 @@ def pool_as(config: PretrainedConfig, pooling: Pooling) -> None:
 
 
 def inherit_pooling(config: PretrainedConfig, teacher: PretrainedConfig) -> None:
-    """Write a teacher's pooling into the config of a student, whose vectors a matrix makes as wide as the teacher's where they are not."""
+    """Write a teacher's pooling into the config of a student.
+
+    Where its states are not as wide as the teacher's vectors, a matrix makes its vectors so.
+    """
     if not hasattr(teacher, _FIELD):
         return
     given = pooling_of(teacher)
+    # a teacher's own matrix is inherited even by a student of its width: it is part of what the vectors mean
     wide = getattr(config, "hidden_size", None) == config.num_labels
     pool_as(config, Pooling(given.mode, given.normalize, given.dense or (None if wide else "identity"), given.bias))
 
 
 def pooled(states: Tensor, mask: Tensor, mode: str) -> Tensor:
-    """Return one vector a text, ``(B, H)``, of its states ``(B, T, H)``; padding, where the mask ``(B, T)`` is 0, counts for nothing.
+    """Return one vector a text, ``(B, H)``, of its states ``(B, T, H)``.
+
+    Padding, where the mask ``(B, T)`` is 0, counts for nothing.
 
     >>> states = torch.tensor([[[1.0, 4.0], [3.0, 2.0], [9.0, 9.0]]])
     >>> [pooled(states, torch.tensor([[1, 1, 0]]), mode).tolist() for mode in MODES]
@@ -91,10 +99,14 @@ def pooled(states: Tensor, mask: Tensor, mode: str) -> Tensor:
 
 
 def finished(vectors: Tensor, pooling: Pooling, dense: nn.Module | None) -> Tensor:
-    """Return vectors ``(B, D)`` of what was pooled, ``(B, H)``: through the matrix, its activation, and to the length 1."""
+    """Return vectors ``(B, D)`` of what was pooled, ``(B, H)``.
+
+    They go through the matrix and its activation, and get the length 1 where the model says so.
+    """
     if dense is not None:
         vectors = dense(vectors)
         if pooling.dense == "tanh":
             vectors = torch.tanh(vectors)
+    # bf16 has eight significant bits: lengths would be off by some tenths of a percent
     vectors = vectors.float()
     return nn.functional.normalize(vectors, dim=-1) if pooling.normalize else vectors

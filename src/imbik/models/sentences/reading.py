@@ -53,7 +53,10 @@ class SentenceFolder:
     max_length: int | None
 
     def tell(self, config: PretrainedConfig) -> None:
-        """Write into a config that its model is a sentence encoder; its vector's dimensions have their numbers as names."""
+        """Write into a config that its model is a sentence encoder.
+
+        The dimensions of its vectors have their numbers as names.
+        """
         width = self.width or int(config.hidden_size)
         config.architectures = [f"{name.partition('For')[0].removesuffix('Model')}For{HEAD}" for name in config.architectures or [""]]
         config.id2label = {number: str(number) for number in range(width)}
@@ -61,7 +64,11 @@ class SentenceFolder:
         pool_as(config, self.pooling)
 
     def complete(self, model: PreTrainedModel, report: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Fill the matrix behind the pooling, and return the report of the loading without what is right as it is."""
+        """Fill the matrix behind the pooling.
+
+        Returns:
+            The report of the loading, without what is right as it is.
+        """
         with torch.no_grad():
             for name, values in self.weights.items():
                 getattr(model.dense, name).copy_(values)
@@ -78,7 +85,9 @@ class SentenceFolder:
 
 
 def sentence_folder(source: str, config: PretrainedConfig) -> SentenceFolder | None:
-    """Return what stands beside an encoder in a folder or hub name of sentence-transformers; None where it is none, or has a head.
+    """Return what stands beside an encoder in a folder or hub name.
+
+    None where sentence-transformers did not write it, or where the model has a head.
 
     Raises:
         UserError: modules that imbik does not compute, or damaged files.

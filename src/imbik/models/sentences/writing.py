@@ -18,7 +18,11 @@ _FLAGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "
 
 
 def write_modules(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
-    """Write ``modules.json`` and the modules behind the encoder; nothing for a model that is no sentence encoder of transformers'."""
+    """Write ``modules.json`` and the modules behind the encoder.
+
+    Nothing for a model that is no sentence encoder of transformers'.
+    """
+    # bags and convolutions of ours pool inside themselves, and the package could not open them
     if not isinstance(model, SentenceEncoder):
         return
     pooling, states = pooling_of(model.config), int(model.config.hidden_size)

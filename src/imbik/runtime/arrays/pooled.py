@@ -50,6 +50,7 @@ class Head(NamedTuple):
         np.maximum(units, _ZERO, out=units)
         logits: Floats = self.columns.dot(units)
         logits += self.bias
+        # here and not in the task, so that every engine gives finished vectors
         if self.unit:
             logits *= 1 / max(math.sqrt(logits.dot(logits)), _POINT)
         return logits
