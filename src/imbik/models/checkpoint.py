@@ -80,7 +80,9 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def label_line(splits: Splits) -> str:
-    """Write the line of a model card that lists the labels."""
+    """Write the line of a model card that lists the labels, or says how wide vectors are."""
+    if task_of(splits.task).apart:
+        return f"Vectors of {len(splits.labels)} numbers, compared by their cosine.\n"
     return f"Labels ({len(splits.labels)}): " + ", ".join(f"`{label}`" for label in splits.labels) + "\n"
 
 

@@ -48,6 +48,7 @@ class Embedding(Task):
     apart: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (SPEARMAN, PEARSON)
     record_types: ClassVar[Mapping[str, type]] = {"vector": list, "similarity": float}
+    library: ClassVar[str] = "sentence-transformers"
     example: ClassVar[str] = "row"
 
     def read_targets(
@@ -102,6 +103,11 @@ class Embedding(Task):
             return [("similarity", answer["similarity"])]
         vector = answer["vector"]
         return [("dimensions", len(vector)), *((f"vector[{place}]", value) for place, value in enumerate(vector[:_SHOWN]))]
+
+    def opening(self, folder: str) -> list[str]:
+        """Return how sentence-transformers opens a folder and gives the same vectors."""
+        opened = [f'model = SentenceTransformer("{folder}")', 'vectors = model.encode(["a text", "another text"])']
+        return ["from sentence_transformers import SentenceTransformer", "", *opened]
 
     def records(self, answer: Answer) -> list[dict[str, Any]]:
         """Return the answer as one row; a vector is one cell."""

@@ -87,6 +87,7 @@ class Task(ABC):
         label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
         few_values: whether label cells repeat a set of values (classes); False: every row may have its own, however many rows.
         record_types: types of the fields of :meth:`records` (not numbered), for files that state them; others are texts. ``list``: numbers.
+        library: what opens a plain folder of its models, as the hub calls it; see :meth:`opening`.
         example: one line of Python that shows the answer ``row`` of a model (``manifest`` beside it), for an artefact's README;
             empty: the README has no code without imbik.
     """
@@ -105,6 +106,7 @@ class Task(ABC):
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
     few_values: ClassVar[bool] = True
     record_types: ClassVar[Mapping[str, type]] = {}
+    library: ClassVar[str] = "transformers"
     example: ClassVar[str] = ""
 
     @property
@@ -281,6 +283,12 @@ class Task(ABC):
     def columns(self, decoded: Decoded, labels: Sequence[str], top: int) -> dict[str, Sequence[Any]] | None:
         """Return :meth:`records` of N texts (see :meth:`answers`) column by column, many times as fast; None: only row by row."""
         return None
+
+    def opening(self, folder: str) -> list[str]:
+        """Return the lines of Python that open a plain folder of its models without imbik."""
+        auto = f"AutoModelFor{self.architecture}"
+        opened = [f'{name} = {kind}.from_pretrained("{folder}")' for name, kind in (("model", auto), ("tokenizer", "AutoTokenizer"))]
+        return [f"from transformers import {auto}, AutoTokenizer", "", *opened]
 
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model with this task's head was made for it."""
