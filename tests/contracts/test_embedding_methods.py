@@ -9,10 +9,13 @@ from imbik.compress.options import Options
 from imbik.compress.plan import plan_all
 from imbik.data.apart import learned_apart
 from imbik.errors import UserError
+from imbik.finetune.classifier import finetune
+from imbik.jobs.progress import Silent
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import labels_of
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import parse_recipe
+from imbik.search.run import SearchOptions, search
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import EXAMPLES, check_reload, quick
 from imbik.testing.tiny import tiny_bert, tiny_context, tiny_splits
@@ -77,3 +80,12 @@ def test_students_of_every_family_learn_the_teachers_vectors(student, tmp_path):
     after = near(make_method(step, "r").apply(made, context).model)
     assert after > min(before, 0.99) - 1e-6
     check_reload(made, tmp_path / "saved", splits.train)
+
+
+def test_what_learns_from_labels_or_times_single_rows_is_refused(tmp_path):
+    splits = tiny_splits(TASK, rows=24, pairs=True)
+    with pytest.raises(UserError, match="not trained on labels"):
+        finetune("base", splits, tmp_path / "teacher", progress=Silent(), say=print)
+    teacher = tiny_bert(splits.labels, TASK, layers=2)
+    with pytest.raises(UserError, match="a search is not for models that read two texts apart"):
+        search(teacher, splits, tmp_path / "search", SearchOptions(), progress=Silent(), say=print)

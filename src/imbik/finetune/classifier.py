@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imbik.errors import UserError
 from imbik.finetune.cards import teacher_card
 from imbik.finetune.results import Finetuned
 from imbik.jobs.files import read_json, write_json
@@ -65,6 +66,14 @@ def finetune(
         UserError: the base cannot be opened, the loss is not finite, the directory holds another model,
             or another run is working in it.
     """
+    if task_of(splits.task).apart:
+        raise UserError(
+            "models that read two texts apart are not trained on labels",
+            where="imbik finetune",
+            found=splits.task,
+            expected="a task whose texts have labels of their own",
+            fix="name a folder of sentence-transformers as the --teacher of imbik compress",
+        )
     directory = with_home(directory)
     checkpoint = _start(base, splits, max_length, seed)
     data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
