@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"[-+]?\d(?:[\d.,]*\d)?"  # as English or as Turkish writes it
 INTERVAL = rf"{NUMBER} % \({NUMBER} – {NUMBER}\)"
 
 

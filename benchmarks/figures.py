@@ -4,12 +4,13 @@
     python -m benchmarks.figures --check    the same, and changes nothing
     python -m benchmarks.figures --list     every figure with its page, line and source
 
-Three things on a page are read:
+On a page are read:
 
 * a table between ``<!-- table: ROOM/NAME -->`` and ``<!-- /table -->`` is made by ``TABLES[NAME]`` of ``benchmarks/ROOM/table.py``; while
   a file that it reads is missing, one line that says so stands in its place;
 * a sentence of ``benchmarks/pages/PAGE.yaml`` is found on the page by its words, and its figures are written into it, so that the
   Markdown stays free of marks (the form is that of ``expressions.py``);
+* a page ``PAGE.tr.md`` is read the same way, with Turkish numbers, and a ledger ``pages/PAGE.tr.yaml`` of its own (``turkish.py``);
 * ``<!-- figures: KIND -->`` says of what follows, up to the next heading or mark, that its numbers are not ours to write:
   ``published`` (of a cited paper), ``settings`` (limits, defaults, examples, arithmetic) or ``tested`` (a test that the text
   names holds them).
@@ -24,13 +25,14 @@ import bisect
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks import turkish
 from benchmarks.common import ROOT, parser, read_result, result_path
 from benchmarks.expressions import Figure, parse, sentence_pattern
 
@@ -51,6 +53,7 @@ MASKED = re.compile(
     r"^```.*?^```|^ {4}.*?$|\$\$.*?\$\$|\$[^$\n]+\$|``[^`]+``|`[^`]+`|<!--.*?-->"  # code, mathematics, marks
     r"|\[\d{4}\.\d{4,5}\]|\]\([^)\s]*\)|https?://\S+|^#.*?$|^\|[^\n]*\|\n(?=\|[-: |]+\|$)"  # arXiv, links, headings, heads of tables
     r"|arXiv \d{4}\.\d{4,5}|(?:Python|SQuAD) \d\.\d+(?:–\d\.\d+| to \d\.\d+)?"  # names with a number
+    r"|%9[05](?='(?:lik|lık)|\s+güven)"  # the same in Turkish
     r"|\(9[05] %(?:, paired)?\)|9[05] %\s+(?:bootstrap\s+)?intervals?|\(9[05] %, paired:",  # levels of intervals
     re.DOTALL | re.MULTILINE,
 )
@@ -67,6 +70,11 @@ class Page:
     sentences: list[re.Pattern[str]] = field(default_factory=list)
     """What finds the sentences of its ledger; numbers in their words are settings (``at 35 % of the matrices``)."""
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def turkish(self) -> bool:
+        """Whether it is the Turkish twin of a page: numbers are written and looked for as Turkish has them."""
+        return self.path.name.endswith(".tr.md")
 
     @property
     def name(self) -> str:
@@ -99,6 +107,18 @@ def files_named(names: tuple[str, ...]) -> str:
     return ", ".join(result_path(name).relative_to(ROOT).as_posix() for name in names)
 
 
+def make_table(page: Page, offset: int, missing: tuple[str, ...], make: Callable[[], list[str]]) -> list[str]:
+    """Return the lines of a table in the language of its page; one line where nothing was measured."""
+    if missing:
+        files = files_named(missing)
+        return [turkish.not_measured(files) if page.turkish else f"Not measured yet (no {files})."]
+    lines = make()
+    unknown = turkish.unknown_heads(lines) if page.turkish else []
+    if unknown:
+        page.fault(offset, f"no Turkish of {', '.join(map(repr, unknown))}", turkish.WORDS.relative_to(ROOT).as_posix())
+    return turkish.rows(lines) if page.turkish else lines
+
+
 def write_tables(page: Page) -> None:
     """Make every marked table anew."""
     for found in reversed(list(TABLE.finditer(page.text))):
@@ -109,13 +129,18 @@ def write_tables(page: Page) -> None:
             continue
         names, make = tables[name]
         missing = tuple(one for one in names if not result_path(one).is_file())
-        lines = [f"Not measured yet (no {files_named(missing)})."] if missing else make()
+        lines = make_table(page, found.start(), missing, make)
         page.put(found.start(3), found.end(3), "\n".join(lines) + "\n", files_named(names))
+
+
+def ledger_path(page: Path) -> Path:
+    """Return the file of a page's sentences, which not every page has."""
+    return LEDGERS / f"{page.relative_to(ROOT).as_posix().removesuffix('.md').replace('/', '.')}.yaml"
 
 
 def ledger(page: Page) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """Return the sources of a page by their short names, the files that these are, and its sentences."""
-    path = LEDGERS / f"{page.name.removesuffix('.md').replace('/', '.')}.yaml"
+    path = ledger_path(page.path)
     if not path.is_file():
         return {}, {}, []
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -142,7 +167,8 @@ def write_sentences(page: Page) -> None:
             continue
         for group, figure in reversed(list(enumerate(figures, start=1))):
             where = f"{', '.join(files[name] for name in sorted(figure.names()))}: {figure.expression}"
-            page.put(*found[0].span(group), figure.text(sources), where)
+            text = figure.text(sources)
+            page.put(*found[0].span(group), turkish.numbers(text) if page.turkish else text, where)
 
 
 def kinds(page: Page) -> Iterator[tuple[int, int, str]]:
@@ -166,12 +192,13 @@ def unsourced(page: Page) -> Iterator[tuple[int, str, str]]:
     sentences = [found.span() for pattern in page.sentences for found in pattern.finditer(page.text)]
     for start, end in [*((start, end) for start, end, _ in page.sourced), *sentences]:
         masked = masked[:start] + re.sub(r"[^\n]", " ", masked[start:end]) + masked[end:]
+    in_table, measured = (turkish.IN_TABLE, turkish.MEASURED) if page.turkish else (IN_TABLE, MEASURED)
     stretches = list(kinds(page))
     whole = WHOLE.get(page.path.name.split(".")[0], "") if page.path.parent.name == "site" else ""
     starts = [start for start, _, _ in stretches]
     offset = 0
     for line in masked.splitlines(keepends=True):
-        pattern = IN_TABLE if line.lstrip().startswith("|") else MEASURED
+        pattern = in_table if line.lstrip().startswith("|") else measured
         for found in pattern.finditer(line):
             place = bisect.bisect_right(starts, offset + found.start()) - 1
             inside = place >= 0 and offset + found.start() < stretches[place][1]

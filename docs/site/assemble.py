@@ -17,8 +17,10 @@ from translations import twin_of, with_cells
 
 SITE = Path(__file__).parent
 ROOT = SITE.parents[1]
+OTHERS = ("tr",)
+"""Languages beside English that pages may have twins in."""
 LINK = re.compile(r"(?<!`)(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(((?!https?:|mailto:|#)[^)\s#]+)(#[^)\s]*)?\)")
-TWIN = re.compile(r" \(\[(?:Türkçe|English)\]\(\S+\)\)")  # the site has a switch of its own
+TWIN = re.compile(r"[ \n]\(\[(?:Türkçe|English)\]\(\S+\)\)")  # the site has a switch of its own
 FENCE = re.compile(r"(^(?P<mark>`{3,}|~{3,}).*?^(?P=mark)[ \t]*$)", re.M | re.S)
 
 
@@ -49,17 +51,18 @@ def assemble(source: Path, language: str) -> list[str]:
     shutil.rmtree(source, ignore_errors=True)
     pages = page_map()
     names = {path.resolve(): name for name, path in pages.items()} | {ROOT / "docs" / "README.md": "index"}
-    own = []
+    names |= {path.with_suffix(f".{one}.md"): name for path, name in names.items() for one in OTHERS}
+    own, twins = [], {name: twin_of(path, language) for name, path in pages.items()}
+    translated = {pages[name].resolve() for name, twin in twins.items() if twin is not None}
     for name, path in pages.items():
-        text = path.read_text(encoding="utf-8")
-        twin = twin_of(path, language)
+        text, twin = path.read_text(encoding="utf-8"), twins[name]
         if twin is not None:
             text = with_cells(twin.read_text(encoding="utf-8"), text, name)
             own.append(name)
         text = TWIN.sub("", text)
         target = source / f"{name}.md"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(outside_code(text, lambda part, n=name, p=path: relink(part, n, p, names, source)), encoding="utf-8")
+        target.write_text(outside_code(text, lambda part, n=name, p=path: relink(part, n, p, names, source, translated)), encoding="utf-8")
     for folder in ("_templates", "_static"):
         shutil.copytree(SITE / folder, source / folder)
     return own
@@ -74,8 +77,8 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
     return "".join([*parts, change(text[end:])])
 
 
-def relink(text: str, name: str, path: Path, names: dict[Path, str], source: Path) -> str:
-    """Lead every link of a page to its place on the site."""
+def relink(text: str, name: str, path: Path, names: dict[Path, str], source: Path, translated: set[Path]) -> str:
+    """Lead every link of a page to its place on the site; the anchors of translated pages are those of their other language, and go."""
 
     def replaced(found: re.Match[str]) -> str:
         words, target, anchor = found.group(1), found.group(2), found.group(3) or ""
@@ -84,6 +87,7 @@ def relink(text: str, name: str, path: Path, names: dict[Path, str], source: Pat
         if path.is_relative_to(SITE) and not to.exists():
             return found.group()  # a page of the site already; Sphinx says whether it is there
         if to in names:
+            anchor = "" if to in translated else anchor
             return f"{words}({os.path.relpath(names[to] + '.md', here)}{anchor})"
         if to.is_file():
             _carry(to, source)

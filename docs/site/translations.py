@@ -2,18 +2,25 @@
 
 A twin is written, not assembled from sentences: order and examples may differ. ``translations.yaml`` holds for every twin a digest of the
 English text that it was made of; where the English has changed since, the build fails until somebody has read both and run
-``python docs/site/build.py --translated PAGE``. The twin of a notebook has a line ``%%`` in the place of each of its cells.
+``python docs/site/build.py --translated PAGE``. What ``make figures`` writes (tables, figures inside sentences) is no part of the digest,
+since it is written into the twin as well. The twin of a notebook has a line ``%%`` in the place of each of its cells.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from pathlib import Path
 
 import yaml
 
 SITE = Path(__file__).parent
+ROOT = SITE.parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.expressions import parse, sentence_pattern  # noqa: E402
+from benchmarks.figures import TABLE, ledger_path  # noqa: E402
+
 RECORD = SITE / "translations.yaml"
 CELL = re.compile(r"^```\{code-cell\}.*?^```$", re.M | re.S)
 HEADER = re.compile(r"\A---\n.*?\n---\n", re.S)
@@ -42,9 +49,13 @@ def with_cells(twin: str, english: str, name: str) -> str:
     return header.group() + "\n" + parts[0] + "".join(cell + part for cell, part in zip(found, parts[1:], strict=True))
 
 
-def digest(english: str) -> str:
-    """Return what the record holds of an English text: its words, without the code of a notebook."""
-    return hashlib.sha256(CELL.sub("", english).encode()).hexdigest()[:12]
+def digest(page: Path) -> str:
+    """Return what the record holds of an English page: its words, without the code of a notebook and without generated figures."""
+    text = TABLE.sub(lambda found: found.group().replace(found.group(3), ""), CELL.sub("", page.read_text(encoding="utf-8")))
+    ledger = ledger_path(page)
+    for sentence in yaml.safe_load(ledger.read_text(encoding="utf-8"))["figures"] if ledger.is_file() else []:
+        text = sentence_pattern(parse(sentence)).sub(lambda _, words=sentence: words, text)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def recorded() -> dict[str, str]:
@@ -56,7 +67,7 @@ def faults(pages: dict[str, Path], language: str = "tr") -> list[str]:
     """Return one line for every twin that is older than its English text, and every record without a twin."""
     known = recorded()
     twins = {name: path for name, path in pages.items() if twin_of(path, language) and name not in FREE}
-    late = [name for name, path in twins.items() if known.get(name) != digest(path.read_text(encoding="utf-8"))]
+    late = [name for name, path in twins.items() if known.get(name) != digest(path)]
     return [
         *(
             f"{name}: the English text changed; bring {twins[name].stem}.tr.md up to date, then: build.py --translated {name}"
@@ -68,5 +79,5 @@ def faults(pages: dict[str, Path], language: str = "tr") -> list[str]:
 
 def record(pages: dict[str, Path], names: list[str]) -> None:
     """Record that the twins of these pages say what the English says now."""
-    known = recorded() | {name: digest(pages[name].read_text(encoding="utf-8")) for name in names}
+    known = recorded() | {name: digest(pages[name]) for name in names}
     RECORD.write_text(yaml.safe_dump(known, sort_keys=True), encoding="utf-8")

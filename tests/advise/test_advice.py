@@ -206,6 +206,17 @@ def test_when_nobody_fits_the_closest_is_named_as_such() -> None:
     assert advice.reasons[0].startswith("No candidate fits")
 
 
+def test_of_two_that_miss_the_same_limit_the_nearer_is_named_whatever_the_other_has_to_spare() -> None:
+    run = plausible.results()
+    far, near = (
+        replace(run.measurements[1], id=f"{name}/onnx", name=name, bytes=size, latency_ms=Latency(p50=p95 / 2, p95=p95, p99=p95))
+        for name, size, p95 in (("far", 100_000, 2.0), ("near", 4_900_000, 1.5))
+    )
+    hard = Scenario("hard", (Requirement("megabytes", at_most=5), Requirement("latency_p95_ms", at_most=1.0)))
+    for order in ((far, near), (near, far)):
+        assert advise(replace(run, measurements=(run.measurements[0], *order)), hard).choice == "near/onnx"
+
+
 def test_int8_slower_than_its_parent_is_passed_over() -> None:
     run = plausible.results()
     rows = tuple(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imbik.advise.choice import choose, float_parent, pareto, slowed_down, slower_than_parent, without_shown, without_slowed
-from imbik.measure.measurement import Latency, Measurement, Parity, Quality, SpeedBeside, Throughput
+from imbik.measure.measurement import Latency, Measurement, OverRival, Parity, Quality, SpeedBeside, Throughput
 from imbik.measure.values import Limits
 
 QUANTIZED = ({"quantize": {"scheme": "dynamic"}},)
@@ -282,3 +282,17 @@ def test_the_reasons_hold_the_figures():
     lacking = choose([TEACHER, candidate("a", p95=None)], TEACHER.id, Limits(0.95, max_latency_ms=1.0))
     assert [note.kind for note in lacking.reasons] == ["choice_closest", "choice_lacks_retention", "choice_not_measured"]
     assert dict(lacking.reasons[1].values) == {"value": pytest.approx(0.9), "limit": 0.95}
+
+
+def test_what_is_gained_over_a_rival_is_said_in_points_with_both_ends_of_the_interval():
+    rival = candidate("tf-idf", p50=0.5, size=3_000_000, rival=True)
+    gained = OverRival(value=0.021, low=-0.004, high=0.046, id=rival.id)
+    choice = choose([TEACHER, candidate("a", p50=1.5, size=2_000_000, over_rival=gained), rival], TEACHER.id, ANY)
+    (said,) = [dict(note.values) for note in choice.reasons if note.kind == "choice_rival"]
+    assert said == {
+        "rival": "tf-idf/onnx", "points": pytest.approx(2.1), "low": pytest.approx(-0.4), "high": pytest.approx(4.6),
+        "p50": 1.5, "rival_p50": 0.5, "mb": 2.0, "rival_mb": 3.0,
+    }  # fmt: skip
+    for lacking in (OverRival(id=rival.id), OverRival(value=0.021, id="another"), OverRival()):
+        choice = choose([TEACHER, candidate("a", over_rival=lacking), rival], TEACHER.id, ANY)
+        assert "choice_rival" not in [note.kind for note in choice.reasons]

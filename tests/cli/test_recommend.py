@@ -63,6 +63,23 @@ def test_compare_prints_and_writes(csv: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["compare.json", "compare.md", "compare.svg"]
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e7])
+def test_errors_and_predictions_are_shown_in_any_unit(unit: float, tmp_path: Path) -> None:
+    """Ratings of a millionth have errors of a millionth; four places behind the point would show 0.0000 for every model."""
+    ratings = low_rank()
+    rows = list(zip(ratings.user_ids[ratings.users], ratings.item_ids[ratings.items], ratings.values, strict=True))
+    (tmp_path / "r.csv").write_text("user,item,rating\n" + "".join(f"{u},{i},{unit * v:.12g}\n" for u, i, v in rows))
+    run("compare", tmp_path / "r.csv", "--model", "biases", "--model", "global-mean", "--splits", 2, "--out", tmp_path / "c")
+    table = (tmp_path / "c" / "compare.md").read_text().splitlines()
+    shown = [float(line.split("|")[2].split("±")[0]) for line in table if line.startswith(("| biases", "| global-mean"))]
+    exact = [row["measures"]["rmse"]["mean"] for row in json.loads((tmp_path / "c" / "compare.json").read_text())["models"]]
+    assert shown == pytest.approx(exact, rel=0.01) and shown[0] < shown[1]
+    run("fit", tmp_path / "r.csv", "--model", "biases", "--out", tmp_path / "m")
+    one = json.loads(run("predict", tmp_path / "m", "--user", rows[0][0], "--item", rows[0][1], "--json"))[0]["prediction"]
+    line = run("predict", tmp_path / "m", "--user", rows[0][0], "--item", rows[0][1]).splitlines()[1]
+    assert float(line.split(",")[2]) == pytest.approx(one, rel=0.01)
+
+
 def test_events_are_read_as_such(tmp_path: Path) -> None:
     events = two_groups()
     rows = zip(events.user_ids[events.users], events.item_ids[events.items], strict=True)

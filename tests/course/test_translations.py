@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-SITE = Path(__file__).parents[2] / "docs" / "site"
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "docs" / "site"
+TWINS = sorted(path for path in (ROOT / "docs").glob("*.tr.md") if path.name != "README.tr.md")
+
+sys.path.insert(0, str(ROOT))
+from benchmarks import figures  # noqa: E402
 
 
 @pytest.fixture
@@ -18,6 +24,8 @@ def translations(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "RECORD", tmp_path / "translations.yaml")
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    monkeypatch.setattr(figures, "LEDGERS", tmp_path)
     return module
 
 
@@ -70,6 +78,38 @@ def test_a_turkish_text_older_than_the_english_is_noticed(translations, tmp_path
     assert "page" in translations.faults(pages)[0]
     (tmp_path / "page.tr.md").unlink()
     assert "no Turkish text" in translations.faults(pages)[0]
+
+
+def test_new_measurements_do_not_make_a_turkish_text_old(translations, tmp_path):
+    page = tmp_path / "page.md"
+    text = "# One\n\nIt keeps 97.5 % in 3 layers.\n\n<!-- table: room/one -->\n| a |\n|---|\n| 1.5 |\n<!-- /table -->\n"
+    page.write_text(text, encoding="utf-8")
+    (tmp_path / "page.tr.md").write_text("# Bir\n", encoding="utf-8")
+    (tmp_path / "page.yaml").write_text("sources: {}\nfigures: ['keeps {x:.1p} % in']\n", encoding="utf-8")
+    pages = {"page": page}
+    translations.record(pages, ["page"])
+    page.write_text(text.replace("97.5", "98.25").replace("| 1.5 |", "| 2.5 |\n| 3 |"), encoding="utf-8")
+    assert translations.faults(pages) == []
+    for old, new in (("3 layers", "4 layers"), ("room/one", "room/two"), ("keeps", "holds")):
+        page.write_text(text.replace(old, new), encoding="utf-8")
+        assert len(translations.faults(pages)) == 1, old
+
+
+PARTS = {
+    "code": r"^```.*?^```",
+    "formulas": r"^\$\$.*?\$\$",
+    "tables": r"<!-- table: \S+ -->",
+    "kinds of figures": r"<!-- figures: \w+ -->",
+    "levels of headings": r"^#+(?= )",
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("path", TWINS, ids=lambda path: path.name)
+def test_a_turkish_page_shows_what_the_english_one_shows(path, part):
+    english = path.with_name(path.name.replace(".tr.md", ".md"))
+    shown, expected = (re.findall(PARTS[part], one.read_text(encoding="utf-8"), re.S | re.M) for one in (path, english))
+    assert shown == expected
 
 
 def test_numbers_are_written_as_the_language_does(translations, monkeypatch):

@@ -67,6 +67,15 @@ def test_without_labels_none_is_looked_for():
         chosen("label"), "a single column is the text, whatever it is called"
 
 
+def test_what_was_found_is_said_with_the_columns_that_could_both_be_meant():
+    with pytest.raises(UserError) as caught:
+        chosen("x y z")
+    assert caught.value.found == "columns x, y, z"
+    with pytest.raises(UserError) as caught:
+        chosen("text sentence label")
+    assert caught.value.found is not None and "could both be the text (columns text, sentence, label)" in caught.value.found
+
+
 @pytest.mark.parametrize("names", [{"text": "x"}, {"text_pair": "x"}, {"label": "x"}, {"label": "label,x"}, {"label": ","}])
 def test_a_named_column_must_be_there(names: dict[str, str]):
     option = {"text": "--text", "text_pair": "--text-pair", "label": "--label"}[next(iter(names))]

@@ -98,3 +98,30 @@ def test_very_many_different_numbers_become_an_array(monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError, match="row 7, column 'label': more than 4 different values"):
         column(["1", "2", "3", "4", "5"], ["x"])
     assert column([f"text {i}" for i in range(9)], few=False).numbers is None, "texts of their own may be many"
+
+
+def test_the_place_of_a_row_is_its_own_where_every_row_has_a_text_of_its_own():
+    own = column(["a", "a"], ["b", "a", "a"], few=False)
+    assert [own.place(row) for row in range(5)] == [f"f.csv, row {row}, column 'label'" for row in (2, 3, 4, 5, 6)]
+    with pytest.raises(IndexError):
+        own.place(5)
+    shared = column(["a", "a"], ["b", "a"])
+    assert [shared.place(row) for row in range(4)] == [f"f.csv, row {row}, column 'label'" for row in (2, 2, 4, 2)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "rises", "by_one"),
+    [
+        (["1", "2", "3", "4"], True, True),
+        (["0", "1", "2", "3"], True, True),
+        (["1", "2", "4", "7"], True, False),
+        (["1", "2", "3"], False, False),  # three may rise by chance
+        (["1", "2", "2", "3"], False, False),
+        (["1", "2", "4", "3"], False, False),
+        (["1.5", "2.5", "3.5", "4.5"], False, False),
+    ],
+)
+def test_whole_numbers_that_rise_from_row_to_row_count_rows(cells: list[str], rises: bool, by_one: bool, monkeypatch: pytest.MonkeyPatch):
+    assert (column(cells).counts_rows(steps=False), column(cells).counts_rows(steps=True)) == (rises, by_one)
+    monkeypatch.setattr(label_column, "_MANY", 2)
+    assert (column(cells).counts_rows(steps=False), column(cells).counts_rows(steps=True)) == (rises, by_one), "as an array, too"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imbik.data.load import load_data
-from imbik.data.splitting import MOST, contradicting, keys_of, shared, split_groups, split_off
+from imbik.data.splitting import MOST, contradicting, keys_of, shared, split_groups, split_near, split_off
 from imbik.errors import UserError
 from imbik.tasks.registry import task_of
 
@@ -90,6 +90,40 @@ def test_one_row_leaves_of_a_few_and_no_more_than_asked_of_many():
     assert len(split_off(np.zeros(4, int), np.arange(1, 5), 0, 2000)[1]) == 1
     assert len(split_off(np.zeros(400, int), np.arange(1, 401), 0, 7)[1]) == 7
     assert MOST == {"dev": 2000, "test": 5000}
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1,) * 20, (1, 1, 1, 17), (2, 1, 1, 1)])
+def test_a_group_keeps_its_last_row(sizes):
+    groups, keys = np.repeat(np.arange(len(sizes)), sizes), np.arange(1, sum(sizes) + 1)
+    for split in (lambda: split_off(groups, keys, 0, 2000), lambda: split_near(groups, keys, 0, 2000)):
+        stays, leaves = split()
+        assert set(groups[stays].tolist()) == set(range(len(sizes)))
+        assert sorted([*stays, *leaves]) == list(range(len(groups))) and len(leaves) == (max(sizes) > 1) * max(1, round(0.1 * sum(sizes)))
+
+
+@pytest.mark.parametrize(("once", "expected"), [(4, 4), (0, 48)])
+def test_a_text_of_many_rows_leaves_only_for_a_group_that_would_be_missing(once, expected):
+    """Ten rows are to leave; the only copies are two texts of 48 rows, far more than the rest of the share."""
+    keys = np.concatenate([np.arange(1, once + 1), np.repeat([50, 51], 48)])
+    for seed in range(4):
+        stays, leaves = split_off(np.zeros(len(keys), int), keys, seed, 2000)
+        assert len(leaves) == expected and len(stays) == len(keys) - expected
+
+
+def test_rows_that_nearly_repeat_leave_whole_in_the_order_of_the_draw_where_every_group_has_room():
+    """By a plain loop: 60 rows of two classes, in threes and pairs that must not be parted."""
+    near = np.repeat(np.arange(24), [3, 2] * 12)
+    classes = np.random.default_rng(5).integers(0, 2, len(near))
+    for seed in range(6):
+        room = by_largest_remainders(np.bincount(classes), round(0.1 * len(near)))
+        expected: list[int] = []
+        for number in np.random.default_rng(seed).permutation(24):
+            rows = np.flatnonzero(near == number)
+            given = np.bincount(classes[rows], minlength=2)
+            if all(given[c] <= room[c] for c in range(2)):
+                room = [room[c] - given[c] for c in range(2)]
+                expected += rows.tolist()
+        assert split_near(classes, near, seed, 2000)[1].tolist() == sorted(expected)
 
 
 def test_the_seed_draws_the_rows():

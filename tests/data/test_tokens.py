@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
 import pytest
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from imbik.data.tokens import filled, shortened
+from imbik.data.excerpts import kind_of
+from imbik.data.tokens import Stretched, encoded_rows, filled, shortened
 from imbik.data.windows import cut
 from imbik.errors import UserError
 from imbik.testing.tiny import WORDS, tiny_tokenizer
@@ -55,6 +57,13 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "no spaces": lambda n: "".join(RANDOM.choices("中文银行卡片丢失", k=n)),
     "spaces": lambda n: " " * n,
     "words that are too long": lambda n: " ".join("x" * RANDOM.choice([5, 90, 150]) for _ in range(n // 80)),
+    "long runs": lambda n: "".join(
+        RANDOM.choice(
+            ["card ", "x" * RANDOM.choice([99, 100, 101, 900]), "ş" * 700, " " * 500, "\u0301\u0323" * 300, "中", "[SEP]", ".", "Ж" * 400]
+        )
+        for _ in range(n // 300)
+    ),
+    "a word of megabytes": lambda n: "My " + "ab" * n + ", card",
     "half of a character": lambda n: "card \ud800 " * (n // 7),
 }
 
@@ -70,6 +79,77 @@ def test_the_tokens_of_a_long_text_are_those_of_all_of_it(kind: str, side: str) 
             part = shortened(tokenizer, text, length, side)
             whole = tokenizer.encode(text.encode("utf-8", "replace").decode())
             assert tokenizer.encode(part).ids == whole.ids, f"{name}, {length} tokens"
+
+
+def spotted_word_piece(**settings: bool) -> Tokenizer:
+    """As BERT's, with other settings of its normalizer."""
+    made = word_piece()
+    made.normalizer = normalizers.BertNormalizer(**settings)
+    return made
+
+
+NORMALIZERS = {
+    "lower": {"lowercase": True},
+    "cased": {"lowercase": False, "strip_accents": False},
+    "unclean": {"clean_text": False, "lowercase": False, "handle_chinese_chars": False},
+}
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("settings", NORMALIZERS.values(), ids=NORMALIZERS)
+def test_tokens_and_places_are_those_of_all_of_a_text(settings: dict[str, bool], side: str) -> None:
+    tokenizer = spotted_word_piece(**settings)
+    for length, name in itertools.product((16, 300), TEXTS):
+        cut(tokenizer, length, side, 0.0, paired=False)
+        text = TEXTS[name](20_000).encode("utf-8", "replace").decode()
+        (ours,) = encoded_rows(tokenizer, [text], [0], length, side)
+        wanted = tokenizer.encode(text)
+        assert (ours.ids, ours.offsets) == (wanted.ids, wanted.offsets), f"{name}, {length} tokens"
+
+
+def test_windows_of_a_text_and_pairs_keep_their_places() -> None:
+    tokenizer = word_piece()
+    text, question = TEXTS["long runs"](60_000), "where is " + "y" * 9_000 + " my card"
+    cut(tokenizer, 40, "right", 0.25, paired=True)
+    (ours,) = encoded_rows(tokenizer, [(question, text)], [0], None, "right")
+    wanted = tokenizer.encode(question, text)
+    assert isinstance(ours, Stretched) and len(wanted.overflowing) > 2
+    for mine, right in zip([ours, *ours.overflowing], [wanted, *wanted.overflowing], strict=True):
+        assert (mine.ids, mine.type_ids, mine.sequence_ids, mine.offsets) == (right.ids, right.type_ids, right.sequence_ids, right.offsets)
+
+
+def test_an_added_token_of_letters_is_found_inside_of_a_word_of_any_length() -> None:
+    tokenizer = word_piece()
+    tokenizer.add_tokens([AddedToken("NEWTOKEN", normalized=False)])
+    cut(tokenizer, 16, "right", 0.0, paired=False)
+    text = "a" * 9_000 + "NEWTOKEN" + "a" * 9_000
+    assert tokenizer.encode(shortened(tokenizer, text, 16, "right")).ids == tokenizer.encode(text).ids
+    assert tokenizer.token_to_id("NEWTOKEN") in tokenizer.encode(text).ids
+
+
+@pytest.mark.parametrize("kind", ["letter", "mark", "space", "dropped"])
+def test_a_run_is_what_bert_makes_of_its_characters(kind: str) -> None:
+    """All of Unicode: a run of letters or marks is one word behind a letter, one of spaces or of what is dropped changes nothing."""
+    for settings in NORMALIZERS.values():
+        tokenizer = spotted_word_piece(**settings)
+        among = [chr(n) for n in (*range(0xD800), *range(0xE000, 0x11000, 7)) if kind_of(tokenizer, chr(n)) == kind]
+        RANDOM.shuffle(among)
+        for some in (among[first : first + 40] for first in range(0, len(among), 40)):
+            words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str("x" + "".join(some) + "x"))
+            size = sum(len(word) for word, _ in words)
+            if kind in ("letter", "mark"):
+                assert len(words) == 1 and size >= len(some) + 2, some
+            else:
+                assert len(words) == (2 if kind == "space" else 1) and size == 2, some
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 4_000_000, "My " + "ş" * 2_000_000, " " * 4_000_000 + "card", "e" + "\u0301" * 2_000_000, "ก" * 2_000_000]
+)
+def test_a_text_of_one_word_of_megabytes_is_answered_at_once(text: str) -> None:
+    tokenizer = word_piece()
+    cut(tokenizer, 128, "right", 0.0, paired=False)
+    assert len(shortened(tokenizer, text, 128, "right")) < 1_000
 
 
 def test_of_a_text_of_megabytes_a_few_kilobytes_are_looked_at() -> None:

@@ -59,10 +59,32 @@ def test_the_head_is_scikit_learns_on_the_same_states(monkeypatch: pytest.Monkey
     assert found is not None and found.cost == 0.03 and found.rows == len(targets)
     if found.reads == "mean":
         rows, dev = (states(tiny_bert(("a", "b", "c"), layers=2), part, 1) for part in (splits.train, splits.dev))
-        center, spread = rows.mean(0), rows.std(0)
+        center, spread = rows.mean(0), np.sqrt((rows**2).mean(0))
         machine = LogisticRegression(C=0.03, max_iter=2000, tol=1e-8).fit((rows - center) / spread, targets)
         ours = torch.softmax(torch.tensor(logits_of(checkpoint, splits.dev)), 1).numpy()
         np.testing.assert_allclose(ours, machine.predict_proba((dev - center) / spread), atol=5e-3)
+
+
+def test_dropout_hardly_disturbs_the_head() -> None:
+    """States that hardly differ from text to text, as those of a real encoder, get no weights that dropout turns into noise."""
+    checkpoint, splits = tiny_bert(("a", "b", "c"), layers=1), tiny_splits(rows=300)
+    with torch.no_grad():
+        checkpoint.model.bert.pooler.dense.weight.mul_(0.02)
+        checkpoint.model.bert.pooler.dense.bias.fill_(1.0)
+        if can_read_mean(checkpoint.model):  # the states below the only layer: far from zero, and near one another
+            checkpoint.model.bert.embeddings.LayerNorm.weight.mul_(0.02)
+            checkpoint.model.bert.embeddings.LayerNorm.bias.copy_(torch.linspace(-3, 3, 32))
+    targets = np.arange(len(splits.train.texts)) % 3
+    splits = replace(splits, labels=("a", "b", "c"), train=replace(splits.train, targets=targets))
+    assert fit_frozen_head(checkpoint, splits) is not None
+    data = encode(splits.train, checkpoint.tokenizer)
+    batch = model_inputs(to_batch(data, np.arange(len(data)), torch.device("cpu")))
+    with torch.no_grad():
+        calm = checkpoint.model.eval()(**batch).logits
+        torch.manual_seed(0)
+        shaken = checkpoint.model.train()(**batch).logits
+    loss, with_dropout = (float(torch.nn.functional.cross_entropy(z, torch.tensor(targets))) for z in (calm, shaken))
+    assert with_dropout < 1.3 * loss
 
 
 @pytest.mark.parametrize("task", ["classification", "multi-label", "regression"])

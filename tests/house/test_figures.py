@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "benchmarks" / "results").rglob("*.json"))
 
 sys.path.insert(0, str(ROOT))
-from benchmarks import figures  # noqa: E402
+from benchmarks import figures, turkish  # noqa: E402
 from benchmarks.expressions import evaluate, parse, sentence_pattern, written  # noqa: E402
 
 
@@ -38,16 +38,16 @@ def test_a_result_says_where_it_comes_from(path):
         assert (document["environment"] is None) == (document["environment_from"] is None)
 
 
-def a_page(tmp_path, monkeypatch, text, ledger=None):
+def a_page(tmp_path, monkeypatch, text, ledger=None, name="page"):
     """Return what :func:`figures.read` finds on a page of its own."""
     monkeypatch.setattr(figures, "ROOT", tmp_path)
     monkeypatch.setattr(figures, "LEDGERS", tmp_path)
-    (tmp_path / "page.md").write_text(text, encoding="utf-8")
+    (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
     if ledger:
-        (tmp_path / "page.yaml").write_text(ledger, encoding="utf-8")
+        (tmp_path / f"{name}.yaml").write_text(ledger, encoding="utf-8")
     monkeypatch.setattr(figures, "read_result", lambda name: {"ratio": 5.654})
     monkeypatch.setattr(figures, "files_named", lambda names: ", ".join(names))
-    return figures.read(tmp_path / "page.md")[0]
+    return figures.read(tmp_path / f"{name}.md")[0]
 
 
 def test_a_wrong_figure_is_named_with_page_line_and_source(tmp_path, monkeypatch):
@@ -55,6 +55,27 @@ def test_a_wrong_figure_is_named_with_page_line_and_source(tmp_path, monkeypatch
     page = a_page(tmp_path, monkeypatch, "# Title\n\nIt runs at 5.8\ntimes theirs.\n", ledger)
     assert page.faults == ["page.md:3: has '5.8', not '5.7' (source: training/speed: speed.ratio)"]
     assert page.text == "# Title\n\nIt runs at 5.7\ntimes theirs.\n"
+
+
+def test_a_turkish_page_has_its_own_sentences_and_turkish_numbers(tmp_path, monkeypatch):
+    ledger = 'sources: {speed: training/speed}\nfigures: ["onlarınkinin %{speed.ratio:,.1p}"]\n'
+    page = a_page(tmp_path, monkeypatch, "# Başlık\n\nonlarınkinin %5,8 kadar\n", ledger, name="page.tr")
+    assert page.text == "# Başlık\n\nonlarınkinin %565,4 kadar\n"
+
+
+@pytest.mark.parametrize("number", ["%97", "%97,5", "0,97", "3 ms", "2,5 katı", "12 puan", "1.234,5"])
+def test_a_turkish_number_without_a_source_is_named(tmp_path, monkeypatch, number):
+    text = f"# Başlık\n\nburada {number} var\n\n<!-- figures: settings -->\n{number}\n"
+    assert len(a_page(tmp_path, monkeypatch, text, name="page.tr").faults) == 1
+
+
+def test_the_rows_of_a_turkish_table_have_turkish_heads_and_numbers(monkeypatch):
+    monkeypatch.setattr(turkish, "words", lambda: {"time": "süre", "teacher": "öğretmen"})
+    lines = ["| | time |", "|---|---:|", "| teacher | 1,234.5 ms |", "| `a-1.5` | 98.0 % (-97.3 – 98.7) |", "", "A sentence 1.5."]
+    assert turkish.rows(lines)[2:] == ["| öğretmen | 1.234,5 ms |", "| `a-1.5` | %98,0 (-97,3 – 98,7) |"]
+    assert turkish.rows(lines)[0] == "|  | süre |"
+    assert turkish.unknown_heads(lines) == []
+    assert turkish.unknown_heads(["| time | size |"]) == ["size"]
 
 
 def test_a_sentence_that_left_the_page_is_named(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ ROOMS = {
         ("tasks/formulas.py", "tasks/metrics.py", "tasks/intervals.py", "tasks/retention.py"),
         ("tasks/test_metrics.py", "tasks/test_intervals.py", "tasks/test_retention.py"),
     ),
-    "splitting": Room(("data/splitting.py",), ("data/test_splitting.py",)),
+    "splitting": Room(("data/splitting.py",), ("data/test_splitting.py", "data/test_near.py")),
     "columns-labels-targets": Room(
         (
             "data/columns.py",

@@ -113,3 +113,53 @@ def test_what_is_no_table_is_told_as_what_it_is(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "r.parquet")
     ratings = read_ratings(tmp_path / "r.parquet")
     assert ratings.user_ids.tolist() == ["a"] and any("could be it too" in note for note in ratings.notes)
+
+
+def test_the_first_line_of_powershell_and_the_last_byte_of_dos_are_no_rows(tmp_path: Path) -> None:
+    text = "#TYPE System.Management.Automation.PSCustomObject\r\n" + PLAIN.replace("\n", "\r\n")
+    assert rows(read(tmp_path, text)) == rows(read(tmp_path, PLAIN + "\x1a")) == [("a", "x", 5.0), ("b", "y", 3.0)]
+    with pytest.raises(UserError, match=r"r.csv, row 4, column rating"):
+        read(tmp_path, text.replace(",3", ",three"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["u1", "U1", "x"], "u1 and U1 count as two;"),
+        (["7", "007", "x", "X"], "7 and 007 count as two, and so do 1 more pairs;"),
+        (["7", "7.0", "8"], "7 and 7.0 count as two;"),
+        (["1.23457E+15", "1.5E+15"], "such as 1.23457E+15 were rounded by a spreadsheet"),
+        (["1E5", "b-1", "17", "1.5"], ""),
+        (["ı", "i", "İ"], ""),
+    ],
+)
+def test_ids_that_may_be_one_are_told_and_kept_apart(ids: list[str], told: str) -> None:
+    ratings = Ratings.of(ids, ["x"] * len(ids), range(len(ids)))
+    assert ratings.user_ids.tolist() == ids
+    assert any(told in note for note in ratings.notes) if told else not any("user ids" in note for note in ratings.notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([-9.5, 3.25, 8, 99, 99], "2 ratings are 99, apart from the others, which go from -9.5 to 8"),  # Jester
+        ([1, 5, 10, -1, -1, -1], "3 ratings are -1, apart"),  # 1 to 10 and "not rated"
+        ([-999, 1, 2, -999, 3], "2 ratings are -999, apart"),
+        ([0, 1, 5, 0], ""),  # a scale from 0
+        ([-1, 0, 1, -1, 1], ""),  # dislikes
+        ([-10, 5, 10, -10, 10], ""),
+        ([10, 20, 30, 5000], ""),  # an amount that stands once
+        ([1, 9, 1, 9], ""),
+    ],
+)
+def test_a_value_that_stands_apart_and_repeats_is_told(values: list[float], told: str) -> None:
+    ratings = Ratings.of(range(len(values)), range(len(values)), values)
+    apart = [note for note in ratings.notes if "apart" in note]
+    assert (len(apart) == 1 and told in apart[0]) if told else apart == []
+
+
+def test_ratings_that_float32_takes_for_zero_are_refused() -> None:
+    with pytest.raises(UserError, match=r"row 2: 2 rating\(s\) are too small"):
+        Ratings.of("abc", "xyz", [0, 1e-310, -3e-16])
+    assert Ratings.of("abc", "xyz", [1e-15, 2e-15, 3e-15]).values.any()
+    assert Ratings.of("abc", "xyz", [5.0, 1e-17, 0]).values.tolist() == pytest.approx([5, 0, 0])

@@ -231,6 +231,34 @@ def test_erlang_c_by_hand() -> None:
     assert erlang_c(3, 3.0) == 1.0
 
 
+@pytest.mark.parametrize("ahead", [0.2, 0.5, 1.0, 2.0])
+def test_erlang_c_of_very_many_workers_is_that_of_the_recursion(ahead: float) -> None:
+    """Halfin and Whitt's limit against Erlang's own recursion, of which it spares 150,000 steps."""
+    workers = 150_000
+    load = (math.sqrt(ahead**2 + 4 * workers) - ahead) ** 2 / 4  # workers = load + ahead * sqrt(load)
+    blocking = 1.0
+    for k in range(1, workers + 1):
+        blocking = load * blocking / (k + load * blocking)
+    exact = blocking / (1 - load / workers * (1 - blocking))
+    assert erlang_c(workers, load) == pytest.approx(exact, rel=0.01)
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(0.5, 6.0), (0.7, 10.0), (0.1, 3.4)])
+def test_the_highest_rate_of_one_exponential_worker_by_formula(rate: float, limit: float) -> None:
+    """M/M/1 answers 95 % within -ln 0.05 / (1 - rate), so a limit allows 1 + ln 0.05 / limit."""
+    allowed = 1 + math.log(0.05) / limit
+    assert allowed == pytest.approx(rate, abs=0.03)
+    assert highest_rate(EXPONENTIAL, 1, limit, 0.95) == pytest.approx(allowed, rel=0.03)
+
+
+def test_p95_of_a_plan_is_that_of_its_servers_at_the_peak(prices: Any) -> None:
+    load = Load(8_640_000, peak_factor=3, limit_ms=1000, utilisation=0.5)
+    cost = cost_of(_candidate(), prices, load, Environment())
+    times = service_times(_candidate().latency_ms)
+    assert times is not None
+    assert cost.p95_ms == pytest.approx(1000 * response_quantile(times, 6, 300.0), rel=1e-6)
+
+
 @pytest.mark.parametrize("rho", [0.3, 0.6, 0.8, 0.9])
 def test_one_exponential_worker_is_exact(rho: float) -> None:
     assert response_quantile(EXPONENTIAL, 1, rho) == pytest.approx(-math.log(0.05) / (1 - rho), rel=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from imbik.export.artefact import export
 from imbik.export.builders import builders
 from imbik.export.builders.registry import refusal
 from imbik.runtime.arrays.file import pack_nibbles, read_arrays, scaled, unpack_nibbles
+from imbik.runtime.arrays.linear import Linear
+from imbik.runtime.arrays.pooled import Bag, Head
 from imbik.runtime.predictor import load_artefact
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import sqnr
@@ -53,6 +56,44 @@ def test_numpy_answers_as_pytorch_does(kind: str, tmp_path: Path) -> None:
     expected = reference_logits(checkpoint, TEXTS)
     assert np.allclose(predictor.scores(TEXTS), expected, rtol=1e-4, atol=1e-4)
     assert np.allclose(np.concatenate([predictor.scores([text]) for text in TEXTS]), expected, rtol=1e-4, atol=1e-4)
+
+
+def _mean_by_head(ids: list[int], vectors: np.ndarray, scores: np.ndarray, padding: int) -> np.ndarray:
+    """Σ_t w_th E_th / Σ_t w_th of each head's slice, w = exp(score cut at 15), over what is no padding."""
+    kept = [piece for piece in ids if piece != padding]
+    slices = np.split(vectors.astype(np.float64), scores.shape[1], axis=1)
+    pooled = []
+    for head, part in enumerate(slices):
+        weights = [math.exp(min(max(float(scores[piece, head]), -15.0), 15.0)) for piece in kept]
+        total = sum((weight * part[piece] for weight, piece in zip(weights, kept, strict=True)), np.zeros(part.shape[1]))
+        pooled.append(total / sum(weights) if kept else total)
+    return np.concatenate(pooled)
+
+
+@pytest.mark.parametrize("texts", [[[1, 2, 3, 3], [4, 0, 0, 0], [0, 0, 0, 0], [5, 1, 0, 6]], [[7]], [[0]], [[2, 5, 2, 2, 0, 1] * 120]])
+def test_a_bag_is_its_formula(texts: list[list[int]]) -> None:
+    draw = np.random.default_rng(3)
+    vectors, scores = draw.normal(size=(8, 6)).astype(np.float32), (9 * draw.normal(size=(8, 3))).astype(np.float32)
+    inner, bias, weight, last = (draw.normal(size=shape).astype(np.float32) for shape in ((5, 6), (5,), (4, 5), (4,)))
+    head = Head.of({"inner": inner, "inner_bias": bias, "weight": weight, "bias": last})
+    bag = Bag(vectors, scores, head, padding=0)
+    expected = []
+    for ids in texts:
+        z = _mean_by_head(ids, vectors, scores, 0)
+        even = z * math.sqrt(6) / max(float(np.linalg.norm(z)), 1e-6)
+        expected.append(np.maximum(even @ inner.T + bias, 0) @ weight.T + last)
+    assert np.allclose(bag.logits(np.array(texts)), expected, rtol=1e-4, atol=1e-5)
+    assert np.allclose([bag.one(ids) for ids in texts], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ids", [[1, 3], [0], [2] * 1, list(range(1, 5)) * 200])
+def test_a_linear_model_is_its_formula(ids: list[int]) -> None:
+    draw = np.random.default_rng(4)
+    weights, idf, bias = draw.normal(size=(4, 3)).astype(np.float32), draw.uniform(1, 5, 4), draw.normal(size=3).astype(np.float32)
+    rows = [number - 1 for number in ids if number]
+    expected = weights[rows].astype(np.float64).sum(0) / max(math.sqrt((idf[rows] ** 2).sum()), 1e-12) + bias
+    model = Linear(weights, idf, bias)
+    assert np.allclose(model.one(ids), expected, rtol=1e-4) and np.allclose(model.logits(np.array([ids]))[0], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", sorted(WRITTEN))

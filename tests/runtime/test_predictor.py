@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import multiprocessing
+import pickle
 import shutil
 import subprocess
 import sys
 from collections import deque
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from imbik.data.batches import token_batches
 from imbik.errors import UserError
@@ -232,3 +237,32 @@ def test_how_the_baseline_computes_attention_is_recorded(family: str, attention:
     model = load_artefact(tmp_path, engine_name="pytorch")
     assert model.manifest["attention"] == attention
     assert [note.kind for note in engines()["pytorch"].notes(model.manifest)] == ["pytorch", *(["eager"] if attention == "eager" else [])]
+
+
+def _answers(predictor: Predictor, texts: list[str]) -> list[list[float]]:
+    return np.asarray(predictor.predict(texts)).tolist()
+
+
+def test_a_predictor_is_copied_and_sent_to_a_process_that_shares_nothing(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As joblib, Spark and the process pools of macOS and Windows do, from whatever folder they work in."""
+    monkeypatch.chdir(artefact.parent)
+    opened = load_artefact(artefact.name, threads=1, batch_tokens=64)
+    texts = ["where is my card", "bad", "the new fee is not good"]
+    expected = _answers(opened, texts)
+    monkeypatch.chdir("/")
+    for again in (pickle.loads(pickle.dumps(opened)), copy.deepcopy(opened), pickle.loads(pickle.dumps(copy.copy(opened)))):
+        assert (again.batch_tokens, again.threads) == (64, 1) and again is not opened
+        assert np.allclose(_answers(again, texts), expected, atol=1e-6)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert np.allclose(pool.submit(_answers, opened, texts).result(120), expected, atol=1e-6)
+
+
+def test_a_predictor_without_a_folder_cannot_be_sent(predictor: Predictor, artefact: Path, tmp_path: Path) -> None:
+    made = Predictor(predictor.manifest, Tokenizer.from_file(str(artefact / "tokenizer.json")), predictor.session)
+    with pytest.raises(UserError, match="load_artefact"):
+        pickle.dumps(made)
+    moved = load_artefact(shutil.copytree(artefact, tmp_path / "moved"), threads=1)
+    sent = pickle.dumps(moved)
+    shutil.rmtree(tmp_path / "moved")
+    with pytest.raises(UserError, match="moved"):
+        pickle.loads(sent)

@@ -5,71 +5,92 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from imbik.data.excerpts import Excerpt, excerpt, short
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-_CHARACTERS = 16
-"""Characters of a text that are looked at first, for each token that is kept."""
 
-_SLACK = 256
-"""Tokens behind those that are kept which must be there before the rest of a text is left alone: more than a torn word can change."""
-
-
-def shortened(tokenizer: Tokenizer, row: Any, max_length: int, side: str) -> Any:
-    """Return a row without the far end of a long text, of which no token is kept.
-
-    A tokenizer looks at all of a text before it cuts it, which takes seconds for a text of megabytes. The row's tokens stay the same.
+class Stretched:
+    """An encoding of excerpts whose offsets are those of the whole texts.
 
     Args:
-        tokenizer: set by :func:`imbik.data.windows.cut`, without windows.
+        encoding: of ``tokenizers``.
+        excerpts: the one or two texts of its row.
+
+    Attributes:
+        ids, type_ids, sequence_ids, overflowing: as an encoding has them.
+        offsets: first character of each token and the one behind its last, in the whole texts.
+    """
+
+    def __init__(self, encoding: Encoding, excerpts: Sequence[Excerpt]) -> None:
+        self.ids, self.type_ids, self.sequence_ids = encoding.ids, encoding.type_ids, encoding.sequence_ids
+        self.overflowing = [Stretched(rest, excerpts) for rest in encoding.overflowing]
+        self.offsets = [
+            # a token ends behind its last character, which may stand in front of a gap
+            offset if text is None or offset[0] == offset[1] else (excerpts[text].place(offset[0]), excerpts[text].place(offset[1] - 1) + 1)
+            for text, offset in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+        ]
+
+
+def shortened(tokenizer: Tokenizer, row: Any, max_length: int | None, side: str) -> Any:
+    """Return a row of excerpts, whose tokens are those of the row; its places are other ones.
+
+    Args:
+        tokenizer: set by :func:`imbik.data.windows.cut`.
         row: a text, or a tuple of two; what is no text comes back as it is.
-        max_length: tokens of a row.
+        max_length: tokens of a row; None: all of them are kept, in windows.
         side: where longer texts are cut.
     """
-    size = _CHARACTERS * (max_length + _SLACK)
-    if isinstance(row, tuple):
-        return tuple(shortened(tokenizer, text, max_length, side) for text in row)
-    if not isinstance(row, str) or len(row) <= size:
-        return row
-    while size < len(row):
-        part = _part(row, size, side).encode("utf-8", "replace").decode("utf-8")
-        encoding = tokenizer.encode_batch_fast([part], add_special_tokens=False)[0]
-        if len(encoding.ids) + sum(len(rest.ids) for rest in encoding.overflowing) >= max_length + _SLACK:
-            return part
-        size *= 4
-    return row
+    parts = _excerpts(tokenizer, row, max_length, side)
+    return row if parts is None else _like(row, parts)
 
 
-def _part(text: str, size: int, side: str) -> str:
-    """Return about ``size`` characters from the end of a text that is kept, torn between words where there are any."""
-    if side == "left":
-        part = text[-size:]
-        spaces = [place for mark in " \n\t" if 0 <= (place := part.find(mark)) < size // 4]
-        return part[min(spaces) :] if spaces else part
-    spaces = [place for mark in " \n\t" if (place := text.rfind(mark, size - size // 4, size)) > 0]
-    return text[: max(spaces)] if spaces else text[:size]
-
-
-def encoded_rows(tokenizer: Tokenizer, rows: Sequence[Any], numbers: Sequence[int] | range, *, offsets: bool = True) -> list[Any]:
+def encoded_rows(
+    tokenizer: Tokenizer, rows: Sequence[Any], numbers: Sequence[int] | range, max_length: int | None, side: str, *, offsets: bool = True
+) -> list[Any]:
     """Return what a tokenizer makes of texts, or of pairs of texts; an unpaired surrogate, which no encoding has, is a question mark.
 
     Args:
         tokenizer: set by :func:`imbik.data.windows.cut`.
         rows: texts, or tuples of two.
         numbers: of the rows, for messages.
+        max_length, side: see :func:`shortened`.
         offsets: whether each token's place in its text is needed, which takes longer.
 
     Raises:
         UserError: a text is not a string.
     """
+    excerpts = [_excerpts(tokenizer, row, max_length, side) for row in rows]
+    asked = [row if parts is None else _like(row, parts) for row, parts in zip(rows, excerpts, strict=True)]
     encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast
     try:
-        return list(encode(rows))
+        found: list[Any] = list(encode(asked))
     # cleaned only where it is needed: the check would cost every ordinary text
     except (TypeError, UnicodeError):
-        return list(encode([cleaned(row, number) for row, number in zip(rows, numbers, strict=True)]))
+        found = list(encode([cleaned(row, number) for row, number in zip(asked, numbers, strict=True)]))
+    if not offsets:
+        return found
+    return [
+        Stretched(one, parts) if parts is not None and any(part.gaps for part in parts) else one
+        for one, parts in zip(found, excerpts, strict=True)
+    ]
+
+
+def _excerpts(tokenizer: Tokenizer, row: Any, max_length: int | None, side: str) -> tuple[Excerpt, ...] | None:
+    """Return the excerpts of a row; None for a row that is short, or holds what is no text."""
+    texts = row if isinstance(row, tuple) else (row,)
+    most = short(max_length)
+    # a loop of the few: this is asked of every text
+    if any(isinstance(text, str) and len(text) > most for text in texts) and all(isinstance(text, str) for text in texts):
+        return tuple(excerpt(tokenizer, text, max_length, side) for text in texts)
+    return None
+
+
+def _like(row: Any, parts: tuple[Excerpt, ...]) -> Any:
+    """Return the texts of excerpts in the form of a row."""
+    return tuple(part.text for part in parts) if isinstance(row, tuple) else parts[0].text
 
 
 def cleaned(row: Any, number: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from imbik.data.excerpts import excerpt
 from imbik.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def fitting(tokenizer: Tokenizer, rows: Sequence[tuple[str, ...]], length: int) 
         length: tokens of a window.
     """
     most = length // 2
+    firsts = [excerpt(tokenizer, row[0], None, "right").text for row in rows]
     try:
-        sizes = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast([row[0] for row in rows], add_special_tokens=False)]
+        sizes = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(firsts, add_special_tokens=False)]
     except (TypeError, UnicodeError):
         raise
     except Exception:  # of the tokenizer, which cannot cut a single text where the second of two is to be cut

@@ -18,7 +18,7 @@ BUNDLED = "all-MiniLM-L6-v2"
 RECIPES = ("bag-few+int8", "int8")
 """The fixed set of the demo, cheapest first: a student without layers that learns from few texts, and the teacher itself in integers."""
 
-TEACHER = {"epochs": 4, "batch_tokens": 512}
+TEACHER = {"epochs": 3, "batch_tokens": 512}
 """How the teacher is trained on the demo's own messages: made ones are learned in few passes."""
 
 _ROUNDS = 3

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def teacher_card(result: Finetuned, splits: Splits, base: str) -> str:
     """Return README.md of a fine-tuned teacher."""
     notes = "".join(f"* {sentence(note)}\n" for note in splits.notes)
+    best = result.best_epoch or "0 (the base as it is with a linear head)"
     return (
         CARD_HEAD.format(tags="")
         + f"# Teacher: {base} fine-tuned for {splits.task}\n\n"
         + f"Made by imbik {__version__} from `{base}` on `{splits.source}` ({len(splits.train.texts)} training rows).\n\n"
         + f"| split | {splits.metric} | rows |\n|---|---|---|\n"
         + f"| dev | {result.dev:.4f} | {len(splits.dev.texts)} |\n| test | {result.test:.4f} | {len(splits.test.texts)} |\n\n"
-        + f"Best of {result.epochs} epochs: {result.best_epoch}. {result.truncated} training texts were cut.\n\n"
+        + f"Best of {result.epochs} epochs: {best}. {result.truncated} training texts were cut.\n\n"
         + (f"Notes on the data:\n\n{notes}\n" if notes else "")
         + label_line(splits)
     )

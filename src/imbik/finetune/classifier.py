@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from imbik.errors import UserError
 from imbik.finetune.cards import teacher_card
+from imbik.finetune.frozen import fit_frozen_head
 from imbik.finetune.results import Finetuned
 from imbik.jobs.files import read_json, write_json
 from imbik.jobs.fingerprints import key_of
@@ -51,6 +52,9 @@ def finetune(
     """Fine-tune ``base`` on ``splits.train``; the epoch that is best on dev is kept. Continues after a kill; a finished
     call is not repeated.
 
+    Where the task has one row of numbers a text, training starts from the base as it is with the best linear head
+    (:func:`imbik.finetune.frozen.fit_frozen_head`), which remains if no epoch is better on dev: fine-tuning never loses to it there.
+
     Args:
         base: folder or hub name of a pretrained encoder; its name is recorded in the result.
         splits: the data.
@@ -80,7 +84,7 @@ def finetune(
     settings = replace(settings or default_settings(len(data)), **(changes or {}))
     arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
     # the encoded base counts by its weights: the same folder with other content is another teacher
-    key = key_of(arguments | {"seed": seed})
+    key = key_of(arguments | {"seed": seed} | ({"start": "frozen"} if task_of(splits.task).one_row else {}))
     if read_json(directory / _DONE).get("key") == key:
         say(f"{directory}: finished earlier")
         return _finished(directory)
@@ -88,7 +92,11 @@ def finetune(
         length = checkpoint.tokenizer.model_max_length
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
     with Workspace(directory, {"finetune": key}) as workspace:
-        result = _train(checkpoint, splits, data, settings, seed, workspace.path("finetune"), progress)
+        frozen = fit_frozen_head(checkpoint, splits, seed=seed)
+        if frozen is not None:
+            reached = quality_of(splits, frozen.merit)
+            say(f"training starts from the base as it is with a linear head: {splits.metric} {reached:.4f} on dev")
+        result = _train(checkpoint, splits, data, settings, RunSettings(seed, workspace.path("finetune"), progress), frozen is not None)
         made = workspace.path("made")
         save_checkpoint(result.checkpoint, made, teacher_card(result, splits, str(base)))
         workspace.publish(made)
@@ -99,9 +107,8 @@ def finetune(
     return result
 
 
-def _train(
-    checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, seed: int, directory: Path, progress: Progress
-) -> Finetuned:
+def _train(checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, how: RunSettings, fitted: bool) -> Finetuned:
+    """Train it; ``fitted``: its head was, so the start may be the best there is."""
     dev = encode_for(splits.task, splits.dev, checkpoint.tokenizer)
     targets = RowTargets.of(splits, splits.train, data)
     assert targets is not None, "train carries targets"
@@ -110,9 +117,10 @@ def _train(
         LabelLoss(splits.task, targets),
         data,
         settings,
-        RunSettings(seed, directory, progress),
+        how,
         what="fine-tuning",
         evaluate=dev_score(splits, dev),
+        keep_start=fitted,
         pieces=np.union1d(data.pieces(), dev.pieces()),
     )
     settle(checkpoint.model, splits, dev)

@@ -197,7 +197,10 @@ def _best(rows: Floats, targets: NDArray[Any], dev: Floats, checkpoint: Checkpoi
     units = units_of(checkpoint.model.config)
     mean, scale = (0.0, 1.0) if units is None else (units.mean, units.scale)
     best: tuple[float, float, Floats, Floats] | None = None
-    center, spread = rows.mean(0), np.maximum(rows.std(0), 1e-3 * max(float(np.median(rows.std(0))), 1e-6))
+    # By its root mean square and not by its deviation: what the penalty then asks for is what dropout asks for (Wager, Wang, Liang 2013),
+    # and a state that hardly differs from text to text gets no weight that dropout would turn into noise a hundred times the signal.
+    center, size = rows.mean(0), np.sqrt(np.square(rows).mean(0))
+    spread = np.maximum(size, 1e-3 * max(float(np.median(size)), 1e-6))
     aims = (targets - mean) / scale if targets.dtype.kind == "f" and targets.ndim == 1 else targets
     for cost in COSTS:
         weights, bias = _solve((rows - center) / spread, aims, cost, splits)

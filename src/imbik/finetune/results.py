@@ -17,7 +17,7 @@ class Finetuned:
         checkpoint: the teacher.
         metric: what ``dev`` and ``test`` are stated in.
         dev, test: its quality.
-        epochs, best_epoch: passes over the data, and the one that was kept, from 1.
+        epochs, best_epoch: passes over the data, and the one that was kept, from 1; 0: the start, the base with a linear head.
         truncated: training texts that were cut.
         seconds: of training.
     """

@@ -209,7 +209,8 @@ def _instead(path: Path) -> str | None:
         return (
             "merge the adapter (LoRA) into its base model in Python and name the new folder: "
             f"model = AutoPeftModelForSequenceClassification.from_pretrained('{path}').merge_and_unload(); "
-            "model.save_pretrained('merged'); and save the base's tokenizer there too"
+            "model.save_pretrained('merged'); save the base's tokenizer there too, and write the names of the classes, which an adapter "
+            "does not keep, into id2label and label2id of merged/config.json"
         )
     inside = sorted(path.glob("*/config.json"))
     return f"name the model's own folder, {inside[0].parent}" if inside else None

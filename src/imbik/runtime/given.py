@@ -1,4 +1,4 @@
-"""What a program gives a predictor: columns of texts, and settings."""
+"""What a program gives a predictor, columns of texts and settings, and what it is told of a model that does not answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from imbik.data.tokens import not_a_string
-from imbik.errors import UserError
+from imbik.errors import UserError, shorten
 from imbik.runtime.manifest import LONGEST, MANIFEST_FILE
 
 _MOST = {"threads": 1024, "batch_tokens": 2**31, "length_multiple": LONGEST}
@@ -82,6 +82,15 @@ def check_settings(**settings: int | None) -> None:
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if value is not None and not (whole and 1 <= value <= _MOST[name]):
             raise UserError("must be a whole number above zero", where=name, found=repr(value), expected=f"1 to {_MOST[name]}")
+
+
+def cannot_answer(engine: str, error: Exception) -> Exception:
+    """Return what a user is told of a model that fails: each engine has errors of its own for parts that do not belong together."""
+    if isinstance(error, UserError):
+        return error
+    found = shorten(f"{type(error).__name__}: {error}", 200)
+    fix = "copy the folder again, or export the model again"
+    return UserError(f"the {engine} model of the artefact cannot answer", found=found, fix=fix)
 
 
 def not_of_labels(shape: tuple[int, ...], labels: int) -> UserError:

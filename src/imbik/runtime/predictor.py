@@ -14,14 +14,15 @@ from imbik.data.apart import in_turn
 from imbik.data.batches import scattered, token_batches
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
-from imbik.errors import UserError, shorten
+from imbik.errors import UserError
 from imbik.jobs.paths import with_home
 from imbik.machine import physical_cores
 from imbik.runtime.engines.engine import CompositeEngine, Ids, Session, SessionEngine
 from imbik.runtime.engines.registry import BASELINE, engine, engines
-from imbik.runtime.given import both, check_settings, checked, not_of_labels, paired
+from imbik.runtime.given import both, cannot_answer, check_settings, checked, not_of_labels, paired
 from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_artefact, read_manifest, verify
 from imbik.runtime.ngrams import NgramTokenizer
+from imbik.runtime.sending import Sendable, sendable
 from imbik.runtime.tokenizer import RuntimeTokenizer, reader_of
 from imbik.tasks.answers.asking import check_pairs
 from imbik.tasks.outputs import Collector, Outputs, beside, chained, joined, with_decision
@@ -35,8 +36,8 @@ CHUNK = 8192
 """Texts that are tokenized and sorted at a time: memory stays flat however many there are."""
 
 
-class Predictor:
-    """A model that answers texts. Several threads may ask it at once.
+class Predictor(Sendable):
+    """A model that answers texts. Several threads may ask it at once; sent to another process it is opened again.
 
     Attributes:
         manifest: what the artefact folder says of itself.
@@ -71,12 +72,11 @@ class Predictor:
         self.max_length = int(manifest["max_length"])
         self.batch_tokens = int(batch_tokens or manifest["batch_tokens"] or BATCH_TOKENS)
         self.length_multiple = int(length_multiple or manifest["shapes"]["multiple"])
-        self._ones = np.ones((1, min(self.max_length, BATCH_TOKENS)), np.int64)
         self._shortest = int(manifest["shapes"]["minimum"])
         self._pads = self.length_multiple > 1 or self._shortest > 1
         self.threads = threads
         self.session = session
-        self._one_row = self._task.one_row
+        self._one_row, self._row = self._task.one_row, (1, len(self.labels))
         self._types = "token_type_ids" in manifest["inputs"]
         padding = manifest["padding"]
         self._pad = int(padding["id"])
@@ -183,29 +183,29 @@ class Predictor:
 
     def _one(self, text: list[str], pair: list[str] | None) -> Outputs:
         """A single request, without the machinery of batches."""
-        rows, kinds = self._ids(text, pair, 0)
-        if self._pads and self._widths(len(rows[0])) != len(rows[0]):
-            return self._run(*self._padded(np.zeros(1, dtype=np.int64), rows, kinds))
-        ids = np.array(rows, dtype=np.int64)
-        types = None
-        if self._types:
-            types = np.zeros_like(ids) if kinds is None else np.array(kinds, dtype=np.int64)
-        width = ids.shape[1]
-        # a part of an array that is there: to make one takes longer
-        return self._run(ids, self._ones[:, :width] if width <= self._ones.shape[1] else np.ones_like(ids), types)
+        rows, types = self._ids(text, pair, 0)
+        ids, kinds = rows[0], None if types is None else types[0]
+        if self._pads and self._widths(len(ids)) != len(ids):
+            return self._run(*self._padded(np.zeros(1, dtype=np.int64), [ids], None if kinds is None else [kinds]))
+        try:
+            outputs = self.session.run_one(ids, kinds)
+        except Exception as error:
+            raise cannot_answer(self.engine, error) from error
+        usual = isinstance(outputs, np.ndarray) and outputs.shape == self._row
+        return outputs if usual else self._checked(outputs, (1, len(ids)))
 
     def _run(self, ids: Ids, mask: Ids, types: Ids | None) -> Outputs:
-        """Ask the session; where it gives logits a text or a token, check that they have a column for each label."""
+        """Ask the session for the outputs of a batch."""
         try:
             outputs = self.session.run(ids, mask, types)
-        except UserError:
-            raise
-        except Exception as error:  # each engine has errors of its own for a model whose parts do not belong together
-            found = shorten(f"{type(error).__name__}: {error}", 200)
-            fix = "copy the folder again, or export the model again"
-            raise UserError(f"the {self.engine} model of the artefact cannot answer", found=found, fix=fix) from error
+        except Exception as error:
+            raise cannot_answer(self.engine, error) from error
+        return self._checked(outputs, ids.shape)
+
+    def _checked(self, outputs: Outputs, asked: tuple[int, ...]) -> Outputs:
+        """Return the outputs of ids of a shape; where there are logits a text or a token, they must have a column for each label."""
         kind = self._task.outputs[0]
-        shape = (len(ids), *(ids.shape[1:] if kind.per_token else ()), len(self.labels))
+        shape = (asked[0], *(asked[1:] if kind.per_token else ()), len(self.labels))
         if kind.labels and not isinstance(outputs, Mapping) and outputs.shape != shape:
             raise not_of_labels(outputs.shape[1:], len(self.labels))
         return outputs
@@ -248,6 +248,7 @@ class Predictor:
         return tokens, keep.astype(np.int64), kinds
 
 
+@sendable
 def load_artefact(
     path: str | Path,
     *,

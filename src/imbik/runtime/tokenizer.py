@@ -1,25 +1,27 @@
 """Texts to token ids at run time, with a memory for words.
 
 BERT's tokenizers cut a text at spaces and look at each word alone. So the ids of a text are those of its words one after the other, and
-words repeat: what the tokenizer made of a word is kept, and a text of known words costs a few look-ups. Every word is tokenized by the
-tokenizer itself. A text with a word that is not remembered, and every text of a tokenizer that does not work word by word, goes through
-it as a whole.
+words repeat: what became of a word is kept, and a text of known words costs a few look-ups. A new word is cut in Python where that is
+sure to give the tokenizer's ids (:mod:`imbik.runtime.wordpiece`), else by the tokenizer itself. A text with a word that cannot be
+remembered, and every text of a tokenizer that does not work word by word, goes through it as a whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
 
+from imbik.data.excerpts import normalizers_of, short, state_of, words_apart
 from imbik.data.tokens import cleaned, encoded_rows, not_a_string, shortened
 from imbik.data.windows import cut, fitting
 from imbik.runtime.nano import encoder
 from imbik.runtime.ngrams import NgramTokenizer
+from imbik.runtime.wordpiece import CHARACTERWISE, AskTokenizer, WordPieces
 
 WORDS = 16384
 """Words that are remembered, at most: some 4 MB."""
@@ -29,9 +31,6 @@ MANY = 64
 
 LONGEST = 48
 """Characters of a word that is remembered, at most."""
-
-_BY_CHARACTER = {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"}
-"""Normalizers that leave a space as it is and look at nothing across one."""
 
 
 def reader_of(
@@ -46,6 +45,29 @@ def reader_of(
     if isinstance(tokenizer, NgramTokenizer):
         return tokenizer
     return RuntimeTokenizer(tokenizer, max_length, side, overlap, paired=paired)
+
+
+class _Words(dict[str, tuple[int, ...]]):
+    """The memory: word -> its ids; a word that is not there is cut and put there, as long as there is room.
+
+    Args:
+        words: what it holds at first.
+        cut: gives a word's ids, or None where only the tokenizer can; then the word is a ``KeyError``, as without it.
+        most: words that it holds, at most.
+    """
+
+    def __init__(self, words: Mapping[str, tuple[int, ...]], cut: Callable[[str], tuple[int, ...] | None], most: int) -> None:
+        super().__init__(words)
+        self._cut, self._most = cut, most
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        ids = self._cut(word)
+        if ids is None:
+            raise KeyError(word)
+        # a word for which there is no room is cut each time that it comes
+        if len(self) < self._most:
+            self[word] = ids
+        return ids
 
 
 class RuntimeTokenizer:
@@ -65,8 +87,10 @@ class RuntimeTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, side: str = "right", overlap: float = 0.0, *, paired: bool = False) -> None:
         cut(tokenizer, max_length, side, overlap, paired=paired)
-        self.tokenizer, self.words = tokenizer, dict[str, tuple[int, ...]]()
-        self.max_length, self._side, self._windows = max_length, side, overlap > 0
+        self.tokenizer = tokenizer
+        # windows keep all of a text
+        self.max_length, self._side, self._kept = max_length, side, None if overlap > 0 else max_length
+        self._short = short(self._kept)
         # cut on the left, the words that stay are known only when all of them are
         frame = _frame(tokenizer) if side == "right" and _by_word(tokenizer) else None
         self._before, self._after = frame or ((), ())
@@ -77,6 +101,8 @@ class RuntimeTokenizer:
         # way
         self._encode = encoder(tokenizer, max_length, len(self._after)) if self._remembers else None
         self._special = {token.content[:1] for token in tokenizer.get_added_tokens_decoder().values()}
+        self._alone = self._remembers and normalizers_of(tokenizer) <= CHARACTERWISE
+        self.remember({})
 
     def ids(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
         """Token ids of every text, special ones included.
@@ -88,17 +114,33 @@ class RuntimeTokenizer:
         Raises:
             UserError: a text is not a string.
         """
-        texts = self._without_far_ends(texts)
         if self._encode is not None:
             # what is no text, or no Unicode, is told or mended below
             with contextlib.suppress(TypeError, UnicodeError):
-                return self._encode(texts)
-        found = [self._recall(text) for text in texts] if self.words else [None] * len(texts)
-        if self._remembers and None in found:
+                return self._encode(self._excerpts(texts))
+        # as a local name: it is read once a text
+        most = self._short
+        found: list[list[int] | None] = [self._recall(text, most) for text in texts] if self._remembers else [None] * len(texts)
+        return found if None not in found else self._with_tokenizer(texts, found, first)  # type: ignore[return-value]  # none is None
+
+    def _excerpts(self, texts: Sequence[str]) -> list[Any]:
+        """Return texts, those too long to be read in full as excerpts with the same tokens."""
+        most = self._short
+        # written out: a call for every text would cost as much as the words of a short one
+        return [
+            text if isinstance(text, str) and len(text) <= most else shortened(self.tokenizer, text, self._kept, self._side)
+            for text in texts
+        ]
+
+    def _with_tokenizer(self, texts: Sequence[str], found: list[list[int] | None], first: int) -> list[list[int]]:
+        """Return ids, those that are None filled in: of long texts, and of those with a word that only the tokenizer can cut."""
+        texts = self._excerpts(texts)
+        if self._remembers:
+            found = [self._recall(text, sys.maxsize) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
             new = [text for text, ids in zip(texts, found, strict=True) if ids is None and isinstance(text, str)]
             learned, surplus = self._learn(new)
             if learned:
-                found = [self._recall(text) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
+                found = [self._recall(text, sys.maxsize) if ids is None else ids for text, ids in zip(texts, found, strict=True)]
             for word in surplus:
                 self.words.pop(word, None)  # another thread may have been quicker
         left = [row for row, ids in enumerate(found) if ids is None]
@@ -115,7 +157,21 @@ class RuntimeTokenizer:
 
     def remember(self, words: Mapping[str, tuple[int, ...]]) -> None:
         """Put a copy of :meth:`remembered` in the place of the memory; an empty one is that of a process that has seen no text yet."""
-        self.words = dict(words)
+        self.words = _Words(words, self._cut, WORDS)
+
+    @cached_property
+    def _pieces(self) -> WordPieces:
+        """What cuts words in Python: made when the first new word comes, since a large table takes a while to be copied."""
+        return WordPieces(self.tokenizer)
+
+    def _cut(self, word: str) -> tuple[int, ...] | None:
+        """The ids of a new word; None where the tokenizer must be asked."""
+        if not (self._alone and self._ordinary(word)):
+            return None
+        try:
+            return self._pieces.ids(word)
+        except AskTokenizer:
+            return None
 
     def fitting(self, rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Return pairs whose first texts leave room for windows of the second, see :func:`imbik.data.windows.fitting`."""
@@ -138,18 +194,14 @@ class RuntimeTokenizer:
         """
         if not rows:
             return []
-        # what stands in front of a text moves all offsets
-        rows = rows if offsets and self._side == "left" else self._without_far_ends(rows)
-        return encoded_rows(self.tokenizer, rows, numbers, offsets=offsets)
+        return encoded_rows(self.tokenizer, rows, numbers, self._kept, self._side, offsets=offsets)
 
-    def _without_far_ends(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """Return rows without the far ends of long texts, of which no token is kept; windows keep all of a text."""
-        return rows if self._windows else [shortened(self.tokenizer, row, self.max_length, self._side) for row in rows]
-
-    def _recall(self, text: str) -> list[int] | None:
-        """The ids of a text of known words; None for another one."""
+    def _recall(self, text: str, longest: int) -> list[int] | None:
+        """The ids of a text of words that are known or can be cut here, of at most so many characters; None for another one."""
         words, ids = self.words, [*self._before]
         try:
+            if len(text) > longest:
+                return None
             for word in text.split(" "):
                 # an exception for the rare case is cheaper than a test for every word
                 ids += words[word]
@@ -175,11 +227,16 @@ class RuntimeTokenizer:
 
     def _ordinary(self, word: str) -> bool:
         """Whether a word is short, is Unicode, and can hold no part of a special token."""
+        if len(word) > LONGEST or not self._special.isdisjoint(word):
+            return False
+        # the usual case, told without a copy; what else has no encoding are surrogates
+        if word.isascii():
+            return True
         try:
             word.encode()
         except UnicodeError:
             return False
-        return len(word) <= LONGEST and not any(start in word for start in self._special)
+        return True
 
 
 def _by_word(tokenizer: Tokenizer) -> bool:
@@ -187,10 +244,7 @@ def _by_word(tokenizer: Tokenizer) -> bool:
 
     An added token that is sought in the normalized text, or begins with a space, may stand where no word shows it.
     """
-    cut = tokenizer.pre_tokenizer is not None and _state(tokenizer.pre_tokenizer)["type"] == "BertPreTokenizer"
-    kinds = [_state(tokenizer.normalizer)] if tokenizer.normalizer is not None else []
-    kinds = [one for kind in kinds for one in (kind["normalizers"] if kind["type"] == "Sequence" else [kind])]
-    if not (cut and isinstance(tokenizer.model, WordPiece) and all(kind["type"] in _BY_CHARACTER for kind in kinds)):
+    if not words_apart(tokenizer):
         return False
     added = tokenizer.get_added_tokens_decoder().values()
     return all(token.content and not token.content[0].isspace() and not token.normalized for token in added)
@@ -200,7 +254,7 @@ def _frame(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]] | No
     """The special ids before and after a single text; None where they do not stand like that."""
     if tokenizer.post_processor is None:
         return (), ()
-    state = _state(tokenizer.post_processor)
+    state = state_of(tokenizer.post_processor)
     if state["type"] == "BertProcessing":
         return (int(state["cls"][1]),), (int(state["sep"][1]),)
     if state["type"] != "TemplateProcessing":
@@ -212,9 +266,3 @@ def _frame(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]] | No
         else:
             parts[-1] += tuple(state["special_tokens"][piece["SpecialToken"]["id"]]["ids"])
     return (parts[0], parts[1]) if len(parts) == 2 else None
-
-
-def _state(part: Any) -> dict[str, Any]:
-    """A tokenizer's part as ``tokenizer.json`` describes it."""
-    state: dict[str, Any] = json.loads(part.__getstate__())
-    return state

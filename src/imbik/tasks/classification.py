@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,9 +146,28 @@ def softmax(logits: Array) -> Floats:
     >>> softmax(np.array([[1000.0, 1000.0]])).tolist()
     [[0.5, 0.5]]
     """
-    # ufuncs in place and not methods: of a single request, whose model may take five microseconds, this would be as much again
-    powers = np.asarray(logits, np.float64)
-    powers = powers - np.maximum.reduce(powers, axis=-1, keepdims=True)
+    values = np.asarray(logits)
+    # float32 as the models give it: what is lost in it, the result could not hold either
+    if values.dtype != np.float32:
+        values = values.astype(np.float64)
+    if len(values) == 1 and values.ndim == 2 and values.shape[1]:
+        return _of_one(values[0])[None]
+    # ufuncs in place and not methods, which allocate and look around first
+    powers = values - np.maximum.reduce(values, axis=-1, keepdims=True)
     np.exp(powers, out=powers)
     powers /= np.add.reduce(powers, axis=-1, keepdims=True)
-    return powers.astype(np.float32)
+    return powers.astype(np.float32, copy=False)
+
+
+def _of_one(row: Array) -> Floats:
+    """Return the probabilities of one text, ``(L,)``: of a request whose model takes five microseconds this would be as much again."""
+    # a place and a product are found in a fraction of the time that a maximum and a sum along an axis take
+    powers = row - row[row.argmax()]
+    np.exp(powers, out=powers)
+    powers /= powers.dot(_ones(len(row), row.dtype))
+    return np.asarray(powers, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _ones(count: int, kind: np.dtype[Any]) -> Array:
+    return np.ones(count, kind)

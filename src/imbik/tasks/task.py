@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ Answer = dict[str, Any]
 """What is said of one text, as JSON's own types: ``{"value": 0.3}``, ``{"labels": [{"label": …, "probability": …}]}``."""
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """What a model was asked: without it, outputs of a task whose answers lie in the texts mean nothing.
 
     Attributes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.data.apart import each_text
-from imbik.data.tokens import encoded_rows, filled, places_in, shortened
+from imbik.data.tokens import encoded_rows, filled, places_in
 from imbik.data.windows import cut, fitting, windows_of
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
@@ -175,8 +175,7 @@ def _chunks(
     backend, length, side = tokenizer.backend_tokenizer, int(tokenizer.model_max_length), tokenizer.truncation_side
     # tokenizer.json may ask for padding or another length, and earlier calls leave theirs behind
     cut(backend, length, side, overlap, paired=examples.pairs is not None)
-    # windows keep all of a text, and what stands in front of one that is cut on the left moves all offsets
-    whole = overlap > 0 or (places and side == "left")
+    kept = None if overlap else length  # windows keep all of a text
     for start in range(0, len(examples.texts), _CHUNK):
         stop = min(start + _CHUNK, len(examples.texts))
         texts = list(examples.texts[start:stop])
@@ -185,5 +184,4 @@ def _chunks(
         if overlap and examples.pairs is not None:
             rows = fitting(backend, rows, length)
         asked: list[Any] = list(texts) if examples.pairs is None else list(rows)
-        asked = asked if whole else [shortened(backend, row, length, side) for row in asked]
-        yield start, rows, encoded_rows(backend, asked, range(start, stop))
+        yield start, rows, encoded_rows(backend, asked, range(start, stop), kept, side, offsets=places)

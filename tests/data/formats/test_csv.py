@@ -122,3 +122,31 @@ def test_a_damaged_packed_file_is_one_message(tmp_path: Path, damage: str) -> No
     (tmp_path / "d.csv.gz").write_bytes(content[damage])
     with pytest.raises(UserError, match="row 2" if damage == "bad byte" else "gzip|quoting|fields|UTF-8"):
         read(tmp_path / "d.csv.gz")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_the_type_that_powershell_names_is_no_header(separator: str, tmp_path: Path) -> None:
+    rows = "".join(f'"{text}"{separator}"{label}"\r\n' for text, label in [("text", "label"), *ROWS])
+    (tmp_path / "d.csv").write_text("#TYPE System.Management.Automation.PSCustomObject\r\n" + rows, "utf-8-sig", newline="")
+    said: list[str] = []
+    assert read(tmp_path / "d.csv", said) == ROWS and "PowerShell" in said[0]
+    (tmp_path / "d.csv").write_text("#TYPE Selected.System.String\ntext,label\nx,a\nb\n")
+    with pytest.raises(UserError, match="row 4"):
+        read(tmp_path / "d.csv")
+    (tmp_path / "d.csv").write_text("#TYPE,label\nx,a\n")  # a column of this name
+    assert read(tmp_path / "d.csv") == [("x", "a")]
+
+
+def test_the_end_of_a_file_of_dos_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(PLAIN + "\x1a")
+    assert read(tmp_path / "d.csv") == ROWS
+
+
+def test_the_line_below_the_header_of_a_table_in_markdown_is_no_row(tmp_path: Path) -> None:
+    rows = "".join(f"| {text} | {label} |\n" for text, label in ROWS)
+    for rule in ("|---|---|", "| :--- | ---: |"):
+        (tmp_path / "d.csv").write_text(f"| text | label |\n{rule}\n{rows}")
+        found = read(tmp_path / "d.csv")
+        assert [[cell.strip() for cell in row if cell.strip()] for row in found] == [list(row) for row in ROWS]
+    (tmp_path / "d.csv").write_text("text,label\n---,-\nx,a\n")  # of another separator it is one
+    assert read(tmp_path / "d.csv") == [("---", "-"), ("x", "a")]

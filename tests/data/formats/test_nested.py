@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imbik.data.formats.csv import open_table
 from imbik.data.load import load_data
 from imbik.errors import UserError
 
@@ -157,3 +158,38 @@ def test_rasa_examples_are_tagged_texts(tmp_path: Path) -> None:
     ]
     (tmp_path / "nlu.json").write_text(json.dumps({"rasa_nlu_data": {"common_examples": examples}}))
     assert load_data(tmp_path / "nlu.json", task="token-classification", say=lambda _: None).labels == ("O", "B-city", "I-city")
+
+
+ROWS = [{"text": f"text number {i}", "label": "ab"[i % 2], "id": i} for i in range(40)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda: {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in ("text", "label", "id")},  # DataFrame.to_json()
+        lambda: {"version": 1, "note": 'a "list"', "data": ROWS},
+        lambda: {"rows": ROWS, "count": 40},
+    ],
+    ids=["columns", "data", "rows"],
+)
+def test_rows_that_stand_in_a_value_are_read(form, indent, tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text(json.dumps(form(), indent=indent))
+    table = open_table(tmp_path / "d.json")
+    assert table.columns == ("text", "label", "id")
+    chunks = list(table.stream(("text", "label")))
+    assert [pair for chunk in chunks for pair in zip(chunk.columns["text"], chunk.columns["label"], strict=True)] == [
+        (row["text"], row["label"]) for row in ROWS
+    ]
+
+
+@pytest.mark.parametrize(
+    "row", [{"meta": {"a": 1, "b": 2}, "text": "x"}, {"spans": [{"start": 1}], "text": "x"}, {"a": {"k": 1}, "b": {"l": 2}}]
+)
+def test_lines_that_begin_with_an_object_or_a_list_are_lines(row, tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text(2 * (json.dumps(row) + "\n"))
+    table = open_table(tmp_path / "d.json")
+    assert table.columns == tuple(row)
+    assert sum(len(chunk.rows) for chunk in table.stream(table.columns)) == 2
+    (tmp_path / "one.json").write_text(json.dumps(row))
+    assert open_table(tmp_path / "one.json").columns == tuple(row), "and a single one is a row"

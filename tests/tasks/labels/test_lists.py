@@ -41,6 +41,22 @@ def test_sets_dictionaries_and_database_arrays() -> None:
     assert items_of("[sport, art]") == ["sport", "art"]
 
 
+@pytest.mark.parametrize("cell", ['{"name": "a"}', "{'name': 'a'}", '{"a": 0.7, "b": 0.3}', '{"labels": ["a", "b"]}', "{1: 'a'}"])
+def test_a_dictionary_of_other_things_than_switches_is_no_list(cell: str) -> None:
+    assert items_of(cell) is None
+
+
+def test_switches_of_python_are_read_as_those_of_json() -> None:
+    assert items_of(str({"a": True, "b": False, "c": 1})) == items_of('{"a": true, "b": false, "c": 1}') == ["a", "c"]
+
+
+def test_a_separator_behind_a_single_label_is_no_part_of_it() -> None:
+    """Forms write one behind every answer."""
+    said: list[Note] = []
+    read = label_cells([Cells(["a|", "b|", "a|b|"])], None, said.append)
+    assert read == [[("a",), ("b",), ("a", "b")]]
+
+
 def test_names_in_brackets_are_names() -> None:
     assert items_of("(other)") is None and items_of("sport") is None and items_of("[half") is None
     assert not are_lists(["[news]", "[sport]"]) and are_lists(["[news]", "[sport, art]"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -124,6 +125,20 @@ def test_what_could_mean_two_labels_or_none_is_refused(data: list[str], labels: 
         matched(data, labels=labels)
 
 
+@pytest.mark.parametrize(
+    ("data", "labels", "advice"),
+    [
+        (["a", "b", "c"], ("LABEL_0", "LABEL_1", "LABEL_2"), "write them into its config.json"),
+        (["a", "b"], ("LABEL_0", "LABEL_1", "LABEL_2"), "trained on these labels$"),  # not the classes of that model
+        (["a", "b"], ("LABEL_0", "c"), "trained on these labels$"),
+    ],
+)
+def test_who_has_a_model_without_names_is_told_to_write_them(data: list[str], labels: tuple[str, ...], advice: str):
+    with pytest.raises(UserError) as caught:
+        matched(data, labels=labels)
+    assert caught.value.fix is not None and re.search(advice, caught.value.fix)
+
+
 def test_a_model_with_one_name_twice_is_refused():
     with pytest.raises(UserError, match="two labels of one name"):
         matched(["a", "b"], labels=("a", "b", "a"))
@@ -139,6 +154,10 @@ def test_names_that_look_alike_and_a_class_called_nan_are_told():
     assert [note.kind for note in said] == ["labels_alike"] and said[0].values["pairs"] == ("'Food' / 'food '",)
     said = matched(["nan", "a", "nan", "b"])[2]
     assert [(note.kind, note.values["label"], note.values["count"]) for note in said] == [("nan_label", "nan", 2)]
+    for error in ("#N/A", "#YOK", "#REF!", "#DIV/0!", "#DEĞER!", "#SAYI/0!", "#AD?"):  # of a spreadsheet
+        said = matched([error, "a", "b"])[2]
+        assert [(note.kind, note.values["label"]) for note in said] == [("nan_label", error)]
+    assert not matched(["#1", "#topic", "n/a?"])[2]
 
 
 def test_a_long_list_of_names_is_cut():
@@ -162,6 +181,7 @@ def test_cells_of_every_kind_as_text(value: Any, names: tuple[str, ...] | None, 
 
 def test_names_are_sorted_as_people_do():
     assert natural_order(["b10", "B9", "-2", "10", "9", "a", "a"]) == ("-2", "9", "10", "a", "B9", "b10")
+    assert natural_order(["10", "9a", "9"]) == ("9", "9a", "10")
     assert natural_order(["x1y2", "x1y10", "x1", "01", "1"]) == ("01", "1", "x1", "x1y2", "x1y10")
 
 

@@ -85,5 +85,12 @@ def test_names_are_compared_as_people_type_them() -> None:
     assert matched(["1.0"], ["1", "01"], value_of) == {}, "two could be meant"
 
 
-def test_numbers_and_empty_names_are_not_alike() -> None:
-    assert alike(["1", "\uff11", "", " ", "01"]) == [] and alike(["a", "\uff41", "A "]) == [("a", "\uff41", "A ")]
+def test_numbers_of_other_values_or_forms_and_empty_names_are_not_alike() -> None:
+    assert alike(["1", "01", "1.0", "", " "]) == [] and alike(["a", "\uff41", "A "]) == [("a", "\uff41", "A ")]
+    assert alike(["1", "\uff11"]) == [("1", "\uff11")], "another width"
+
+
+@pytest.mark.parametrize("pair", [("HAYIR", "Hayır"), ("İade", "iade"), ("SINIF", "sınıf"), ("FILE", "file"), ("İPTAL", "İptal")])
+def test_capitals_are_alike_in_turkish_and_in_english(pair: tuple[str, str]) -> None:
+    assert alike([*pair, "other"]) == [pair]
+    assert alike(["ölü", "olu", "ılık", "ilik"]) == [], "letters that tell words apart"

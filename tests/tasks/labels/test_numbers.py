@@ -52,6 +52,12 @@ def numbered(count: int, rows: int, start: int = 0) -> list[str]:
         (numbered(60, 30, 18), "age", "values"),
         ([str(i * 37 % 5000) for i in range(900)], "y", "values"),
         (numbered(61, 3, -30), "y", "values"),
+        (numbered(60, 10, 18), "y", "either"),  # ten rows each are often
+        (numbered(60, 9, 18), "y", "values"),
+        (numbered(40, 5, 5), "label", "either"),  # classes are numbered from 0 or 1
+        ([str(i * 37) for i in range(40)] * 4, "y", "values"),  # and without gaps: nine of ten at least
+        ([str(i) for i in range(30) if i % 10 != 5] * 4, "y", "either"),
+        ([str(i) for i in range(31) if i % 10 != 5 and i != 7] * 4, "y", "values"),
         # numbers as people write them
         ([f"{i},5" for i in range(40)], "score", "either"),
         ([f"1.{i}00,50 TL" for i in range(1, 10)] * 3, "fiyat", "either"),
@@ -81,3 +87,10 @@ def test_the_reason_names_the_first_cell_that_is_no_number() -> None:
     assert found.kind == "either" and "n/a" in found.reason and "row 62" in found.reason and "60 different numbers" in found.reason
     found = judge(column(["1,5", "2,5", "3"] * 9, "score"))
     assert found.kind == "either" and found.reason.startswith("'1,5'")
+
+
+def test_long_codes_are_counted_to_the_last_digit() -> None:
+    """A float has 16 digits: of 10^17 + 0 ... 499 it knows thirty."""
+    codes = [str(10**17 + i) for i in range(500)]
+    assert judge(column(codes * 3, "y")).reason.startswith("500 different whole numbers, 3.0 rows each")
+    assert judge(column([str(10**17 + i) for i in range(4)] * 9, "y")).reason.startswith("4 different")

@@ -78,7 +78,7 @@ def _finetune(base: str, data: str, out: Path, columns: TaskColumns, schedule: S
     facts = {name: getattr(result, name) for name in ("metric", "dev", "test", "epochs", "best_epoch")}
     # more were asked for, and dev had stopped rising
     early = ", stopped early" if schedule.epochs and result.epochs < schedule.epochs else ""
-    epoch = f"epoch {result.best_epoch} of {result.epochs}{early}"
+    epoch = f"epoch {result.best_epoch} of {result.epochs}{early}" if result.best_epoch else "the start was better than every epoch"
     line = f"{result.metric}: dev {result.dev:.4f}, test {result.test:.4f} ({epoch}); teacher in {out}"
     echo({"out": str(out), **facts, "train_seconds": round(result.seconds, 1)}, line, as_json)
 

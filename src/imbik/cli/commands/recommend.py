@@ -17,10 +17,10 @@ from imbik.cli.recommend_options import Columns, Source
 from imbik.cli.speech import Speaker, say
 from imbik.errors import UserError
 from imbik.locale.language import translated
+from imbik.recommend.evaluation.result import Comparison, decimal
 
 if TYPE_CHECKING:
     from imbik.recommend.data.reading import Pairs
-    from imbik.recommend.evaluation.result import Comparison
     from imbik.recommend.models.model import Model
 
 Prediction = dict[str, str | float]
@@ -103,7 +103,7 @@ def evaluate(
         return
     table = Table("measure", "value")
     for name, value in result.items():
-        table.add_row(name, f"{value:.4f}")
+        table.add_row(name, decimal(value))
     Speaker(highlight=False).print(table)
 
 
@@ -133,7 +133,7 @@ def predict(
 
     writer = csv.DictWriter(sys.stdout, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    writer.writerows({k: decimal(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
 @group.command()
@@ -155,7 +155,7 @@ def top(
         return
     table = Table("", "item", "score")
     for place, (name, score) in enumerate(best, 1):
-        table.add_row(str(place), Text(name), f"{score:.4f}")
+        table.add_row(str(place), Text(name), decimal(score))
     Speaker(highlight=False).print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from imbik.types import Say
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _LONGEST = 10_000_000  # characters of one CSV field; a quote that is never closed stops here
+_RULE = re.compile(r"\s*:?-*:?\s*")
 _CHARACTERS = 1 << 20  # of plain text that is read at once
 
 
@@ -169,6 +171,9 @@ def _without_headers(
         for place, row in enumerate(rows)
         if row[0].strip().casefold() in ("", *header) and [cell.strip().casefold() for cell in row if cell.strip()] == header
     ]
+    if form.delimiter == "|" and len(rows) and all(_RULE.fullmatch(cell) for cell in rows[0]) and lines[0] <= form.skipped + 2:
+        # the line below the header of a table in Markdown, which is no row
+        lines, rows, again = lines[1:], rows[1:], [place - 1 for place in again]
     if not again or len(header) < 2:
         return lines, rows
     say(f"{form.path.name}: the header stands again in row {lines[again[0]]}; rows like it are left out")
@@ -226,7 +231,8 @@ def _csv_chunks(form: _Csv, width: int | None = None) -> Iterator[tuple[NDArray[
 def _holds_something(row: list[str], size: int) -> bool:
     """Return whether a row is more than a blank line, or empty cells as Excel writes them; a table of one column may have empty texts."""
     if len(row) < 2:
-        return bool(row) and (size > 1 or bool(row[0].strip()))
+        # 0x1A alone: where DOS ended a file
+        return bool(row) and (size > 1 or bool(row[0].strip())) and row[0] != "\x1a"
     return bool(row[0]) or any(row)
 
 

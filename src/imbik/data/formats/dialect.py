@@ -13,6 +13,7 @@ from imbik.types import Say
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _DECLARED = re.compile('\ufeff?"?sep=(.)"?[,;\t]*\r?\n?', re.IGNORECASE)
+_TYPED = re.compile('\ufeff?"?#TYPE [\\w.+`]+"?[,;\t]*\r?\n?')
 _LINES, _LONGEST = 60, 1 << 20  # lines, and characters of a line, that are looked at
 
 
@@ -41,18 +42,22 @@ def dialect_of(path: Path, encoding: str, say: Say) -> Dialect:
     if declared:
         say(f"{path.name}: its first line says that columns are separated by {_SEPARATORS.get(declared, repr(declared))}")
         return Dialect(declared, 1)
+    skipped = 0
+    if lines and names_type(lines[0]):
+        say(f"{path.name}: its first line, in which PowerShell names a type, is left out")
+        lines, skipped = lines[1:], 1
     usual = "\t" if bare_suffix(path) == ".tsv" else ","
     header = next((line for line in lines if line.strip(" ,;|\t\r\n\"'")), "")
     others = [separator for separator in _SEPARATORS if separator != usual and separator in header]
     even = [separator for separator in others if _is_even(lines, separator)]
     if usual in header and (len(even) != 1 or _is_even(lines, usual)):
-        return Dialect(usual)
+        return Dialect(usual, skipped)
     chosen = (even or others or [usual])[0]
     if chosen != usual:
         missing = "comma" if usual == "," else "tab"
         why = f"no {missing} in the header" if usual not in header else f"rows of one width at this separator, and not at the {missing}"
         say(f"{path.name}: {why}; columns are separated by {_SEPARATORS[chosen]}")
-    return Dialect(chosen)
+    return Dialect(chosen, skipped)
 
 
 def declared_separator(line: str) -> str | None:
@@ -63,6 +68,15 @@ def declared_separator(line: str) -> str | None:
     """
     declared = _DECLARED.fullmatch(line)
     return declared[1] if declared else None
+
+
+def names_type(line: str) -> bool:
+    """Return whether a first line names the type of the rows, as PowerShell's ``Export-Csv`` does.
+
+    >>> names_type("#TYPE System.Management.Automation.PSCustomObject"), names_type("#TYPE,text")
+    (True, False)
+    """
+    return _TYPED.fullmatch(line) is not None
 
 
 def _first_lines(path: Path, encoding: str) -> list[str]:

@@ -1,8 +1,9 @@
-"""JSON files that are one object with the rows somewhere inside: SQuAD's articles, Rasa's examples."""
+"""JSON files that are one object with the rows somewhere inside: SQuAD's articles, Rasa's examples, the columns of pandas."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,47 @@ from imbik.data.formats.text import decoding_error, open_text
 from imbik.errors import UserError, shorten
 
 _HEAD = 1 << 16
+# of pandas, each column is an object; others put a list of objects under a name
+_ROWS_INSIDE = re.compile(
+    r'\{(\s*"(?:[^"\\]|\\.)*"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[-\d.eE+]+|true|false|null)\s*,)*\s*"(?:[^"\\]|\\.)*"\s*:\s*(\{|\[\s*\{)'
+)
+_NAMES = {"data", "rows", "records", "items", "examples", "results"}
 _SQUAD, _RASA = '"paragraphs"', '"common_examples"'
 
 
 def is_nested(path: Path, encoding: str) -> bool:
-    """Return whether a JSON file begins like one of these."""
+    """Return whether a JSON file is one of these."""
     with open_text(path, encoding) as file:
         try:
-            head = file.read(_HEAD)
+            head = file.read(_HEAD).lstrip("\ufeff \t\r\n")
         except UnicodeError:
             return False
-    return head.lstrip("\ufeff \t\r\n").startswith("{") and (_SQUAD in head or _RASA in head)
+    if head.startswith("{") and (_SQUAD in head or _RASA in head):
+        return True
+    # a line of JSON lines may begin like that too
+    return bool(_ROWS_INSIDE.match(head)) and bool(_rows_inside(_document(path, encoding)))
+
+
+def _document(path: Path, encoding: str) -> object:
+    """Return what a file holds that is one JSON document; None for another one."""
+    try:
+        with open_text(path, encoding) as file:
+            return json.load(file)
+    except (ValueError, RecursionError):  # UnicodeError is a ValueError
+        return None
+
+
+def _rows_inside(document: object) -> list[dict[str, Any]]:
+    """Return the rows of an object whose values are columns, each an object from the number of a row to its cell, or of which one value
+    is a list of objects; empty for another one."""
+    if not isinstance(document, dict) or not document:
+        return []
+    columns = list(document.values())
+    if all(isinstance(column, dict) and len(column) > 1 and column.keys() == columns[0].keys() for column in columns):
+        return [{name: column[row] for name, column in document.items()} for row in columns[0]]
+    # by name: a single row may hold a list of objects, such as spans
+    lists = [value for name, value in document.items() if name.casefold() in _NAMES and isinstance(value, list) and value]
+    return lists[0] if len(lists) == 1 and all(isinstance(item, dict) for item in lists[0]) else []
 
 
 def read_document(path: Path, encoding: str, expected: str) -> Any:
@@ -49,7 +80,7 @@ def read_document(path: Path, encoding: str, expected: str) -> Any:
 
 
 def open_nested(path: Path, encoding: str) -> Table:
-    """Open a file of SQuAD's form (1.1 or 2.0), a question a row, or of Rasa's.
+    """Open a file of SQuAD's form (1.1 or 2.0), a question a row, of Rasa's, or one whose rows stand in one of its values.
 
     Raises:
         UserError: broken JSON, or an article, a paragraph or a question without what belongs there.
@@ -63,6 +94,9 @@ def open_nested(path: Path, encoding: str) -> Table:
                     "not a JSON object", where=f"{path}, item {number}", found=shorten(item), expected='{"text": …, "intent": …}'
                 )
         return _table(path, items, "item")
+    rows = _rows_inside(document)
+    if rows and not any("paragraphs" in row for row in rows):
+        return _table(path, rows, "item")
     return _table(path, list(_questions(path, document)), "question")
 
 

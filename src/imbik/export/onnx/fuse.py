@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Sequence
 
@@ -11,6 +13,8 @@ from onnx import helper
 
 from imbik.export.onnx.graph import Graph, attribute, microsoft
 from imbik.export.onnx.trace import DOMAIN, NotFusible
+
+_log = logging.getLogger(__name__)
 
 # Operators that treat every token on its own: their first token needs the first token alone. Of
 # LayerNormalization, MatMul and operators with constants that holds in some cases: _tokenwise.
@@ -186,5 +190,9 @@ def fuse_pointwise(graph: Graph, model_type: str = "bert", *, bias: bool = True)
     options.enable_bias_gelu = bias
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     fused = BertOnnxModel(graph.finish())
-    fused.optimize(options)
+    # where it cannot infer the shapes of a graph, as of one without layers, it goes on without them, and prints so
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        fused.optimize(options)
+    if printed.getvalue():
+        _log.debug("onnxruntime: %s", printed.getvalue().strip())
     return Graph(fused.model)

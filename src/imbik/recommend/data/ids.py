@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
+from imbik.recommend.data.remarks import on_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_WORDS = ("none", "nan", "null", "na", "n/a", "<na>", "nat")
 _MISSING = ("NAType", "NaTType")  # pandas' markers, by name: pandas need not be installed
 
 
@@ -111,24 +111,14 @@ def encode(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: 
         )
     changed = sum(after != before for after, before in zip(stripped, names, strict=True))
     if not changed:
-        return Encoded(codes, id_table(names), _odd(names, kind))
+        return Encoded(codes, id_table(names), on_ids(names, kind))
     # Codes are in order of first appearance, and stay so when blanks make two ids one.
     positions: dict[str, int] = {}
     mapping = np.array([positions.setdefault(name, len(positions)) for name in stripped], np.int32)
     merged = len(names) - len(positions)
     why = "had blanks around them, or accents as letters of their own, and were changed"
     note = f"{changed} {kind} id(s) {why}; {merged} became equal to another id"
-    return Encoded(mapping[codes], id_table(positions), (note, *_odd(positions, kind)))
-
-
-def _odd(names: Iterable[str], kind: str) -> tuple[str, ...]:
-    """Return notes on ids that may not be what was meant: a word for a missing one, one number written in two ways."""
-    known = names if isinstance(names, dict) else dict.fromkeys(names)
-    words = [name for name in known if name.lower() in _WORDS]
-    twice = next((name for name in known if name.endswith(".0") and name[:-2] in known), None)
-    missing = f"{kind} ids as they stand: {', '.join(words)}; if one marks a missing id, remove its rows"
-    same = f"{kind} ids {twice} and {(twice or '')[:-2]} count as two; if they are one, write them alike"
-    return (*([missing] if words else []), *([same] if twice else []))
+    return Encoded(mapping[codes], id_table(positions), (note, *on_ids(positions, kind)))
 
 
 def _texts(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: str, place: Place) -> pa.ChunkedArray:

@@ -16,6 +16,7 @@ import numpy as np
 from imbik.errors import UserError
 from imbik.recommend.data.given import one_column
 from imbik.recommend.data.ids import Place, encode
+from imbik.recommend.data.remarks import on_values
 from imbik.recommend.data.times import seconds_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,7 +25,8 @@ Duplicates = Literal["last", "mean", "sum", "error"]
 LARGEST = 1e15
 """The largest rating in size: far from the end of float32, whose squares must be finite too."""
 
-_COARSE = 1e-3  # of the standard deviation: a rounding to float32 above this is told
+_SMALLEST = 1e-15
+"""The largest rating of a table in size is at least this: far from where float32 knows no numbers."""
 
 
 class Compressed(NamedTuple):
@@ -105,7 +107,7 @@ class Ratings:
             _check_counts(numbers, place)
         user_side = encode(users, "user", place)
         item_side = encode(items, "item", place)
-        notes = user_side.notes + item_side.notes + _value_notes(numbers, seconds, implicit)
+        notes = user_side.notes + item_side.notes + on_values(numbers, seconds, implicit=implicit)
         raw = Ratings(
             users=user_side.codes,
             items=item_side.codes,
@@ -212,6 +214,7 @@ def _check_columns(users: int, items: int, values: Array, times: Array | None, p
     for bad, what, expected in (
         (~np.isfinite(values), "not numbers", "a finite number"),
         (np.abs(values) > LARGEST, "too large", f"at most {LARGEST:g} in size"),
+        ((values != 0) & (np.abs(values).max() < _SMALLEST), "too small", f"a unit in which some are {_SMALLEST:g} or more in size"),
     ):
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -232,18 +235,6 @@ def _check_columns(users: int, items: int, values: Array, times: Array | None, p
             expected="a time in each row",
             fix="fill it in or remove the row; without a column of times the last row of a cell counts",
         )
-
-
-def _value_notes(values: Array, times: Array | None, implicit: bool) -> tuple[str, ...]:
-    notes = []
-    if not implicit and len(values) > 1 and np.ptp(values) == 0:
-        notes.append(f"every rating is {values[0]:g}: nothing to predict; read such data as implicit feedback")
-    if times is not None and len(times) > 1 and np.ptp(times) == 0:
-        notes.append("every time stamp is the same: splits by time are not possible")
-    rounding = float(np.abs(values - values.astype(np.float32)).max())
-    if rounding > _COARSE * float(values.std()) > 0:
-        notes.append(f"ratings are kept in 32 bits, which rounds these by up to {rounding:g}: subtract a constant near {values.mean():g}")
-    return tuple(notes)
 
 
 def _without_duplicates(raw: Ratings, rule: Duplicates, place: Place) -> Ratings:

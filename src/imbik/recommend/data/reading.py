@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from imbik.data.formats.dialect import declared_separator
+from imbik.data.formats.dialect import declared_separator, names_type
 from imbik.data.formats.text import decoding_error, encoding_of_head, unpacked
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
@@ -150,24 +150,28 @@ def _read(path: Path, expected: str, separator: str | None, encoding: str | None
     text = _utf8(raw, encoding_of_head(raw[:8192], path, encoding), path)
     if text.startswith((b"{", b"[")):
         raise UserError("this is JSON", where=path, expected=expected, fix="write users, items and ratings as columns of CSV or Parquet")
+    text = text.removesuffix(b"\x1a")  # where DOS ended a file
     if b"\n" not in text:
         text = text.replace(b"\r", b"\n")  # line ends of old Macs
     declared, rest = _declared(text)
+    skipped = int(rest is not text)
     if not rest.split(b"\n", 1)[0].strip():
         raise UserError("the file starts with an empty line", where=path, expected="user, item, rating")
     lines = sample_lines(rest)
     asked = separator if separator is not None else declared
     mark, notes = (separator_named(asked), ()) if asked is not None else guess_separator(lines)
     header, guess = find_header([split_line(line, mark) for line in lines], named)
-    pieces = cut(rest, mark, header, path, skipped=int(declared is not None))
-    return _Columns(pieces.table, header, int(header) + int(declared is not None), f"separator {mark!r}", notes + guess + pieces.notes)
+    pieces = cut(rest, mark, header, path, skipped=skipped)
+    return _Columns(pieces.table, header, int(header) + skipped, f"separator {mark!r}", notes + guess + pieces.notes)
 
 
 def _declared(text: bytes) -> tuple[str | None, bytes]:
-    """Return the separator that Excel's first line names (``sep=;``), None where there is no such line, and the text below it."""
+    """Return the separator that Excel's first line names (``sep=;``), None where there is none, and the text below a line that is no row:
+    this one, or the type that PowerShell writes."""
     first, _, rest = text.partition(b"\n")
-    declared = declared_separator(first[:100].decode("utf-8", "replace"))
-    return (declared, rest) if declared else (None, text)
+    line = first[:200].decode("utf-8", "replace")
+    declared = declared_separator(line)
+    return declared, rest if declared or names_type(line) else text
 
 
 def _utf8(raw: bytes, encoding: str, path: Path) -> bytes:

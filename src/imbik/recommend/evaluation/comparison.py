@@ -19,7 +19,7 @@ from imbik.recommend.data.ratings import Ratings
 from imbik.recommend.data.splits import Split, random_split
 from imbik.recommend.evaluation.measures import evaluate, paired
 from imbik.recommend.evaluation.memory import PeakMemory
-from imbik.recommend.evaluation.result import Comparison, Entry, LeftOut, Spread
+from imbik.recommend.evaluation.result import Comparison, Entry, LeftOut, Spread, decimal
 from imbik.recommend.models.model import Model
 from imbik.recommend.models.registry import build
 
@@ -276,7 +276,7 @@ def cell(entry: Entry, measure: str) -> str:
     if measure == "peak_mb":
         return f"{value:.0f}"
     half = entry["measures"][measure]["high"] - value
-    return f"{value:.4f} ± {half:.4f}" if measure in ("rmse", "ndcg") and half else f"{value:.4f}"
+    return f"{decimal(value)} ± {decimal(half)}" if measure in ("rmse", "ndcg") and half else decimal(value)
 
 
 def absences(result: Comparison) -> list[str]:

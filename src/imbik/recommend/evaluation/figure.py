@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from xml.sax.saxutils import escape
 
-from imbik.recommend.evaluation.result import Comparison
+from imbik.recommend.evaluation.result import Comparison, decimal
 
 ROW, LEFT, WIDTH, GAP, BAR = 26, 130, 330, 40, 200
 
@@ -26,7 +26,7 @@ def dot_plot(result: Comparison) -> str:
     # From a millisecond to an hour: seconds need a logarithm, and a zero has none.
     seconds = [max(row["measures"]["train_seconds"]["mean"], 1e-4) for row in rows]
     first, last = math.floor(math.log10(min(seconds))), math.ceil(math.log10(max(seconds)) + 1e-9)
-    title = "; ".join(f"{r['name']} {m['mean']:.4f}" for r, m in zip(rows, measured, strict=True))
+    title = "; ".join(f"{r['name']} {decimal(m['mean'])}" for r, m in zip(rows, measured, strict=True))
     parts = [_head(height + (ROW if absent else 0), f"{metric} by model: {title}"), *_axis(metric, low, high, height)]
     for number, (row, spread, duration) in enumerate(zip(rows, measured, seconds, strict=True)):
         y = 48 + ROW * number
@@ -61,7 +61,7 @@ def _axis(metric: str, low: float, high: float, height: int) -> list[str]:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = LEFT + WIDTH * share
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="28" y2="{height - 26}"/>')
-        label = f"{low + share * (high - low):.3f}"
+        label = decimal(low + share * (high - low), 3)
         parts.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="middle">{label}</text>')
     return parts
 

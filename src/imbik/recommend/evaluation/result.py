@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from imbik.recommend.models.settings import Setting
+if TYPE_CHECKING:
+    from imbik.recommend.models.settings import Setting
 
 
 class Spread(TypedDict):
@@ -54,3 +55,15 @@ class Comparison(TypedDict):
     environment: dict[str, str | int | None]
     models: list[Entry]
     left_out: list[LeftOut]
+
+
+def decimal(value: float, places: int = 4) -> str:
+    """Return a number as tables and files show it: so many places behind the point, or three digits of one that they would hide.
+
+    Ratings have any unit: errors of prices in millions, and of shares of a millionth.
+
+    >>> decimal(0.12345), decimal(-2.5e7), decimal(0.0), decimal(1.23456e-5)
+    ('0.1235', '-25000000.0000', '0.0000', '1.23e-05')
+    """
+    hidden = 0 < abs(value) < 10.0 ** (1 - places)
+    return f"{value:.3g}" if hidden else f"{value:.{places}f}"

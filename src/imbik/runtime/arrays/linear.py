@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.runtime.arrays.model import ArrayModel, Floats, Ids, register_arrays
+from imbik.runtime.arrays.model import ArrayModel, Floats, Ids, register_arrays, summed
 
 _LEAST = np.float32(1e-12)
 
@@ -46,5 +47,13 @@ class Linear(ArrayModel):
         sums = self.table.take(ids, axis=0).sum(axis=1)  # (B, L + 1)
         # a text without a known n-gram has norm 0 and sum 0: the bias alone answers
         logits: Floats = sums[:, :-1] / np.maximum(np.sqrt(sums[:, -1:]), _LEAST)
+        logits += self.bias
+        return logits
+
+    def one(self, ids: list[int]) -> Floats:
+        """Return ``(L,)`` of the numbers of one text's n-grams: the same in vectors, in half the time."""
+        # a Python root and product of one number: ufuncs take ten times as long for it
+        sums = summed(self.table, ids)
+        logits: Floats = sums[:-1] * np.float32(1 / max(math.sqrt(sums[-1]), float(_LEAST)))
         logits += self.bias
         return logits

@@ -43,6 +43,27 @@ class ArrayModel(ABC):
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``; the padding id counts for nothing."""
 
+    def one(self, ids: list[int]) -> Floats:
+        """Return ``(L,)`` of the token ids of one text."""
+        logits: Floats = self.logits(np.array([ids], np.int64))[0]
+        return logits
+
+
+_ONES = np.ones(512, np.float32)
+
+
+def summed(table: Floats, ids: list[int]) -> Floats:
+    """Return the sum of some rows of a table, ``(K,)``.
+
+    >>> summed(np.eye(3, dtype=np.float32), [0, 2, 2]).tolist()
+    [1.0, 0.0, 2.0]
+    """
+    count = len(ids)
+    # a product with ones, which takes a third of a sum's time
+    ones = _ONES[:count] if count <= len(_ONES) else np.ones(count, np.float32)
+    total: Floats = ones.dot(table.take(ids, axis=0))
+    return total
+
 
 _KINDS: dict[str, type[ArrayModel]] = {}
 _Class = TypeVar("_Class", bound=type[ArrayModel])

@@ -25,6 +25,9 @@ Ids = NDArray[np.int64]
 """Token ids, a mask or token types, ``(B, T)``."""
 
 
+_ONES = np.ones((1, 4096), np.int64)
+
+
 class Session(ABC):
     """A loaded model. Several threads may ask it at once; each gets the answers to its own texts.
 
@@ -41,6 +44,21 @@ class Session(ABC):
         """
         columns = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         return self.compute({name: columns[name] for name in self.names})  # type: ignore[misc]  # None only where it is not named
+
+    def run_one(self, ids: list[int], types: list[int] | None) -> Outputs:
+        """Return the outputs of one text that is not padded, as :meth:`run` does of a batch of it alone.
+
+        Args:
+            ids: its token ids, at least one.
+            types: their types; None: zeros, for a model that takes types.
+        """
+        tokens = np.array([ids], np.int64)
+        kinds = None
+        if "token_type_ids" in self.names:
+            kinds = np.zeros_like(tokens) if types is None else np.array([types], np.int64)
+        width = len(ids)
+        # a part of an array that is there: to make one takes longer
+        return self.run(tokens, _ONES[:, :width] if width <= _ONES.shape[1] else np.ones_like(tokens), kinds)
 
     @abstractmethod
     def compute(self, feed: Mapping[str, Ids]) -> Outputs:

@@ -25,9 +25,10 @@ class ArraySession(Session):
     def __init__(self, model: ArrayModel) -> None:
         self.model = model
 
-    def run(self, input_ids: Ids, attention_mask: Ids, token_type_ids: Ids | None) -> Outputs:
-        """Return logits ``(B, L)`` of token ids ``(B, T)``: a single request is too short for a detour by the inputs' names."""
-        return self.model.logits(input_ids)
+    def run_one(self, ids: list[int], types: list[int] | None) -> Outputs:
+        """Return logits ``(1, L)``: a single request is too short for a detour by arrays that the model does not need."""
+        # a view: the row is in memory of its own
+        return self.model.one(ids)[None]
 
     def compute(self, feed: Mapping[str, Ids]) -> Outputs:
         """Return logits ``(B, L)``."""

@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imbik.tasks.label_cells import as_cell
@@ -39,48 +39,55 @@ def items_of(value: str) -> list[str] | None:
     text = called[1].strip() if called else text
     if len(text) < 2 or _BRACKETS.get(text[0]) != text[-1]:
         return None
-    items = _json(text)
-    if items is None:
-        items = _spaced(text[1:-1]) if text[0] == "[" else None
-    if items is None:
-        items = _python(text)
-    if items is None and text[0] in "[{":
+    found = _read(text)
+    if isinstance(found, dict):
+        items = _switched(found)
+    elif found is not None:
+        items = [as_cell(item, None) for item in found]
+    elif text[0] in "[{":
         # a bare list, as databases write it
         items = [part.strip().strip("'\"") for part in text[1:-1].split(",")]
+    else:
+        return None
     return None if items is None else [composed(item.strip()) for item in items]
 
 
-def _json(text: str) -> list[str] | None:
+def _read(text: str) -> list[object] | dict[object, object] | None:
+    """Return what a text in brackets holds for JSON, NumPy or Python; None where for none of them."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    if isinstance(found, dict):
-        switches = {name: as_cell(on, None) for name, on in found.items()}
-        return [name for name, on in switches.items() if on in _ON] if set(switches.values()) <= _ON | _OFF else None
-    return [as_cell(item, None) for item in found] if isinstance(found, list) else None
+        found = _spaced(text[1:-1]) if text[0] == "[" else None
+        found = _python(text) if found is None else found
+    return found if isinstance(found, list | dict) else None
+
+
+def _switched(found: Mapping[object, object]) -> list[str] | None:
+    """Return the names that a dictionary switches on; None for one of other values, which is no list."""
+    switches = {as_cell(name, None): as_cell(on, None) for name, on in found.items()}
+    return [name for name, on in switches.items() if on in _ON] if set(switches.values()) <= _ON | _OFF else None
 
 
 def _spaced(inner: str) -> list[str] | None:
     """Return the items of NumPy's notation, which has no commas: Python would join quoted texts that stand side by side."""
     if "," not in _QUOTED.sub("", inner):
         if _QUOTED.search(inner) and not _QUOTED.sub("", inner).strip():
-            return [item for quoted in _QUOTED.findall(inner) for item in _python(f"[{quoted}]") or ()]
+            return [str(item) for quoted in _QUOTED.findall(inner) for item in _python(f"[{quoted}]") or ()]
         if inner.strip() and _NUMBERS.fullmatch(inner):
             return inner.split()
     return None
 
 
-def _python(text: str) -> list[str] | None:
+def _python(text: str) -> list[object] | dict[object, object] | None:
     if len(text) > _LONGEST:
         return None
     try:
         found = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-    # a set has no order of its own
-    items = sorted(found, key=str) if isinstance(found, set) else found
-    return [as_cell(item, None) for item in items] if isinstance(items, list | tuple) else None
+    if isinstance(found, set):  # which has no order of its own
+        return sorted(found, key=str)
+    return list(found) if isinstance(found, tuple | list) else found if isinstance(found, dict) else None
 
 
 def are_vectors(cells: Iterable[Sequence[str]]) -> bool | None:
@@ -158,7 +165,8 @@ def _separation(values: Sequence[str], separator: str) -> Separation | None:
     several = {value: set(parts) for value, parts in parted.items() if len(parts) > 1}
     if not several:
         return None
-    whole = {value.strip() for value in values if value not in several}
+    # a separator behind a single label ("sport|") is no part of its name
+    whole = {parted[value][0] if parted.get(value) else value.strip() for value in values if value not in several}
     places = Counter(part for parts in several.values() for part in parts)
     recurring = sum(count > 1 or part in whole for part, count in places.items()) / len(places)
     return Separation(separator, recurring, bool(whole & set(places)), len(several))

@@ -25,6 +25,7 @@ _SAME: tuple[tuple[Callable[[tuple[str, ...]], Note], Callable[[str], str]], ...
 )
 """Notes on names that are matched, and what makes them equal."""
 
+_NOTHING = re.compile(r"nan|#n/a|#yok|#[^\W\d]+(/0)?[!?]")  # of programs, and what a sheet shows for an error (#REF!, #AD?)
 _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without a name
 
 
@@ -89,9 +90,19 @@ def _names(
             where=where,
             found=listed(natural_order(here)),
             expected=listed(labels),
-            fix="name the right label column with --label, or use a model that was trained on these labels",
+            fix=_other_names(labels, len(here)),
         )
     return tuple(labels), renamed
+
+
+def _other_names(labels: Sequence[str], count: int) -> str:
+    """Return what to do about a model whose labels are not the data's ``count`` ones."""
+    if count == len(labels) and all(_GENERIC.match(label) for label in labels):
+        return (
+            "the model's classes have no names: where it was trained on these labels, write them into its config.json, id2label and "
+            "label2id, in the order of its training; else name the right label column with --label"
+        )
+    return "name the right label column with --label, or use a model that was trained on these labels"
 
 
 def _unlearnable(splits: Sequence[LabelledRows], sets: Sequence[LabelSets], known: set[str], say: TakeNote) -> list[str]:
@@ -160,7 +171,7 @@ def _note_names(rows: LabelledRows, cells: LabelSets, names: Sequence[str], say:
     if groups:
         say(Note.of("labels_alike", pairs=tuple(" / ".join(map(repr, group)) for group in groups[:5])))
     for name in names:
-        if name.lower() == "nan":
+        if _NOTHING.fullmatch(name.lower()):
             count = sum(int(np.isin(column.codes, _having(name, sets)).sum()) for column, sets in zip(rows.labels, cells, strict=True))
             say(Note.of("nan_label", label=name, count=count))
 

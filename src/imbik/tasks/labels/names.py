@@ -57,19 +57,28 @@ def matched(names: Iterable[str], known: Sequence[str], key: Callable[[str], str
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return groups of different names that a reader takes for the same: they differ in case, accents left out, spaces or width only.
+    """Return groups of different names that a reader takes for the same: they differ in case (English or Turkish), accents left out,
+    spaces or width only.
 
-    >>> alike(["Food", "food ", "tea"])
-    [('Food', 'food ')]
+    >>> alike(["Food", "food ", "tea"]), alike(["HAYIR", "Hayır", "hayir"])
+    ([('Food', 'food ')], [('HAYIR', 'hayir'), ('HAYIR', 'Hayır')])
     """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        if name and not _NUMBER.fullmatch(name):
-            groups.setdefault(_look(name), []).append(name)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+    there = [name for name in names if name.strip()]
+    found: dict[tuple[str, ...], None] = {}
+    for look in (_look, _turkish_look):
+        groups: dict[str, list[str]] = {}
+        for name in there:
+            groups.setdefault(look(name), []).append(name)
+        found |= {tuple(group): None for group in groups.values() if len(group) > 1}
+    return list(found)
 
 
 def _look(name: str) -> str:
     # accents stay: they tell words apart ("ölü", "olu")
     shown = unicodedata.normalize("NFKC", name).casefold()
     return " ".join("".join(c for c in shown if unicodedata.category(c) != "Cf").split())
+
+
+def _turkish_look(name: str) -> str:
+    # the capital of i is İ, that of ı is I
+    return _look(unicodedata.normalize("NFKC", name).replace("I", "ı").replace("İ", "i"))

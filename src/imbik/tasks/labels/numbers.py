@@ -82,7 +82,7 @@ def judge(column: LabelCells) -> Judgment:
         return Judgment("classes" if repeats >= _REPEATS else "either", code)
     numbers = np.array([number for number in map(float, texts) if math.isfinite(number)])
     if (numbers == np.round(numbers)).all():
-        return _whole(column.name, np.unique(numbers), repeats)
+        return _whole(column.name, sorted({_exact(text) for text in texts if math.isfinite(float(text))}), repeats)
     return _decimal(column.name, texts, numbers, repeats)
 
 
@@ -108,7 +108,12 @@ def _code(texts: Sequence[str]) -> str:
     return f"{texts[0]!r} has a plus: a code" if all(text.startswith("+") for text in texts) else ""
 
 
-def _whole(name: str, values: NDArray[np.float64], repeats: float) -> Judgment:
+def _exact(text: str) -> int:
+    """Return a whole number: floats hold no more than 16 digits, and take long codes for one another."""
+    return int(text) if re.fullmatch(r"[-+]?\d+", text) else int(float(text))
+
+
+def _whole(name: str, values: Sequence[int], repeats: float) -> Judgment:
     """Judge whole numbers, given the distinct ones in order."""
     words = set(re.split(r"[\W_]+", folded(name)))
     told = f"{len(values)} different whole numbers, {repeats:.1f} rows each"
@@ -123,9 +128,9 @@ def _whole(name: str, values: NDArray[np.float64], repeats: float) -> Judgment:
     if words & _CLASS_WORDS or (words & _LABEL_WORDS and dense):
         return Judgment("classes", f"{told}, in a column called {name!r}")
     if least < 0:
-        return Judgment("values", f"{told}, from {least:.0f} to {values[-1]:.0f}")
+        return Judgment("values", f"{told}, from {least} to {values[-1]}")
     often = dense or bool(words & _LABEL_WORDS) or repeats >= 10
-    return Judgment("either" if often else "values", f"{told}, from {least:.0f} to {values[-1]:.0f}")
+    return Judgment("either" if often else "values", f"{told}, from {least} to {values[-1]}")
 
 
 def _decimal(name: str, texts: Sequence[str], numbers: NDArray[np.float64], repeats: float) -> Judgment:
