@@ -7,7 +7,7 @@ import pytest
 
 from imbik.compress.options import Options
 from imbik.compress.plan import plan_all
-from imbik.data.apart import learned_apart
+from imbik.data.carving.apart import learned_apart
 from imbik.errors import UserError
 from imbik.finetune.classifier import finetune
 from imbik.jobs.progress import Silent

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imbik.data.apart import learned_apart
+from imbik.data.carving.apart import learned_apart
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.methods.dimensions import leading

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics.pairwise import cosine_similarity
 
-from imbik.data.apart import each_text, learned_apart
+from imbik.data.carving.apart import each_text, learned_apart
 from imbik.data.load import load_data
 from imbik.errors import UserError
 from imbik.tasks.embedding import cosines

@@ -11,7 +11,7 @@ import numpy as np
 from imbik.compress.candidate import Made
 from imbik.compress.options import Run
 from imbik.compress.rivals import Rivals
-from imbik.data.apart import each_text
+from imbik.data.carving.apart import each_text
 from imbik.export.average import write_average
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of

@@ -14,7 +14,7 @@ from imbik.compress.options import Options, Run
 from imbik.compress.ownership import check_output
 from imbik.compress.plan import LINEAR, plan_all
 from imbik.compress.rivals import Rivals, check_rivals, make_rivals
-from imbik.data.apart import learned_apart
+from imbik.data.carving.apart import learned_apart
 from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress, Silent
 from imbik.jobs.workspace import locked

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from imbik.data.apart import each_text
+from imbik.data.carving.apart import each_text
 from imbik.errors import UserError
 from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder

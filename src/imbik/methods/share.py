@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from imbik.data.apart import each_text
+from imbik.data.carving.apart import each_text
 from imbik.errors import UserError
 from imbik.methods.registry import Method, method
 from imbik.models.blocks import layer_stack

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from imbik.data.apart import in_turn
 from imbik.data.batches import scattered, token_batches
+from imbik.data.carving.apart import in_turn
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
 from imbik.errors import UserError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imbik.data.apart import learned_apart
+from imbik.data.carving.apart import learned_apart
 from imbik.data.columns import ColumnNames
 from imbik.data.load import load_data
 from imbik.jobs.progress import Silent

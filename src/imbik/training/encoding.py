@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.data.apart import each_text
+from imbik.data.carving.apart import each_text
 from imbik.data.tokens import encoded_rows, filled, places_in
 from imbik.data.windows import cut, fitting, windows_of
 from imbik.tasks.registry import task_of

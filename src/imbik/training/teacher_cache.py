@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from imbik.data.apart import each_text
+from imbik.data.carving.apart import each_text
 from imbik.jobs.progress import Progress
 from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
