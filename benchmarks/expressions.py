@@ -17,7 +17,7 @@ from statistics import fmean, median
 from typing import Any
 
 NUMBER = r"[-+]?\d(?:[\d.,]*\d)?"  # as English or as Turkish writes it
-INTERVAL = rf"{NUMBER} % \({NUMBER} – {NUMBER}\)"
+INTERVAL = rf"(?:{NUMBER} %|%{NUMBER}) \({NUMBER} – {NUMBER}\)"  # the same
 
 
 def named(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -112,11 +112,12 @@ def make_table(page: Page, offset: int, missing: tuple[str, ...], make: Callable
     if missing:
         files = files_named(missing)
         return [turkish.not_measured(files) if page.turkish else f"Not measured yet (no {files})."]
-    lines = make()
-    unknown = turkish.unknown_heads(lines) if page.turkish else []
+    if not page.turkish:
+        return make()
+    lines, unknown = turkish.table(make())
     if unknown:
         page.fault(offset, f"no Turkish of {', '.join(map(repr, unknown))}", turkish.WORDS.relative_to(ROOT).as_posix())
-    return turkish.rows(lines) if page.turkish else lines
+    return lines
 
 
 def write_tables(page: Page) -> None:

@@ -1,7 +1,7 @@
 """The Turkish form of what is generated: numbers, rows of tables, and what a measured number looks like on a page ``*.tr.md``.
 
-The words of tables stand in ``pages/words.tr.yaml``, each beside its English cell. Sentences that a generator writes around its table stay
-on the English page: a Turkish one takes the rows alone.
+The words of tables and of the sentences around them stand in ``pages/words.tr.yaml``: ``{}`` is anything, and is put into ``{0}``, ``{1}``
+of the Turkish. A head or a sentence without its Turkish is a fault of the page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from benchmarks.common import ROOT
 
 WORDS = ROOT / "benchmarks" / "pages" / "words.tr.yaml"
 NUMBER = re.compile(
-    r"(?<![\w.,/-])(?P<sign>[-+±−]?)(?P<digits>\d[\d,]*(?:\.\d+)?)(?P<percent>\s%)?(?![\w-]|\.\d)|(?P<kept>`[^`]*`|\]\([^)]*\))"
+    r"(?P<kept>`[^`]*`|\]\([^)]*\))"
+    r"|(?<![\w.,/-])(?P<sign>[-+±−]?)(?P<digits>\d[\d,]*(?:\.\d+)?)(?P<percent>\s?%)?(?![\d-]|\.\d)"
 )
 UNITS = r"ms|µs|ns|s|sn|(?:saniye|dakika|saat|puan|kat(?!man))\w*|[kMG]B|MiB|GiB|GFLOP/s|dB|x|(?:metin|belirteç|satır|öge)/s|USD"
 FIGURE = r"\d[\d.]*(?:,\d+)?"
@@ -43,9 +44,31 @@ def numbers(text: str) -> str:
 
 
 @cache
-def words() -> dict[str, str]:
-    """Return the Turkish of every English cell that has one."""
-    return yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+def words() -> dict[re.Pattern[str], str]:
+    """Return the Turkish of every English cell or paragraph that has one, by what finds it."""
+    return patterns(yaml.safe_load(WORDS.read_text(encoding="utf-8")))
+
+
+def patterns(written: dict[str, str]) -> dict[re.Pattern[str], str]:
+    """Return what finds each English text, whatever stands in the place of its ``{}``."""
+    return {re.compile("(.+?)".join(map(re.escape, english.split("{}"))), re.S): text for english, text in written.items()}
+
+
+def translated(text: str) -> str | None:
+    """Return the Turkish of a cell or paragraph, with the parts that stand at its ``{}``; None where it has none."""
+    for pattern, turkish in words().items():
+        found = pattern.fullmatch(text)
+        if found:
+            return turkish.format(*(piece(group) for group in found.groups()))
+    return None
+
+
+def piece(text: str) -> str:
+    """Return what can be said in Turkish of a cell or of one of its parts: names stay, numbers are written anew."""
+    whole = translated(text)
+    if whole is None and ", " in text:
+        return ", ".join(piece(part) for part in text.split(", "))
+    return numbers(text) if whole is None else whole
 
 
 def cells(line: str) -> list[str]:
@@ -53,16 +76,20 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def unknown_heads(lines: list[str]) -> list[str]:
-    """Return the cells of a table's head that have no Turkish."""
-    head = next((line for line in lines if line.startswith("|")), "")
-    return [cell for cell in cells(head) if cell and cell not in words()]
-
-
-def rows(lines: list[str]) -> list[str]:
-    """Return the Turkish rows of a table."""
-    made = [[words()[cell] if cell in words() else numbers(cell) for cell in cells(line)] for line in lines if line.startswith("|")]
-    return [f"| {' | '.join(one)} |" for one in made]
+def table(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Return the Turkish lines of a generated table, and what of its head and of its sentences has no Turkish."""
+    made, unknown = [], []
+    blocks = re.split(r"\n\n|\n(?=\* |Measured at commit )", "\n".join(lines))
+    for block in blocks:
+        rows = block.split("\n")
+        if block.startswith("|"):
+            unknown += [cell for cell in cells(rows[0]) if cell and translated(cell) is None]
+            made += [f"| {' | '.join(map(piece, cells(row)))} |" for row in rows] + [""]
+        else:
+            text = " ".join(row.strip() for row in rows)
+            unknown += [] if translated(text) is not None else [text]
+            made += [piece(text)] + ([] if block.startswith("* ") else [""])
+    return made[:-1] if made[-1] == "" else made, unknown
 
 
 def not_measured(files: str) -> str:

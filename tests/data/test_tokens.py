@@ -152,6 +152,13 @@ def test_a_text_of_one_word_of_megabytes_is_answered_at_once(text: str) -> None:
     assert len(shortened(tokenizer, text, 128, "right")) < 1_000
 
 
+def test_a_text_of_very_many_characters_is_looked_at_as_it_is() -> None:
+    tokenizer = word_piece()
+    cut(tokenizer, 16, "right", 0.0, paired=False)
+    text = "".join(map(chr, range(0xAC00, 0xD7A4))) + "a" * 9_000
+    assert shortened(tokenizer, text, 16, "right") == text
+
+
 def test_of_a_text_of_megabytes_a_few_kilobytes_are_looked_at() -> None:
     tokenizer = word_piece()
     cut(tokenizer, 256, "right", 0.0, paired=False)

@@ -69,13 +69,21 @@ def test_a_turkish_number_without_a_source_is_named(tmp_path, monkeypatch, numbe
     assert len(a_page(tmp_path, monkeypatch, text, name="page.tr").faults) == 1
 
 
-def test_the_rows_of_a_turkish_table_have_turkish_heads_and_numbers(monkeypatch):
-    monkeypatch.setattr(turkish, "words", lambda: {"time": "süre", "teacher": "öğretmen"})
-    lines = ["| | time |", "|---|---:|", "| teacher | 1,234.5 ms |", "| `a-1.5` | 98.0 % (-97.3 – 98.7) |", "", "A sentence 1.5."]
-    assert turkish.rows(lines)[2:] == ["| öğretmen | 1.234,5 ms |", "| `a-1.5` | %98,0 (-97,3 – 98,7) |"]
-    assert turkish.rows(lines)[0] == "|  | süre |"
-    assert turkish.unknown_heads(lines) == []
-    assert turkish.unknown_heads(["| time | size |"]) == ["size"]
+def test_a_turkish_table_has_turkish_heads_sentences_and_numbers(monkeypatch):
+    known = {"time": "süre", "teacher": "öğretmen", "head, {} epochs": "baş, {0} devir", "On {} texts at {}.": "{1} koşulunda {0} metinde."}
+    monkeypatch.setattr(turkish, "words", lambda: turkish.patterns(known))
+    rows = ["| | time |", "|---|---:|", "| teacher | 1,234.5 ms |", "| `a-1.5` | 98.0 % (-97.3 – 98.7) |", "| head, 2 epochs | 1 |"]
+    lines, unknown = turkish.table([*rows, "", "On 1,500", "texts at 2.5 %."])
+    assert lines[2:] == [
+        "| öğretmen | 1.234,5 ms |",
+        "| `a-1.5` | %98,0 (-97,3 – 98,7) |",
+        "| baş, 2 devir | 1 |",
+        "",
+        "%2,5 koşulunda 1.500 metinde.",
+    ]
+    assert lines[0] == "|  | süre |"
+    assert unknown == []
+    assert turkish.table(["| time | size |", "|---|---|", "", "It is so."])[1] == ["size", "It is so."]
 
 
 def test_a_sentence_that_left_the_page_is_named(tmp_path, monkeypatch):

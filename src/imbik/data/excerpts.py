@@ -26,6 +26,9 @@ _SLACK = 256
 _BY_CHARACTER = {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"}
 """Normalizers that leave a space as it is and look at nothing across one."""
 
+_DISTINCT = 4096
+"""Different characters of a text that are asked for, at most: no language's texts have more."""
+
 _JAMO = range(0x1100, 0x1200)
 """Parts of Korean letters, which may become one."""
 
@@ -137,6 +140,9 @@ def _squeezed(tokenizer: Tokenizer, text: str) -> Excerpt:
     if not words_apart(tokenizer) or any(all(kind_of(tokenizer, letter) for letter in content) for content in added):
         return Excerpt(text)
     text = text.encode("utf-8", "replace").decode("utf-8")
+    # to ask for so many would take as long as to read the text
+    if len(set(text)) > _DISTINCT:
+        return Excerpt(text)
     kept = max(int(tokenizer.model.max_input_chars_per_word), *map(len, added), 0) + 1
     parts, gaps, before, length = list[str](), list[tuple[int, int]](), 0, 0
     for first, last in _insides(tokenizer, text, kept):

@@ -160,6 +160,13 @@ def test_names_that_look_alike_and_a_class_called_nan_are_told():
     assert not matched(["#1", "#topic", "n/a?"])[2]
 
 
+def test_a_label_of_a_single_row_is_told_where_labels_have_ten():
+    many = ["a", "b"] * 20
+    said = matched([*many, "Total"])[2]
+    assert [(note.kind, note.values["labels"], note.values["count"]) for note in said] == [("label_once", "'Total'", 1)]
+    assert not matched(many)[2] and not matched([*many[:20], "Total"])[2], "of 21 rows and three labels one may be rare"
+
+
 def test_a_long_list_of_names_is_cut():
     assert listed([str(i) for i in range(101)]).endswith("'99', ... (101 in all)") and listed(["a"] * 100).count("'a'") == 100
     assert listed([]) == "none" and listed(["a", "b"], 2) == "'a', 'b'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -26,6 +27,7 @@ _SAME: tuple[tuple[Callable[[tuple[str, ...]], Note], Callable[[str], str]], ...
 """Notes on names that are matched, and what makes them equal."""
 
 _NOTHING = re.compile(r"nan|#n/a|#yok|#[^\W\d]+(/0)?[!?]")  # of programs, and what a sheet shows for an error (#REF!, #AD?)
+_USUAL = 10  # rows a label, on average, beside which a label of one row may be a slip of the pen
 _GENERIC = re.compile(r"LABEL_\d+$")  # what transformers calls a class without a name
 
 
@@ -170,14 +172,23 @@ def _note_names(rows: LabelledRows, cells: LabelSets, names: Sequence[str], say:
     groups = alike(names)
     if groups:
         say(Note.of("labels_alike", pairs=tuple(" / ".join(map(repr, group)) for group in groups[:5])))
-    for name in names:
+    counts = _rows_each(rows, cells)
+    for name, count in counts.items():
         if _NOTHING.fullmatch(name.lower()):
-            count = sum(int(np.isin(column.codes, _having(name, sets)).sum()) for column, sets in zip(rows.labels, cells, strict=True))
             say(Note.of("nan_label", label=name, count=count))
+    once = [name for name, count in counts.items() if count == 1]
+    # where labels are rare anyway a single row says nothing
+    if once and sum(counts.values()) >= _USUAL * len(names):
+        say(Note.of("label_once", labels=listed(once, 5), count=len(once)))
 
 
-def _having(name: str, cells: Sequence[tuple[str, ...]]) -> list[int]:
-    return [code for code, cell in enumerate(cells) if name in cell]
+def _rows_each(rows: LabelledRows, cells: Sequence[Sequence[tuple[str, ...]]]) -> Counter[str]:
+    """Return how many rows have each label."""
+    counts: Counter[str] = Counter()
+    for column, sets in zip(rows.labels, cells, strict=True):
+        for cell, count in zip(sets, np.bincount(column.codes, minlength=len(sets)).tolist(), strict=True):
+            counts.update(dict.fromkeys(cell, count))
+    return counts
 
 
 def _check_known(rows: LabelledRows, sets: LabelSets, names: Sequence[str], *, given: bool) -> None:
