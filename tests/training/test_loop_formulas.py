@@ -123,13 +123,19 @@ def test_a_budget_of_steps_and_one_of_epochs():
     assert (steps.units_of([np.arange(3), np.arange(4)]), epochs.units_of([np.arange(3), np.arange(4)])) == (1, 7)
     assert not steps.spent(state) and steps.spent(State(steps_done=10)) and not epochs.spent(State(steps_done=10_000))
     assert not epochs.over(state) and epochs.over(waiting(5, best=4)) and steps.over(State(steps_done=10))
-    assert epochs.over(waiting(3, best=0)) and not epochs.over(waiting(3, best=1))
-    assert not Budget(0, 5, 100, 0).over(waiting(4, best=0)), "without patience nobody waits in vain"
+    assert epochs.over(waiting(4, best=1)) and not epochs.over(waiting(4, best=2))
+    assert not epochs.over(waiting(4, best=0)), "a score that has not moved yet says nothing"
+    assert not Budget(0, 5, 100, 0).over(waiting(4, best=1)), "without patience nobody waits in vain"
+    assert not epochs.over(waiting(3, best=2, start=2.0)), "a start that no epoch has reached yet does not count"
+    assert epochs.over(waiting(4, best=1, start=2.0))
 
 
-def waiting(epoch: int, best: int) -> State:
-    """After ``epoch`` epochs, of which the one of number ``best`` was better than the first score."""
-    return State(epoch=epoch, best_epoch=best, best_score=1.0, history=[{"dev": 0.0}])
+def waiting(epoch: int, best: int, start: float | None = None) -> State:
+    """After ``epoch`` epochs, of which the one of number ``best`` was the best; ``start``: what the weights before them had."""
+    history = [{"dev": float(number == best)} for number in range(epoch)]
+    if start is not None:
+        return State(epoch=epoch, best_epoch=-1, best_score=start, history=history)
+    return State(epoch=epoch, best_epoch=best, best_score=1.0, history=history)
 
 
 @pytest.mark.parametrize(

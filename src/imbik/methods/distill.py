@@ -46,9 +46,7 @@ class Distill(TrainedOnDev, Method):
 
     def refuse_task(self, task: str) -> str | None:
         """Return why pieces cannot be hidden in a task that answers for each of them, or None."""
-        if self.piece_dropout and not task_of(task).one_row:
-            return "piece_dropout: 0 where every token is answered"
-        return super().refuse_task(task)
+        return "piece_dropout: 0 where every token is answered" if self.piece_dropout and not task_of(task).one_row else None
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
         """Return the student after training, or as it was where no epoch made it better on dev; ``(B, L)`` logits like the teacher's.

@@ -14,7 +14,6 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from imbik.errors import UserError
 from imbik.jobs.validated import Wording, dotted, field_names, validated
-from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Step
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ class Method:
         return []
 
     def refuse_task(self, task: str) -> str | None:
-        """Return why this step cannot be taken by a model of this task, or None when it can; labels need a task whose texts have some."""
-        hard = getattr(self, "hard", 0.0)
-        return "hard: 0, as no text of this task has a label of its own" if hard and task_of(task).apart else None
+        """Return why this step cannot be taken by a model of this task, or None when it can."""
+        return None
 
     def refuse_before(self, later: Method) -> str | None:
         """Return why ``later`` cannot stand behind this step, or None when it can."""

@@ -38,9 +38,13 @@ class State:
 
     @property
     def waited(self) -> int:
-        """Epochs since the best one; 0 while the score has not moved yet (multi-label F1 starts at 0), which says nothing."""
-        rising = self.best_score > self.history[0]["dev"]
-        return self.epoch - 1 - self.best_epoch if rising else 0
+        """Epochs since the best one; 0 while the score has not moved yet (multi-label F1 starts at 0), which says nothing.
+
+        The start does not count: a rate that warms up first leads away from a good one, and comes back above it epochs later.
+        """
+        scores = [epoch["dev"] if math.isfinite(epoch["dev"]) else -math.inf for epoch in self.history]
+        best = max(scores)
+        return self.epoch - 1 - scores.index(best) if best > scores[0] else 0
 
     def elect_start(self, score: float) -> bool:
         """Take the weights as they are for the best so far; an epoch that equals them replaces them.
