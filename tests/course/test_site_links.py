@@ -39,3 +39,9 @@ def test_an_english_anchor_goes_where_the_page_is_shown_translated(assembling, t
 def test_the_link_to_the_other_language_is_not_on_the_site(assembling):
     for text in ("# A\n\n([English](a.md))\n", "# A ([Türkçe](a.tr.md))\n"):
         assert "](" not in assembling.TWIN.sub("", text)
+
+
+def test_no_turkish_page_is_older_than_its_english_one(assembling):
+    import translations
+
+    assert translations.faults(assembling.page_map()) == []

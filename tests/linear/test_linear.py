@@ -13,10 +13,22 @@ from imbik.linear.select import Judge
 from imbik.linear.students import Lesson, linear_student
 from imbik.linear.support import smaller, tfidf_svm
 from imbik.runtime.ngrams import Cut, NgramTokenizer
+from imbik.tasks.registry import task_of
 from imbik.testing.tiny import tiny_splits
 from imbik.types import Examples, Splits
 
 TEXTS = ["Where is my card?", "my card, my CARD!", "the fee is İyi", "", "a-b c"]
+
+
+def test_the_simplest_is_taken_unless_dev_sees_a_difference() -> None:
+    """Of 400 rows at 0.9 half a standard error is 0.5 · sqrt(0.9 · 0.1 / 400) = 0.0075."""
+    texts = Examples(["x"] * 400, None, np.zeros(400, np.int64), "")
+    judge = Judge(task_of("classification"), task_of("classification").metrics[0], texts)
+    assert judge.unseen(0.9) == pytest.approx(0.0075)
+    models = [object(), object(), object()]
+    assert judge.simplest(list(zip([0.893, 0.895, 0.9], models, strict=True))) is models[0]  # type: ignore[arg-type]
+    assert judge.simplest(list(zip([0.892, 0.895, 0.9], models, strict=True))) is models[1]  # type: ignore[arg-type]
+    assert judge.simplest(list(zip([0.88, 0.89, 0.9], models, strict=True))) is models[2]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("words", [1, 2, 3])

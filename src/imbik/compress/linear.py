@@ -29,8 +29,8 @@ from imbik.types import Checkpoint, Step
 
 logger = logging.getLogger(__name__)
 
-CUTS = (*WORDS[1:2], Cut(2, (2, 4)))
-"""How its texts may be cut: with and without characters."""
+CUTS = (*WORDS[:2], Cut(2, (2, 4)))
+"""How its texts may be cut, simplest first: words, pairs of words, with characters."""
 
 _COPIES, _MOST_MADE = 2, 20_000
 

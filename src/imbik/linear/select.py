@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,14 +45,24 @@ class Judge:
         decoded = self.task.decode(logits)
         return self.metric.merit(self.task.score(self.metric.name, decoded, np.asarray(self.dev.targets)))
 
+    def unseen(self, merit: float) -> float:
+        """Return the difference of two qualities that so many rows of dev do not see: half a standard error of an accuracy there."""
+        share = min(abs(merit), 1.0)
+        return 0.5 * float(np.sqrt(max(share * (1 - share), 1e-4) / len(self.dev.texts)))
+
+    def simplest(self, tried: Sequence[tuple[float, LinearModel]]) -> LinearModel:
+        """Return the first of models, simplest first, that dev does not see to be worse than the best of them."""
+        best = max(merit for merit, _ in tried)
+        # bytes and time are seen without a doubt
+        return next(model for merit, model in tried if merit >= best - self.unseen(best))
+
     def pruned(self, model: LinearModel) -> LinearModel:
         """Return the model with the fewest weights whose loss on dev is less than half a standard error of an accuracy there.
 
         A difference that small is not seen in so many rows, and bytes are.
         """
         whole = self.merit(model)
-        share = min(abs(whole), 1.0)
-        allowed = 0.5 * float(np.sqrt(max(share * (1 - share), 1e-4) / len(self.dev.texts)))
+        allowed = self.unseen(whole)
         for share in _SHARES:
             smaller = model.pruned(share).stored()
             if self.merit(smaller) >= whole - allowed:

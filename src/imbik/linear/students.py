@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TEMPERATURE = 2.0
 PASSES, EVERY, RATE = 160, 20, 0.3
-SETTINGS = ((0.3, 1e-5), (0.0, 1e-5), (0.3, 1e-6))
+SETTINGS = ((0.5, 3e-6), (0.3, 1e-5), (0.5, 1e-6))
 """Share of the labels and decay, as they are tried: the first for every cut, the others for the best one."""
 
 
@@ -57,7 +57,7 @@ def linear_student(splits: Splits, lesson: Lesson, cuts: Sequence[Cut], say: Cal
     Args:
         splits: dev decides.
         lesson: texts and what the teacher says of them; made texts may be among them.
-        cuts: how texts may be cut.
+        cuts: how texts may be cut, those with the fewest n-grams first; a later one must be better by more than dev can miss.
         say: takes a line for each setting that was tried.
     """
     judge = Judge.of(splits)
@@ -66,13 +66,14 @@ def linear_student(splits: Splits, lesson: Lesson, cuts: Sequence[Cut], say: Cal
         # an n-gram that made texts have once says more of how they were made than of the task
         vocabulary = Vocabulary.of(lesson.texts, cut, least=2 if len(lesson.texts) > len(lesson.labels) else 1)
         tried.append(_trained(vocabulary, vocabulary.matrix(lesson.texts), lesson, SETTINGS[0], judge))
-    best = max(tried, key=lambda pair: pair[0])[1].vocabulary
+    best = judge.simplest(tried).vocabulary
     rows = best.matrix(lesson.texts)
     tried += [_trained(best, rows, lesson, setting, judge) for setting in SETTINGS[1:]]
     for merit, model in tried:
         if say is not None:
             say(f"{dict(model.settings)}: {merit:.4f}")
-    return judge.calibrated(max(tried, key=lambda pair: pair[0])[1].stored())
+    # of one cut all are as large, so the best of them is taken
+    return judge.calibrated(max((pair for pair in tried if pair[1].vocabulary is best), key=lambda pair: pair[0])[1].stored())
 
 
 def _trained(
