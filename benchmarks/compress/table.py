@@ -9,16 +9,24 @@ from typing import Any
 
 from benchmarks.common import read_result, result_path
 from imbik.locale.notes import sentence
+from imbik.tasks.registry import task_of
 from imbik.types import Note
 
 LEVELS = (0.97, 0.95)
 SMALL = ("banking77", "sst2")
-MAIN = ("banking77", "sst2", "trec")
+MAIN = ("banking77", "sst2", "trec", "stsb")
 
 
 def interval(value: Mapping[str, float]) -> str:
     """Return value, low and high in per cent."""
     return f"{100 * value['value']:.1f} % ({100 * value['low']:.1f} – {100 * value['high']:.1f})"
+
+
+def quality(value: Mapping[str, Any], task: str) -> str:
+    """Return a quality with its interval: per cent where the metric is a share, else as it is."""
+    if task_of(task).metric(str(value["metric"])).share:
+        return interval(value)
+    return f"{value['value']:.3f} ({value['low']:.3f} – {value['high']:.3f})"
 
 
 def small(data: str) -> list[str]:
@@ -107,7 +115,7 @@ def main_job(data: str) -> list[str]:
         p50, speed = m["latency_ms"]["p50"], m["throughput"]["items_per_s"]
         cells = (
             f"{bold}`{identifier}`{bold}{RIVAL if m.get('rival') else ''}",
-            interval(m["quality"]),
+            quality(m["quality"], results["task"]),
             interval(m["retention"]),
             f"{p50:.2f} ms ({base['latency_ms']['p50'] / p50:.1f}x)",
             f"{m['latency_ms']['p95']:.2f} ms",

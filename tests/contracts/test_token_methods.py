@@ -22,7 +22,7 @@ from imbik.training.encoding import encode_for
 from imbik.training.prediction import predict
 
 TASKS = ("question-answering", "token-classification")
-REFUSED = {"mobilebert"}
+REFUSED = {"mobilebert", "dimensions"}
 CASES = {name: (name, settings) for name, settings in EXAMPLES.items() if name not in REFUSED} | {
     "albert": ("share", {"groups": 1}),
     "fwsvd": ("low_rank", {"method": "fwsvd", "budget": 0.5}),

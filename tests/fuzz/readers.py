@@ -177,9 +177,24 @@ def predictions(folder: Path) -> None:
 
 
 def modules(folder: Path) -> None:
-    from imbik.models.sentence_folder import side_files
+    from imbik.models.sentences.folder import side_files
 
     side_files(folder)
+
+
+def sentences(folder: Path) -> None:
+    from transformers import BertConfig
+
+    from imbik.models.sentences.reading import sentence_folder
+
+    sentence_folder(str(folder), BertConfig())
+
+
+def _sentences(folder: Path) -> None:
+    from imbik.models.checkpoint import save_checkpoint
+    from imbik.testing.tiny import tiny_bert
+
+    save_checkpoint(tiny_bert(tuple("01234567"), "embedding", layers=1, hidden=16), folder)
 
 
 def _count(folder: Path) -> None:
@@ -441,6 +456,9 @@ READERS: Mapping[str, Reader] = {
     "tokens of a corpus": Reader("binary", "packed/blocks.bin", corpus, corpus),
     "record of a candidate": Reader("json", "candidate.json", of_frozen("finished/nmf/candidate.json"), candidate),
     "modules of sentence-transformers": Reader("json", "modules.json", written(modules__json=MODULES), modules),
+    "pooling of sentence-transformers": Reader("json", "1_Pooling/config.json", _sentences, sentences),
+    "matrix of sentence-transformers": Reader("safetensors", "2_Dense/model.safetensors", _sentences, sentences),
+    "length of sentence-transformers": Reader("json", "sentence_bert_config.json", _sentences, sentences),
     "count of word pieces": Reader("npz", "count.npz", _count, counted),
     "seconds of a step": Reader("json", "seconds.json", written(seconds__json='{"seconds": 3.5}'), clock),
     "state of a training": Reader("safetensors", "state.safetensors", _state, resumed),

@@ -69,9 +69,9 @@ def test_methods_are_refused_by_what_others_declare(register):
 
     methods = {name: make_method({name: settings}, "r") for name, settings in SETTINGS.items()}
     for name, refused in {
-        "ties_layers": {"low_rank", "share", "quantize"},
-        "rewrites_matrices": {"cluster", "quantize"},
-        "keeps_shape": {"quantize"},
+        "ties_layers": {"low_rank", "share", "quantize", "dimensions"},
+        "rewrites_matrices": {"cluster", "quantize", "dimensions"},
+        "keeps_shape": {"quantize", "dimensions"},
     }.items():
         other = declared(**{name: True})
         assert {first for first, made in methods.items() if made.refuse_before(other)} == refused, name
@@ -88,6 +88,7 @@ FORBIDDEN = {
     ("cluster", "cluster"), ("cluster", "low_rank"), ("cluster", "share"), ("low_rank", "share"), ("share", "share"),
     ("cluster", "prune"), ("low_rank", "prune"),  # what is cut must be plain matrices
     *(("quantize", name) for name in SETTINGS),  # it is the last step
+    *(("dimensions", name) for name in SETTINGS if name != "quantize"),  # the teacher's vectors have more of them
     *((name, "mobilebert") for name in ("cluster", "embedding", "low_rank", "prune", "quantize", "share", "vocabulary")),
 }  # fmt: skip
 """Pairs that have no meaning, in the order in which they stand."""

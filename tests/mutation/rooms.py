@@ -44,7 +44,7 @@ ROOMS = {
         (
             "data/columns.py",
             "data/label_column.py",
-            "tasks/label_names.py",
+            "tasks/labels/matching.py",
             "tasks/label_cells.py",
             "tasks/labels/lists.py",
             "tasks/labels/names.py",
@@ -53,7 +53,7 @@ ROOMS = {
         (
             "data/test_columns.py",
             "data/test_label_column.py",
-            "tasks/test_label_names.py",
+            "tasks/labels/test_matching.py",
             "tasks/labels/test_lists.py",
             "tasks/labels/test_names.py",
             "tasks/labels/test_numbers.py",

@@ -33,6 +33,12 @@ def example(task: TaskName, n: int = 300, labels: int = 5, seed: int = 0) -> tup
         gold = [[(10 * k, 10 * k + 4, rng.integers(labels)) for k in range(rng.integers(4))] for _ in range(n)]
         found = [ragged(_with_mistakes(row, rng, share) for row in gold) for share in (0.1, 0.4)]
         return ragged(_spans(row) for row in gold), *({"entities": entities} for entities in found)
+    if task == "embedding":
+        targets = rng.random(n).astype(np.float32)
+        angles = [np.arccos(np.clip(targets + rng.normal(size=n) * s, -1, 1)) for s in (0.1, 0.6)]
+        # two vectors a row with these angles between them
+        pairs = [np.stack([np.stack([np.ones(n), np.zeros(n)], 1), np.stack([np.cos(a), np.sin(a)], 1)], 1) for a in angles]
+        return targets, pairs[0], pairs[1]
     targets = rng.integers(0, labels, n)
     noisy = [np.eye(labels)[targets] + rng.random((n, labels)) * s for s in (1.2, 1.8)]
     return targets, noisy[0], noisy[1]

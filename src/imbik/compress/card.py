@@ -10,19 +10,9 @@ import yaml
 from imbik import __version__
 from imbik.locale.notes import sentence
 from imbik.models.checkpoint import CARD_HEAD, label_line
-from imbik.models.pretrained import auto_class
 from imbik.recipes.recipe import Recipe
+from imbik.tasks.registry import task_of
 from imbik.types import Note, Splits
-
-_PLAIN = """```python
-from transformers import {auto_class}, AutoTokenizer
-
-model = {auto_class}.from_pretrained("model")
-tokenizer = AutoTokenizer.from_pretrained("model")
-```
-
-"""
-
 
 _CHANGED = """transformers alone cannot open this folder: its architecture is imbik's own (`model_type` in `config.json`), or some
 layers were replaced or are shared (`imbik_structure` there). imbik opens it; the exported artefact needs neither.
@@ -54,15 +44,17 @@ def student_card(
             architecture of imbik's own (:mod:`imbik.models.architectures`).
     """
     steps = yaml.safe_dump(recipe.written(), sort_keys=False)
+    task = task_of(splits.task)
+    opened = "```python\n" + "\n".join(task.opening("model")) + "\n```\n\n"
     shape = ", ".join(f"{key} {value}" for key, value in architecture.items())
     return (
-        CARD_HEAD.format(tags="- distillation\n")
+        CARD_HEAD.format(tags="- distillation\n").replace("transformers", task.library if plain else "transformers")
         + f"# {recipe.name}\n\nA {splits.task} model made by imbik {__version__} from the teacher `{teacher}`.\n\n"
         + f"Shape: {shape}. Dev {splits.metric}: {dev:.4f} ({len(splits.dev.texts)} rows). "
         + "Size, speed and test quality are measured on the artefact and stand in `results.json`.\n\n"
         + f"```yaml\n{steps}```\n\n"
         + "".join(f"* {sentence(note)}\n" for note in notes)
         + ("\n" if notes else "")
-        + (_PLAIN.format(auto_class=auto_class(splits.task).__name__) if plain else _CHANGED)
+        + (opened if plain else _CHANGED)
         + label_line(splits)
     )

@@ -25,7 +25,7 @@ from imbik.linear.support import WORDS, smaller
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.ngrams import Cut
 from imbik.tasks.registry import task_of
-from imbik.types import Step
+from imbik.types import Checkpoint, Step
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ CUTS = (*WORDS[:2], Cut(2, (2, 4)))
 _COPIES, _MOST_MADE = 2, 20_000
 
 
-def asked_for(options: Options) -> bool:
-    """Return whether the student is to be made: by name, or where no recipe is named and rivals are measured."""
-    return LINEAR in options.recipes or (not options.recipes and options.rivals)
+def asked_for(options: Options, teacher: Checkpoint) -> bool:
+    """Return whether the student is to be made: by name, or where no recipe is named, rivals are measured and texts have labels."""
+    return LINEAR in options.recipes or (not options.recipes and options.rivals and not task_of(teacher.task).apart)
 
 
 class LinearStudent:
@@ -81,7 +81,7 @@ def _made(teacher_key: str, run: Run) -> Built:
 def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:
     """Train the student, write its artefact, and return the step that made it."""
     splits = run.splits
-    targets = np.asarray(splits.train.targets)
+    targets = np.asarray(splits.train.targets)  # of texts without labels an array of no dimension
     if targets.ndim != 1 or targets.dtype.kind == "f" or splits.train.pairs is not None or not task_of(splits.task).one_row:
         found = "pairs of texts" if splits.train.pairs is not None else splits.task
         raise UserError("a linear student needs single texts with one label each", where=LINEAR, found=found, fix="choose another recipe")

@@ -76,6 +76,8 @@ def make_rivals(run: Run) -> Rivals:
         and none of a base that the teacher's config does not name.
     """
     splits, notes = run.splits, list[Note]()
+    if task_of(splits.task).apart:
+        return _none(Note.of("rivals_labels", task=splits.task), run)
     if not task_of(splits.task).one_row:
         return _none(Note.of("rivals_task", task=splits.task), run)
     makers: dict[str, Callable[[], Candidate]] = {}

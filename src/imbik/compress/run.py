@@ -14,6 +14,7 @@ from imbik.compress.options import Options, Run
 from imbik.compress.ownership import check_output
 from imbik.compress.plan import LINEAR, plan_all
 from imbik.compress.rivals import Rivals, check_rivals, make_rivals
+from imbik.data.carving.apart import learned_apart
 from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress, Silent
 from imbik.jobs.workspace import locked
@@ -21,7 +22,8 @@ from imbik.measure.results import Results
 from imbik.measure.values import Limits
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
-from imbik.tasks.task import check_pairs
+from imbik.tasks.answers.asking import check_pairs
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Splits
 
 
@@ -56,7 +58,9 @@ def compress(
     """
     chosen = (options or Options()).changed(changes)
     model = _as_teacher(teacher, splits, chosen.source)
-    linear = asked_for(chosen)
+    # from here on train holds what a student reads; dev and test stay what quality is stated of
+    splits = learned_apart(splits)
+    linear = asked_for(chosen, model)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
     directory = with_home(directory)
     # two runs in one folder would each take the other's half-made candidates for their own
@@ -100,6 +104,7 @@ def apply_recipe(
     """
     options = Options().changed({"recipes": (recipe,)})
     model = _as_teacher(teacher, splits, None)
+    splits = learned_apart(splits)
     (plan,) = plan_all(model, splits, options).candidates
     with locked(with_home(directory)):
         student, _seconds = apply_steps(plan, Run(model, splits, with_home(directory), options, progress or Silent(), say))
@@ -118,7 +123,8 @@ def _as_teacher(checkpoint: Checkpoint, splits: Splits, source: str | None) -> T
     Raises:
         UserError: it was trained on pairs and the data are single texts, or the other way round.
     """
-    pairs = splits.train.pairs is not None
+    # a model that reads each text on its own is one of single texts, whatever the rows hold
+    pairs = splits.train.pairs is not None and not task_of(splits.task).apart
     for member in Teacher.of(checkpoint).members.values():
         check_pairs(member.pairs, pairs, "teacher")
     return Teacher.of(replace(checkpoint, pairs=pairs), source)

@@ -135,7 +135,7 @@ def choose(
         guesses.insert(0, f"text = {text}" + (f", text-pair = {second}" if second else ""))
     if guesses:
         say(f"{where}: columns guessed: {', '.join(guesses)} (of {', '.join(columns)})")
-    if task is not None and task.pairs and pair is None:
+    if task is not None and (task.pairs or task.apart) and pair is None:
         raise UserError(f"{task.name} needs two texts a row", where=where, found=f"columns {', '.join(columns)}", fix="name --text-pair")
     _check_roles(where, [name for name in (text, pair, *labels) if name is not None])
     return Columns(text, pair, labels)

@@ -78,7 +78,7 @@ def load_data(
     parts = {"train" if name == main else name: _part(split, targets[name], kind) for name, split in rows.items()}
     note_oddities(parts, rows, kind, reading)
     complete(parts, kind, seed, head.where, reading, single_file=main == ALL)
-    extra = None if unlabelled is None else _read_unlabelled(unlabelled, chosen, columns.encoding, parts["test"], reading)
+    extra = None if unlabelled is None else _read_unlabelled(unlabelled, kind, chosen, columns.encoding, parts["test"], reading)
     train, dev, test = (parts[name].examples for name in ("train", "dev", "test"))
     return Splits(
         train=train,
@@ -173,15 +173,15 @@ def _read_texts(path: str | Path, names: ColumnNames, say: Say) -> Rows:
     return read_rows([table], choose(table.where, table.columns, say, names, labelled=False))
 
 
-def _read_unlabelled(path: str | Path, columns: Columns, encoding: str | None, test: Part, reading: Reading) -> Examples:
+def _read_unlabelled(path: str | Path, task: Task, columns: Columns, encoding: str | None, test: Part, reading: Reading) -> Examples:
     """Return the user's own texts, with the columns of the task where the file has them."""
     file = with_home(path)
     present = () if bare_suffix(file) == ".txt" else open_table(file, encoding).columns
     text = columns.text if columns.text in present else None
     pair = columns.pair if columns.pair in present else None
     rows = _read_texts(file, ColumnNames(text, pair, encoding=encoding), reading.say)
-    # the teacher answers either pairs or single texts, and would answer the other kind wrongly
-    if (rows.pairs is None) != (columns.pair is None):
+    # a teacher answers either pairs or single texts, and would answer the other kind wrongly; where it reads texts apart both will do
+    if not task.apart and (rows.pairs is None) != (columns.pair is None):
         raise UserError(
             "texts that do not fit the task",
             where=path,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from imbik.data.carving.apart import each_text
 from imbik.errors import UserError
 from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder
@@ -31,6 +32,7 @@ from imbik.quantization.ranges import set_ranges
 from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
 from imbik.runtime.predictor import load_artefact
 from imbik.runtime.processors import int8_preset
+from imbik.tasks.registry import task_of
 from imbik.types import Artefact, Checkpoint, Examples, Note, Step
 
 __all__ = ["PARITY_TEXTS", "ParityError", "export", "quantized", "settled"]
@@ -83,7 +85,7 @@ def export(
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
     writer = _Writer(checkpoint, made_by)
-    gate = Gate.of(checkpoint, writer.tokenizer, writer.common, *_probe(texts, checkpoint.pairs))
+    gate = Gate.of(checkpoint, writer.tokenizer, writer.common, *_probe(texts, checkpoint))
     progress = progress or Silent()
     directory = with_home(directory)
     with replacing_folder(directory, artefact_files) as partial, progress.track(f"export to {engine_name}", 3) as bar:
@@ -217,10 +219,11 @@ def _beside_others(parity: Mapping[str, Any]) -> tuple[Note, ...]:
     return (Note.of("batch", texts=alone["texts"], gap=alone["max_abs"], same=alone["agreement"]),)
 
 
-def _probe(texts: Examples | Sequence[str] | None, paired: bool | None) -> tuple[list[str], list[str] | None]:
+def _probe(texts: Examples | Sequence[str] | None, checkpoint: Checkpoint) -> tuple[list[str], list[str] | None]:
     """The texts and pairs that the gate compares on; plain texts are paired with one another where the model answers pairs."""
     if isinstance(texts, Examples):
+        texts = each_text(texts) if task_of(checkpoint.task).apart else texts
         pairs = texts.pairs
         return list(texts.texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
     chosen = list(texts[:PARITY_TEXTS] if texts else _SENTENCES)
-    return chosen, chosen[::-1] if paired else None
+    return chosen, chosen[::-1] if checkpoint.pairs else None

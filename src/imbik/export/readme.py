@@ -41,7 +41,7 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
             f"# Model for {manifest['engine']}, task: {manifest['task']}",
             "",
             f"* {_shape(shape)}, {manifest['params']:,} parameters, {precision}",
-            f"* labels: {shown}",
+            f"* vectors of {len(labels)} numbers" if task_of(str(manifest["task"])).apart else f"* labels: {shown}",
             f"* texts are cut to {manifest['max_length']} tokens",
             *(f"* {sentence(read(note))}" for note in manifest["notes"]),
             "",

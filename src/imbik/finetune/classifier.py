@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imbik.errors import UserError
 from imbik.finetune.cards import teacher_card
 from imbik.finetune.frozen import fit_frozen_head
 from imbik.finetune.results import Finetuned
@@ -69,6 +70,7 @@ def finetune(
         UserError: the base cannot be opened, the loss is not finite, the directory holds another model,
             or another run is working in it.
     """
+    _check_task(splits)
     directory = with_home(directory)
     checkpoint = _start(base, splits, max_length, seed)
     data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
@@ -96,6 +98,18 @@ def finetune(
     for note in result.checkpoint.notes:
         say(sentence(note))
     return result
+
+
+def _check_task(splits: Splits) -> None:
+    """Refuse a task whose labels are of two texts that a model reads apart."""
+    if task_of(splits.task).apart:
+        raise UserError(
+            "models that read two texts apart are not trained on labels",
+            where="imbik finetune",
+            found=splits.task,
+            expected="a task whose texts have labels of their own",
+            fix="name a folder of sentence-transformers as the --teacher of imbik compress",
+        )
 
 
 def _train(checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, how: RunSettings, fitted: bool) -> Finetuned:

@@ -23,6 +23,9 @@ WORK_FOLDER = ".imbik"
 """Where a command keeps unfinished work inside its output folder."""
 MODEL_FILES = frozenset(
     {
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
         "README.md",
         "added_tokens.json",
         "chat_template.jinja",

@@ -158,12 +158,14 @@ def _check_rows(predictions: Predictions, count: int, path: object) -> None:
     """Check that there are numbers for each of ``count`` test rows, and for each label where the task has one row of numbers a text."""
     fault = None
     outputs = predictions.logits.get("test")
-    one_row, width = task_of(predictions.task).one_row, len(predictions.labels)
+    task, width = task_of(predictions.task), len(predictions.labels)
+    # of two texts that are read apart, two rows of numbers
+    shapes = {(width,), (2, width)} if task.apart else {(width,)}
     if outputs is None:
         fault = ("nothing of the test rows", f"{count} rows")
     elif count_of(outputs) != count:
         fault = (f"{count_of(outputs)} rows", f"{count} rows")
-    elif one_row and (isinstance(outputs, Mapping) or outputs.shape[1:] != (width,)):
+    elif task.one_row and (isinstance(outputs, Mapping) or outputs.shape[1:] not in shapes):
         fault = ("rows of another form", f"{width} numbers a row, one for each label")
     elif not np.isfinite(numbers_of(outputs)).all():
         fault = ("numbers that are not finite", "finite numbers")

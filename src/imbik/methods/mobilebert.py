@@ -96,8 +96,8 @@ class MobileBert(Optimized, Method):
         return self
 
     def refuse_task(self, task: str) -> str | None:
-        """Refuse models that answer token by token: the transfer starts at the pooled first token, which they have not."""
-        if task_of(task).one_row:
+        """Refuse models that answer token by token or pool all of them: the transfer starts at the pooled first token, which they lack."""
+        if task_of(task).one_row and not task_of(task).apart:
             return None
         return "tinybert, minilm, distilbert or distill: mobilebert starts at the pooled first token, which models of this task lack"
 

@@ -12,12 +12,14 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from imbik.data.carving.apart import each_text
 from imbik.errors import UserError
 from imbik.methods.registry import Method, method
 from imbik.models.blocks import layer_stack
 from imbik.models.structure import structure_of, tie_module
 from imbik.sharing.albert import group_of, to_albert
 from imbik.tasks.outputs import count_of
+from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
 from imbik.training.losses import moved
@@ -179,6 +181,7 @@ def _divergence(model: nn.Module, checkpoint: Checkpoint, context: Context) -> f
     rows = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
     pairs = None if dev.pairs is None else [dev.pairs[int(row)] for row in rows]
     part = Examples([dev.texts[int(row)] for row in rows], pairs, None, "")
+    part = each_text(part) if task_of(checkpoint.task).apart else part
     student = predict_rows(model, encode_for(checkpoint.task, part, checkpoint.tokenizer), checkpoint.task)
     teacher = context.cache.logits(part, context.progress).outputs(np.arange(count_of(student)))
     return moved(checkpoint.task, student, teacher)

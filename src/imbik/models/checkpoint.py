@@ -21,6 +21,7 @@ from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.reading import damage_told
 from imbik.jobs.workspace import MODEL_FILES
 from imbik.locale.notes import document, read
+from imbik.models.sentences.writing import write_modules
 from imbik.models.structure import save_structured, structure_of
 from imbik.models.units import folded
 from imbik.tasks.registry import task_of
@@ -79,7 +80,9 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def label_line(splits: Splits) -> str:
-    """Write the line of a model card that lists the labels."""
+    """Write the line of a model card that lists the labels, or says how wide vectors are."""
+    if task_of(splits.task).apart:
+        return f"Vectors of {len(splits.labels)} numbers, compared by their cosine.\n"
     return f"Labels ({len(splits.labels)}): " + ", ".join(f"`{label}`" for label in splits.labels) + "\n"
 
 
@@ -110,6 +113,7 @@ def save_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, direc
         else:
             with folded(model.modules(), model.config):
                 model.save_pretrained(directory)
+            write_modules(model, tokenizer, directory)
         tokenizer.save_pretrained(directory)
 
 

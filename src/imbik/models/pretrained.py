@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig
 
 from imbik.errors import UserError
@@ -16,8 +15,9 @@ from imbik.jobs.paths import with_home
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.trust import remote_code_trusted
 from imbik.locale.notes import sentence
-from imbik.models.architectures.registry import introduce
+from imbik.models.architectures.registry import auto_of, introduce
 from imbik.models.checkpoint import _record, name_labels, read_notes, read_steps, set_labels
+from imbik.models.sentences.reading import SentenceFolder, sentence_folder
 from imbik.models.structure import load_structured, structure_of
 from imbik.models.tokenizer_files import check_ids, check_remote_code, check_tokenizer, first_line, load_tokenizer, open_tokenizer
 from imbik.models.units import attach_units, forget_units, unfold
@@ -46,6 +46,9 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
     path = _existing(source, role)
     config = _config(path, role)
     record = _record(Path(path))
+    beside = sentence_folder(path, config) if record["task"] is None else None
+    if beside is not None:
+        beside.tell(config)
     task = _task_of(config, record["task"])
     if task is None:
         raise UserError(
@@ -56,7 +59,7 @@ def load_checkpoint(source: str | Path, *, role: str = "teacher") -> Checkpoint:
             fix="make one with: imbik finetune --base " + str(source) + " --data DATA --out DIR",
         )
     name_labels(config, f"{path}, id2label in config.json")
-    model, tokenizer, notes = _opened(path, config, role, auto_class(task))
+    model, tokenizer, notes = _opened(path, config, role, auto_class(task), beside)
     for note in notes:
         log.warning("%s: %s", path, sentence(note))
     return Checkpoint(model.eval(), tokenizer, task, read_steps(Path(path)), (*read_notes(Path(path)), *notes), record["pairs"])
@@ -69,8 +72,7 @@ def auto_class(task: TaskName) -> Any:
     >>> auto_class(DEFAULT).from_config.__name__
     'from_config'
     """
-    introduce()
-    return getattr(transformers, f"AutoModelFor{task_of(task).architecture}")
+    return auto_of(task_of(task).architecture)
 
 
 def empty_model(config: PretrainedConfig, task: TaskName) -> Any:
@@ -139,8 +141,7 @@ def load_whole(source: str | Path, role: str = "model") -> tuple[PreTrainedModel
     if config.is_encoder_decoder or head in ("CausalLM", "ConditionalGeneration") or getattr(config, "is_decoder", False):
         found = ", ".join(config.architectures or [config.model_type])
         raise UserError(f"the {role} writes text; an encoder is expected", where=path, found=found)
-    auto = getattr(transformers, f"AutoModelFor{head}", transformers.AutoModel)
-    model, report = _from_pretrained(path, config, role, auto)
+    model, report = _from_pretrained(path, config, role, auto_of(head))
     missing = report["missing_keys"]
     if missing and all(name.startswith("pooler.") for name in missing):
         model.pooler, report = None, {**report, "missing_keys": ()}
@@ -152,13 +153,23 @@ def load_whole(source: str | Path, role: str = "model") -> tuple[PreTrainedModel
 
 
 def _opened(
-    path: str, config: PretrainedConfig, role: str, auto: type[_BaseAutoModelClass], *, new_head: bool = False
+    path: str,
+    config: PretrainedConfig,
+    role: str,
+    auto: type[_BaseAutoModelClass],
+    beside: SentenceFolder | None = None,
+    *,
+    new_head: bool = False,
 ) -> tuple[Any, PreTrainedTokenizerBase, tuple[Note, ...]]:
     """Load a model and its tokenizer, and check that nothing of either is missing; with what a reader must know of it."""
     model, report = _from_pretrained(path, config, role, auto)
+    if beside is not None:
+        report = beside.complete(model, report)
     notes = check_weights(model, report, path, role, new_head=new_head)
     unfold(model, path)
     tokenizer = load_tokenizer(path, model, role)
+    if beside is not None:
+        beside.shorten(tokenizer)
     check_tokenizer(model, tokenizer, path, role)
     return model, tokenizer, notes
 

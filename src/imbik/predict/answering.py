@@ -90,7 +90,7 @@ class Answers:
         return {"text": self.rows.texts} | ({} if self.rows.pairs is None else {"pair": self.rows.pairs})
 
     def types(self, names: Iterable[str]) -> Mapping[str, type]:
-        """Return the type of each of :meth:`columns`: str, int or float."""
+        """Return the type of each of :meth:`columns`: str, int, float or list (of numbers)."""
         known = task_of(self.task).record_types
         given = {"text", "pair", *self.rows.kept}
         return {name: str if name in given else known.get(_bare(name), str) for name in names}

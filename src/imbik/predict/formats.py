@@ -17,6 +17,8 @@ Header: TypeAlias = int
 """Bytes at the beginning of a part that the next parts of one file leave out."""
 
 _EXACT = "value"  # of a regression: all digits; probabilities have six
+_HEADS = ({"value"}, {"label", "probability"}, {"answer", "score"}, {"vector"}, {"similarity"})
+"""Columns that a CSV file of ours has beside the texts."""
 _MARK = {b"imbik": b"answers"}
 
 
@@ -83,7 +85,7 @@ class Csv(_Bytes):
         """Return whether the header is one of ours."""
         with path.open(encoding="utf-8") as file:
             head = next(csv.reader(file), [])
-        return head[:1] == ["text"] and any(named <= set(head) for named in ({"value"}, {"label", "probability"}, {"answer", "score"}))
+        return head[:1] == ["text"] and any(named <= set(head) for named in _HEADS)
 
 
 def _returns(cells: Sequence[Any]) -> list[int]:
@@ -119,7 +121,7 @@ class JsonLines(_Bytes):
         """Return whether the first line is one of ours."""
         with path.open(encoding="utf-8") as file:
             first = json.loads(file.readline())
-        return "text" in first and any(name in first for name in ("labels", "value", "entities", "answer"))
+        return "text" in first and any(name in first for name in ("labels", "value", "entities", "answer", "vector", "similarity"))
 
 
 class Parquet(Format):
@@ -131,7 +133,7 @@ class Parquet(Format):
         """Write a table of one row group."""
         pyarrow, parquet = _pyarrow()
         # stated and not inferred: a part in which a column has no value would give it another type
-        kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float32()}
+        kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float32(), list: pyarrow.list_(pyarrow.float32())}
         columns = answers.columns()
         types = answers.types(columns)
         arrays = [pyarrow.array(_nulls(cells, types[name]), kinds[types[name]]) for name, cells in columns.items()]

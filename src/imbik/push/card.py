@@ -12,12 +12,13 @@ from huggingface_hub import EvalResult, ModelCardData
 from imbik import __version__
 from imbik.measure.measurement import Measurement
 from imbik.push.parcel import Parcel, hub_name
-from imbik.tasks.registry import task_of
+from imbik.tasks.registry import DEFAULT, task_of
 
 _PIPELINES: Mapping[str, str] = {
     "SequenceClassification": "text-classification",
     "TokenClassification": "token-classification",
     "QuestionAnswering": "question-answering",
+    "SentenceEmbedding": "sentence-similarity",
 }
 """What the hub calls what a model does, by transformers' name of its head."""
 
@@ -46,7 +47,7 @@ def card(parcel: Parcel, repository: str, about: About) -> str:
         datasets=about.dataset,
         eval_results=_results(parcel, about) or None,
         language=list(about.languages) or None,
-        library_name="transformers" if parcel.config and _is_plain(parcel) else "imbik",
+        library_name=(task_of(parcel.task).library if parcel.task else "transformers") if parcel.config and _is_plain(parcel) else "imbik",
         license=about.license,
         metrics=sorted({one.quality.metric for one in parcel.measured if one.quality.metric}) or None,
         model_name=repository.rpartition("/")[2],
@@ -110,7 +111,7 @@ def _text(parcel: Parcel, repository: str) -> str:
     lines = [f"# {title}", "", f"A {parcel.task or 'transformers'} model, made small by imbik {__version__} (`{parcel.name}`).", ""]
     labels = next((manifest["labels"] for manifest in parcel.manifests.values()), None) or list((parcel.fact("id2label") or {}).values())
     # a tagger has many: the first ones show what kind they are
-    if labels:
+    if labels and not (parcel.task and task_of(parcel.task).apart):
         shown = ", ".join(map(str, labels[:8])) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")
         lines += [f"Labels: {shown}.", ""]
     return "\n".join([*lines, *_table(parcel), *_use(parcel, repository)])
@@ -159,15 +160,12 @@ def _number(value: float | None) -> str:
 
 def _use(parcel: Parcel, repository: str) -> list[str]:
     lines = ["## Use", ""]
-    architecture = task_of(parcel.task).architecture if parcel.task else "SequenceClassification"
+    task = task_of(parcel.task or DEFAULT)
+    architecture = task.architecture
     if parcel.config and _is_plain(parcel):
-        code = [
-            f"from transformers import AutoModelFor{architecture}, AutoTokenizer",
-            "",
-            f'model = AutoModelFor{architecture}.from_pretrained("{repository}")',
-        ]
-        lines += _code("python", [*code, f'tokenizer = AutoTokenizer.from_pretrained("{repository}")'])
-    if parcel.onnx and parcel.config and _is_plain(parcel):
+        lines += _code("python", task.opening(repository))
+    # those who open the graph elsewhere expect the head that transformers gives it
+    if parcel.onnx and parcel.config and _is_plain(parcel) and task.library == "transformers":
         file = next(name for name in parcel.files if name.startswith(f"{parcel.onnx}/") and name.endswith(".onnx")).partition("/")[2]
         optimum = f'model = ORTModelFor{architecture}.from_pretrained("{repository}", subfolder="{parcel.onnx}", file_name="{file}")'
         lines += _code("python", [f"from optimum.onnxruntime import ORTModelFor{architecture}", "", optimum])

@@ -124,10 +124,11 @@ def _of_model(name: str, folder: Path, artefacts: list[Path]) -> Parcel:
     if not any((folder / weights).is_file() for weights in _WEIGHTS):
         raise UserError("no safetensors weights beside the config", where=folder, expected=" or ".join(_WEIGHTS))
     files: dict[str, Path | bytes] = {}
-    for path in sorted(folder.iterdir()):
-        # by name: what somebody put beside a model is not ours to publish
-        if path.name in MODEL_FILES - {_CARD} and path.is_file():
-            files[path.name] = _without_paths(path) if path.name in _WRITTEN else path
+    # by name: what somebody put beside a model is not ours to publish
+    for name_in_folder in sorted(MODEL_FILES - {_CARD}):
+        path = folder / name_in_folder
+        if path.is_file():
+            files[name_in_folder] = _without_paths(path) if name_in_folder in _WRITTEN else path
     config = json.loads(files["config.json"])  # type: ignore[arg-type]
     return _of_artefacts(name, files, config, artefacts)
 

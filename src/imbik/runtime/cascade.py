@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from imbik.runtime.composite import Composite
 from imbik.runtime.predictor import Predictor
+from imbik.tasks.answers.asking import check_pairs
 from imbik.tasks.outputs import Outputs, only
-from imbik.tasks.task import check_pairs
 
 CASCADE_FILE = "cascade.json"
 """In the artefact folder: its stages in their order, and what is abstained from."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from imbik.runtime.manifest import complete
 from imbik.runtime.predictor import Predictor
+from imbik.tasks.answers.asking import check_pairs
 from imbik.tasks.outputs import Outputs, only
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import check_pairs
 
 
 class Composite(Predictor):

@@ -1,6 +1,4 @@
-"""Artefact -> predictions, without PyTorch: tokenize, sort by length, batch under a token budget, run, put
-back in order.
-"""
+"""Artefact -> predictions, without PyTorch: tokenize, sort by length, batch under a token budget, run, put back in order."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.data.batches import scattered, token_batches
+from imbik.data.carving.apart import in_turn
 from imbik.data.tokens import filled, places_in
 from imbik.data.windows import windows_of
 from imbik.errors import UserError
@@ -25,10 +24,11 @@ from imbik.runtime.manifest import BATCH_TOKENS, MANIFEST_FILE, complete, read_a
 from imbik.runtime.ngrams import NgramTokenizer
 from imbik.runtime.sending import Sendable, sendable
 from imbik.runtime.tokenizer import RuntimeTokenizer, reader_of
-from imbik.tasks.outputs import Collector, Outputs, chained, joined, with_decision
+from imbik.tasks.answers.asking import check_pairs
+from imbik.tasks.outputs import Collector, Outputs, beside, chained, joined, with_decision
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
-from imbik.tasks.task import Asked, check_pairs
+from imbik.tasks.task import Asked
 
 __all__ = ["Predictor", "load_artefact", "read_artefact", "token_batches", "verify"]
 
@@ -86,8 +86,7 @@ class Predictor(Sendable):
         self._tokenizer = reader_of(tokenizer, self.max_length, manifest["truncation_side"], self._task.overlap, paired=paired)
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Any:
-        """Return what the task makes of the outputs, rows in the order of the texts: probabilities ``(N, L)``; regression: the
-        values, ``(N, 1)``.
+        """Return what the task makes of the outputs, a row a text: probabilities ``(N, L)``, values ``(N, 1)``, vectors ``(N, D)``.
 
         Raises:
             UserError: as :meth:`scores`.
@@ -110,6 +109,8 @@ class Predictor(Sendable):
 
     def _scores(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Outputs:
         """Return the outputs of texts and pairs that are sequences of one length."""
+        if self._task.apart and pairs is not None:
+            return beside(self._scores(list(in_turn(texts, pairs)), None))
         check_pairs(self.pairs, pairs is not None)
         if len(texts) == 1 and self._one_row:
             return self._one([texts[0]], None if pairs is None else [pairs[0]])
@@ -127,9 +128,9 @@ class Predictor(Sendable):
         return out.result()
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, first: int = 0) -> list[Any]:
-        """``tokenizers`` encodings, cut to :attr:`max_length`, or all windows of the texts; ``first`` is the row number of the first
-        text, for messages.
-        """
+        """``tokenizers`` encodings, cut to :attr:`max_length`, or all windows; ``first``: number of the first row, for messages."""
+        if self._task.apart and pairs is not None:
+            texts, pairs = list(in_turn(texts, pairs)), None
         rows = self._rows(texts, pairs, first)
         encodings = self._tokenizer.encodings(rows, range(first, first + len(rows)))
         return [window for _, _, window in windows_of(encodings)] if self._task.overlap else encodings

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from imbik.compress.run import compress
+from imbik.errors import UserError
 from imbik.jobs.files import replacing, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.paths import with_home
@@ -105,9 +106,12 @@ def search(teacher: Checkpoint, splits: Splits, directory: Path, options: Search
         directory: gets ``best.yaml``, ``best.json``, the picture ``search.html`` and, where the winner is made, ``run/``.
 
     Raises:
-        UserError: an architecture that cannot be made smaller, or an unknown strategy.
+        UserError: an architecture that cannot be made smaller, an unknown strategy, or a task whose models read texts apart.
     """
     began = time.monotonic()
+    if task_of(splits.task).apart:  # what it times are rows that a model reads as one
+        fix = "name recipes with imbik compress --recipe, such as layers-3+int8"
+        raise UserError("a search is not for models that read two texts apart", where="imbik search", found=splits.task, fix=fix)
     directory = with_home(directory)
     model = Teacher.of(teacher)
     with locked(directory):

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,16 +19,19 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from imbik.serve.batcher import Batcher
 from imbik.serve.metrics import Metrics
 from imbik.serve.models import Loaded, Model
 from imbik.serve.openapi import document
 from imbik.serve.page import page
 from imbik.serve.parent import end_with_parent
 from imbik.serve.refusals import Refusal, stopping
-from imbik.serve.requests import check_kind, read_predict, timeout_of
-from imbik.serve.settings import Settings
+from imbik.serve.requests import Asked, check_kind, read_predict, timeout_of
+from imbik.serve.settings import Limits, Settings
+from imbik.serve.vectors import as_openai, normalized, read_embed, read_embeddings, vectors_of
 from imbik.tasks.task import Answer
 
+_Wanted = TypeVar("_Wanted")
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,8 @@ def build_app(settings: Settings, loaded: Mapping[str, Loaded] | None = None) ->
     """
     house = _House(settings, loaded or {})
     predict = [Route(path, house.predict, methods=["POST"]) for path in ("/predict", "/", "/models/{name}/predict")]
+    embed = [Route(path, house.embed, methods=["POST"]) for path in ("/embed", "/models/{name}/embed")]
+    embed.append(Route("/v1/embeddings", house.embeddings, methods=["POST"]))
     look = [
         Route("/", house.page),
         Route("/models", house.list_models),
@@ -71,7 +76,7 @@ def build_app(settings: Settings, loaded: Mapping[str, Loaded] | None = None) ->
         Route("/openapi.json", house.openapi),
     ]
     handlers: dict[Any, Callable[[Request, Any], Response]] = {Refusal: _refused, HTTPException: _unknown}
-    app = Starlette(routes=[*predict, *look], lifespan=house.lifespan, exception_handlers=handlers)
+    app = Starlette(routes=[*predict, *embed, *look], lifespan=house.lifespan, exception_handlers=handlers)
     return _Watched(app, house.metrics)
 
 
@@ -109,19 +114,44 @@ class _House:
 
     async def predict(self, request: Request) -> Response:
         """Answer texts."""
+        asked, _ = await self._read(request, lambda body, limits: (read_predict(body, limits), None))
+        batcher, answers = await self._answered(request, self._model(request), asked)
+        shown = [_as_predictions(answer, batcher.predictor.labels) for answer in answers]
+        return _json(shown if asked.batch else shown[0])
+
+    async def embed(self, request: Request) -> Response:
+        """Answer texts with their vectors."""
+        asked, wanted = await self._read(request, read_embed)
+        _, answers = await self._answered(request, self._model(request), asked)
+        vectors = vectors_of(answers)
+        return _json(normalized(vectors) if wanted.normalize else vectors)
+
+    async def embeddings(self, request: Request) -> Response:
+        """Answer texts with their vectors, as OpenAI's clients ask."""
+        asked, wanted = await self._read(request, read_embeddings)
+        model = self._named(wanted.model or self.settings.models[0].name)
+        batcher, answers = await self._answered(request, model, asked)
+        vectors = vectors_of(answers)
+        # a thread of its own: to tokenize long texts again must not stop other requests
+        encodings = await asyncio.to_thread(batcher.predictor.encode, asked.texts)
+        return _json(as_openai(vectors, wanted, wanted.model or self.settings.models[0].name, sum(len(one.ids) for one in encodings)))
+
+    async def _read(self, request: Request, read: Callable[[bytes, Limits], tuple[Asked, _Wanted]]) -> tuple[Asked, _Wanted]:
+        """Return what a request asks, if it may."""
         self._check_token(request)
         if not self.is_ready:
             raise stopping()
-        model = self._model(request)
+        # read once before the body: a client that names no number is told before it sends more
+        timeout_of(_header(request, "x-timeout-ms"), self.settings.limits)
+        request.state.begun = time.monotonic()
+        return read(await self._body(request), self.settings.limits)
+
+    async def _answered(self, request: Request, model: Model, asked: Asked) -> tuple[Batcher, list[Answer]]:
+        """Return a model's answers, and the version that gave them: another may come while the body is read."""
         seconds = timeout_of(_header(request, "x-timeout-ms"), self.settings.limits)
-        begun = time.monotonic()
-        asked = read_predict(await self._body(request), self.settings.limits)
-        # of the version that answers: another may come while the body is read
         batcher = model.batcher
         check_kind(batcher.predictor.pairs, asked)
-        answers = await batcher.answers(asked, seconds - (time.monotonic() - begun))
-        shown = [_as_predictions(answer, batcher.predictor.labels) for answer in answers]
-        return _json(shown if asked.batch else shown[0])
+        return batcher, await batcher.answers(asked, seconds - (time.monotonic() - request.state.begun))
 
     async def _body(self, request: Request) -> bytes:
         """Return the body, as far as the limits of size and time allow."""
@@ -152,7 +182,9 @@ class _House:
             raise Refusal(401, "unauthorized", "send Authorization: Bearer and a valid token", {"WWW-Authenticate": "Bearer"})
 
     def _model(self, request: Request) -> Model:
-        name = request.path_params["name"] if "name" in request.path_params else self.settings.models[0].name
+        return self._named(request.path_params["name"] if "name" in request.path_params else self.settings.models[0].name)
+
+    def _named(self, name: str) -> Model:
         if name not in self.models:
             raise Refusal(404, "not_found", f"no such model; there are: {', '.join(self.models)}")
         return self.models[name]

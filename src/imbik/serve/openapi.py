@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from imbik import __version__
 from imbik.serve.requests import ErrorAnswer, Prediction, PredictRequest
 from imbik.serve.settings import Settings
+from imbik.serve.vectors import EmbeddingsRequest, EmbedRequest
+
+_ASKED: tuple[type[BaseModel], ...] = (PredictRequest, EmbedRequest, EmbeddingsRequest)
+_VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 
 _REFUSALS = {
     "400": "The body is not valid JSON.",
@@ -30,7 +35,7 @@ def document(settings: Settings) -> dict[str, Any]:
         settings: whose limits and tokens it states.
     """
     _, schemas = models_json_schema(
-        [(PredictRequest, "validation"), (Prediction, "serialization"), (ErrorAnswer, "serialization")],
+        [*((asked, "validation") for asked in _ASKED), (Prediction, "serialization"), (ErrorAnswer, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     components: dict[str, Any] = {"schemas": schemas["$defs"]}
@@ -40,12 +45,17 @@ def document(settings: Settings) -> dict[str, Any]:
         secured = {"security": [{"token": []}]}
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": [one.name for one in settings.models]}}
     predict = _predict(settings) | secured
+    embed = _asks(settings, "Give texts their vectors.", EmbedRequest, _VECTORS) | secured
+    openai = _asks(settings, "Give texts their vectors, in the form of OpenAI.", EmbeddingsRequest, {"type": "object"}) | secured
     return {
         "openapi": "3.1.0",
         "info": {"title": "imbik serve", "version": __version__},
         "paths": {
             "/predict": {"post": predict | {"operationId": "predict"}},
             "/models/{name}/predict": {"post": predict | {"operationId": "predictBy", "parameters": [*predict["parameters"], name]}},
+            "/embed": {"post": embed | {"operationId": "embed"}},
+            "/models/{name}/embed": {"post": embed | {"operationId": "embedBy", "parameters": [*embed["parameters"], name]}},
+            "/v1/embeddings": {"post": openai | {"operationId": "embeddings"}},
             "/models": {"get": _look("List the models.", "401") | secured},
             "/models/{name}": {"get": _look("Describe a model.", "401", "404") | secured | {"parameters": [name]}},
             "/health/live": {"get": _look("Say that the process answers.")},
@@ -62,6 +72,11 @@ def _predict(settings: Settings) -> dict[str, Any]:
     one = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
     # a task whose answers are no labels gives objects of its own
     answer = {"anyOf": [one, {"type": "array", "items": one}, {"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
+    return _asks(settings, "Answer texts: the labels with their scores, the highest first.", PredictRequest, answer)
+
+
+def _asks(settings: Settings, summary: str, asked: type[BaseModel], answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an address that asks a model."""
     timeout = {
         "name": "X-Timeout-Ms",
         "in": "header",
@@ -69,9 +84,12 @@ def _predict(settings: Settings) -> dict[str, Any]:
         "schema": {"type": "number", "exclusiveMinimum": 0},
     }
     return {
-        "summary": "Answer texts: the labels with their scores, the highest first.",
+        "summary": summary,
         "parameters": [timeout],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{asked.__name__}"}}},
+        },
         "responses": {"200": _body("The answers.", answer)} | {status: _error(text) for status, text in _REFUSALS.items()},
     }
 

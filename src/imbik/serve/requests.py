@@ -75,13 +75,9 @@ def read_predict(body: bytes, limits: Limits) -> Asked:
     try:
         asked = PredictRequest.model_validate_json(body)
     except ValidationError as error:
-        raise _refused(error) from None
+        raise fault_of(error, "inputs", '"inputs": a text, a pair ["first", "second"], or a batch [["text"], ["text"], ...]') from None
     rows = _rows(asked.inputs)
-    if len(rows) > limits.texts:
-        raise invalid(f"{len(rows)} texts in one request; at most {limits.texts}")
-    for number, row in enumerate(rows, 1):
-        if sum(map(len, row)) > limits.characters:
-            raise invalid(f"text {number} has {sum(map(len, row))} characters; at most {limits.characters}")
+    check_size(rows, limits)
     widths = {len(row) for row in rows}
     if len(widths) > 1:
         raise invalid("a batch holds texts or pairs, not both")
@@ -89,6 +85,23 @@ def read_predict(body: bytes, limits: Limits) -> Asked:
     pairs = [row[1] for row in rows] if widths == {2} else None
     batch = isinstance(asked.inputs, list) and isinstance(asked.inputs[0], list)
     return Asked(texts, pairs, batch, asked.raw_scores, asked.top, asked.truncate is False)
+
+
+def check_size(rows: list[list[str]], limits: Limits) -> None:
+    """Refuse more texts, or longer ones, than one request may hold.
+
+    Args:
+        rows: one text of each row, or two.
+        limits: of the server.
+
+    Raises:
+        Refusal: 422.
+    """
+    if len(rows) > limits.texts:
+        raise invalid(f"{len(rows)} texts in one request; at most {limits.texts}")
+    for number, row in enumerate(rows, 1):
+        if sum(map(len, row)) > limits.characters:
+            raise invalid(f"text {number} has {sum(map(len, row))} characters; at most {limits.characters}")
 
 
 def check_kind(trained_on_pairs: bool | None, asked: Asked) -> None:
@@ -127,12 +140,18 @@ def _rows(inputs: str | list[str] | list[list[str]]) -> list[list[str]]:
     return [row for row in inputs if isinstance(row, list)] or [[text for text in inputs if isinstance(text, str)]]
 
 
-def _refused(error: ValidationError) -> Refusal:
-    """Return the refusal for what pydantic found, in one sentence of the first fault and without the client's text."""
+def fault_of(error: ValidationError, texts: str, expected: str) -> Refusal:
+    """Return the refusal for what pydantic found, in one sentence of the first fault and without the client's text.
+
+    Args:
+        error: what was found.
+        texts: the field that holds the texts, whose own faults say less than
+        expected: what may stand there.
+    """
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     if any(fault["type"] == "json_invalid" for fault in faults):
         return Refusal(400, "validation", f"the body is not valid JSON: {faults[0]['msg'].removeprefix('Invalid JSON: ')}")
-    if any(fault["loc"][:1] == ("inputs",) for fault in faults):
-        return invalid('"inputs": a text, a pair ["first", "second"], or a batch [["text"], ["text"], ...]')
+    if any(fault["loc"][:1] == (texts,) for fault in faults):
+        return invalid(expected)
     where = ".".join(str(part) for part in faults[0]["loc"]) or "the body"
     return invalid(f"{where}: {faults[0]['msg']}")

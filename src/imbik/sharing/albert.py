@@ -15,6 +15,7 @@ from transformers import AutoConfig
 
 from imbik.models.checkpoint import labels_of, set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.units import inherit_units
 from imbik.training.encoding import encode
 from imbik.training.prediction import to_batch
@@ -111,6 +112,7 @@ def _config(checkpoint: Checkpoint, groups: int, embedding: int) -> PretrainedCo
     )
     set_labels(config, checkpoint.task, labels_of(checkpoint))
     inherit_units(config, checkpoint.model.config)
+    inherit_pooling(config, checkpoint.model.config)
     return config
 
 

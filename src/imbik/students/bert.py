@@ -21,6 +21,7 @@ from imbik.models.anatomy import anatomy
 from imbik.models.blocks import depth_setting, layer_stack
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.structure import structure_of
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
@@ -188,5 +189,6 @@ def _empty_bert(inherited: Inherited, shape: Shape) -> nn.Module:
     )
     set_labels(config, inherited.task, inherited.labels)
     inherit_units(config, inherited.config)
+    inherit_pooling(config, inherited.config)
     model: nn.Module = empty_model(config, inherited.task)
     return model

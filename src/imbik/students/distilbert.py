@@ -14,9 +14,11 @@ from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from imbik.errors import UserError
+from imbik.models.architectures.sentence import SentenceEncoder
 from imbik.models.blocks import layer_stack
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.tables import position_offset, positions_of
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
@@ -157,12 +159,16 @@ def copy_encoder(source: PreTrainedModel, target: nn.Module, mapping: Sequence[i
 
 @torch.no_grad()
 def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Start ``pre_classifier`` and ``classifier`` from the teacher's head.
+    """Start ``pre_classifier`` and ``classifier`` from the teacher's head; of a sentence encoder the matrix behind the pooling, if any.
 
     The teacher's head is tanh(W h + b) and a product V; DistilBERT's is relu(W' h + b') and a product. With b' = b + 1 and the
     constant -1 moved into the last bias, relu(x + 1) - 1 = max(x, -1): tanh's straight middle and lower end exactly, its upper end
     left open. A head with GELU or ReLU is taken over as it is.
     """
+    if isinstance(student, SentenceEncoder):
+        if student.dense is not None:
+            student.dense.load_state_dict(teacher.dense.state_dict())
+        return
     dense, out, bounded = _head(teacher)
     student.pre_classifier.load_state_dict(dense.state_dict())
     student.classifier.load_state_dict(out.state_dict())
@@ -211,4 +217,5 @@ def _config(inherited: Inherited, layers: int) -> PretrainedConfig:
     )
     set_labels(config, inherited.task, inherited.labels)
     inherit_units(config, inherited.config)
+    inherit_pooling(config, inherited.config)
     return config

@@ -14,6 +14,7 @@ from transformers.models.mobilebert.modeling_mobilebert import NoNorm
 from imbik.errors import UserError
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.tables import positions_of
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
@@ -210,6 +211,7 @@ def _config(inherited: Inherited, shape: MobileShape, **more: str | int) -> Pret
     )
     set_labels(config, inherited.task, inherited.labels)
     inherit_units(config, inherited.config)
+    inherit_pooling(config, inherited.config)
     return config
 
 

@@ -13,9 +13,10 @@ from transformers import AutoConfig
 
 from imbik.errors import UserError
 from imbik.models.architectures.pooled import BagConfig, ConvConfig
-from imbik.models.architectures.registry import introduce
+from imbik.models.architectures.registry import has_head, introduce
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
+from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
 from imbik.students.pieces import piece_counts, piece_states, principal_pieces, read_alone
@@ -43,7 +44,7 @@ def why_not(task_name: str, pairs: bool | None) -> str | None:
     if pairs:
         return "a student without layers cannot compare two texts: it reads each piece without the other text"
     task = task_of(task_name)
-    if not task.one_row or task.architecture != "SequenceClassification":
+    if not task.one_row or not has_head(BagConfig, task.architecture):
         return f"a student without layers gives one answer a text, which is not what the task {task.name} asks"
     return None
 
@@ -67,6 +68,7 @@ class PooledPlan(StudentPlan):
         config = AutoConfig.for_model(str(self.architecture), **shape)
         set_labels(config, inherited.task, inherited.labels)
         inherit_units(config, inherited.config)
+        inherit_pooling(config, inherited.config)
         model: Any = empty_model(config, inherited.task)
         if self.init != "random":
             self._start_vectors(model, texts)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imbik.models.architectures.sentence import SentenceEncoder
 from imbik.models.blocks import layer_stack, roles_of
 from imbik.models.teacher import Teacher
 from imbik.training.encoding import encode
@@ -86,7 +87,17 @@ def project(teacher: Teacher, student: Checkpoint, mapping: Sequence[int], texts
     for index, layer in zip(mapping, layer_stack(student.model)[1], strict=True):
         original = teacher.model.get_submodule(source[index].output.path)
         random += _project_layer(original, layer, directions, teacher.model.config, student.model.config)
+    if isinstance(student.model, SentenceEncoder):
+        _project_vectors(teacher.model, student.model, directions)
     return sorted(set(random))
+
+
+def _project_vectors(teacher: SentenceEncoder, student: SentenceEncoder, directions: Tensor) -> None:
+    """Let a sentence encoder's last matrix undo the projection: ``directions`` (H_T, H_S), below the teacher's own where it has one."""
+    assert student.dense is not None, "a narrow encoder needs a matrix to give vectors as wide as its teacher's"
+    student.dense.weight.copy_(directions if teacher.dense is None else teacher.dense.weight @ directions)
+    if student.dense.bias is not None:
+        student.dense.bias.copy_(teacher.dense.bias)  # type: ignore[union-attr]  # inherited with the matrix
 
 
 _WIDENING = ("embedding_hidden_mapping_in", "embeddings_project")

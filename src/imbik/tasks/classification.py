@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from imbik.errors import UserError, shorten
 from imbik.tasks.formulas import calibration_error
 from imbik.tasks.label_cells import LabelCells, LabelledRows, one_column
-from imbik.tasks.label_names import LabelSets, match_labels
 from imbik.tasks.labels.lists import are_vectors, items_of, switched_on
+from imbik.tasks.labels.matching import LabelSets, match_labels
 from imbik.tasks.labels.numbers import class_names, judge
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MCC, MICRO_F1, Metric
 from imbik.tasks.outputs import Array, Outputs, only

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from imbik.tasks.formulas import calibration_error
 from imbik.tasks.label_cells import LabelCells, LabelledRows
-from imbik.tasks.label_names import LabelSets, match_labels
 from imbik.tasks.labels.cells import are_lists, label_cells
 from imbik.tasks.labels.lists import separation
+from imbik.tasks.labels.matching import LabelSets, match_labels
 from imbik.tasks.labels.numbers import judge
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MICRO_F1, Metric
 from imbik.tasks.outputs import Array, Outputs, only

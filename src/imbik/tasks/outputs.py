@@ -118,6 +118,16 @@ def joined(outputs: Outputs, owners: NDArray[np.int64], count: int) -> Outputs:
     return whole(outputs)
 
 
+def beside(outputs: Outputs) -> Array:
+    """Return the outputs of the two texts of each row, ``(N, 2, …)``, from those of all texts in turn, ``(2 N, …)``.
+
+    >>> beside(np.arange(8).reshape(4, 2)).shape
+    (2, 2, 2)
+    """
+    rows = only(outputs)
+    return rows.reshape(len(rows) // 2, 2, *rows.shape[1:])
+
+
 def chained(parts: Sequence[Outputs]) -> Outputs:
     """Return the outputs of texts that were computed part by part.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells, LabelledRows, numbers_of, one_column
-from imbik.tasks.label_names import listed
+from imbik.tasks.labels.matching import listed
 from imbik.tasks.labels.numbers import judge
 from imbik.tasks.metrics import MAE, MSE, PEARSON, RMSE, SPEARMAN, Metric
 from imbik.tasks.outputs import Array, Outputs, only

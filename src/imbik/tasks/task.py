@@ -80,9 +80,12 @@ class Task(ABC):
         decides: whether its models may give no answer, see :meth:`settle`.
         overlap: share of the model's length that neighboring windows of a long text have in common; 0: long texts are cut, not windowed.
         pairs: whether each row needs two texts.
+        apart: whether its models read the two texts of a row each on its own. The label is then of both, and no text has one by itself:
+            such models learn from a teacher alone, see :meth:`drawn`.
         label_names: names by which a label column is guessed, in tiers; empty: those of :mod:`imbik.data.columns`.
         few_values: whether label cells repeat a set of values (classes); False: every row may have its own, however many rows.
-        record_types: types of the fields of :meth:`records` (not numbered), for files that state them; others are texts.
+        record_types: types of the fields of :meth:`records` (not numbered), for files that state them; others are texts. ``list``: numbers.
+        library: what opens a plain folder of its models, as the hub calls it; see :meth:`opening`.
         example: one line of Python that shows the answer ``row`` of a model (``manifest`` beside it), for an artefact's README;
             empty: the README has no code without imbik.
     """
@@ -97,9 +100,11 @@ class Task(ABC):
     overlap: ClassVar[float] = 0.0
     metrics: ClassVar[tuple[Metric, ...]]
     pairs: ClassVar[bool] = False
+    apart: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
     few_values: ClassVar[bool] = True
     record_types: ClassVar[Mapping[str, type]] = {}
+    library: ClassVar[str] = "transformers"
     example: ClassVar[str] = ""
 
     @property
@@ -190,6 +195,15 @@ class Task(ABC):
     def predicted(self, decoded: Decoded) -> Array:
         """Return the predictions in what :meth:`decode` gave, in the form of the targets: (N, …)."""
 
+    def drawn(self, decoded: Decoded, seed: int) -> Array:
+        """Return targets for texts without labels, as they would be drawn from what a teacher says of them; the predictions by default.
+
+        Args:
+            decoded: of the teacher.
+            seed: of the draw, where there is one.
+        """
+        return self.predicted(decoded)
+
     def width(self, decoded: Decoded) -> int:
         """Return L for metrics that count label indices; 0 where none does."""
         return 0
@@ -268,29 +282,12 @@ class Task(ABC):
         """Return :meth:`records` of N texts (see :meth:`answers`) column by column, many times as fast; None: only row by row."""
         return None
 
+    def opening(self, folder: str) -> list[str]:
+        """Return the lines of Python that open a plain folder of its models without imbik."""
+        auto = f"AutoModelFor{self.architecture}"
+        opened = [f'{name} = {kind}.from_pretrained("{folder}")' for name, kind in (("model", auto), ("tokenizer", "AutoTokenizer"))]
+        return [f"from transformers import {auto}, AutoTokenizer", "", *opened]
+
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model with this task's head was made for it."""
         return self.problem_type is None or config.problem_type == self.problem_type
-
-
-def check_pairs(trained: bool | None, given: bool, who: str = "model") -> None:
-    """Refuse single texts for a model of pairs, and pairs for a model of single texts: it would answer both, and one of them wrongly.
-
-    Args:
-        trained: whether the model was trained on pairs; None, where that is not known, lets both through.
-        given: whether it is given pairs.
-        who: what the message calls it.
-
-    Raises:
-        UserError: saying which.
-
-    >>> check_pairs(True, False)
-    Traceback (most recent call last):
-    ...
-    imbik.errors.UserError: the model was trained on pairs of texts. Found: single texts. Do: name the second texts (--pair, --text-pair).
-    """
-    if trained is None or trained == given:
-        return
-    kinds = ("single texts", "pairs of texts")
-    fix = "name the second texts (--pair, --text-pair)" if trained else "leave the second texts out: name one column with --text"
-    raise UserError(f"the {who} was trained on {kinds[trained]}", found=kinds[given], fix=fix)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imbik.tasks.classification import softmax
 from imbik.tasks.label_cells import LabelCells, LabelledRows, one_column
-from imbik.tasks.label_names import match_labels
+from imbik.tasks.labels.matching import match_labels
 from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import PLACES, Array, Output, Outputs, ragged
 from imbik.tasks.registry import register

@@ -16,11 +16,13 @@ from imbik.models.checkpoint import save_checkpoint
 from imbik.models.pretrained import load_checkpoint
 from imbik.recipes.recipe import Recipe, dump_recipe, parse_recipe
 from imbik.students.catalogue import make_student, parse_student
+from imbik.tasks.registry import DEFAULT
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.types import Checkpoint, Examples, Step
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "cluster": {"values": 16},
+    "dimensions": {"size": 4},
     "distilbert": {"hard": 0.0},
     "distill": {"temperature": 2.0},
     "embedding": {"rank": 8},
@@ -37,6 +39,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 EXAMPLE_STUDENTS = {"mobilebert": "mobilebert"}
 """What a method starts from in those tests where it does not take a copy of the teacher."""
+
+
+def takes(name: str, task: str = DEFAULT) -> bool:
+    """Return whether a method's example takes models of a task, as far as a plan can know it."""
+    return make_method({name: EXAMPLES[name]}, "example").refuse_task(task) is None
 
 
 def quick(step: Step) -> Step:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.tasks.classification import CLASSIFICATION
+from imbik.tasks.embedding import EMBEDDING
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.outputs import ragged
 from imbik.tasks.question_answering import QUESTION_ANSWERING
@@ -80,6 +81,11 @@ def _answer_cell(_text: str, _pair: str | None, target: NDArray[np.str_]) -> dic
     return {"text": target[:, 1].tolist(), "answer_start": target[:, 0].tolist()}
 
 
+def _in_common(texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float32]:
+    words = [(set(text.split()), set(pair.split())) for text, pair in zip(texts, pairs or texts, strict=True)]
+    return np.array([5 * len(one & other) / len(one | other) for one, other in words], np.float32)
+
+
 TASK_EXAMPLES: dict[str, TaskExample] = {
     CLASSIFICATION: TaskExample(_CLASSES, _class_of, lambda _text, _pair, target: _CLASSES[int(target)]),
     MULTI_LABEL: TaskExample(
@@ -87,6 +93,7 @@ TASK_EXAMPLES: dict[str, TaskExample] = {
     ),
     TOKEN_CLASSIFICATION: TaskExample(("O", "B-place", "I-place", "B-thing", "I-thing"), _entities_of, _spans_cell),
     QUESTION_ANSWERING: TaskExample(("start", "end"), _last_word, _answer_cell, pairs=True),
+    EMBEDDING: TaskExample(tuple("01234567"), _in_common, lambda _text, _pair, target: float(target), pairs=True),
     REGRESSION: TaskExample(("score",), _length_of, lambda _text, _pair, target: float(target)),
 }
 """Of every registered task: what :func:`imbik.testing.tiny.tiny_splits` and :func:`imbik.testing.task_contract.check_task` use."""

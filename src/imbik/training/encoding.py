@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.data.carving.apart import each_text
 from imbik.data.tokens import encoded_rows, filled, places_in
 from imbik.data.windows import cut, fitting, windows_of
 from imbik.tasks.registry import task_of
@@ -157,8 +158,14 @@ def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bo
 
 
 def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast) -> Encoded:
-    """Tokenize every row once, with what a task needs of the tokens; see :func:`encode`."""
+    """Tokenize every row once, with what a task needs of the tokens; see :func:`encode`.
+
+    Of a task whose models read the two texts of a row apart, each is a row of its own, whose owner is the row in the data.
+    """
     kind = task_of(task)
+    if kind.apart and examples.pairs is not None:
+        owners = np.repeat(np.arange(len(examples), dtype=np.int64), 2)
+        return replace(encode(each_text(examples), tokenizer), owners=owners)
     return encode(examples, tokenizer, places=kind.places, overlap=kind.overlap)
 
 

@@ -23,6 +23,7 @@ from imbik.models.facts import set_decision
 from imbik.models.inputs import Tensors
 from imbik.models.units import Units, answer_in, units_of
 from imbik.tasks.classification import CLASSIFICATION
+from imbik.tasks.embedding import EMBEDDING
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.question_answering import QUESTION_ANSWERING
 from imbik.tasks.regression import REGRESSION
@@ -30,6 +31,9 @@ from imbik.tasks.token_classification import TOKEN_CLASSIFICATION
 
 IGNORED = -100
 """A target that is not to be learned, as transformers has it."""
+
+_RELATIONS = 10.0
+"""λ, the weight of the relations between the texts of a batch: their differences are squares of hundredths."""
 
 _NEVER = -1e4
 """A logit that no softmax gives a share, finite in every precision."""
@@ -231,6 +235,23 @@ class QuestionAnsweringHead(Head):
     def _ends(self, outputs: Tensors) -> tuple[Tensor, Tensor]:
         assert isinstance(outputs, Mapping)
         return outputs["start_logits"], outputs["end_logits"]
+
+
+@register_head(EMBEDDING)
+class EmbeddingHead(Head):
+    """Cosine and squared distance of vectors, and how alike the texts of a batch are; a temperature has no meaning and is not used."""
+
+    def loss(self, outputs: Tensors, targets: Tensor) -> Tensor:
+        """Compute the squared distance of vectors ``(B, D)`` from vectors ``(B, D)``, over the mean square of these."""
+        return (only(outputs) - targets).square().mean() / targets.square().mean().clamp_min(1e-12)
+
+    def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
+        """Compute 1 - cos + |s - t|² / mean |t|² + λ mean (cos(s_i, s_j) - cos(t_i, t_j))² of vectors ``(B, D)``, i and j of one batch."""
+        ours, theirs = only(student), only(teacher)
+        # what is asked of vectors is which of two texts is nearer, which no distance of single vectors states
+        own, wanted = F.normalize(ours, dim=-1), F.normalize(theirs, dim=-1)
+        relations = (own @ own.T - wanted @ wanted.T).square().mean()
+        return (1 - (own * wanted).sum(-1)).mean() + self.loss(ours, theirs) + _RELATIONS * relations
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -16,7 +16,7 @@ from imbik.data.batches import sorted_batches
 from imbik.jobs.progress import Task as Bar
 from imbik.models.facts import DECISION_KEY, set_decision
 from imbik.models.inputs import Tensors, read_outputs
-from imbik.tasks.outputs import Array, Collector, Output, Outputs, is_ragged, joined, only, with_decision
+from imbik.tasks.outputs import Array, Collector, Output, Outputs, beside, is_ragged, joined, only, with_decision
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import asked_of
 from imbik.tasks.task import Task
@@ -64,7 +64,9 @@ def predict(model: nn.Module, data: Encoded, task: str, budget: int = 4096, bar:
         bar: shows progress.
     """
     outputs = predict_rows(model, data, task, budget, bar)
-    if data.owners is not None:
+    if data.owners is not None and task_of(task).apart:
+        outputs = beside(outputs)
+    elif data.owners is not None:
         outputs = joined(outputs, data.owners, int(data.owners[-1]) + 1 if len(data) else 0)
     return with_decision(outputs, getattr(model.config, DECISION_KEY, None))
 

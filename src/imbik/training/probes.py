@@ -48,4 +48,4 @@ def targets_of(rows: Examples, data: Encoded, context: Context) -> NDArray[Any]:
         return targets.values
     logits = context.cache.logits(rows, context.progress).take(np.arange(len(rows.texts)))
     task = task_of(context.splits.task)
-    return task.predicted(task.decode(logits))
+    return task.drawn(task.decode(logits), context.seed)

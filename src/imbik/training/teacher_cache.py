@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from imbik.data.carving.apart import each_text
 from imbik.jobs.progress import Progress
 from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
@@ -85,7 +86,7 @@ class TeacherLogits:
 
     Attributes:
         values: the whole store, memory-mapped: ``(M, L)`` float32, or all numbers in one row where texts have different ones.
-        index: ``(N,)`` position in the store of each row.
+        index: ``(N,)`` position in the store of each row; ``(N, 2)`` of rows whose two texts were read apart.
         offsets: ``(M + 1,)`` where each text's numbers begin in ``values``; None where all have the same.
         layout: of one text's numbers.
     """
@@ -181,8 +182,10 @@ class TeacherCache:
         """Return the teacher's outputs of every row; texts that the store lacks are computed and added first."""
         if self.members:
             return MeanLogits.of([member.logits(examples, progress) for member in self.members])
-        keys, encoded = _keys(examples), None
         task = task_of(self.teacher.task)
+        apart = task.apart and examples.pairs is not None
+        examples = each_text(examples) if apart else examples
+        keys, encoded = _keys(examples), None
         if task.overlap:  # of a long text every window has a record
             encoded = encode_for(task.name, examples, self.teacher.tokenizer)
             assert encoded.owners is not None
@@ -190,7 +193,8 @@ class TeacherCache:
         self._compute(examples, encoded, keys, progress)
         known, values, offsets = self._open()
         order = np.argsort(known, order=("high", "low"))
-        return TeacherLogits(values, order[np.searchsorted(known[order], keys)].astype(np.int32), offsets, self.layout)
+        index = order[np.searchsorted(known[order], keys)].astype(np.int32)
+        return TeacherLogits(values, index.reshape(-1, 2) if apart else index, offsets, self.layout)
 
     def dev_quality(self, splits: Splits, progress: Progress) -> float:
         """Return the metric of what is learned from, on dev."""

@@ -21,7 +21,7 @@ from imbik.jobs.workspace import Workspace
 from imbik.models.checkpoint import CARD_HEAD, save_files
 from imbik.models.facts import parameters
 from imbik.models.pretrained import load_whole
-from imbik.models.sentence_folder import local_folder, side_files
+from imbik.models.sentences.folder import local_folder, side_files
 from imbik.models.tokenizers import keep_pieces, wrap_spec
 from imbik.models.vocabulary.choice import Rule, kept_pieces
 from imbik.models.vocabulary.rows import check_same, fixed_rows, prune_rows

@@ -1,1 +1,1 @@
-"""Rows that leave train for dev or test together: texts that nearly repeat one another."""
+"""What parts or joins rows before they are learned from: texts that nearly repeat one another, texts of a row that are read apart."""

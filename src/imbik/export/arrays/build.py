@@ -49,7 +49,8 @@ def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dic
         "inputs": ["input_ids"],
         "quantisation": None if settings is None else _record(settings, chosen),
         # integers are stored and not computed with: every product stays one of floats
-        "graph": {"int8_ops": 0, "float_matmuls": sum(name.split(".")[0] in _PRODUCTS for name in arrays)},
+        "graph": {"int8_ops": 0, "float_matmuls": sum(name.split(".")[0] in _PRODUCTS for name in arrays)}
+        | ({"unit": True} if "unit" in arrays else {}),
         "operators": operators,
     }
 

@@ -8,7 +8,11 @@ import numpy as np
 import torch
 
 from imbik.export.arrays.lowering import Arrays, floats, lowers
+from imbik.models.architectures.sentence import BagForSentenceEmbedding, ConvForSentenceEmbedding
+from imbik.models.sentences.pooling import pooling_of
 from imbik.models.units import folded
+
+_VECTORS = (BagForSentenceEmbedding, ConvForSentenceEmbedding)
 
 
 @lowers("imbik_bag")
@@ -40,4 +44,6 @@ def _shared(model: Any) -> Arrays:
     # a regression's mean and scale go into its last matrix; copied, as the model gets its own back
     with folded(model.modules(), config):
         head |= {"weight": floats(model.classifier.weight).copy(), "bias": floats(model.classifier.bias).copy()}
+    if isinstance(model, _VECTORS) and pooling_of(config).normalize:
+        head["unit"] = np.array(1)
     return {"vectors": table[:, :width], "scores": table[:, width:], **head, "padding": np.array(int(config.pad_token_id))}

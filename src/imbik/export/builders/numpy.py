@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,17 @@ pooled = np.concatenate([attend(x, w), attend(features, w), (features + (keep - 
 
 
 _HEAD = """even = pooled * pooled.shape[1] ** 0.5 / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-6)
-for row in np.maximum(even @ inner.T + file["inner_bias"], 0) @ weight.T + file["bias"]:"""
+rows = np.maximum(even @ inner.T + file["inner_bias"], 0) @ weight.T + file["bias"]
+"""
+
+_EACH = "for row in rows:"
+
+_UNIT = """rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)  # vectors have the length 1
+"""
 
 
 def _code(pooled: str) -> RunCode:
-    return RunCode("numpy tokenizers", "import gzip\n", PADDED + _READ + _TABLES, _ROWS + pooled + _HEAD, _TOKENIZER)
+    return RunCode("numpy tokenizers", "import gzip\n", PADDED + _READ + _TABLES, _ROWS + pooled + _HEAD + _EACH, _TOKENIZER)
 
 
 _NGRAMS = """known = json.loads(gzip.decompress((folder / manifest["tokenizer"]).read_bytes()))
@@ -106,7 +113,9 @@ class NumPyBuilder(EngineBuilder):
 
     def code_for(self, manifest: Mapping[str, Any]) -> RunCode:
         """Return the page of NumPy that computes this kind of student."""
-        return _CODES[str(manifest["architecture"]["family"])]
+        code = _CODES[str(manifest["architecture"]["family"])]
+        unit = "unit" in manifest["graph"] and manifest["graph"]["unit"]
+        return replace(code, answered=code.answered.replace(_EACH, _UNIT + _EACH)) if unit else code
 
     def build(self, checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
         """Write ``model.npz``; see :meth:`EngineBuilder.build`."""

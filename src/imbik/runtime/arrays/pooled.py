@@ -16,16 +16,22 @@ _SHORTEST = np.float32(1e-6)
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _FAR = np.float32(1e4)
 _LEAST = np.float32(1e-30)
+_POINT = 1e-12
+"""The least length that a vector is divided by, as PyTorch has it."""
 
 
 class Head(NamedTuple):
-    """relu(z / rms(z) U + c) W + b: U times the root of its rows ``(K, M)``, c ``(M,)``, W ``(M, L)``, b ``(L,)``, W turned round."""
+    """relu(z / rms(z) U + c) W + b: U times the root of its rows ``(K, M)``, c ``(M,)``, W ``(M, L)``, b ``(L,)``, W turned round.
+
+    With ``unit`` the numbers of a text are a vector of length 1, as sentence encoders give it.
+    """
 
     inner: Floats
     inner_bias: Floats
     weight: Floats
     bias: Floats
     columns: Floats
+    unit: bool = False
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Head:
@@ -34,7 +40,7 @@ class Head(NamedTuple):
         # z / rms(z) = sqrt(K) z / |z|: the root stands in the matrix
         scaled = np.ascontiguousarray(inner.T * np.float32(inner.shape[1] ** 0.5))
         weight = np.ascontiguousarray(arrays["weight"])
-        return cls(scaled, arrays["inner_bias"], np.ascontiguousarray(weight.T), arrays["bias"], weight)
+        return cls(scaled, arrays["inner_bias"], np.ascontiguousarray(weight.T), arrays["bias"], weight, "unit" in arrays)
 
     def row(self, pooled: Floats) -> Floats:
         """Return ``(L,)`` of the pooled numbers ``(K,)`` of one text: the same in vectors, in half the time."""
@@ -44,6 +50,9 @@ class Head(NamedTuple):
         np.maximum(units, _ZERO, out=units)
         logits: Floats = self.columns.dot(units)
         logits += self.bias
+        # here and not in the task, so that every engine gives finished vectors
+        if self.unit:
+            logits *= 1 / max(math.sqrt(logits.dot(logits)), _POINT)
         return logits
 
     def logits(self, pooled: Floats) -> Floats:
@@ -53,7 +62,10 @@ class Head(NamedTuple):
         units = (pooled @ self.inner) / np.maximum(size, _SHORTEST)[:, None]
         units += self.inner_bias
         np.maximum(units, _ZERO, out=units)
-        return np.asarray(units @ self.weight + self.bias)
+        logits = np.asarray(units @ self.weight + self.bias)
+        if self.unit:
+            logits /= np.maximum(np.sqrt(np.add.reduce(logits * logits, axis=1)), np.float32(_POINT))[:, None]
+        return logits
 
 
 @register_arrays("bag")

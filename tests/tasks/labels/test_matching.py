@@ -12,7 +12,7 @@ import pytest
 
 from imbik.errors import UserError
 from imbik.tasks.label_cells import as_cell, json_list, natural_order, number_of, numbers_of
-from imbik.tasks.label_names import MOST_UNLEARNABLE, listed, match_labels
+from imbik.tasks.labels.matching import MOST_UNLEARNABLE, listed, match_labels
 from imbik.types import Note
 
 

@@ -10,7 +10,7 @@ from imbik.jobs.files import inside
 from imbik.jobs.reading import damage_told
 
 MODULES = "modules.json"
-_SETTINGS = ("sentence_bert_config.json", "config_sentence_transformers.json")
+SETTINGS = ("sentence_bert_config.json", "config_sentence_transformers.json")
 _PARTS = ("config.json", "model.safetensors")
 
 
@@ -24,7 +24,7 @@ def local_folder(source: str | Path) -> Path:
         return Path(source)
     from huggingface_hub import snapshot_download
 
-    patterns = [MODULES, *_SETTINGS, "imbik.json", *(f"*_*/{name}" for name in _PARTS)]
+    patterns = [MODULES, *SETTINGS, "imbik.json", *(f"*_*/{name}" for name in _PARTS)]
     return Path(snapshot_download(str(source), allow_patterns=patterns))
 
 
@@ -55,6 +55,6 @@ def side_files(folder: Path) -> list[str]:
 
     They say how its states are pooled, and what imbik wrote.
     """
-    names = [MODULES, *_SETTINGS, "imbik.json"]
+    names = [MODULES, *SETTINGS, "imbik.json"]
     names += [f"{one['path']}/{part}" for one in modules_of(folder) if one["path"] for part in _PARTS]
     return [name for name in names if (folder / name).is_file()]
