@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,4 +42,8 @@ def test_pairs_are_a_failure_and_the_others_go_on(tmp_path: Path) -> None:
     ("recipes", "rivals", "asked"), [(["linear"], False, True), (["int8"], True, False), ([], True, True), ([], False, False)]
 )
 def test_when_it_is_asked_for(recipes: list[str], rivals: bool, asked: bool) -> None:
-    assert asked_for(Options(recipes=recipes, rivals=rivals)) is asked
+    assert asked_for(Options(recipes=recipes, rivals=rivals), tiny_bert(layers=1)) is asked
+
+
+def test_texts_without_labels_have_no_linear_student_beside() -> None:
+    assert not asked_for(Options(recipes=[], rivals=True), replace(tiny_bert(layers=1), task="embedding"))

@@ -16,6 +16,7 @@ from imbik.measure.predictions import load_predictions
 from imbik.models.teacher import Teacher, averaged
 from imbik.recipes.recipe import parse_recipe
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits
+from imbik.training.precision import full_precision
 from imbik.training.teacher_cache import TeacherCache
 
 ONE = parse_recipe("name: one\nstudent: layers-1\nsteps:\n  - distill: {epochs: 1}\n", "one")
@@ -53,15 +54,17 @@ def test_candidates_are_compared_with_the_average(done):
     folder, results = done
     ids = ["teacher/average", "teacher-1/onnx", "teacher-2/onnx", "one/onnx", "int8/onnx"]
     assert results.baseline == ids[0] and [m.id for m in results.measurements] == ids
-    first, second, test = tiny_bert(), tiny_bert(seed=1), tiny_splits().test
+    test = tiny_splits().test
     stored = load_predictions(folder / "teacher" / "predictions.npz").logits["test"]
-    expected = (logits_of(first, test) + logits_of(second, test)) / 2
+    with full_precision():  # as the workers compute that measure
+        of_first, of_second = (logits_of(member, test) for member in (tiny_bert(), tiny_bert(seed=1)))
+    expected = (of_first + of_second) / 2
     np.testing.assert_allclose(stored, expected, atol=1e-4)
     average, one, other = results.measurements[:3]
-    for measured, logits in ((average, expected), (one, logits_of(first, test)), (other, logits_of(second, test))):
+    for measured, logits in ((average, expected), (one, of_first), (other, of_second)):
         assert measured.quality.value == pytest.approx(np.mean(logits.argmax(1) == test.targets))
     assert average.params == one.params + other.params and average.bytes > 4 * average.params
-    assert one.agreement == pytest.approx(np.mean(logits_of(first, test).argmax(1) == expected.argmax(1)))
+    assert one.agreement == pytest.approx(np.mean(of_first.argmax(1) == expected.argmax(1)))
     assert [m.parent for m in results.measurements if m.name == "int8"] == ["teacher-1"]
     note = next(note for note in results.data.notes if note.kind == "teachers_averaged")
     assert note.values == {"count": 2, "teachers": "teacher-1: a; teacher-2: b", "first": "teacher-1"}
