@@ -46,6 +46,7 @@ def finetune(
     changes: Mapping[str, Any] | None = None,
     max_length: int | None = None,
     seed: int = 0,
+    linear_start: bool = True,
     progress: Progress,
     say: Callable[[str], None],
 ) -> Finetuned:
@@ -63,6 +64,7 @@ def finetune(
         changes: fields of :class:`imbik.training.settings.Training` that differ from ``settings``.
         max_length: texts are cut to this many tokens (default: the model's limit, at most 256).
         seed: of the new head, the order of rows and dropout.
+        linear_start: fit the head before the first update; without, it starts from small random numbers.
         progress: where progress is shown.
         say: takes one line for the user.
 
@@ -71,13 +73,13 @@ def finetune(
             or another run is working in it.
     """
     _check_task(splits)
-    directory = with_home(directory)
+    directory, linear_start = with_home(directory), linear_start and task_of(splits.task).one_row
     checkpoint = _start(base, splits, max_length, seed)
     data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
     settings = replace(settings or default_settings(len(data)), **(changes or {}))
     arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
     # the encoded base counts by its weights: the same folder with other content is another teacher
-    key = key_of(arguments | {"seed": seed} | ({"start": "frozen"} if task_of(splits.task).one_row else {}))
+    key = key_of(arguments | {"seed": seed} | ({"start": "frozen"} if linear_start else {}))
     if read_json(directory / _DONE).get("key") == key:
         say(f"{directory}: finished earlier")
         return _finished(directory)
@@ -85,7 +87,7 @@ def finetune(
         length = checkpoint.tokenizer.model_max_length
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
     with Workspace(directory, {"finetune": key}) as workspace:
-        frozen = fit_frozen_head(checkpoint, splits, seed=seed)
+        frozen = fit_frozen_head(checkpoint, splits, seed=seed) if linear_start else None
         if frozen is not None:
             reached = quality_of(splits, frozen.merit)
             say(f"training starts from the base as it is with a linear head: {splits.metric} {reached:.4f} on dev")
