@@ -87,11 +87,8 @@ def finetune(
         length = checkpoint.tokenizer.model_max_length
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
     with Workspace(directory, {"finetune": key}) as workspace:
-        frozen = fit_frozen_head(checkpoint, splits, seed=seed) if linear_start else None
-        if frozen is not None:
-            reached = quality_of(splits, frozen.merit)
-            say(f"training starts from the base as it is with a linear head: {splits.metric} {reached:.4f} on dev")
-        result = _train(checkpoint, splits, data, settings, RunSettings(seed, workspace.path("finetune"), progress), frozen is not None)
+        fitted = linear_start and _fit_head(checkpoint, splits, seed, say)
+        result = _train(checkpoint, splits, data, settings, RunSettings(seed, workspace.path("finetune"), progress), fitted)
         made = workspace.path("made")
         save_checkpoint(result.checkpoint, made, teacher_card(result, splits, str(base)))
         workspace.publish(made)
@@ -112,6 +109,16 @@ def _check_task(splits: Splits) -> None:
             expected="a task whose texts have labels of their own",
             fix="name a folder of sentence-transformers as the --teacher of imbik compress",
         )
+
+
+def _fit_head(checkpoint: Checkpoint, splits: Splits, seed: int, say: Callable[[str], None]) -> bool:
+    """Put the best linear head on the base and say how good that is; False: the model has no such head."""
+    frozen = fit_frozen_head(checkpoint, splits, seed=seed)
+    if frozen is None:
+        return False
+    reached = quality_of(splits, frozen.merit)
+    say(f"training starts from the base as it is with a linear head: {splits.metric} {reached:.4f} on dev")
+    return True
 
 
 def _train(checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, how: RunSettings, fitted: bool) -> Finetuned:
