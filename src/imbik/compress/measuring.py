@@ -11,7 +11,7 @@ import numpy as np
 from imbik.compress.candidate import Made
 from imbik.compress.options import Run
 from imbik.compress.rivals import Rivals
-from imbik.data.carving.apart import each_text
+from imbik.data.carving.apart import as_read
 from imbik.export.average import write_average
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
@@ -31,7 +31,7 @@ from imbik.runtime.engines.registry import engines as known_engines
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import encode
-from imbik.types import Checkpoint, Examples, Note, Splits
+from imbik.types import Note, Splits
 
 BASELINE = f"{TEACHER}/{BASELINE_ENGINE}"
 _KEY = "measured.json"
@@ -152,7 +152,7 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
         data=replace(
             Data.of(splits),
             unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
-            truncated={name: _cut(getattr(splits, name), run.teacher) for name in ("train", "dev", "test")},
+            truncated={name: encode(as_read(getattr(splits, name), splits.task), tokenizer).truncated for name in ("train", "dev", "test")},
             max_length=int(tokenizer.model_max_length),
             notes=(*splits.notes, *_easy_dev(measured, splits), *_several(run), *beside),
         ),
@@ -162,12 +162,6 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
         failures=(*failures, *measured.failures),
         disagreements=_disagreements(measured, splits),
     )
-
-
-def _cut(rows: Examples, teacher: Checkpoint) -> int:
-    """Return how many rows (texts, where they are read apart) are cut to the model's length."""
-    rows = each_text(rows) if task_of(teacher.task).apart else rows
-    return encode(rows, teacher.tokenizer).truncated
 
 
 def _easy_dev(measured: Measured, splits: Splits) -> list[Note]:

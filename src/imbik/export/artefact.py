@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from imbik.data.carving.apart import each_text
+from imbik.data.carving.apart import as_read
 from imbik.errors import UserError
 from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
 from imbik.export.builders.builder import EngineBuilder
@@ -32,7 +32,6 @@ from imbik.quantization.ranges import set_ranges
 from imbik.runtime.manifest import BATCH_TOKENS, artefact_files, read_artefact
 from imbik.runtime.predictor import load_artefact
 from imbik.runtime.processors import int8_preset
-from imbik.tasks.registry import task_of
 from imbik.types import Artefact, Checkpoint, Examples, Note, Step
 
 __all__ = ["PARITY_TEXTS", "ParityError", "export", "quantized", "settled"]
@@ -222,7 +221,7 @@ def _beside_others(parity: Mapping[str, Any]) -> tuple[Note, ...]:
 def _probe(texts: Examples | Sequence[str] | None, checkpoint: Checkpoint) -> tuple[list[str], list[str] | None]:
     """The texts and pairs that the gate compares on; plain texts are paired with one another where the model answers pairs."""
     if isinstance(texts, Examples):
-        texts = each_text(texts) if task_of(checkpoint.task).apart else texts
+        texts = as_read(texts, checkpoint.task)
         pairs = texts.pairs
         return list(texts.texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
     chosen = list(texts[:PARITY_TEXTS] if texts else _SENTENCES)

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -55,8 +55,8 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a mapping as JSON, whole or not at all."""
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write a mapping, or a list, as JSON, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
 

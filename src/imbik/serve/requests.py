@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imbik.serve.refusals import Refusal, invalid
 from imbik.serve.settings import Limits
+
+Body = TypeVar("Body", bound=BaseModel)
 
 _Some = Annotated[list[str], Field(min_length=1, max_length=2)]
 
@@ -66,16 +68,31 @@ class Asked:
     whole: bool
 
 
+def read_as(kind: type[Body], body: bytes, texts: str, expected: str) -> Body:
+    """Return a body as a request of some kind.
+
+    Args:
+        kind: what it must be.
+        body: JSON.
+        texts: the field that holds the texts.
+        expected: what may stand there, for the message.
+
+    Raises:
+        Refusal: 400 for what is not JSON, 422 for another shape.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise _fault_of(error, texts, expected) from None
+
+
 def read_predict(body: bytes, limits: Limits) -> Asked:
     """Return what a body of ``/predict`` asks for.
 
     Raises:
         Refusal: 400 for what is not JSON, 422 for another shape or a request over the limits.
     """
-    try:
-        asked = PredictRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise fault_of(error, "inputs", '"inputs": a text, a pair ["first", "second"], or a batch [["text"], ["text"], ...]') from None
+    asked = read_as(PredictRequest, body, "inputs", '"inputs": a text, a pair ["first", "second"], or a batch [["text"], ["text"], ...]')
     rows = _rows(asked.inputs)
     check_size(rows, limits)
     widths = {len(row) for row in rows}
@@ -140,7 +157,7 @@ def _rows(inputs: str | list[str] | list[list[str]]) -> list[list[str]]:
     return [row for row in inputs if isinstance(row, list)] or [[text for text in inputs if isinstance(text, str)]]
 
 
-def fault_of(error: ValidationError, texts: str, expected: str) -> Refusal:
+def _fault_of(error: ValidationError, texts: str, expected: str) -> Refusal:
     """Return the refusal for what pydantic found, in one sentence of the first fault and without the client's text.
 
     Args:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from imbik.serve.refusals import invalid
-from imbik.serve.requests import Asked, check_size, fault_of
+from imbik.serve.requests import Asked, check_size, read_as
 from imbik.serve.settings import Limits
 from imbik.tasks.task import Answer
 
@@ -47,10 +47,7 @@ def read_embed(body: bytes, limits: Limits) -> tuple[Asked, EmbedRequest]:
     Raises:
         Refusal: 400 for what is not JSON, 422 for another shape or a request over the limits.
     """
-    try:
-        request = EmbedRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise fault_of(error, "inputs", '"inputs": a text, or a list of texts') from None
+    request = read_as(EmbedRequest, body, "inputs", '"inputs": a text, or a list of texts')
     return _asked(request.inputs, request.truncate, limits), request
 
 
@@ -60,10 +57,7 @@ def read_embeddings(body: bytes, limits: Limits) -> tuple[Asked, EmbeddingsReque
     Raises:
         Refusal: as :func:`read_embed`.
     """
-    try:
-        request = EmbeddingsRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise fault_of(error, "input", '"input": a text, or a list of texts') from None
+    request = read_as(EmbeddingsRequest, body, "input", '"input": a text, or a list of texts')
     return _asked(request.input, None, limits), request
 
 

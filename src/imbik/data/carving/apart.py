@@ -8,7 +8,7 @@ from itertools import chain
 
 from imbik.data.text_store import TextStore
 from imbik.tasks.registry import task_of
-from imbik.types import Examples, Splits
+from imbik.types import Examples, Splits, TaskName
 
 
 def in_turn(texts: Sequence[str], pairs: Sequence[str]) -> Iterable[str]:
@@ -25,6 +25,11 @@ def each_text(examples: Examples) -> Examples:
     if examples.pairs is None:
         return replace(examples, targets=None)
     return Examples(TextStore.of(in_turn(examples.texts, examples.pairs)), None, None, f"{examples.fingerprint} apart")
+
+
+def as_read(examples: Examples, task: TaskName) -> Examples:
+    """Return rows as the models of a task read them: unchanged, or each text as a row of its own."""
+    return each_text(examples) if task_of(task).apart else examples
 
 
 def learned_apart(splits: Splits) -> Splits:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from imbik.jobs.files import write_json
 from imbik.models.architectures.sentence import SentenceEncoder
 from imbik.models.sentences.folder import MODULES
 from imbik.models.sentences.pooling import ACTIVATIONS, pooling_of
@@ -45,6 +46,6 @@ def write_modules(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, di
     _write(directory / MODULES, modules)
 
 
-def _write(path: Path, content: object) -> None:
+def _write(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    write_json(path, content)
