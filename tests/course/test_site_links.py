@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,11 @@ def test_no_turkish_page_is_older_than_its_english_one(assembling):
     import translations
 
     assert translations.faults(assembling.page_map()) == []
+
+
+@pytest.mark.parametrize("index", ["index.md", "index.tr.md"])
+def test_every_page_stands_in_a_list_of_contents(assembling, index):
+    lists = re.findall(r"```{toctree}\n(.*?)```", (SITE / index).read_text(encoding="utf-8"), re.DOTALL)
+    named = [line.strip() for each in lists for line in each.splitlines() if line.strip() and not line.startswith(":")]
+    pages = [page for page in assembling.page_map() if page.startswith(("howto/", "explanation/", "results/", "house/"))]
+    assert pages and [page for page in pages if not any(fnmatch(page, each) for each in named)] == []
