@@ -55,7 +55,7 @@ def is_held_back(document: str, share: float) -> bool:
     """Return whether a document is held back from the count: by a hash of its text, so that all of its copies are.
 
     >>> sum(is_held_back(str(number), 0.1) for number in range(10_000))
-    1024
+    980
     """
     return int.from_bytes(hashlib.blake2b(document.encode(errors="replace"), digest_size=8).digest(), "little") < share * 2.0**64
 
