@@ -2,7 +2,8 @@
 
     python -m benchmarks.compress.run --data banking77 --work DIR [--recipe NAME ...] [--minutes 25] [--core 0] [--threads 1]
 
-``--data`` is a file or a folder, or the name of a folder below ``IMBIK_DATA`` (banking77, sst2, trec, rte, stsb). Without ``--recipe``
+``--data`` is a file or a folder, or the name of a folder below ``IMBIK_DATA`` (banking77, sst2, trec, rte, stsb), of any task: questions
+about texts are carved by ``benchmarks.compress.articles`` first. Without ``--recipe``
 compress climbs its own ladder. ``--teacher`` takes a teacher that is there instead of making one. A call that was killed goes on where
 it stopped, finished steps are not done again, and ``--minutes`` begins no new recipe after that time: call again for the rest. Everything
 runs on one core (``--core``, -1 for all) with ``--threads`` compute threads. The result, benchmarks/results/compress/NAME.json, is the
@@ -97,17 +98,26 @@ def work(options: argparse.Namespace) -> None:
     name = options.name or data.stem
     steps = Steps(options.work / name, options.threads)
     teacher, run = Path(options.teacher or steps.folder / "teacher"), steps.folder / "run"
-    columns = COLUMNS.get(data.stem, [])
-    epochs = ["--epochs", str(options.epochs)] if options.epochs else []
-    shown = ["finetune", "--base", base.name, "--data", data.name, "--out", "teacher", *columns, *epochs]
+    columns = [*COLUMNS.get(data.stem, []), *named({"task": options.task, "metric": options.metric})]
+    learning = named({"epochs": options.epochs, "max-length": options.max_length})
+    shown = ["finetune", "--base", base.name, "--data", data.name, "--out", "teacher", *columns, *learning]
     if not options.teacher and not steps.finished("teacher", shown):
-        steps.run("teacher", ["finetune", "--base", str(base), "--data", str(data), "--out", str(teacher), *columns, *epochs], shown)
+        steps.run("teacher", ["finetune", "--base", str(base), "--data", str(data), "--out", str(teacher), *columns, *learning], shown)
     recipes = [word for name in options.recipe or [] for word in ("--recipe", name)]
     minutes = ["--minutes", f"{max(0.5, options.minutes - steps.spent() - MEASURING):.1f}"] if options.minutes < 1e8 else []
     more = [*columns, *recipes, *minutes, "--threads", str(options.threads)]
     shown = ["compress", "--teacher", "teacher", "--data", data.name, "--out", "run", *more]
     steps.run("compress", ["compress", "--teacher", str(teacher), "--data", str(data), "--out", str(run), *more], shown)
     record(f"compress/{name}", {"steps": steps.known, "results": without_texts(run / "results.json")}, options)
+
+
+def named(values: dict[str, Any]) -> list[str]:
+    """Return the words of the options that have a value.
+
+    >>> named({"epochs": 3, "metric": ""})
+    ['--epochs', '3']
+    """
+    return [word for name, value in values.items() if value for word in (f"--{name}", str(value))]
 
 
 def without_texts(file: Path) -> dict[str, Any]:
@@ -126,6 +136,9 @@ def main() -> None:
     arguments.add_argument("--recipe", action="append", help="repeat for several (default: compress's own ladder)")
     arguments.add_argument("--name", default="", help="of the result (default: the data set's)")
     arguments.add_argument("--epochs", type=int, default=0, help="of the teacher (default: finetune's own)")
+    arguments.add_argument("--max-length", type=int, default=0, help="of the teacher's texts, in tokens (default: finetune's own)")
+    arguments.add_argument("--task", default="", help="of the data (default: guessed)")
+    arguments.add_argument("--metric", default="", help="what quality is stated in (default: the task's)")
     arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
     options = arguments.parse_args()
     if options.core >= 0 and hasattr(os, "sched_setaffinity"):
