@@ -1,4 +1,4 @@
-"""SQuAD JSON as retrieval: which paragraph answers a question? Queries, documents and judgements for ``benchmarks.compress.run``.
+"""SQuAD JSON as retrieval: which paragraph answers a question? Queries, documents and judgments for ``benchmarks.compress.run``.
 
     python -m benchmarks.compress.passages --data xquad.en.json --work DIR
 
@@ -44,7 +44,7 @@ def main() -> None:
         sides[side][f"{queries[question]}\t{documents[paragraph]}\t1"] = None
     for name, judged in sides.items():
         (options.work / "qrels" / f"{name}.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n", encoding="utf-8")
-        print(f"{name}: {len(judged)} judgements")
+        print(f"{name}: {len(judged)} judgments")
 
 
 if __name__ == "__main__":

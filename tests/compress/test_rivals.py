@@ -10,7 +10,7 @@ import pytest
 
 from imbik.advise.advice import advise
 from imbik.advise.scenario import load_scenario
-from imbik.compress.rivals import FROZEN, TFIDF
+from imbik.compress.rivals import FROZEN, TABLES, TFIDF
 from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
@@ -98,6 +98,16 @@ def test_pairs_have_no_rivals_and_it_is_said(tmp_path: Path) -> None:
     )
     assert not [m for m in results.measurements if m.rival]
     assert [note.kind for note in results.data.notes if note.kind == "rivals_pairs"] and any("n-grams" in line for line in said)
+
+
+def test_vectors_have_rivals_of_their_own(tmp_path: Path) -> None:
+    splits = tiny_splits("embedding", rows=60, pairs=True)
+    teacher = tiny_bert(splits.labels, "embedding", layers=1)
+    options = {"recipes": ["int8"], "rivals": True, "threads": 1, "progress": Silent(), "say": lambda _: None}
+    results = compress(teacher, splits, tmp_path / "out", **options)
+    rivals = [m for m in results.measurements if m.rival]
+    assert [m.name for m in rivals] == list(TABLES) and {m.engine for m in rivals} == {"numpy"}
+    assert all(m.quality.metric == "spearman" and m.quality.value is not None and m.latency_ms.p50 for m in rivals)
 
 
 def based(folder: Path, pairs: bool = False) -> Checkpoint:

@@ -152,6 +152,14 @@ def data(name: str, task: str | None = None) -> Read:
     return read
 
 
+def _retrieval(folder: Path) -> None:
+    for name, kind in (("corpus", "d"), ("queries", "q")):
+        lines = [json.dumps({"_id": f"{kind}{number}", "text": text}) for number, (text, _) in enumerate(ROWS)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    judged = [f"q{number}\td{number}\t1" for number in range(len(ROWS))]
+    (folder / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n", encoding="utf-8")
+
+
 def texts(folder: Path) -> None:
     from imbik.data.load import load_texts
 
@@ -432,6 +440,8 @@ READERS: Mapping[str, Reader] = {
     "JSON rows": table("json", "rows.json", json.dumps([json.loads(line) for line in JSONL.splitlines()])),
     "SQuAD": table("json", "rows.json", json.dumps(SQUAD), data("rows.json", "question-answering")),
     "Rasa": table("json", "rows.json", json.dumps(RASA)),
+    "documents": Reader("lines", "corpus.jsonl", _retrieval, data("", "embedding")),
+    "judgments": Reader("csv", "qrels.tsv", _retrieval, data("", "embedding")),
     "CoNLL": table("tagged", "rows.conll", CONLL),
     "spans": table("lines", "rows.jsonl", SPANS),
     "Parquet": table("parquet", "rows.parquet", parquet("texts")),

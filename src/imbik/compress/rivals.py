@@ -1,5 +1,5 @@
 """What a user would try first, made beside the candidates and measured with them: tf-idf with a linear support vector machine, and the
-teacher's base as it is, with a linear head."""
+teacher's base as it is, with a linear head; of vectors, weighted means of word vectors and of tf-idf."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from imbik.linear.support import CHARACTERS, WORDS, tfidf_svm
 from imbik.locale.notes import sentence
 from imbik.measure.process import Candidate
 from imbik.models.pretrained import load_base
+from imbik.models.teacher import Teacher
 from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.runtime.ngrams import Cut
+from imbik.students.word_tables import latent_vectors, word_vectors
 from imbik.tasks.registry import task_of
 from imbik.training.heads import head_of
-from imbik.types import Note, Step
+from imbik.types import Checkpoint, Examples, Note, Step
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,12 @@ TFIDF = {"tfidf-words": WORDS, "tfidf-characters": CHARACTERS}
 FROZEN = "frozen-base"
 """The rival of the pretrained encoder that the teacher was made of, its weights as they are, under a linear head."""
 
+TABLES: Mapping[str, Callable[[Teacher, Examples], Checkpoint]] = {"word-vectors": word_vectors, "tfidf-latent": latent_vectors}
+"""Rivals whose texts are weighted means of a table of word pieces, of models that give vectors."""
+
 _MADE = "rivals.json"
 _FROZEN_ENGINE = "onnx"
+_TABLE_ENGINE = "numpy"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def check_rivals(directory: Path) -> None:
     Raises:
         UserError: naming them.
     """
-    for name in (*TFIDF, FROZEN):
+    for name in (*TFIDF, FROZEN, *TABLES):
         folder = directory / FOLDER / name
         if artefact_files(folder) is None:
             refuse_foreign(folder, None)
@@ -75,21 +81,7 @@ def make_rivals(run: Run) -> Rivals:
         The rivals; none for tasks with more than one answer a text, none over n-grams for pairs of texts, of which n-grams say nothing,
         and none of a base that the teacher's config does not name.
     """
-    splits, notes = run.splits, list[Note]()
-    if task_of(splits.task).apart:
-        return _none(Note.of("rivals_labels", task=splits.task), run)
-    if not task_of(splits.task).one_row:
-        return _none(Note.of("rivals_task", task=splits.task), run)
-    makers: dict[str, Callable[[], Candidate]] = {}
-    if splits.train.pairs is None:
-        makers = {name: partial(_made, name, cuts, run) for name, cuts in TFIDF.items()}
-    else:
-        notes += _none(Note.of("rivals_pairs"), run).notes
-    base = getattr(run.teacher.model.config, "imbik_base", None)
-    if base is None:
-        notes += _none(Note.of("rivals_no_base", name=FROZEN), run).notes
-    else:
-        makers[FROZEN] = partial(_frozen, str(base), run)
+    makers, notes = _makers(run)
     candidates = []
     for name, make in makers.items():
         try:
@@ -103,9 +95,29 @@ def make_rivals(run: Run) -> Rivals:
     return Rivals(tuple(candidates), tuple(notes))
 
 
-def _none(note: Note, run: Run) -> Rivals:
+def _makers(run: Run) -> tuple[dict[str, Callable[[], Candidate]], list[Note]]:
+    """Return what makes each rival of the run's task, and notes on those that it cannot have."""
+    task, notes = task_of(run.splits.task), list[Note]()
+    if task.apart:
+        return {name: partial(_table, name, run) for name in TABLES}, notes
+    if not task.one_row:
+        return {}, [_said(Note.of("rivals_task", task=task.name), run)]
+    makers: dict[str, Callable[[], Candidate]] = {}
+    if run.splits.train.pairs is None:
+        makers = {name: partial(_made, name, cuts, run) for name, cuts in TFIDF.items()}
+    else:
+        notes.append(_said(Note.of("rivals_pairs"), run))
+    base = getattr(run.teacher.model.config, "imbik_base", None)
+    if base is None:
+        notes.append(_said(Note.of("rivals_no_base", name=FROZEN), run))
+    else:
+        makers[FROZEN] = partial(_frozen, str(base), run)
+    return makers, notes
+
+
+def _said(note: Note, run: Run) -> Note:
     run.say(sentence(note))
-    return Rivals(notes=(note,))
+    return note
 
 
 def _made(name: str, cuts: Sequence[Cut], run: Run) -> Candidate:
@@ -141,6 +153,17 @@ def _frozen(base: str, run: Run) -> Candidate:
         return step
 
     return _kept(FROZEN, _FROZEN_ENGINE, {"base": [base, content(base)]}, make, run)
+
+
+def _table(name: str, run: Run) -> Candidate:
+    """Return a rival over a table of word pieces."""
+
+    def make(folder: Path) -> Step:
+        made = TABLES[name](run.teacher, run.splits.train)
+        export(made, _TABLE_ENGINE, folder, texts=run.splits.dev, preset=run.options.preset, progress=run.progress)
+        return {name: {"pieces": int(made.model.config.vocab_size), "width": int(made.model.config.hidden_size)}}
+
+    return _kept(name, _TABLE_ENGINE, {"teacher": run.teacher.fingerprint}, make, run)
 
 
 def _kept(name: str, engine: str, depends: Mapping[str, Any], make: Callable[[Path], Step], run: Run) -> Candidate:

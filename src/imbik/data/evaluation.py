@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
+import numpy as np
+
 from imbik.data.columns import ColumnNames, Columns, Names, choose
 from imbik.data.formats.table import Table
 from imbik.data.label_column import settle_nan
 from imbik.data.parts import missing_note
+from imbik.data.retrieval.reading import is_retrieval
+from imbik.data.retrieval.splits import rankings_to_measure
 from imbik.data.rows import Rows, combined, examples, read_rows
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
@@ -62,7 +66,28 @@ def load_evaluation(
         UserError: see :func:`imbik.data.load.load_data`; no labelled split.
     """
     columns = columns or ColumnNames(**names)
-    kind = task_of(task)
+    if is_retrieval(source):
+        found = rankings_to_measure(source, task, columns.encoding)
+        kind, parts, notes = found.task, [found.parts[name] for name in ("test", "dev") if name in found.parts], list(found.notes)
+    else:
+        kind = task_of(task)
+        parts, notes = _rows(source, columns, kind, labels, say)
+    for note in notes:
+        say(sentence(note))
+    return Evaluation(
+        test=parts[0],
+        dev=parts[1] if len(parts) > 1 else None,
+        task=kind.name,
+        labels=tuple(labels),
+        metric=kind.metric_of(np.asarray(parts[0].targets), metric).name,
+        source=str(source),
+        fingerprint=combined(*parts),
+        notes=tuple(notes),
+    )
+
+
+def _rows(source: str | Path, columns: ColumnNames, kind: Task, labels: Sequence[str], say: Say) -> tuple[list[Examples], list[Note]]:
+    """Return the rows to measure on, and those of dev behind them where there are both; with notes."""
     tables = tables_of(source, columns.encoding, say)
     rows: dict[str, Rows] = {}
     for name in [name for name in (ALL, "test", "dev") if name in tables] or ["train"]:
@@ -77,19 +102,7 @@ def load_evaluation(
     notes += [missing_note(split) for split in rows.values() if split.missing[0]]
     settle_nan([split.labels for split in rows.values()], labels)
     targets, _ = kind.read_targets(rows, labels, lambda note: say(sentence(note)), exact=False)
-    parts = [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()]
-    for note in notes:
-        say(sentence(note))
-    return Evaluation(
-        test=parts[0],
-        dev=parts[1] if len(parts) > 1 else None,
-        task=kind.name,
-        labels=tuple(labels),
-        metric=kind.metric(metric).name,
-        source=str(source),
-        fingerprint=combined(*parts),
-        notes=tuple(notes),
-    )
+    return [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()], notes
 
 
 def _columns(head: Table, names: ColumnNames, task: Task, say: Say, *, needed: bool) -> Columns:

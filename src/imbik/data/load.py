@@ -6,9 +6,12 @@ Rows stream through; only targets and one number per row stay in memory.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
+
+import numpy as np
 
 from imbik.data.columns import ColumnNames, Columns, Names, TextNames, choose, named_like_a_label
 from imbik.data.evaluation import Evaluation, load_evaluation
@@ -17,6 +20,8 @@ from imbik.data.formats.table import Table
 from imbik.data.formats.text import bare_suffix
 from imbik.data.label_column import settle_nan
 from imbik.data.parts import Part, Reading, complete, leave_out_unlabelled, note_oddities
+from imbik.data.retrieval.reading import is_retrieval
+from imbik.data.retrieval.splits import rankings_to_learn
 from imbik.data.rows import Rows, combined, examples, read_rows, same_columns
 from imbik.data.sources import ALL, tables_of
 from imbik.data.splitting import shared
@@ -45,8 +50,9 @@ def load_data(
     """Read a task's data.
 
     Args:
-        source: a CSV, TSV, JSON lines, JSON or Parquet file; a folder with train, dev (or validation) and test files; or
-            a hub name (``owner/name``, ``name:configuration``).
+        source: a CSV, TSV, JSON lines, JSON or Parquet file; a folder with train, dev (or validation) and test files, or with
+            queries, documents and judgments (:mod:`imbik.data.retrieval.reading`); or a hub name (``owner/name``,
+            ``name:configuration``).
         columns: column names and encoding; guessed (and said) where not given. Its fields may be given as keyword arguments
             instead: ``text``, ``text_pair``, ``label`` (several behind commas: multi-label), ``encoding``.
         task: a registered task's name; guessed from the labels where not given.
@@ -66,6 +72,63 @@ def load_data(
     """
     columns = columns or ColumnNames(**names)
     reading = Reading(say)
+    if is_retrieval(source):
+        found = _read_rankings(source, columns, task, labels, unlabelled, seed, reading)
+    else:
+        found = _read_rows(source, columns, task, labels, unlabelled, seed, reading)
+    train, dev, test = (found.parts[name] for name in ("train", "dev", "test"))
+    return Splits(
+        train=train,
+        dev=dev,
+        test=test,
+        task=found.task.name,
+        labels=found.labels,
+        metric=found.task.metric_of(np.asarray(test.targets), metric).name,
+        source=str(source),
+        fingerprint=combined(train, dev, test, found.unlabelled),
+        notes=reading.finish(),
+        unlabelled=found.unlabelled,
+    )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a data source holds."""
+
+    task: Task
+    labels: tuple[str, ...]
+    parts: Mapping[str, Examples]
+    unlabelled: Examples | None
+
+
+def _read_rankings(
+    source: str | Path,
+    columns: ColumnNames,
+    task: str | None,
+    labels: Sequence[str] | None,
+    unlabelled: str | Path | None,
+    seed: int,
+    reading: Reading,
+) -> _Read:
+    """Read queries and documents; their files say what each column is."""
+    found = rankings_to_learn(source, task, columns.encoding, seed)
+    for note in found.notes:
+        reading.note(note)
+    extra = None if unlabelled is None else load_texts(unlabelled, columns, say=reading.say)
+    return _Read(found.task, tuple(labels or ("relevance",)), found.parts, extra)
+
+
+def _read_rows(
+    source: str | Path,
+    columns: ColumnNames,
+    task: str | None,
+    labels: Sequence[str] | None,
+    unlabelled: str | Path | None,
+    seed: int,
+    reading: Reading,
+) -> _Read:
+    """Read tables whose rows have a label each."""
+    say = reading.say
     kind = None if task is None else task_of(task)
     tables = tables_of(source, columns.encoding, say)
     main = _main_split(tables, source)
@@ -79,19 +142,7 @@ def load_data(
     note_oddities(parts, rows, kind, reading)
     complete(parts, kind, seed, head.where, reading, single_file=main == ALL)
     extra = None if unlabelled is None else _read_unlabelled(unlabelled, kind, chosen, columns.encoding, parts["test"], reading)
-    train, dev, test = (parts[name].examples for name in ("train", "dev", "test"))
-    return Splits(
-        train=train,
-        dev=dev,
-        test=test,
-        task=kind.name,
-        labels=label_names,
-        metric=kind.metric(metric).name,
-        source=str(source),
-        fingerprint=combined(train, dev, test, extra),
-        notes=reading.finish(),
-        unlabelled=extra,
-    )
+    return _Read(kind, label_names, {name: part.examples for name, part in parts.items()}, extra)
 
 
 def load_texts(path: str | Path, columns: ColumnNames | None = None, *, say: Say = logger.info, **names: Unpack[TextNames]) -> Examples:

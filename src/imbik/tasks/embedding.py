@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from imbik.errors import UserError
 from imbik.tasks.label_cells import LabelCells, LabelledRows, numbers_of, one_column
 from imbik.tasks.metrics import PEARSON, SPEARMAN, Metric
 from imbik.tasks.outputs import Array, Outputs, only
+from imbik.tasks.ranking.metrics import RANKING
+from imbik.tasks.ranking.relevance import ranks
 from imbik.tasks.registry import register
 from imbik.tasks.regression import Regression
 from imbik.tasks.sequence import Floats
@@ -40,13 +43,18 @@ def cosines(pairs: Array) -> NDArray[np.float64]:
 
 @register
 class Embedding(Task):
-    """A vector a text. Outputs: vectors ``(N, D)``; of pairs of texts both, ``(N, 2, D)``, whose cosine is the prediction ``(N,)``."""
+    """A vector a text. Outputs: vectors ``(N, D)``; of pairs of texts both, ``(N, 2, D)``, whose cosine is the prediction ``(N,)``.
+
+    Targets are how alike the two texts of each row are, or which of the rows answer which others
+    (:mod:`imbik.tasks.ranking.relevance`): vectors of queries are then compared with those of documents.
+    """
 
     name: ClassVar[str] = EMBEDDING
     architecture: ClassVar[str] = "SentenceEmbedding"
     plain_models: ClassVar[bool] = True
     apart: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (SPEARMAN, PEARSON)
+    ranking_metrics: ClassVar[tuple[Metric, ...]] = RANKING
     record_types: ClassVar[Mapping[str, type]] = {"vector": list, "similarity": float}
     library: ClassVar[str] = "sentence-transformers"
     example: ClassVar[str] = "row"
@@ -63,6 +71,23 @@ class Embedding(Task):
     def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
         """Return 0: pairs with a score are a regression as well, so the task must be named, or be that of the teacher."""
         return 0.0
+
+    def metric_of(self, targets: Array, name: str | None = None) -> Metric:
+        """Return a metric that fits the targets: correlations of pairs with scores, rankings of queries and documents.
+
+        Raises:
+            UserError: the other kind is named, or there is no such metric.
+        """
+        fitting = self.ranking_metrics if ranks(targets) else self.metrics
+        chosen = fitting[0] if name is None else self.metric(name)
+        if chosen not in fitting:
+            raise UserError(
+                "this metric is not for this data",
+                where="--metric",
+                found=f"{chosen.name}, and {'queries with documents' if ranks(targets) else 'pairs with scores'}",
+                expected=" or ".join(metric.name for metric in fitting),
+            )
+        return chosen
 
     def strata(self, targets: Array) -> NDArray[np.int64]:
         """Return each row's decile."""

@@ -97,7 +97,7 @@ def metric_named(name: str | None) -> Metric | None:
     >>> metric_named("rmse").less_is_better
     True
     """
-    known = (metric for task in registered().values() for metric in task.metrics)
+    known = (metric for task in registered().values() for metric in (*task.metrics, *task.ranking_metrics))
     return next((metric for metric in known if metric.name == name), None)
 
 

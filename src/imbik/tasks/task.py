@@ -77,6 +77,7 @@ class Task(ABC):
         outputs: the arrays that its models give.
         places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
         metrics: what its quality may be stated in; the first is the default.
+        ranking_metrics: the same of data that are queries and documents, where its models can rank.
         decides: whether its models may give no answer, see :meth:`settle`.
         overlap: share of the model's length that neighboring windows of a long text have in common; 0: long texts are cut, not windowed.
         pairs: whether each row needs two texts.
@@ -99,6 +100,7 @@ class Task(ABC):
     decides: ClassVar[bool] = False
     overlap: ClassVar[float] = 0.0
     metrics: ClassVar[tuple[Metric, ...]]
+    ranking_metrics: ClassVar[tuple[Metric, ...]] = ()
     pairs: ClassVar[bool] = False
     apart: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
@@ -214,12 +216,16 @@ class Task(ABC):
         Raises:
             UserError: the task has no such metric.
         """
-        known = {metric.name: metric for metric in self.metrics}
+        known = {metric.name: metric for metric in (*self.metrics, *self.ranking_metrics)}
         if name is None:
             return self.metrics[0]
         if name not in known:
             raise UserError(f"no such metric for {self.name}", where="--metric", found=name, expected=" or ".join(known))
         return known[name]
+
+    def metric_of(self, targets: Array, name: str | None = None) -> Metric:
+        """Return a metric by name that fits the targets, or is refused; None: the default of such targets. Raises as :meth:`metric`."""
+        return self.metric(name)
 
     def score(self, metric: str | None, decoded: Decoded, targets: Array) -> float:
         """Compute the quality of answers against targets, one number.

@@ -1,0 +1,1 @@
+"""Collections of queries and documents: reading their files, and their splits."""

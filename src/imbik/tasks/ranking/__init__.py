@@ -1,0 +1,1 @@
+"""Rankings of documents by vectors: what answers a query, and how a ranking is scored."""
