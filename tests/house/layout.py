@@ -18,7 +18,7 @@ FLOORS = (
     ("finetune", "distillation", "pruning", "push"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),
-    ("literature", "testing", "cascade"),
+    ("literature", "testing", "cascade", "modules"),
     ("report",),
     ("compress",),
     ("demo", "search"),

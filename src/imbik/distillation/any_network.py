@@ -98,7 +98,7 @@ def distill(
     2
     """
     _check(teacher, student, epochs, learning_rate)
-    call = _caller(inputs or _usual_inputs)
+    call = caller(inputs or usual_inputs)
     pairs = _pairs(losses)
     source = LiveTeacher(teacher, Modules(teacher), [pair.teacher for pair in pairs], call=call)
     transfer = Transfer(pairs, Modules(student), source, call=call)
@@ -254,14 +254,14 @@ def _scored(evaluate: Callable[[nn.Module], float] | None) -> Callable[[nn.Modul
     return score
 
 
-def _usual_inputs(batch: object) -> Any:
+def usual_inputs(batch: object) -> Any:
     """Return what a network takes of a batch, unless the user says otherwise."""
     if isinstance(batch, Mapping):
         return batch
     return (batch[0],) if isinstance(batch, tuple | list) else (batch,)
 
 
-def _caller(inputs: Callable[[Any], Any]) -> Callable[[nn.Module, Any], Any]:
+def caller(inputs: Callable[[Any], Any]) -> Callable[[nn.Module, Any], Any]:
     """Make the function that runs a network on a batch."""
 
     def call(model: nn.Module, batch: object) -> Any:

@@ -17,7 +17,8 @@ from imbik.errors import UserError
 from imbik.methods.registry import Method, method
 from imbik.models.blocks import layer_stack
 from imbik.models.structure import structure_of, tie_module
-from imbik.sharing.albert import group_of, to_albert
+from imbik.sharing.albert import to_albert
+from imbik.sharing.groups import group_of
 from imbik.tasks.outputs import count_of
 from imbik.tasks.registry import task_of
 from imbik.training.context import Context

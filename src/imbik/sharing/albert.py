@@ -40,17 +40,6 @@ _SAMPLE = 512
 """Texts that the directions are computed on, evenly spread."""
 
 
-def group_of(layer: int, layers: int, groups: int) -> int:
-    """Return the group that a layer (0-based) belongs to.
-
-    ALBERT's own rule: consecutive layers of nearly equal number.
-
-    >>> [group_of(layer, 6, 4) for layer in range(6)]
-    [0, 0, 1, 2, 2, 3]
-    """
-    return int(layer / (layers / groups))
-
-
 def to_albert(checkpoint: Checkpoint, layers: Sequence[Mapping[str, Tensor]], embedding: int, texts: Examples) -> nn.Module:
     """Build the ALBERT classifier that computes what the BERT of ``checkpoint`` computes.
 

@@ -24,12 +24,12 @@ def expanded(model: _Model) -> _Model:
 
     For engines that know no codebook; the model itself if it has no such layer.
     """
-    if not any(isinstance(module, _Clustered) for module in model.modules()):
+    if not any(isinstance(module, Clustered) for module in model.modules()):
         return model
     # A copy: the model that trains keeps its codebooks.
     plain = copy.deepcopy(model)
     # A list first: the loop changes the modules that named_modules walks over.
-    for name, module in [(n, m) for n, m in plain.named_modules() if isinstance(m, ClusteredLinear | ClusteredEmbedding)]:
+    for name, module in [(n, m) for n, m in plain.named_modules() if isinstance(m, Clustered)]:
         put_everywhere(plain, name, module.expanded())
     plain.train(model.training)
     return plain
@@ -56,7 +56,7 @@ class Lookup(torch.autograd.Function):  # type: ignore[misc]
         return total.to(grads[0].dtype), None
 
 
-class _Clustered(nn.Module):
+class Clustered(nn.Module):
     """Matrix ``(rows, columns)`` of ``values`` shared values.
 
     A codebook that trains, and packed indices that do not.
@@ -79,6 +79,10 @@ class _Clustered(nn.Module):
     def after_load(self) -> None:
         """Forget what was unpacked: the packed indices have changed."""
         self._indices = None
+
+    def expanded(self) -> nn.Module:
+        """Return the same layer as a plain one."""
+        raise NotImplementedError(type(self).__name__)
 
     @property
     def tied_weights(self) -> int:
@@ -110,7 +114,7 @@ class _Clustered(nn.Module):
 
 
 @layer("clustered_linear")
-class ClusteredLinear(_Clustered):
+class ClusteredLinear(Clustered):
     """Linear layer y = W x + b where W has ``values`` different entries."""
 
     def __init__(self, in_features: int, out_features: int, values: int, bias: bool = True) -> None:
@@ -153,7 +157,7 @@ class ClusteredLinear(_Clustered):
 
 
 @layer("clustered_embedding")
-class ClusteredEmbedding(_Clustered):
+class ClusteredEmbedding(Clustered):
     """Embedding table of ``values`` different entries.
 
     Only the rows that a text needs are looked up in the codebook.

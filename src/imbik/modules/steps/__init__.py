@@ -1,0 +1,1 @@
+"""The steps that ``imbik.compress_module`` takes."""
