@@ -27,6 +27,7 @@ def _saving(source: Source, run: int, identifier: str, mode: str, part: int) -> 
 FUNCTIONS: Mapping[str, Callable[..., float | None]] = {
     "retention_dev": Source.retention_dev,
     "quantity": Source.quantity,
+    "unsteadiness": Source.unsteadiness,
     "class_gap": Source.class_gap,
     "per_class": lambda source, run, identifier, label, name: getattr(source.class_quality(run, identifier, label), name),
     "cost": _cost,

@@ -19,6 +19,7 @@ from imbik.measure.measurement import Measurement, Parity, Quality
 from imbik.measure.results import Results
 from imbik.measure.values import Choice, Data, Environment, Failure, Limits, Use
 from imbik.report.render import write_report
+from imbik.report.terminal import caution_line
 from imbik.types import Note
 
 ROOT = Path(imbik.__file__).parent
@@ -114,6 +115,19 @@ def test_a_busy_machine_and_a_teacher_that_knows_dev_are_said(tmp_path: Path, su
     assert {"learned the dev rows", "machine was busy"} <= {w for w in ("learned the dev rows", "machine was busy") if w in out.read_text()}
     write_report(run, out)
     assert "learned the dev rows" not in out.read_text()
+
+
+@pytest.mark.parametrize(("rounds", "said"), [((535.7, 37.1, 42.2), True), ((50.0, 40.0, 26.0), False)])
+def test_rounds_that_disagree_are_said(tmp_path: Path, rounds: tuple[float, ...], said: bool) -> None:
+    """A machine that was disturbed for some rounds gave figures that look like a fourteenth of the speed."""
+    run = plausible.results()
+    first, *rest = run.measurements
+    changed = replace(run, measurements=(replace(first, throughput=replace(first.throughput, rounds=rounds)), *rest))
+    for lang, words in (("en", "14.4x as fast as its slowest"), ("tr", "en yavaşından 14,4 kat hızlıydı")):
+        write_report(changed, tmp_path / "r.md", lang=lang)
+        assert (words in (tmp_path / "r.md").read_text("utf-8")) == said
+        line = caution_line(changed, lang)
+        assert (line is not None and words in line and first.id in line) == said
 
 
 def test_languages_have_the_same_texts() -> None:

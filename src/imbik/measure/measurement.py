@@ -113,6 +113,11 @@ class Throughput(_Part):
     texts: Count | None = None
     read_before: Count | None = None
 
+    @property
+    def unsteadiness(self) -> float | None:
+        """Rate of the fastest round over that of the slowest: near 1 where nothing else ran."""
+        return max(self.rounds) / min(self.rounds) if self.rounds and min(self.rounds) > 0 else None
+
 
 @dataclass(frozen=True)
 class Calibration(_Part):

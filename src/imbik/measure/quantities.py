@@ -5,7 +5,7 @@ measured it, or only as a stand-in)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal
@@ -59,6 +59,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "batch_hours": Quantity(None, "lower", "machine", "hours"),
     "cpu_share": Quantity(None, "lower", "proxy", "share"),
 }
+
+_STEADY = 2.0
+"""Rounds of one candidate that differ by more than this say that something else ran, and not that the candidate is slow."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,12 @@ def _derived(name: str, m: Measurement, baseline: Measurement | None, items_per_
         return None
     # a time is better when lower, so its gain is the baseline's over the candidate's
     return base / own if upside_down else own / base
+
+
+def least_steady(measurements: Iterable[Measurement]) -> Measurement | None:
+    """Return the candidate whose rounds differ most, or None where every candidate's agree well enough (by :data:`_STEADY`)."""
+    worst = max(measurements, key=lambda m: m.throughput.unsteadiness or 0.0, default=None)
+    return worst if worst is not None and (worst.throughput.unsteadiness or 0.0) > _STEADY else None
 
 
 def less_is_better(m: Measurement) -> bool:

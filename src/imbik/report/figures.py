@@ -108,6 +108,10 @@ class Figures:
         """Return a derived quantity."""
         return self._of(self.source.quantity(run, identifier, name), unit, "quantity", run, identifier, name)
 
+    def unsteadiness(self, run: int, identifier: str) -> Shown:
+        """Return how many times as fast as its slowest round a candidate's fastest was."""
+        return self._of(self.source.unsteadiness(run, identifier), "times", "unsteadiness", run, identifier)
+
     def cost(self, run: int, identifier: str, mode: str) -> CostFigures:
         """Return the figures of a candidate's cost."""
         return CostFigures(self, run, identifier, mode)

@@ -80,6 +80,11 @@ class Source:
         m = results.get(identifier)
         return read(name, m, results.get(results.baseline)).value if m else None
 
+    def unsteadiness(self, run: int, identifier: str) -> float | None:
+        """Return the rate of a candidate's fastest round over that of its slowest."""
+        m = self.runs[run].get(identifier)
+        return m.throughput.unsteadiness if m else None
+
     def class_quality(self, run: int, identifier: str, label: str) -> ClassQuality:
         """Return what a candidate's predictions of one label are worth; without figures where that was not measured."""
         m = self.runs[run].get(identifier)

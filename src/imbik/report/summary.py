@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imbik.measure.measurement import Measurement
+from imbik.measure.quantities import least_steady
 from imbik.report.data import ReportData
 
 _LIMIT_UNITS = {"retention": "share", "latency_p95_ms": "ms", "megabytes": "mb"}
@@ -102,12 +103,17 @@ class Summary:
         return sentences
 
     def cautions(self) -> list[str]:
-        """Return what makes these results weaker than they look: a busy machine, a teacher that seems to have learned the dev rows."""
+        """Return what makes these results weaker than they look.
+
+        A busy machine, rounds of a candidate that disagree, a teacher that seems to have learned the dev rows.
+        """
         data, sentences = self.data, []
         load, cores = data.results.environment.load, data.results.environment.cores
         if load and cores and load > 2 * cores:  # the run's own training leaves a load of about the cores
             shown = data.figures.machine_load(data.run), data.figures.machine_cores(data.run)
             sentences.append(data.say("caution.busy", load=shown[0], cores=shown[1]))
+        if worst := least_steady(data.results.measurements):
+            sentences.append(data.say("caution.unsteady", id=worst.id, ratio=data.figures.unsteadiness(data.run, worst.id)))
         if data.baseline and self._dev_is_too_good(data.baseline):
             dev = data.stored(data.baseline.id, "dev_quality.value", "quality")
             sentences.append(data.say("caution.dev", dev=dev, test=data.cell(data.baseline.id, "quality")))

@@ -7,6 +7,7 @@ from rich.table import Table
 from imbik.advise.choice import slowed_down
 from imbik.locale.phrases import Phrases
 from imbik.measure.measurement import Measurement
+from imbik.measure.quantities import least_steady
 from imbik.measure.results import Results
 from imbik.report.columns import COLUMNS, TERMINAL
 
@@ -43,6 +44,15 @@ def _mark(m: Measurement, results: Results) -> str:
 def _interval(m: Measurement) -> str:
     low, high = ("–" if end is None else f"{end:.3f}" for end in (m.quality.low, m.quality.high))
     return f"{low}–{high}"
+
+
+def caution_line(results: Results, lang: str = "en") -> str | None:
+    """Return what is said where the rounds of a candidate disagree, or None where the timings are steady."""
+    worst = least_steady(results.measurements)
+    if worst is None:
+        return None
+    texts = Phrases(lang)
+    return texts("caution.unsteady", id=worst.id, ratio=texts.unit(worst.throughput.unsteadiness or 0.0, "times"))
 
 
 def choice_line(results: Results, lang: str = "en") -> str:

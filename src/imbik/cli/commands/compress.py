@@ -175,13 +175,15 @@ def _refuse_nothing(named: list[str] | None, results: Results, out: Path) -> Non
 def show(results: Results, out: Path, lang: str) -> None:
     """Table, choice, failures and where everything lies, on stdout."""
     from imbik.locale.phrases import Phrases
-    from imbik.report.terminal import choice_line, results_table
+    from imbik.report.terminal import caution_line, choice_line, results_table
 
     console = Speaker(highlight=False)
     if not console.is_terminal:
         console = Speaker(highlight=False, width=160)
     console.print(results_table(results, lang))
     console.print(choice_line(results, lang), markup=False)
+    if caution := caution_line(results, lang):
+        console.print(caution, markup=False)
     if results.choice is not None and (chosen := results.get(results.choice.id)) is not None:
         folder = out / chosen.name / "artefacts" / chosen.engine
         if folder.is_dir():
