@@ -1,6 +1,6 @@
 """Cascades of a finished run: what chains of its candidates answer rightly, who answers at a target, what stays unanswered.
 
-    python -m benchmarks.cascade.run --run WORK/banking77/run --data DATA --name banking77 --chain bag+vocabulary+int8,int8 ... \\
+    python -m benchmarks.cascade.run --run WORK/banking77/run --data DATA --name banking77 --chain bag+vocabulary-tight+int8,int8 ... \\
         [--outside trec/test.csv]
 
 Weights and thresholds come from dev, figures from test. Recorded are every stage alone, every chain with all stages read for every text,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from benchmarks.common import origin, read_result
 
 PRECISION = "runtime/precision-banking77"
-WORDS = ("runtime/words-bag+vocabulary+int8",)
+WORDS = ("runtime/words-bag+vocabulary-tight+int8",)
 NAMES = {
     "openvino f32": "OpenVINO float32",
     "openvino bf16": "OpenVINO bfloat16",
