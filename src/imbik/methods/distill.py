@@ -9,13 +9,14 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Lt
 
 from imbik.distillation.augmentation import Augment, files_of
+from imbik.distillation.nested import nest, nested_note
 from imbik.distillation.soft_labels import train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.tasks.registry import task_of
 from imbik.training.context import Context
 from imbik.training.prediction import quality_of
-from imbik.training.settings import Positive, Share, TrainedOnDev
+from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Note
 
 
@@ -34,18 +35,30 @@ class Distill(TrainedOnDev, Method):
             :class:`imbik.distillation.augmentation.Augmentation`; ``false``: none.
         piece_dropout: share of a text's pieces that the student does not see in a step (Iyyer et al. 2015): against learning few texts by
             heart.
+        nested: widths d; of models that give vectors, whose first d numbers are then vectors too, see
+            :class:`imbik.distillation.nested.NestedHead`. The numbers are turned to the teacher's principal directions: cosines are kept,
+            but no vector of the student's can be compared with one of the teacher's.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     keeps_shape: ClassVar[bool] = True
-    later: ClassVar[Mapping[str, object]] = {**TrainedOnDev.later, "piece_dropout": 0.0}
+    later: ClassVar[Mapping[str, object]] = {**TrainedOnDev.later, "piece_dropout": 0.0, "nested": ()}
     temperature: Positive = 2.0
     hard: Share = 0.0
     augment: Augment = False
     piece_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    nested: tuple[Count, ...] = ()
+
+    def refuse_before(self, later: Method) -> str | None:
+        """Refuse what compares turned vectors with the teacher's."""
+        if not self.nested or (later.quantizes and not later.trains_every_weight) or later.narrows:
+            return None
+        return "nested in the last step that learns from the teacher: its vectors are not turned"
 
     def refuse_task(self, task: str) -> str | None:
-        """Return why pieces cannot be hidden in a task that answers for each of them, or None."""
+        """Return why the settings are not for a task: no pieces are hidden where each is answered, only vectors are nested."""
+        if self.nested and not task_of(task).apart:
+            return "nested: [] where no vectors are given"
         return "piece_dropout: 0 where every token is answered" if self.piece_dropout and not task_of(task).one_row else None
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
@@ -54,6 +67,7 @@ class Distill(TrainedOnDev, Method):
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
+        wrap = nest(checkpoint, context, self.nested) if self.nested else None
         state = train_on_soft_labels(
             checkpoint,
             context,
@@ -62,7 +76,10 @@ class Distill(TrainedOnDev, Method):
             hard=self.hard,
             augment=self.augment,
             piece_dropout=self.piece_dropout,
+            wrap=wrap,
         )
+        if self.nested:
+            checkpoint = replace(checkpoint, notes=(*checkpoint.notes, nested_note(checkpoint, context, self.nested)))
         # the start stood for election too (keep_start): -1 says that training gained nothing on
         # dev, which a user who waited for it should read in the model card
         if state.best_epoch < 0:

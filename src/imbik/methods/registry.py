@@ -34,6 +34,7 @@ class Method:
         keeps_shape: every module of the model stays where it is and as large as it is; only weights change.
         ties_layers: layers use one another's weights afterwards.
         rewrites_matrices: the entries of weight matrices are computed anew, whatever they were.
+        narrows: vectors lose their last numbers, and nothing else changes.
         quantizes: the artefact computes in integers, as its settings say.
         later: settings that joined after the method was in use, each with the value that means what came before: at that value a record
             does not name them, so that work which an earlier version finished keeps its key.
@@ -43,6 +44,7 @@ class Method:
     keeps_shape: ClassVar[bool] = False
     ties_layers: ClassVar[bool] = False
     rewrites_matrices: ClassVar[bool] = False
+    narrows: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
     later: ClassVar[Mapping[str, object]] = {}
     _given: Mapping[str, object] | None = None

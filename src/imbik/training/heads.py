@@ -248,10 +248,15 @@ class EmbeddingHead(Head):
     def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
         """Compute 1 - cos + |s - t|² / mean |t|² + λ mean (cos(s_i, s_j) - cos(t_i, t_j))² of vectors ``(B, D)``, i and j of one batch."""
         ours, theirs = only(student), only(teacher)
-        # what is asked of vectors is which of two texts is nearer, which no distance of single vectors states
-        own, wanted = F.normalize(ours, dim=-1), F.normalize(theirs, dim=-1)
-        relations = (own @ own.T - wanted @ wanted.T).square().mean()
-        return (1 - (own * wanted).sum(-1)).mean() + self.loss(ours, theirs) + _RELATIONS * relations
+        return (1 - F.cosine_similarity(ours, theirs)).mean() + self.loss(ours, theirs) + self.relations(ours, theirs)
+
+    def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compute λ mean (cos(s_i, s_j) - cos(t_i, t_j))² of vectors ``(B, …)``, which need not be as wide as one another.
+
+        What is asked of vectors is which of two texts is nearer, which no distance of single vectors states.
+        """
+        own, wanted = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
+        return _RELATIONS * (own @ own.T - wanted @ wanted.T).square().mean()
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
