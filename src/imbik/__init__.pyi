@@ -12,8 +12,10 @@ from .models import load_checkpoint as load_checkpoint
 from .models import save_checkpoint as save_checkpoint
 from .modules import CompressedModule as CompressedModule
 from .modules import compress_module as compress_module
+from .modules import export_module as export_module
 from .recipes import load_recipe as load_recipe
 from .report import write_report as write_report
 from .runtime import load_artefact as load_artefact
+from .runtime import load_module as load_module
 
 __version__: str

@@ -18,7 +18,7 @@ ALLOWED = {
     "transformers": {"literature", "models", "pretraining", "sharing", "students", "testing"},
     "accelerate": {"training/loop"},
     "safetensors": {"models/structure", "training/state"},
-    "onnx": {"export/onnx", "export/openvino"},
+    "onnx": {"export/onnx", "export/openvino", "modules/export"},
     "onnxruntime": {"export/onnx"},
     "openvino": {"export/openvino"},
     "numba": {"recommend/kernels"},

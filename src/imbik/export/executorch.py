@@ -55,7 +55,7 @@ def build(checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dic
         if settings is not None:
             program = _quantized(program, settings, checkpoint, names, request, longest)
         counts = product_counts(program.graph_module)
-        (directory / MODEL).write_bytes(_lowered(program, dynamic=settings is not None and settings["scheme"] == "dynamic"))
+        (directory / MODEL).write_bytes(lowered(program, dynamic=settings is not None and settings["scheme"] == "dynamic"))
     quantization = None if settings is None else {"scheme": settings["scheme"], "weight_bits": 8, "tables": tables}
     return {
         "model": MODEL,
@@ -146,7 +146,7 @@ def product_counts(module: Any) -> tuple[int, int]:
     return integers, floats
 
 
-def _lowered(program: Any, *, dynamic: bool) -> bytes:
+def lowered(program: Any, *, dynamic: bool) -> bytes:
     from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower

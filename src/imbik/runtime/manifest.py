@@ -63,7 +63,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         UserError: no folder, no manifest, broken JSON, another schema, a field that is missing or makes no sense, a name that leads out
             of the folder, a file that is missing, changed, or not recorded.
     """
-    manifest = _parsed(directory)
+    manifest = parsed_manifest(directory)
     where = directory / MANIFEST_FILE
     schema = {"schema": None, **manifest}["schema"]
     if schema != SCHEMA:
@@ -84,11 +84,16 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     task_of(manifest["task"], where=where)  # refuses one that is not registered here
     manifest = complete(manifest)
     manifest["engine"] = _RENAMED.get(manifest["engine"], manifest["engine"])
-    _check_files(directory, manifest)
+    check_files(directory, manifest, {manifest["model"], manifest["tokenizer"]})
     return manifest
 
 
-def _parsed(directory: Path) -> dict[str, Any]:
+def parsed_manifest(directory: Path) -> dict[str, Any]:
+    """Return the manifest of an artefact folder as it stands there.
+
+    Raises:
+        UserError: no folder, no manifest, no JSON object.
+    """
     path = directory / MANIFEST_FILE
     if not directory.is_dir():
         raise UserError(
@@ -162,18 +167,26 @@ def _entry(entry: object) -> bool:
     )
 
 
-def _check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
+def check_files(directory: Path, manifest: Mapping[str, Any], needed: set[str]) -> None:
     """Check that all that an engine may open is recorded, lies inside of the folder and has the recorded size.
 
     Weights that lie beside the model under its name (``model.bin``, ``model.onnx.data``) are opened with it. Pages of text are for
     readers: a README that was edited or left out stops nobody.
+
+    Args:
+        directory: the folder.
+        manifest: with ``model`` and ``files``.
+        needed: files that are opened.
+
+    Raises:
+        UserError: the first file that is not as it was written.
     """
     where, files = directory / MANIFEST_FILE, manifest["files"]
     model = inside(directory, manifest["model"], where)
     weights = (model.with_suffix(".bin"), model.with_name(model.name + ".data"), model.with_name(model.name + "_data"))
     # onnxruntime and OpenVINO open these by the model's name, whatever the manifest says
     beside = {path.relative_to(directory).as_posix() for path in weights if path.exists()}
-    for name in sorted({manifest["model"], manifest["tokenizer"], *beside, *files}):
+    for name in sorted({*needed, *beside, *files}):
         path = inside(directory, name, where)
         if name not in files:
             raise UserError(
@@ -237,7 +250,10 @@ def artefact_files(directory: Path) -> set[str] | None:
         manifest = json.loads((directory / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(manifest, dict) and {"schema", "engine", "task", "labels", "steps", "files"} <= manifest.keys()
+    # of texts, or of a module that reads arrays
+    kinds = ({"task", "labels"}, {"inputs", "outputs"})
+    common = {"schema", "engine", "steps", "files"}
+    known = isinstance(manifest, dict) and any(common | kind <= manifest.keys() for kind in kinds)
     if not known or not isinstance(manifest["files"], dict):
         return None
     return {*manifest["files"], MANIFEST_FILE}

@@ -29,14 +29,14 @@ _PARTS = (1, 3, 2)
 def value_blocks(value: NDArray[Any], most: int = 256) -> list[NDArray[Any]] | None:
     """Cut a matrix into column blocks of at most ``most`` different values each.
 
-    None where there is no such cut.
+    None where there is no such cut. A kernel of three or more dimensions stays in one piece.
 
     >>> matrix = np.repeat(np.array([[1.0, 2.0, 7.0]], dtype=np.float32), 4, axis=0)
     >>> len(value_blocks(matrix, most=3)), len(value_blocks(matrix, most=1)), value_blocks(matrix[:, :2], most=0)
     (1, 3, None)
     """
     if value.ndim != 2:
-        return None
+        return [value] if value.ndim > 2 and _few(value, most) else None
     for parts in _PARTS:
         if value.shape[1] % parts == 0:
             blocks = np.split(value, parts, axis=1)

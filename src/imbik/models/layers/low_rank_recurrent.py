@@ -51,7 +51,7 @@ class LowRankRecurrent(nn.Module):
         """Arguments of the constructor, see :class:`imbik.models.layers.registry.Layer`."""
         return {"kind": self.kind, "input_size": self.down.in_features, "rank": self.down.out_features, "settings": self.settings}
 
-    def forward(self, x: Tensor | PackedSequence, state: Any = None) -> Any:
+    def forward(self, x: Tensor | PackedSequence, state: object = None) -> Any:
         # (B, T, n) -> (B, T, r)
         if isinstance(x, PackedSequence):
             return self.rnn(x._replace(data=self.down(x.data)), state)

@@ -59,6 +59,18 @@ def _widened(array: Array, start: int, width: int) -> Array:
     return out
 
 
+def load_method(path: Path, threads: int) -> Any:
+    """Load the program in a file; return its method ``forward``."""
+    import torch
+
+    torch.set_num_threads(threads)
+    with silenced_descriptor():  # its C++ code reports on the processor
+        import executorch.kernels.quantized  # noqa: F401  registers the kernels of quantized programs
+        from executorch.runtime import Runtime, Verification
+
+        return Runtime.get().load_program(path, verification=Verification.Minimal).load_method(METHOD)
+
+
 @register_engine
 class ExecuTorch(ArtefactEngine):
     """ExecuTorch's portable runtime with the XNNPACK backend."""
@@ -71,13 +83,6 @@ class ExecuTorch(ArtefactEngine):
 
     def load(self, path: Path, manifest: Mapping[str, Any], threads: int) -> ExecuTorchSession:
         """Load ``model.pte``."""
-        import torch
-
-        torch.set_num_threads(threads)
-        with silenced_descriptor():  # its C++ code reports on the processor
-            import executorch.kernels.quantized  # noqa: F401  registers the kernels of quantized programs
-            from executorch.runtime import Runtime, Verification
-
-            method = Runtime.get().load_program(path, verification=Verification.Minimal).load_method(METHOD)
+        method = load_method(path, threads)
         kinds = task_of(manifest["task"]).outputs
         return ExecuTorchSession(method, tuple(manifest["inputs"]), int(manifest["shapes"]["minimum"]), kinds)

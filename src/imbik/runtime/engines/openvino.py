@@ -13,7 +13,7 @@ import numpy as np
 
 from imbik.runtime.engines.engine import ArtefactEngine, Ids, Session
 from imbik.runtime.engines.registry import register_engine
-from imbik.tasks.outputs import Outputs
+from imbik.tasks.outputs import Array, Outputs
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Model
@@ -37,8 +37,13 @@ class OpenVinoSession(Session):
         if request is None:
             request = self._requests.own = self.compiled.create_infer_request()
         results = request.infer(feed, share_inputs=True, share_outputs=True)
-        arrays = [np.array(results[index], dtype=np.float32) for index in range(len(self.outputs))]  # the next request overwrites its own
+        # copied, since the next request overwrites its own; bfloat16 is widened, whole numbers stay
+        arrays = [_copied(results[index]) for index in range(len(self.outputs))]
         return arrays[0] if len(arrays) == 1 else dict(zip(self.outputs, arrays, strict=True))
+
+
+def _copied(array: Any) -> Array:
+    return np.array(array) if array.dtype.kind in "iub" else np.array(array, dtype=np.float32)
 
 
 @register_engine

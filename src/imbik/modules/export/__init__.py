@@ -1,0 +1,1 @@
+"""Any module as files that an engine runs."""
