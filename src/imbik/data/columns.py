@@ -125,6 +125,10 @@ def choose(
     guesses = []
     if labelled and not labels:
         tiers = task.label_names if task is not None and task.label_names else _LABELS
+        if len(columns) == 1 and task is not None and any(columns[0] in tier for tier in task.label_names):
+            raise UserError(
+                "labels without texts", where=where, found=f"column {columns[0]}", expected="a column of texts or words beside it"
+            )
         # a single column is the text, whatever it is called
         labels = (_guess(_Header(where, columns, free if len(columns) > 1 else []), tiers, "label"),)
         free.remove(labels[0])

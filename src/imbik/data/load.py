@@ -28,7 +28,7 @@ from imbik.data.splitting import shared
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
 from imbik.tasks.outputs import Array
-from imbik.tasks.registry import guess_task, task_of
+from imbik.tasks.registry import guess_task, registered, task_of
 from imbik.tasks.task import Task
 from imbik.types import Examples, Note, Say, Splits
 
@@ -133,6 +133,7 @@ def _read_rows(
     tables = tables_of(source, columns.encoding, say)
     main = _main_split(tables, source)
     head = tables[main][0]
+    kind = kind or (None if columns.label else _task_by_column(head.columns, say))
     chosen = choose(head.where, head.columns, say, columns, task=kind)
     rows = _read_splits(tables, main, chosen, labels, few_values=kind is None or kind.few_values)
     kind = kind or _guess(rows[main], labels, columns.label, say)
@@ -205,6 +206,18 @@ def _check_guessed_label(rows: Rows, named: str | None) -> None:
                 expected="a column with the labels of the texts",
                 fix=f"add one, or name it with --label (--label {column.name} if these numbers are what is asked)",
             )
+
+
+def _task_by_column(columns: Sequence[str], say: Say) -> Task | None:
+    """Return the task of two texts that alone reads a column of some name, where no column is called as labels are; None: there is none."""
+    if any(map(named_like_a_label, columns)):
+        return None
+    for task in registered().values():
+        own = [name for name in columns if task.pairs and task.label_names and name in task.label_names[0]]
+        if own:
+            say(f"task guessed from column {own[0]}: {task.name}")
+            return task
+    return None
 
 
 def _guess(rows: Rows, labels: Sequence[str] | None, named: str | None, say: Say) -> Task:

@@ -123,6 +123,22 @@ BAD = {
 }
 
 
+def test_a_column_called_answers_says_the_task(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text("".join(row(question=f"p{n}", context=f"the old town {n}") for n in range(4)))
+    said: list[str] = []
+    splits = load_data(tmp_path / "d.jsonl", say=said.append)
+    assert splits.task == "question-answering" and "task guessed from column answers: question-answering" in said
+    (tmp_path / "o.jsonl").write_text('{"question": "q", "context": "c", "answers": "a", "label": "yes"}\n' * 2)
+    with pytest.raises(UserError, match="column 'label': only one class"):  # a column that is called as labels are is meant
+        load_data(tmp_path / "o.jsonl", task=None, say=lambda _: None)
+
+
+def test_labels_without_texts_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"ner_tags": ["O", "B-a"]}\n' * 9)
+    with pytest.raises(UserError, match=r"labels without texts. Found: column ner_tags. Expected: a column of texts or words"):
+        load_data(tmp_path / "t.jsonl", task="token-classification", say=lambda _: None)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_rows_that_are_refused(tmp_path: Path, name: str) -> None:
     content, message = BAD[name]

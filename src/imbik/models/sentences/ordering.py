@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from imbik.errors import UserError
 from imbik.models.sentences.pooling import Pooling, pool_as, pooling_of
@@ -42,7 +40,7 @@ def leading(vectors: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32
 
 
 @torch.no_grad()
-def put_behind(model: Any, directions: torch.Tensor, where: str) -> None:
+def put_behind(model: PreTrainedModel, directions: torch.Tensor, where: str) -> None:
     """Multiply the matrix that gives the vector by some directions.
 
     A model whose vectors are its states gets a matrix.
