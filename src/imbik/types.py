@@ -88,6 +88,8 @@ class Splits:
         fingerprint: sha256 over the splits' fingerprints, hex.
         notes: what a reader of results must know (split carved from train, texts both in train and test, ...).
         unlabelled: extra texts for distillation, or None.
+        scored: of a task whose models read the two texts of a row apart, the rows of train with their labels, once ``train`` holds each
+            different text by itself; else None.
     """
 
     train: Examples
@@ -100,6 +102,7 @@ class Splits:
     fingerprint: str
     notes: tuple[Note, ...] = ()
     unlabelled: Examples | None = None
+    scored: Examples | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ REFUSED = {"mobilebert", "dimensions"}
 CASES = {name: (name, settings) for name, settings in EXAMPLES.items() if name not in REFUSED} | {
     "albert": ("share", {"groups": 1}),
     "labels": ("distill", {"hard": 0.5, "piece_dropout": 0.1}),  # as for texts of --unlabelled: the teacher's vectors alone
+    "scores": ("distill", {"scores": 0.5, "nested": [4]}),
     "nested": ("distill", {"nested": [4]}),
     "distilbert": ("distilbert", {}),
     "fwsvd": ("low_rank", {"method": "fwsvd", "budget": 0.5}),

@@ -39,10 +39,13 @@ class NestedHead(EmbeddingHead):
     def __init__(self, directions: Tensor, widths: Sequence[int]) -> None:
         self.directions, self.widths = directions, tuple(widths)
 
+    def comparable(self, teacher: Tensor) -> Tensor:
+        """Return the teacher's vectors turned, which changes no cosine."""
+        return teacher @ self.directions.to(teacher).T
+
     def distillation_loss(self, student: Tensors, teacher: Tensors, temperature: float, mask: Tensor | None = None) -> Tensor:
         """Compute the loss of vectors ``(B, D)``; a temperature has no meaning."""
-        ours, theirs = only(student), only(teacher)
-        turned = theirs @ self.directions.to(theirs).T  # turning changes no cosine
+        ours, turned = only(student), self.comparable(only(teacher))
         nested = [self.relations(ours[:, :width], turned) for width in self.widths]
         return super().distillation_loss(ours, turned, temperature) + torch.stack(nested).sum()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -81,6 +81,17 @@ def train_on_soft_labels(
         # what an earlier step made good must not come out worse
         keep_start=True,
     )
+
+
+def chained(wraps: Sequence[Wrap]) -> Wrap:
+    """Return one wrap that applies several, the first one innermost."""
+
+    def wrap(loss: nn.Module, evaluate: Evaluate) -> tuple[nn.Module, Evaluate]:
+        for one in wraps:
+            loss, evaluate = one(loss, evaluate)
+        return loss, evaluate
+
+    return wrap
 
 
 def _check_same_tokens(data: Encoded, teacher: TeacherLogits) -> None:

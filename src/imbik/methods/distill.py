@@ -10,7 +10,8 @@ from annotated_types import Ge, Lt
 
 from imbik.distillation.augmentation import Augment, files_of
 from imbik.distillation.nested import nest, nested_note
-from imbik.distillation.soft_labels import train_on_soft_labels
+from imbik.distillation.scored import with_scores
+from imbik.distillation.soft_labels import chained, train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.tasks.registry import task_of
@@ -38,16 +39,19 @@ class Distill(TrainedOnDev, Method):
         nested: widths d; of models that give vectors, whose first d numbers are then vectors too, see
             :class:`imbik.distillation.nested.NestedHead`. The numbers are turned to the teacher's principal directions: cosines are kept,
             but no vector of the student's can be compared with one of the teacher's.
+        scores: weight of the scores of train's pairs, 0 to 1, of models that give vectors, see
+            :class:`imbik.distillation.scored.ScoredLabels`.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     keeps_shape: ClassVar[bool] = True
-    later: ClassVar[Mapping[str, object]] = {**TrainedOnDev.later, "piece_dropout": 0.0, "nested": ()}
+    later: ClassVar[Mapping[str, object]] = {**TrainedOnDev.later, "piece_dropout": 0.0, "nested": (), "scores": 0.0}
     temperature: Positive = 2.0
     hard: Share = 0.0
     augment: Augment = False
     piece_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     nested: tuple[Count, ...] = ()
+    scores: Share = 0.0
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse what compares turned vectors with the teacher's."""
@@ -57,8 +61,8 @@ class Distill(TrainedOnDev, Method):
 
     def refuse_task(self, task: str) -> str | None:
         """Return why the settings are not for a task: no pieces are hidden where each is answered, only vectors are nested."""
-        if self.nested and not task_of(task).apart:
-            return "nested: [] where no vectors are given"
+        if (self.nested or self.scores) and not task_of(task).apart:
+            return "nested: [] and scores: 0 where no vectors are given"
         return "piece_dropout: 0 where every token is answered" if self.piece_dropout and not task_of(task).one_row else None
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
@@ -67,7 +71,8 @@ class Distill(TrainedOnDev, Method):
         Raises:
             UserError: the student has another number of labels than the teacher.
         """
-        wrap = nest(checkpoint, context, self.nested) if self.nested else None
+        wraps = [nest(checkpoint, context, self.nested)] if self.nested else []
+        wraps += [with_scores(context.splits, self.scores)] if self.scores else []
         state = train_on_soft_labels(
             checkpoint,
             context,
@@ -76,7 +81,7 @@ class Distill(TrainedOnDev, Method):
             hard=self.hard,
             augment=self.augment,
             piece_dropout=self.piece_dropout,
-            wrap=wrap,
+            wrap=chained(wraps),
         )
         if self.nested:
             checkpoint = replace(checkpoint, notes=(*checkpoint.notes, nested_note(checkpoint, context, self.nested)))

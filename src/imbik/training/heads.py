@@ -250,6 +250,10 @@ class EmbeddingHead(Head):
         ours, theirs = only(student), only(teacher)
         return (1 - F.cosine_similarity(ours, theirs)).mean() + self.loss(ours, theirs) + self.relations(ours, theirs)
 
+    def comparable(self, teacher: Tensor) -> Tensor:
+        """Return vectors of the teacher as the student's are compared with them."""
+        return teacher
+
     def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compute λ mean (cos(s_i, s_j) - cos(t_i, t_j))² of vectors ``(B, …)``, which need not be as wide as one another.
 

@@ -35,12 +35,15 @@ def as_read(examples: Examples, task: TaskName) -> Examples:
 def learned_apart(splits: Splits) -> Splits:
     """Return the data as a student learns from it: unchanged, or where the task's models read texts apart, each different text once.
 
-    Dev and test stay as they are: what is measured is the pairs. Targets of train go, as no single text has one.
+    Dev and test stay as they are: what is measured is the pairs. Targets of train go, as no single text has one; its pairs, where it has
+    any with targets, stay beside it as ``scored``.
     """
     if not task_of(splits.task).apart:
         return splits
     extra = splits.unlabelled
-    return replace(splits, train=_different(splits.train), unlabelled=None if extra is None else _different(extra))
+    train = splits.train
+    scored = train if train.pairs is not None and train.targets is not None else None
+    return replace(splits, train=_different(train), unlabelled=None if extra is None else _different(extra), scored=scored)
 
 
 def _different(examples: Examples) -> Examples:
