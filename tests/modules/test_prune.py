@@ -21,7 +21,7 @@ from imbik.modules.steps.prune import Prune, _families, follow
 
 
 def job(example, **more):
-    return Job(example, more.get("loader"), lambda batch: batch[0], more.get("label_loss"), 0, Silent())
+    return Job(example, more.get("loader"), lambda batch: batch[0], more.get("label_loss"), None, 0, Silent())
 
 
 def blind(model, found: Channels, gone):

@@ -23,9 +23,10 @@ from imbik.modules.step import STEPS, Job, LabelLoss, ModuleStep, StepReport, co
 from imbik.modules.steps.cluster import Cluster
 from imbik.modules.steps.low_rank import LowRank
 from imbik.modules.steps.prune import Prune
+from imbik.modules.steps.quantize import Quantize
 from imbik.modules.steps.share import Share
 
-__all__ = ["Cluster", "CompressedModule", "LowRank", "Prune", "Share", "compress_module"]
+__all__ = ["Cluster", "CompressedModule", "LowRank", "Prune", "Quantize", "Share", "compress_module"]
 
 Steps = Sequence[str | Mapping[str, Mapping[str, Any] | None] | ModuleStep]
 
@@ -69,13 +70,14 @@ def compress_module(
     Args:
         model: any module; not changed.
         example: what it is called with: a tensor, a tuple of positional or a mapping of keyword arguments.
-        steps: each a name, ``{name: {setting: value}}`` or a step object: ``low_rank``, ``prune``, ``share``, ``cluster``.
+        steps: each a name, ``{name: {setting: value}}`` or a step object: ``low_rank``, ``prune``, ``share``, ``cluster``,
+            ``quantize``.
         loader: batches for whatever a step measures or trains on: iterated again and again, such as a ``DataLoader`` or a list.
         inputs: what the module takes of a batch, as for :func:`imbik.distill`. Default: a tensor itself, the first of a tuple or list,
             all of a mapping.
         label_loss: ``label_loss(output, batch)``, for importance by gradients.
         evaluate: ``evaluate(module)``, higher is better; reported after every step.
-        recover: settings of a recovery training after every step that has changed answers: the module learns to give what the original
+        recover: settings of a recovery training after every step but ``quantize``: the module learns to give what the original
             gives (:class:`imbik.modules.recover.Recovery`); ``{}`` for the defaults, None for no training.
         opaque: paths of modules that are not looked into when the network is traced: all that they read and give keeps its size.
         seed: of whatever is drawn.
@@ -102,12 +104,13 @@ def compress_module(
     small = copy.deepcopy(model).cpu().eval()
     answer(small, example)
     call_inputs = inputs or usual_inputs
-    job = Job(example, loader, call_inputs, label_loss, seed, progress or Silent(), tuple(opaque))
+    teach = None if loader is None else _teacher(model, loader, call_inputs, label_loss, evaluate, seed, progress)
+    job = Job(example, loader, call_inputs, label_loss, teach, seed, progress or Silent(), tuple(opaque))
     quality = None if evaluate is None else float(evaluate(small))
     reports = []
     for step in made:
         small, report = _taken(small, step, job)
-        reports.append(_recovered(model, small, report, recovery, job, evaluate))
+        reports.append(_recovered(small, report, recovery, job, evaluate))
     return CompressedModule(small, tuple(reports), quality)
 
 
@@ -157,8 +160,37 @@ def _taken(model: nn.Module, step: ModuleStep, job: Job) -> tuple[nn.Module, Ste
     return small, StepReport(step.record(), change.layers, change.kept, (before, count_parameters(small)))
 
 
+def _teacher(
+    original: nn.Module,
+    loader: Iterable[Any],
+    inputs: Callable[[Any], Any],
+    label_loss: LabelLoss | None,
+    evaluate: Callable[[nn.Module], float] | None,
+    seed: int,
+    progress: Progress | None,
+) -> Callable[[nn.Module, Recovery], None]:
+    """Make the function that trains a module to give what the original gives."""
+
+    def teach(student: nn.Module, recovery: Recovery) -> None:
+        distill(
+            original,
+            student,
+            loader,
+            {("", ""): recovery.loss or HiddenMSE()},
+            epochs=recovery.epochs,
+            learning_rate=recovery.learning_rate,
+            label_loss=label_loss if recovery.labels else None,
+            inputs=inputs,
+            evaluate=evaluate,
+            seed=seed,
+            progress=progress,
+        )
+        student.eval()
+
+    return teach
+
+
 def _recovered(
-    teacher: nn.Module,
     student: nn.Module,
     report: StepReport,
     recovery: Recovery | None,
@@ -168,20 +200,8 @@ def _recovered(
     """Train the module to give what the original gives, where that is asked for, and report its quality."""
     # before any training: what the step alone has cost
     quality = None if evaluate is None else float(evaluate(student))
-    if recovery is None or job.loader is None:
+    # rounded weights are trained by the step itself, if at all
+    if recovery is None or job.teach is None or Quantize.name in report.step:
         return replace(report, quality=quality)
-    distill(
-        teacher,
-        student,
-        job.loader,
-        {("", ""): recovery.loss or HiddenMSE()},
-        epochs=recovery.epochs,
-        learning_rate=recovery.learning_rate,
-        label_loss=job.label_loss if recovery.labels else None,
-        inputs=job.inputs,
-        evaluate=evaluate,
-        seed=job.seed,
-        progress=job.progress,
-    )
-    student.eval()
+    job.teach(student, recovery)
     return replace(report, before_recovery=quality, quality=None if evaluate is None else float(evaluate(student)))

@@ -17,6 +17,7 @@ from imbik.errors import UserError
 from imbik.jobs.progress import Progress
 from imbik.jobs.validated import Wording, dotted, field_names, validated
 from imbik.modules.arguments import answer
+from imbik.modules.recover import Recovery
 
 _WORDING = Wording(wrong="wrong setting", missing="setting missing", unknown="unknown setting")
 
@@ -54,6 +55,7 @@ class Job:
         loader: batches, or None.
         inputs: what the module takes of a batch.
         label_loss: against labels, or None.
+        teach: trains a module to give what the original gives; None where there is no loader.
         seed: of whatever is drawn.
         progress: where work is shown.
         opaque: paths of modules that are not looked into.
@@ -63,6 +65,7 @@ class Job:
     loader: Iterable[Any] | None
     inputs: Callable[[Any], Any]
     label_loss: LabelLoss | None
+    teach: Callable[[nn.Module, Recovery], None] | None
     seed: int
     progress: Progress
     opaque: tuple[str, ...] = ()

@@ -123,7 +123,7 @@ def trace_products(model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[list
 
 
 @dataclass
-class _Range:
+class Range:
     """Least and greatest value seen, and how often each part of that range occurs.
 
     The second needs a pass of its own, once the ends are known.
@@ -174,7 +174,7 @@ def calibrate(checkpoint: Checkpoint, examples: Examples, *, samples: int, perce
         Ranges of float32 precision. Padding is not observed.
     """
     data, model = draw_rows(checkpoint, examples, samples, seed), checkpoint.model
-    ranges: dict[str, dict[str, _Range]] = {}
+    ranges: dict[str, dict[str, Range]] = {}
     # Counting needs the ends of the range, which are known after all texts were seen once.
     passes = 1 if percentile >= 100.0 else 2
     with progress.track("calibrating", passes * len(data)) as bar:
@@ -192,13 +192,13 @@ def draw_rows(checkpoint: Checkpoint, examples: Examples, samples: int, seed: in
     return encode(Examples([examples.texts[row] for row in rows], pairs, None, ""), checkpoint.tokenizer)
 
 
-def _observe(model: nn.Module, inputs: Mapping[str, Tensor], ranges: dict[str, dict[str, _Range]], *, count: bool) -> None:
+def _observe(model: nn.Module, inputs: Mapping[str, Tensor], ranges: dict[str, dict[str, Range]], *, count: bool) -> None:
     """Let the ranges of all products see one batch: widen them, or count into their bins."""
     real = inputs["attention_mask"].bool()
 
     def note(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         y: Tensor = nn.functional.linear(x, weight, bias)
-        sides = ranges.setdefault(name, {"input": _Range(), "output": _Range()})
+        sides = ranges.setdefault(name, {"input": Range(), "output": Range()})
         for side, values in (("input", x), ("output", y)):
             # (B, T, H) -> (tokens, H) without padding; what the pooler sees, (B, H), has none.
             seen = values[real] if values.shape[:-1] == real.shape else values

@@ -22,6 +22,7 @@ from imbik.modules.export.onnx import write_onnx
 from imbik.modules.export.openvino import write_openvino
 from imbik.modules.export.parity import check_parity
 from imbik.modules.step import count_parameters
+from imbik.modules.steps.quantize import Quantize
 from imbik.runtime.engines.registry import engine
 from imbik.runtime.manifest import SCHEMA, artefact_files
 from imbik.runtime.modules import ENGINES
@@ -84,7 +85,10 @@ def export_module(
         if name not in ENGINES:
             raise UserError("no engine for modules has this name", where="engines", found=name, expected=", ".join(ENGINES))
         engine(name)
-    flat = Flat(module, example)
+    quantized = _quantized(steps)
+    if quantized is not None and "executorch" in engines:
+        raise UserError("ExecuTorch gets modules in float alone", where="engines", found="quantize", fix="leave executorch or quantize out")
+    flat = Flat(module, example, rounded=quantized is not None)
     _check_batch(flat, batch)
     made = {}
     with (progress or Silent()).track("export", len(engines)) as bar:
@@ -101,6 +105,7 @@ def _exported(flat: Flat, name: str, directory: Path, batch: bool, steps: Sequen
             "schema": SCHEMA,
             "engine": name,
             "batch": batch,
+            "quantisation": _quantized(steps),
             **flat.ports(batch),
             "steps": list(steps),
             "parameters": count_parameters(module),
@@ -111,6 +116,12 @@ def _exported(flat: Flat, name: str, directory: Path, batch: bool, steps: Sequen
         manifest["parity"] = check_parity(flat, batch, partial)
         finish(partial, manifest)
     return ExportedModule(directory, name, folder_bytes(directory), manifest["parity"])
+
+
+def _quantized(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what a manifest says of the int8 step, or None where there was none."""
+    settings = [step[Quantize.name] for step in steps if Quantize.name in step]
+    return {"scheme": settings[-1]["scheme"], "weight_bits": settings[-1]["bits"]} if settings else None
 
 
 def _check_batch(flat: Flat, batch: bool) -> None:

@@ -19,14 +19,17 @@ class Flat(nn.Module):
         model: a copy of it is made, with plain layers in the place of codebooks, in evaluation mode.
         example: what it is called with.
 
+        rounded: its weights lie on the grids of int8.
+
     Attributes:
         inputs: the example by name.
         outputs: what the module gives of it, by name.
     """
 
-    def __init__(self, model: nn.Module, example: object) -> None:
+    def __init__(self, model: nn.Module, example: object, rounded: bool = False) -> None:
         super().__init__()
         self.inner = expanded(copy.deepcopy(model).cpu().eval())
+        self.rounded = rounded
         self.inputs: Arguments = arguments_of(model, example)
         self.outputs = answer(self.inner, example)
         for tensor in self.inner.parameters():

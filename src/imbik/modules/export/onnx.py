@@ -17,6 +17,7 @@ from imbik.export.onnx.trace import OPSET
 from imbik.jobs.quiet import silenced
 from imbik.modules.arguments import first_line
 from imbik.modules.export.flat import Flat
+from imbik.modules.export.int8 import lower_rounded
 from imbik.runtime.engines.onnx import MODEL
 
 
@@ -68,6 +69,7 @@ def write_onnx(flat: Flat, batch: bool, directory: Path) -> dict[str, Any]:
         UserError: as :func:`traced_graph`.
     """
     graph = traced_graph(flat, batch)
+    counts = lower_rounded(graph, fused=True) if flat.rounded else {}
     packed = pack_constants(graph)
     onnx.save(graph.finish(), str(directory / MODEL))
-    return {"model": MODEL, "graph": {"packed": packed["packed"]}}
+    return {"model": MODEL, "graph": {"packed": packed["packed"], **counts}}

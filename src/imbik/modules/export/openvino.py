@@ -9,6 +9,7 @@ from typing import Any
 from imbik.errors import UserError
 from imbik.modules.arguments import first_line
 from imbik.modules.export.flat import Flat
+from imbik.modules.export.int8 import lower_rounded
 from imbik.modules.export.onnx import traced_graph
 from imbik.runtime.engines.openvino import MODEL
 
@@ -21,9 +22,10 @@ def write_openvino(flat: Flat, batch: bool, directory: Path) -> dict[str, Any]:
     """
     import openvino
 
-    graph = traced_graph(flat, batch).finish()
+    graph = traced_graph(flat, batch)
+    counts = lower_rounded(graph, fused=False) if flat.rounded else {}
     try:
-        model = openvino.Core().read_model(io.BytesIO(graph.SerializeToString()))
+        model = openvino.Core().read_model(io.BytesIO(graph.finish().SerializeToString()))
         openvino.save_model(model, directory / MODEL, compress_to_fp16=False)
     except Exception as error:
         raise UserError(
@@ -32,4 +34,4 @@ def write_openvino(flat: Flat, batch: bool, directory: Path) -> dict[str, Any]:
             found=first_line(error),
             fix="choose another engine",
         ) from error
-    return {"model": MODEL, "graph": {}}
+    return {"model": MODEL, "graph": counts}
