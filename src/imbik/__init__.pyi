@@ -13,6 +13,7 @@ from .models import save_checkpoint as save_checkpoint
 from .modules import CompressedModule as CompressedModule
 from .modules import compress_module as compress_module
 from .modules import export_module as export_module
+from .modules import measure_module as measure_module
 from .recipes import load_recipe as load_recipe
 from .report import write_report as write_report
 from .runtime import load_artefact as load_artefact

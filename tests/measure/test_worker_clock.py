@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -147,19 +148,18 @@ class Answering:
         raise ValueError("ours")
 
 
-def served(monkeypatch: pytest.MonkeyPatch, *requests: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+def served(monkeypatch: pytest.MonkeyPatch, make: Callable[[], object], *requests: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
     """The answers, and how often it was waited for sleeping threads."""
     waited: list[bool] = []
     monkeypatch.setattr(worker, "settle", lambda: waited.append(True))
     answers = io.StringIO()
-    worker.serve("folder", 3, io.StringIO("".join(json.dumps(request) + "\n" for request in requests)), answers)
+    worker.serve(make, io.StringIO("".join(json.dumps(request) + "\n" for request in requests)), answers)
     return [json.loads(line) for line in answers.getvalue().splitlines()], len(waited)
 
 
 def test_every_request_is_answered_and_all_but_a_cold_start_wait_for_sleeping_threads(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(worker, "Worker", Answering)
     asked = ({"do": "predict", "texts": ["a", "b"]}, {"do": "memory"}, {"do": "facts"}, {"do": "warm_up"})
-    found, waited = served(monkeypatch, *asked)
+    found, waited = served(monkeypatch, Answering, *asked)
     assert found == [{"count": 2}, {"peak_rss_bytes": 7}, {"error": found[2]["error"], "user": True}, {"error": "ValueError: ours"}]
     assert "the user's mistake" in found[2]["error"] and waited == 3
 
@@ -168,8 +168,7 @@ def test_a_folder_that_cannot_be_opened_is_told_and_nothing_is_asked(monkeypatch
     def broken(*arguments: object) -> Any:
         raise UserError("no such artefact")
 
-    monkeypatch.setattr(worker, "Worker", broken)
-    found, waited = served(monkeypatch, {"do": "memory"})
+    found, waited = served(monkeypatch, broken, {"do": "memory"})
     assert len(found) == 1 and found[0]["user"] and "no such artefact" in found[0]["error"] and waited == 0
 
 
@@ -183,9 +182,10 @@ def test_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, more: list[st
     streams = SimpleNamespace(dup=lambda number: 10 + number, fdopen=lambda number, *_, **__: number, dup2=lambda *pair: calls.append(pair))
     monkeypatch.setattr(worker, "os", streams)
     monkeypatch.setattr(sys, "argv", ["worker", "folder", "3", *more])
-    monkeypatch.setattr(worker, "serve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(worker, "Worker", lambda *arguments: arguments)
+    monkeypatch.setattr(worker, "serve", lambda make, *arguments: calls.append((*make(), *arguments)))
     worker.main()
-    assert calls == [(2, 1), ("folder", 3, sys.stdin, 11, multiple, engine)]
+    assert calls == [(2, 1), ("folder", 3, multiple, engine, sys.stdin, 11)]
 
 
 class Status:

@@ -37,6 +37,7 @@ class Candidate:
         length_multiple: lengths are padded to a multiple of this; None: as the artefact says.
         parent: name of the same recipe without its ``quantize`` step, where it has one.
         rival: it is measured for comparison: what a user would try first.
+        worker: module that serves it in its process.
     """
 
     id: str
@@ -48,10 +49,11 @@ class Candidate:
     length_multiple: int | None = None
     parent: str | None = None
     rival: bool = False
+    worker: str = "imbik.measure.worker"
 
 
 class Process:
-    """A running ``imbik.measure.worker``. Closing it ends the process.
+    """A running worker. Closing it ends the process.
 
     Args:
         candidate: what it serves.
@@ -61,7 +63,7 @@ class Process:
     def __init__(self, candidate: Candidate, threads: int) -> None:
         self.candidate = candidate
         asked = (str(candidate.path), str(threads), str(candidate.length_multiple or ""), candidate.engine)
-        self._child = Child("imbik.measure.worker", *asked, threads=threads, encoding="utf-8")
+        self._child = Child(candidate.worker, *asked, threads=threads, encoding="utf-8")
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -100,12 +102,21 @@ def start(candidate: Candidate, threads: int, text: str, pair: str | None) -> tu
     Raises:
         UserError, CandidateError: as :meth:`Process.ask`.
     """
+    return begin(candidate, threads, texts=[text], pairs=None if pair is None else [pair])
+
+
+def begin(candidate: Candidate, threads: int, **first: object) -> tuple[Process, float]:
+    """A fresh process, and the seconds from its start to its first answer, to the request ``predict`` with the fields ``first``.
+
+    Raises:
+        UserError, CandidateError: as :meth:`Process.ask`.
+    """
     # spawn, imports, loading and the first answer: what a user of a fresh instance waits for
-    begin = time.perf_counter()
+    started = time.perf_counter()
     process = Process(candidate, threads)
     try:
-        process.ask("predict", texts=[text], pairs=None if pair is None else [pair])
+        process.ask("predict", **first)
     except BaseException:
         process.close()
         raise
-    return process, time.perf_counter() - begin
+    return process, time.perf_counter() - started

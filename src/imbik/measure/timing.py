@@ -134,7 +134,13 @@ def _row(examples: Examples, row: int) -> tuple[str, str | None]:
 
 
 def time_candidates(
-    processes: Sequence[Process], sample: Sample, bar: Task, *, rounds: int = ROUNDS, deadline: float | None = None
+    processes: Sequence[Process],
+    sample: Sample,
+    bar: Task,
+    *,
+    rounds: int = ROUNDS,
+    deadline: float | None = None,
+    budgets: Sequence[int] = BUDGETS,
 ) -> list[Timing]:
     """Measure latency and throughput of each process, in its order.
 
@@ -144,11 +150,12 @@ def time_candidates(
         bar: advanced once a round and candidate, and once for each warm-up.
         rounds: turns of each candidate.
         deadline: ``time.monotonic()`` after which no round begins, the third excepted.
+        budgets: sizes of a batch that are tried, in tokens, or in rows for workers that read arrays.
     """
-    sample = replace(sample, count=_sample_size(processes, sample))
+    sample = replace(sample, count=_sample_size(processes, sample, budgets[1]))
     timings = [Timing(texts=sample.count, read_before=sample.read) for _ in processes]
     for process, timing in zip(processes, timings, strict=True):
-        timing.budget = _best_budget(process, sample)
+        timing.budget = _best_budget(process, sample, budgets)
         process.ask("warm_up")
         # thrown away: first requests of an engine still allocate and choose kernels
         process.ask("latency", rows=str(sample.rows), start=0, count=20, before=sample.warm)
@@ -184,22 +191,22 @@ def _pass(process: Process, sample: Sample, budget: int, seconds: float) -> dict
     return process.ask("throughput", budget=budget, seconds=seconds, **asked)
 
 
-def _sample_size(processes: Sequence[Process], sample: Sample) -> int:
+def _sample_size(processes: Sequence[Process], sample: Sample, budget: int) -> int:
     """Return as many texts as the slowest candidate predicts in two seconds, but at least 256."""
     few = replace(sample, count=min(128, sample.count))
     slowest = 0.0
     for process in processes:
-        _pass(process, few, BUDGETS[1], 0.0)
+        _pass(process, few, budget, 0.0)
         # the second of two: the first one warms up
-        run = _pass(process, few, BUDGETS[1], 0.0)
+        run = _pass(process, few, budget, 0.0)
         slowest = max(slowest, run["wall"] / run["items"])
     return min(sample.count, max(256, int(_SLOWEST_PASS / slowest)))
 
 
-def _best_budget(process: Process, sample: Sample) -> int:
+def _best_budget(process: Process, sample: Sample, budgets: Sequence[int]) -> int:
     """Return the token budget with the highest throughput; a larger one must be 3 % better than a smaller one."""
-    best, fastest = BUDGETS[0], 0.0
-    for budget in BUDGETS:
+    best, fastest = budgets[0], 0.0
+    for budget in budgets:
         run = _pass(process, sample, budget, _TURN / 2)
         rate = run["items"] / run["wall"]
         # differences below 3 % are noise here, and a smaller batch takes less memory

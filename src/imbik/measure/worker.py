@@ -155,12 +155,15 @@ def settle(limit: float = 1.0) -> None:
             return
 
 
-def serve(
-    folder: str, threads: int, requests: TextIO, answers: TextIO, length_multiple: int | None = None, engine: str | None = None
-) -> None:
-    """Answer requests until the input ends. A user's mistake travels back as ``{"error": message}``."""
+def serve(make: Callable[[], object], requests: TextIO, answers: TextIO) -> None:
+    """Answer requests until the input ends. A user's mistake travels back as ``{"error": message}``.
+
+    Args:
+        make: makes the worker, whose methods are named after requests.
+        requests, answers: one line of JSON each.
+    """
     try:
-        worker = Worker(folder, threads, length_multiple, engine)
+        worker = make()
     except UserError as error:
         _send(answers, {"error": str(error), "user": True})
         return
@@ -185,15 +188,20 @@ def _send(answers: TextIO, answer: Mapping[str, Any]) -> None:
     answers.flush()
 
 
-def main() -> None:
-    """Entry point. Whatever a library prints goes to standard error; standard output carries answers only."""
+def answer_requests(make: Callable[[], object]) -> None:
+    """Serve on standard input and output. Whatever a library prints goes to standard error; standard output carries answers only."""
     # the real standard output under a new number; number 1 leads to standard error from here on,
     # for C++ libraries as well, which sys.stdout does not reach
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    serve(make, sys.stdin, answers)
+
+
+def main() -> None:
+    """Entry point."""
     multiple = int(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3] else None
     engine = sys.argv[4] if len(sys.argv) > 4 and sys.argv[4] else None
-    serve(sys.argv[1], int(sys.argv[2]), sys.stdin, answers, multiple, engine)
+    answer_requests(lambda: Worker(sys.argv[1], int(sys.argv[2]), multiple, engine))
 
 
 if __name__ == "__main__":
