@@ -264,3 +264,23 @@ def test_settings_of_losses_without_sense_are_refused_and_soft_ones_are_taken():
     assert LogitsKL(0.5).temperature == 0.5 and LogitsKL().temperature == 2.0
     with pytest.raises(UserError, match="on scores or on probabilities"):
         AttentionMSE("logits")
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5), None), ((2, 5, 4, 3), None), ((2, 5, 3), 1), ((2, 4, 5, 3), 2)])
+def test_logits_of_tokens_grids_and_boxes_are_those_of_their_rows(shape, axis):
+    generator = np.random.default_rng(0)
+    s, t = (generator.standard_normal(shape).astype(np.float32) for _ in range(2))
+    classes = shape.index(5)
+    a, b = (softmax(np.moveaxis(x, classes, -1).reshape(-1, 5) / 3.0) for x in (s, t))
+    loss = LogitsKL(3.0, axis)
+    loss.bind(torch.tensor(s), torch.tensor(t))
+    assert float(loss(torch.tensor(s), torch.tensor(t))) == pytest.approx(9 * (b * np.log(b / a)).sum(1).mean(), rel=1e-4)
+
+
+def test_padding_is_not_classified():
+    s, t = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    real = mask.bool()
+    torch.testing.assert_close(LogitsKL()(s, t, mask), LogitsKL()(s[real], t[real]))
+    with pytest.raises(UserError, match="cannot compare"):
+        LogitsKL(axis=3).bind(s, t)

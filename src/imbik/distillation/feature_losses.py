@@ -143,31 +143,46 @@ class FeatureMoments(nn.Module):
 
 
 class LogitsKL(nn.Module):
-    """Divergence of class logits: T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)).
+    """Divergence of class logits: T² · KL(softmax(z_T / T) ‖ softmax(z_S / T)), mean over all that is classified.
 
-    Logits are ``(B, L)``, see :func:`imbik.training.heads.softened_kl`.
+    Logits are ``(B, L)`` of examples, ``(B, T, L)`` of tokens (real ones count) or boxes, ``(B, L, H, W)`` of the cells of a grid; see
+    :func:`imbik.training.heads.softened_kl`.
 
     Args:
         temperature: T > 0.
+        axis: of the classes; None: 1 for grids, the last for all else.
+
+    >>> loss, grid = LogitsKL(), torch.randn(2, 5, 4, 4)
+    >>> round(float(loss(grid, grid)), 6)
+    0.0
     """
 
-    def __init__(self, temperature: float = 2.0) -> None:
+    def __init__(self, temperature: float = 2.0, axis: int | None = None) -> None:
         super().__init__()
         if not temperature > 0:
             raise UserError("the temperature is not above 0", where="LogitsKL", found=temperature, expected="1 or more, such as 2.0")
         self.temperature = temperature
+        self.axis = axis
 
     def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
-        """Check the shapes, ``(B, L)`` both.
+        """Check the shapes: the same, with an axis of classes.
 
         Raises:
             UserError: other shapes.
         """
-        if student.ndim != 2 or student.shape != teacher.shape:
-            raise unmatched(self, student, teacher, "(B, L) both")
+        axis = self.axis or 1
+        if student.ndim < 2 or student.shape != teacher.shape or not -student.ndim <= axis < student.ndim:
+            raise unmatched(self, student, teacher, "the same shape of both: (B, L), (B, T, L) or (B, L, H, W)")
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-        return softened_kl(student.float(), teacher.float(), self.temperature)
+        return softened_kl(self._classified(student, mask), self._classified(teacher, mask), self.temperature)
+
+    def _classified(self, logits: Tensor, mask: Tensor | None) -> Tensor:
+        """Return all that is classified as rows, ``(N, L)``."""
+        axis = _channel(logits) if self.axis is None else self.axis
+        last = logits.float().movedim(axis, -1)
+        # (B, T, L) with a mask (B, T): padding is no token; each example of a batch counts as it is
+        return last[mask.bool()] if mask is not None and last.shape[:-1] == mask.shape else last.flatten(0, -2)
 
 
 def _channel(x: Tensor) -> int:
