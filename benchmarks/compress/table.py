@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from benchmarks.common import origin as measured_at
 from benchmarks.common import read_result, result_path
 from imbik.locale.notes import sentence
 from imbik.tasks.registry import task_of
@@ -14,7 +15,7 @@ from imbik.types import Note
 
 LEVELS = (0.97, 0.95)
 SMALL = ("banking77", "sst2")
-MAIN = ("banking77", "sst2", "trec", "stsb")
+MAIN = ("banking77", "sst2", "trec", "stsb", "tquad")
 
 
 def interval(value: Mapping[str, float]) -> str:
@@ -196,6 +197,25 @@ def origin(data: str, up: str) -> list[str]:
     ]
 
 
+def beside(name: str) -> list[str]:
+    """Return a teacher's quality beside that of its rivals, and what it has over the better of them."""
+    run = read_result(f"compress/{name}")
+    models = run["models"]
+    best = max((one for one in models if one != "teacher"), key=lambda one: float(models[one]["dev"]["value"]))
+    lines = [f"| | test {models['teacher']['test']['metric']} (95 %) | dev | trained in |", "|---|---:|---:|---:|"]
+    for one, row in models.items():
+        lines.append(f"| `{one}` | {interval(row['test'])} | {100 * row['dev']['value']:.1f} % | {row['seconds'] / 60:.1f} minutes |")
+    over, rows = models["teacher"][f"over {best}"], run["rows"]
+    points = f"{100 * over['value']:+.1f} points (95 %, paired: {100 * over['low']:+.1f} to {100 * over['high']:+.1f})"
+    return [
+        *[*lines, ""],
+        f"The teacher has {points} over `{best}`, the better of the two on dev. {rows['train']:,} training rows, {rows['dev']:,} dev, "
+        f"{rows['test']:,} test.",
+        "",
+        measured_at(f"compress/{name}"),
+    ]
+
+
 def pooled() -> list[str]:
     """Return the students without layers of the main job beside one layer, and what their speed was measured on."""
     results = read_result("compress/banking77")["results"]
@@ -270,6 +290,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     **{f"{name}-origin": ((f"compress/{name}",), lambda name=name: origin(name, "../../")) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-origin-top": ((f"compress/{name}",), lambda name=name: origin(name, "")) for name in MAIN},  # type: ignore[misc]
     **{f"{name}-why": ((f"compress/{name}",), lambda name=name: why(name)) for name in MAIN},  # type: ignore[misc]
+    "tr_reviews-teacher": (("compress/tr_reviews-teacher",), lambda: beside("tr_reviews-teacher")),
     "pruned": (("compress/small-banking77",), pruned),
     "read-before-top": (("compress/banking77", "runtime/unseen-banking77"), lambda: read_before("./")),
     "augmented": (("compress/banking77",), augmented),
