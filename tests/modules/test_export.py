@@ -161,6 +161,11 @@ def test_what_is_asked_and_what_was_damaged(tmp_path):
         (path / "manifest.json").write_text(json.dumps(manifest | {field: value}))
         with pytest.raises(UserError, match=field):
             imbik.load_module(path)
+    for side in ("inputs", "outputs"):
+        ports = [{**manifest[side][0], "name": "other"}, *manifest[side]][: 1 if side == "inputs" else 2]
+        (path / "manifest.json").write_text(json.dumps(manifest | {side: ports}))
+        with pytest.raises(UserError, match="of another model"):
+            imbik.load_module(path)(example.numpy())
     (path / "manifest.json").write_text(json.dumps(manifest))
     (path / "model.onnx").write_bytes((path / "model.onnx").read_bytes()[:-10])
     with pytest.raises(UserError, match="cut short"):

@@ -65,6 +65,8 @@ class ModuleArtefact:
         self.session = session
         self.inputs = _ports(manifest["inputs"])
         self.outputs = _ports(manifest["outputs"])
+        if not set(session.names) <= {port.name for port in self.inputs}:
+            raise self._unlike(session.names)
 
     def __call__(self, *arrays: object, **named: object) -> Array | dict[str, Array]:
         """Return what the module gives of some arrays: an array, or several by name.
@@ -86,8 +88,14 @@ class ModuleArtefact:
             sizes = ", ".join(f"{name} {len(array)}" for name, array in feed.items())
             raise UserError("inputs of different numbers of rows", found=sizes, expected="the same first axis")
         found_arrays = self._run(feed)
+        if len(found_arrays) != len(self.outputs):
+            raise self._unlike([port.name for port in self.outputs])
         answers = {port.name: array.astype(port.type, copy=False) for port, array in zip(self.outputs, found_arrays, strict=True)}
         return next(iter(answers.values())) if len(answers) == 1 else answers
+
+    def _unlike(self, found: Sequence[str]) -> UserError:
+        where = self.path / MANIFEST_FILE
+        return UserError("the manifest is of another model", where=where, found=", ".join(found), fix="export the module again")
 
     def _run(self, feed: Mapping[str, Array]) -> Sequence[Array]:
         # an input that the graph has no use for is not asked for
