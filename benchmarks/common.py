@@ -19,7 +19,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +156,35 @@ def clock() -> Iterator[Spent]:
     wall, processor = time.perf_counter(), time.process_time()
     yield spent
     spent.wall, spent.processor = time.perf_counter() - wall, time.process_time() - processor
+
+
+_PEAK = (
+    "import resource, subprocess, sys; r = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True); "
+    "sys.stderr.write(r.stderr if r.returncode else ''); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(r.returncode)"
+)
+"""Runs a command and prints the KiB of the largest process below it."""
+
+
+def run_imbik(words: Sequence[str], place: Path) -> dict[str, float]:
+    """Run a command of imbik in a process of its own.
+
+    Args:
+        words: behind ``imbik``.
+        place: the working folder.
+
+    Returns:
+        ``seconds`` on the wall, and ``peak_rss_mib`` of the largest process.
+
+    Raises:
+        SystemExit: it failed; with what it said.
+    """
+    with clock() as spent:
+        words = [sys.executable, "-c", _PEAK, sys.executable, "-m", "imbik", *words]
+        done = subprocess.run(words, cwd=place, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return {"seconds": spent.wall, "peak_rss_mib": int(done.stdout) / 1024}
 
 
 def in_turns(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import clock, parser, record
+from benchmarks.common import parser, record, run_imbik
 from imbik import save_checkpoint
 from imbik.testing import tiny_bert
 from imbik.testing.tiny import WORDS
@@ -34,16 +32,8 @@ def run(rows: int, words: int, place: Path) -> dict[str, float]:
         lines = [f"{' '.join(generator.choices(WORDS, k=words))} {name}{i},{('bad', 'good', 'other')[i % 3]}" for i in range(300)]
         (place / f"{name}.csv").write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
     words_of_command = ["compress", "--teacher", "../teacher", "--data", ".", "--out", "out", "--recipe", "../one.yaml"]
-    code = (
-        "import resource, subprocess, sys; r = subprocess.run(sys.argv[1:], capture_output=True, text=True); "
-        "sys.stderr.write(r.stderr if r.returncode else ''); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    command = [sys.executable, "-c", code, sys.executable, "-m", "imbik", *words_of_command]
-    with clock() as spent:
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
-    if done.stderr:
-        raise SystemExit(done.stderr)
-    return {"rows": rows, "peak_rss_mib": round(int(done.stdout) / 1024, 1), "seconds": round(spent.wall, 1)}
+    found = run_imbik(words_of_command, place)
+    return {"rows": rows, "peak_rss_mib": round(found["peak_rss_mib"], 1), "seconds": round(found["seconds"], 1)}
 
 
 def main() -> None:

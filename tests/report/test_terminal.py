@@ -65,3 +65,11 @@ def test_the_choice_in_both_languages(lang: str, words: list[str]) -> None:
     for part in words:
         assert part in line
     assert "aday" in _printed(run, "tr")
+
+
+def test_a_table_without_a_baseline_names_none() -> None:
+    """A cascade's run has no teacher: its title said "speed against None"."""
+    run = replace(plausible.results(), baseline=None)
+    for lang in ("en", "tr"):
+        title = _printed(run, lang).split("\n")[0]
+        assert "None" not in title and "accuracy" in title

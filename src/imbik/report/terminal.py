@@ -16,8 +16,10 @@ def results_table(results: Results, lang: str = "en") -> Table:
     """Return the candidates in the order they were measured; ``●`` on the Pareto front (quality, latency, size), ``►`` the choice."""
     texts = Phrases(lang)
     base = results.get(results.baseline)
-    metric = (base.quality.metric if base else None) or "quality"
-    title = texts("terminal.title", source=results.data.source or "", metric=metric, baseline=results.baseline)
+    metric = results.data.metric or next((m.quality.metric for m in results.measurements if m.quality.metric), "quality")
+    title = texts("terminal.title", source=results.data.source or "", metric=metric)
+    if base is not None:
+        title += texts("terminal.against", baseline=base.id)
     table = Table(title=title)
     captions = []
     if any(m.rival for m in results.measurements):
