@@ -74,6 +74,7 @@ EXTRAS: Mapping[str, str] = {
     "sklearn": "compress",
     "psutil": "compress",
     "pyarrow": "parquet",
+    "PIL": "images",
     "scipy": "recommend",
     "numba": "recommend",
     "threadpoolctl": "recommend",

@@ -61,15 +61,15 @@ class Examples:
     """Rows of one split, column by column.
 
     Attributes:
-        texts: N texts.
+        texts: N texts; of a task that reads images, the bytes of N image files (:class:`imbik.images.store.ImageStore`).
         pairs: N second texts, or None for single texts.
         targets: an array whose first axis is N, in the task's own form: label indices ``(N,)``, 0/1 ``(N, L)``, values ``(N,)``,
             spans ``(N, 2)``, or an object array of one array per row (tags); None when the rows carry no labels.
         fingerprint: sha256 of the content (texts, pairs, targets), hex.
     """
 
-    texts: Sequence[str]
-    pairs: Sequence[str] | None
+    texts: Sequence[Any]
+    pairs: Sequence[Any] | None
     targets: NDArray[Any] | None
     fingerprint: str
 
@@ -111,7 +111,8 @@ class Checkpoint:
 
     Attributes:
         model: a ``transformers.PreTrainedModel`` (eval mode, on CPU) whose config carries ``id2label``.
-        tokenizer: a fast transformers tokenizer; ``tokenizer.model_max_length`` is the length texts are cut to.
+        tokenizer: what turns rows into what the model reads: a fast transformers tokenizer, whose ``model_max_length`` is the length
+            texts are cut to; of a model that reads images an :class:`imbik.images.processor.ImageProcessor`.
         task: see :data:`TaskName`.
         steps: a record of the recipe steps applied so far, every setting written out; nothing here is run again.
         notes: what steps found out on the way that a reader of the model card should know.

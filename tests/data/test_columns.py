@@ -89,15 +89,16 @@ def test_one_column_has_one_role(names: dict[str, str]):
         chosen("text label", **names)
 
 
+def made_task(*labels: tuple[str, ...], pairs: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(name="made", label_names=labels, pairs=pairs, apart=False, reads="texts")
+
+
 def test_a_task_may_name_its_labels_and_need_pairs():
-    task = SimpleNamespace(name="made", label_names=(("tags",), ("label",)), pairs=False, apart=False)
-    assert chosen("text label tags", task=task).labels == ("tags",)
-    assert chosen("text label tags", task=SimpleNamespace(name="made", label_names=(), pairs=False, apart=False)).labels == ("label",)
+    assert chosen("text label tags", task=made_task(("tags",), ("label",))).labels == ("tags",)
+    assert chosen("text label tags", task=made_task()).labels == ("label",)
     with pytest.raises(UserError, match="made needs two texts a row"):
-        chosen("text label", task=SimpleNamespace(name="made", label_names=(), pairs=True, apart=False))
-    assert (
-        chosen("premise hypothesis label", task=SimpleNamespace(name="made", label_names=(), pairs=True, apart=False)).pair == "hypothesis"
-    )
+        chosen("text label", task=made_task(pairs=True))
+    assert chosen("premise hypothesis label", task=made_task(pairs=True)).pair == "hypothesis"
 
 
 def test_a_guess_is_said_and_what_was_named_is_not():

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "imbik"
 
 FLOORS = (
     ("errors", "types", "machine"),
-    ("jobs", "tasks", "locale"),
+    ("jobs", "tasks", "locale", "images"),
     ("data", "models"),
     ("training", "runtime", "recommend"),
     ("measure", "serve", "predict", "students", "pretraining", "quantization", "factorization", "sharing", "linear", "trim"),

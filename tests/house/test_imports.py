@@ -31,6 +31,7 @@ ALLOWED = {
     "scipy": {"recommend"},
     "psutil": set(),
     "matplotlib": set(),
+    "PIL": set(),
 }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ THIN = {
 
 @pytest.mark.parametrize("name", sorted(THIN))
 def test_the_thin_rooms_load_no_torch(name):
-    heavy = ("torch", "transformers", "datasets", "accelerate", "onnx", "sklearn", "scipy", "numba", "pyarrow", "pandas")
+    heavy = ("torch", "transformers", "datasets", "accelerate", "onnx", "sklearn", "scipy", "numba", "pyarrow", "pandas", "PIL")
     code = f"{THIN[name]}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import imbik
+from imbik.images.decode import CHANGES
 from imbik.locale.catalogue import LANGUAGES, texts
 from imbik.locale.notes import document, read, sentence
 from imbik.types import Note
@@ -37,6 +38,7 @@ def test_every_note_that_is_made_has_a_sentence_whose_placeholders_it_fills() ->
         assert values == set(FIELD.findall(KINDS[kind])), place
     computed = {"carved_train", "carved_file", *(f"choice_lacks_{name}" for name in ("retention", "latency_p95_ms", "megabytes"))}
     computed |= {"prune", "prune_repaired", "prune_unrepaired", "prune_fixed_heads", "prune_fixed_units"}
+    computed |= {f"image_{change}" for change in CHANGES}
     assert {kind for kind, *_ in made} | computed | {"text"} == set(KINDS), "a sentence that nobody says"
 
 

@@ -54,7 +54,9 @@ def shuffled_batches(lengths: NDArray[np.int64], budget: int, seed: int, pool: i
     rows = generator.permutation(len(lengths))
     if len(rows) and lengths.min() == lengths.max():  # the blocks of a corpus: nothing to sort, and there may be millions
         each = max(1, budget // int(lengths[0]))
-        return [rows[start : start + each] for start in range(0, len(rows), each)]
+        # a batch of one row has no spread, which batch norms divide by: it joins the one before
+        ends = [*range(each, len(rows) - 1, each), len(rows)] if each > 1 else list(range(1, len(rows) + 1))
+        return [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     # sorting a pool and not everything: little padding, and yet other neighbors in every epoch
     size = max(1, int(pool * budget / max(float(lengths.mean()), 1.0)))
     batches: list[NDArray[np.int64]] = []

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from imbik.errors import UserError
 from imbik.tasks.labels.names import folded
-from imbik.tasks.task import Task
+from imbik.tasks.task import IMAGES, Task
 from imbik.types import Say
 
 _PAIRS = (
@@ -31,6 +31,7 @@ _TEXTS = (
     ("title", "description", "headline", "document", "metin", "cümle", "yorum", "görüş", "soru", "mesaj"),
     ("tokens", "words"),
 )
+_IMAGES = (("image", "img"), ("picture", "photo", "file_name", "filename", "path", "file", "resim", "görsel"))
 _LABELS = (
     ("label", "labels"),
     ("category", "intent", "class", "score", "target", "sentiment", "similarity", "etiket", "kategori", "sınıf", "puan"),
@@ -45,7 +46,7 @@ class ColumnNames:
     """What a user says of a file's columns; None: to be guessed.
 
     Attributes:
-        text: the text column.
+        text: the text column, or that of the images.
         text_pair: the column of second texts.
         label: one label column, or several behind commas.
         encoding: of the file, where it is neither UTF-8 nor marked UTF-16.
@@ -82,6 +83,12 @@ class Columns:
     def wanted(self) -> tuple[str, ...]:
         """Return every column that must be read, texts first."""
         return (self.text, *((self.pair,) if self.pair else ()), *self.labels)
+
+
+_WANTED = {
+    "text": "a header in the first row with a text column, and a label column where labels are needed",
+    "image": "a header in the first row with a column of images, and a label column where labels are needed",
+}
 
 
 @dataclass(frozen=True)
@@ -134,9 +141,11 @@ def choose(
         free.remove(labels[0])
         guesses.append(f"label = {labels[0]}")
     if text is None:
-        text, second = _guess_text(_Header(where, columns, free), paired=pair is None)
+        images = task is not None and task.reads == IMAGES
+        header = _Header(where, columns, free)
+        text, second = (_guess(header, _IMAGES, "image"), None) if images else _guess_text(header, paired=pair is None)
         pair = pair or second
-        guesses.insert(0, f"text = {text}" + (f", text-pair = {second}" if second else ""))
+        guesses.insert(0, f"{'image' if images else 'text'} = {text}" + (f", text-pair = {second}" if second else ""))
     if guesses:
         say(f"{where}: columns guessed: {', '.join(guesses)} (of {', '.join(columns)})")
     if task is not None and (task.pairs or task.apart) and pair is None:
@@ -214,7 +223,7 @@ def _guess(header: _Header, tiers: Sequence[Sequence[str]], role: str) -> str:
         if hits:
             raise _unclear(header, role, f"{' and '.join(hits)} could both be the {role}")
     others = [name for name in header.free if not _is_number_of_row(name) and not (role == "label" and folded(name) in _TEXTS[0])]
-    if not others and role == "text":
+    if not others and role != "label":
         others = list(header.free)
     if len(others) == 1:
         return others[0]
@@ -227,6 +236,6 @@ def _unclear(header: _Header, role: str, why: str | None) -> UserError:
         f"which column is the {role}?",
         where=header.where,
         found=listed if why is None else f"{why} ({listed})",
-        expected="a header in the first row with a text column, and a label column where labels are needed",
-        fix=f"name it with --{role} COLUMN",
+        expected=_WANTED["image" if role == "image" else "text"],
+        fix=f"name it with --{'text' if role == 'image' else role} COLUMN",
     )

@@ -12,11 +12,12 @@ import numpy as np
 
 from imbik.data.columns import ColumnNames, Columns, Names, choose
 from imbik.data.formats.table import Table
+from imbik.data.kinds.reading import read_split, reads_images
 from imbik.data.label_column import settle_nan
-from imbik.data.parts import missing_note
+from imbik.data.parts import notes_on
 from imbik.data.retrieval.reading import is_retrieval
 from imbik.data.retrieval.splits import rankings_to_measure
-from imbik.data.rows import Rows, combined, examples, read_rows
+from imbik.data.rows import Rows, combined, examples
 from imbik.data.sources import ALL, tables_of
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
@@ -48,6 +49,7 @@ def load_evaluation(
     labels: Sequence[str],
     task: TaskName,
     metric: str | None = None,
+    skip_broken: bool = False,
     say: Say = logger.info,
     **names: Unpack[Names],
 ) -> Evaluation:
@@ -60,6 +62,7 @@ def load_evaluation(
         labels: the artefact's, in order.
         task: the artefact's.
         metric: one of the task's; its default where not given.
+        skip_broken: see :func:`imbik.data.load.load_data`.
         say: takes one line for the user.
 
     Raises:
@@ -71,7 +74,7 @@ def load_evaluation(
         kind, parts, notes = found.task, [found.parts[name] for name in ("test", "dev") if name in found.parts], list(found.notes)
     else:
         kind = task_of(task)
-        parts, notes = _rows(source, columns, kind, labels, say)
+        parts, notes = _rows(source, columns, kind, labels, say, skip_broken=skip_broken)
     for note in notes:
         say(sentence(note))
     return Evaluation(
@@ -86,20 +89,22 @@ def load_evaluation(
     )
 
 
-def _rows(source: str | Path, columns: ColumnNames, kind: Task, labels: Sequence[str], say: Say) -> tuple[list[Examples], list[Note]]:
+def _rows(
+    source: str | Path, columns: ColumnNames, kind: Task, labels: Sequence[str], say: Say, *, skip_broken: bool
+) -> tuple[list[Examples], list[Note]]:
     """Return the rows to measure on, and those of dev behind them where there are both; with notes."""
-    tables = tables_of(source, columns.encoding, say)
+    tables = tables_of(source, columns.encoding, say, images=reads_images(kind))
     rows: dict[str, Rows] = {}
     for name in [name for name in (ALL, "test", "dev") if name in tables] or ["train"]:
         needed = name != "test" or "dev" not in tables
-        split = read_rows(tables[name], _columns(tables[name][0], columns, kind, say, needed=needed), few_values=kind.few_values)
+        split = read_split(kind, tables[name], _columns(tables[name][0], columns, kind, say, needed=needed), skip_broken=skip_broken)
         if not split.unlabelled([labels] * len(split.labels)):
             rows[name] = split
     if not rows:
         raise UserError("no labels to measure against", where=source, expected="a labelled test or dev split")
     first = next(iter(rows))
     notes = [] if first in (ALL, "test") else [Note.of("measured_on", split=first)]
-    notes += [missing_note(split) for split in rows.values() if split.missing[0]]
+    notes += [note for split in rows.values() for note in notes_on(split)]
     settle_nan([split.labels for split in rows.values()], labels)
     targets, _ = kind.read_targets(rows, labels, lambda note: say(sentence(note)), exact=False)
     return [examples(split.texts, split.pairs, targets[name]) for name, split in rows.items()], notes
@@ -107,7 +112,7 @@ def _rows(source: str | Path, columns: ColumnNames, kind: Task, labels: Sequence
 
 def _columns(head: Table, names: ColumnNames, task: Task, say: Say, *, needed: bool) -> Columns:
     """Return a split's columns; without labels where it has none and ``needed`` allows that."""
-    columns = choose(head.where, head.columns, say, names, labelled=False)
+    columns = choose(head.where, head.columns, say, names, labelled=False, task=task)
     if columns.labels:
         return columns
     try:

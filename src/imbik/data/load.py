@@ -18,6 +18,7 @@ from imbik.data.evaluation import Evaluation, load_evaluation
 from imbik.data.formats.csv import open_table, read_lines
 from imbik.data.formats.table import Table
 from imbik.data.formats.text import bare_suffix
+from imbik.data.kinds.reading import read_split, reads_images, refuse_unlabelled
 from imbik.data.label_column import settle_nan
 from imbik.data.parts import Part, Reading, complete, leave_out_unlabelled, note_oddities
 from imbik.data.retrieval.reading import is_retrieval
@@ -44,6 +45,7 @@ def load_data(
     labels: Sequence[str] | None = None,
     unlabelled: str | Path | None = None,
     seed: int = 0,
+    skip_broken: bool = False,
     say: Say = logger.info,
     **names: Unpack[Names],
 ) -> Splits:
@@ -52,7 +54,7 @@ def load_data(
     Args:
         source: a CSV, TSV, JSON lines, JSON or Parquet file; a folder with train, dev (or validation) and test files, or with
             queries, documents and judgments (:mod:`imbik.data.retrieval.reading`); or a hub name (``owner/name``,
-            ``name:configuration``).
+            ``name:configuration``). Of images a folder with one for each class, or such folders in train, dev and test.
         columns: column names and encoding; guessed (and said) where not given. Its fields may be given as keyword arguments
             instead: ``text``, ``text_pair``, ``label`` (several behind commas: multi-label), ``encoding``.
         task: a registered task's name; guessed from the labels where not given.
@@ -60,6 +62,7 @@ def load_data(
         labels: the label names in order (a teacher's); the data must have exactly these.
         unlabelled: a file of further texts for distillation.
         seed: of the rows that are split off.
+        skip_broken: leave out images that cannot be read, and count them, instead of refusing the data.
         say: takes each guess and note as one line for the user.
 
     Returns:
@@ -75,7 +78,7 @@ def load_data(
     if is_retrieval(source):
         found = _read_rankings(source, columns, task, labels, unlabelled, seed, reading)
     else:
-        found = _read_rows(source, columns, task, labels, unlabelled, seed, reading)
+        found = _read_rows(source, columns, task, labels, unlabelled, seed, reading, skip_broken=skip_broken)
     train, dev, test = (found.parts[name] for name in ("train", "dev", "test"))
     return Splits(
         train=train,
@@ -126,16 +129,18 @@ def _read_rows(
     unlabelled: str | Path | None,
     seed: int,
     reading: Reading,
+    *,
+    skip_broken: bool,
 ) -> _Read:
     """Read tables whose rows have a label each."""
     say = reading.say
     kind = None if task is None else task_of(task)
-    tables = tables_of(source, columns.encoding, say)
-    main = _main_split(tables, source)
+    refuse_unlabelled(kind, unlabelled)
+    main, tables = _main_split(tables_of(source, columns.encoding, say, images=reads_images(kind)), source)
     head = tables[main][0]
     kind = kind or (None if columns.label else _task_by_column(head.columns, say))
     chosen = choose(head.where, head.columns, say, columns, task=kind)
-    rows = _read_splits(tables, main, chosen, labels, few_values=kind is None or kind.few_values)
+    rows = _read_splits(tables, main, chosen, labels, kind, skip_broken=skip_broken)
     kind = kind or _guess(rows[main], labels, columns.label, say)
     leave_out_unlabelled(rows, main, reading)
     targets, label_names = kind.read_targets(rows, labels, reading.note)
@@ -161,17 +166,17 @@ def load_texts(path: str | Path, columns: ColumnNames | None = None, *, say: Say
     return examples(rows.texts, rows.pairs, None)
 
 
-def _main_split(tables: dict[str, list[Table]], source: str | Path) -> str:
-    """Return the split that is learned from."""
+def _main_split(tables: dict[str, list[Table]], source: str | Path) -> tuple[str, dict[str, list[Table]]]:
+    """Return the split that is learned from, and all of them."""
     if ALL in tables:
-        return ALL
+        return ALL, tables
     if "train" not in tables:
         raise UserError("no train split", where=source, found=", ".join(sorted(tables)), expected="a train file", fix="add train.csv")
-    return "train"
+    return "train", tables
 
 
 def _read_splits(
-    tables: dict[str, list[Table]], main: str, columns: Columns, labels: Sequence[str] | None, *, few_values: bool
+    tables: dict[str, list[Table]], main: str, columns: Columns, labels: Sequence[str] | None, task: Task | None, *, skip_broken: bool
 ) -> dict[str, Rows]:
     """Return the splits, train first: its labels are the ones that count."""
     order = [main, *(name for name in ("dev", "test") if name in tables)]
@@ -179,7 +184,7 @@ def _read_splits(
     for name in order:
         for table in tables[name]:
             fitting = same_columns(columns, table, labelled=name == main)
-        splits[name] = read_rows(tables[name], fitting, few_values=few_values)
+        splits[name] = read_split(task, tables[name], fitting, skip_broken=skip_broken)
     if splits[main].unlabelled():
         raise UserError(
             "train has no labels",

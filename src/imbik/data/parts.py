@@ -12,7 +12,7 @@ from imbik.data.rows import Rows, take
 from imbik.data.splitting import MOST, SHARE, contradicting, shared, split_groups, split_near, split_off
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
-from imbik.tasks.task import Task
+from imbik.tasks.task import IMAGES, Task
 from imbik.types import Examples, Note, Say
 
 _FEWEST = 4  # rows: one each for dev and test, and two classes to learn from
@@ -74,10 +74,13 @@ class Part:
         return Part(take(self.examples, rows), self.keys[rows], groups, near)
 
 
-def find_near(part: Part, reading: Reading) -> Part:
+def find_near(part: Part, task: Task, reading: Reading) -> Part:
     """Return a part that knows which of its rows nearly repeat one another, where any do beside plain copies; with a note."""
     total = len(part.keys)
     if part.groups is not None:
+        return part
+    if task.reads == IMAGES:
+        reading.note(Note.of("images_near"))
         return part
     if total > MOST_ROWS:
         reading.note(Note.of("near_not_looked_for", total=total, most=MOST_ROWS))
@@ -102,28 +105,32 @@ def leave_out_unlabelled(rows: dict[str, Rows], main: str, reading: Reading) -> 
         reading.note(Note.of("no_labels", split=name))
 
 
-def missing_note(split: Rows) -> Note:
-    """Return the note on rows that were left out, as they have no text."""
-    return Note.of("missing", count=split.missing[0], place=split.missing[1])
+def notes_on(split: Rows) -> tuple[Note, ...]:
+    """Return what was noted while a split was read: rows that were left out, as they have no text, and what its images are like."""
+    count, place = split.missing
+    return (*([Note.of("missing", count=count, place=place)] if count else []), *split.notes)
 
 
 def note_oddities(parts: dict[str, Part], rows: dict[str, Rows], task: Task, reading: Reading) -> None:
     """Note texts that occur twice in the data as given, compared without case and punctuation, and texts that are empty."""
+    images = task.reads == IMAGES
     for name in ("test", "dev"):
         both = shared(parts["train"].keys, parts[name].keys) if name in parts else 0
         if both:
-            reading.note(Note.of("in_train", count=both, total=len(parts[name].keys), split=name))
+            total = len(parts[name].keys)
+            found = Note.of("images_in_train", count=both, total=total, split=name)
+            reading.note(found if images else Note.of("in_train", count=both, total=total, split=name))
     for name in [name for name in ("dev", "test", "train") if name in parts]:
         targets = parts[name].examples.targets
         codes = None if targets is None else task.codes(targets)
         several = 0 if codes is None else contradicting(parts[name].keys, codes)
         if several:
-            reading.note(Note.of("contradicting", count=several, split=name))
+            found = Note.of("images_contradicting", count=several, split=name)
+            reading.note(found if images else Note.of("contradicting", count=several, split=name))
     for split in rows.values():
         if split.empty:
             reading.note(Note.of("empty", count=split.empty, file=str(split.where)))
-        if split.missing[0]:
-            reading.note(missing_note(split))
+        reading.notes += notes_on(split)
 
 
 def _note_one_label(parts: dict[str, Part], task: Task, reading: Reading) -> None:
@@ -177,7 +184,7 @@ def complete(parts: dict[str, Part], task: Task, seed: int, where: str, reading:
         parts["test"] = parts.pop("dev")
         reading.note(Note.of("dev_reported", count=len(parts["test"].keys)))
     if "dev" not in parts or "test" not in parts:
-        parts["train"] = find_near(parts["train"], reading)
+        parts["train"] = find_near(parts["train"], task, reading)
     kind = "carved_file" if single_file else "carved_train"
     # test first: it is what every later figure stands on, so dev comes from what is left
     for name in ("test", "dev"):

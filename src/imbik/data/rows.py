@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,15 @@ from imbik.data.label_column import LabelColumn
 from imbik.data.splitting import keys_of
 from imbik.data.text_store import TextStore, TextWriter
 from imbik.errors import UserError, shorten
+from imbik.images.store import ImageStore
 from imbik.tasks.outputs import is_ragged, pack
-from imbik.types import Examples
+from imbik.types import Examples, Note
 
 _MOST_MISSING = 0.1  # share of rows without a text, above which the file is refused
+
+
+Column: TypeAlias = TextStore | ImageStore
+"""Texts or images that live in files."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,17 @@ class Rows:
         keys: see :func:`imbik.data.splitting.keys_of`, (N,).
         empty: how many rows have an empty text.
         missing: how many labelled rows were left out, as their text is not there; and where the first stood.
+        notes: what else a reader must know of what was read.
     """
 
     where: str
-    texts: TextStore
-    pairs: TextStore | None
+    texts: Column
+    pairs: Column | None
     labels: tuple[LabelColumn, ...]
     keys: NDArray[np.int64]
     empty: int
     missing: tuple[int, str] = (0, "")
+    notes: tuple[Note, ...] = ()
 
     def unlabelled(self, known: Sequence[Collection[str]] = ()) -> bool:
         """Return whether no row carries a label.
@@ -211,7 +218,7 @@ def _problem(cell: object) -> str | None:
     return None
 
 
-def examples(texts: TextStore, pairs: TextStore | None, targets: NDArray[Any] | None) -> Examples:
+def examples(texts: Column, pairs: Column | None, targets: NDArray[Any] | None) -> Examples:
     """Return the columns with their fingerprint: sha256 over the texts', pairs' and targets' own digests."""
     fingerprint = hashlib.sha256(texts.digest())
     fingerprint.update(pairs.digest() if pairs is not None else b"no pairs")
@@ -229,7 +236,7 @@ def take(source: Examples, rows: NDArray[np.int64]) -> Examples:
     """Return a view of some rows, with its own fingerprint."""
     texts = source.texts
     pairs = source.pairs
-    assert isinstance(texts, TextStore) and (pairs is None or isinstance(pairs, TextStore))
+    assert isinstance(texts, Column) and (pairs is None or isinstance(pairs, Column))
     chosen = None if source.targets is None else source.targets[rows]
     return examples(texts.take(rows), None if pairs is None else pairs.take(rows), chosen)
 

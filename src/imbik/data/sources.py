@@ -13,6 +13,7 @@ from imbik.data.formats.csv import FORMATS, check_file, open_table
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.data.formats.tagged import COLUMN_FORMATS, looks_like_columns, open_parallel, parallel_folders
 from imbik.data.formats.text import bare_suffix
+from imbik.data.kinds.folders import class_folders
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
 from imbik.tasks.labels.names import folded
@@ -37,13 +38,14 @@ _OTHER_NAMES = {"eval": "dev", "evaluation": "dev", "devel": "dev", "development
 ALL = "all"  # the one split of a single file
 
 
-def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, list[Table]]:
+def tables_of(source: str | Path, encoding: str | None, say: Say, *, images: bool = False) -> dict[str, list[Table]]:
     """Return the tables of each split: ``train``, ``dev``, ``test``, or ``all`` for a single file; several are shards.
 
     Args:
         source: a file, a folder or a hub name.
         encoding: of the files, where it is neither UTF-8 nor marked UTF-16.
         say: takes one line for the user.
+        images: whether the rows are images: a folder may then hold a folder of them for each class.
 
     Raises:
         UserError: nothing there, or nothing that can be told apart.
@@ -55,6 +57,9 @@ def tables_of(source: str | Path, encoding: str | None, say: Say) -> dict[str, l
         return _hub_tables(str(source))
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved_tables(path)
+    classes = class_folders(path, _NAMES | _OTHER_NAMES, ALL) if images else None
+    if classes is not None:
+        return classes
     parallel = parallel_folders(path)
     if parallel:
         return _parallel_tables(path, parallel, encoding)
@@ -131,7 +136,7 @@ def _check_splits(folder: Path, splits: dict[str, list[Path]]) -> None:
             where=folder,
             found=", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "an empty folder",
             expected=f"train, dev and test files ({', '.join(FORMATS)})",
-            fix="name a file train.csv, or give the file itself",
+            fix="name a file train.csv, or give the file itself; folders of images are read with --task image-classification",
         )
     for several in splits.values():
         for file in several:
@@ -187,6 +192,9 @@ def _hub_table(where: str, rows: Any) -> Table:
 
     # a format that was saved with it (torch, numpy, pandas) would give tensors for labels
     rows = rows.with_format(None)
+    for name, feature in rows.features.items():
+        if getattr(feature, "decode", False):  # images as the bytes that they are
+            rows = rows.cast_column(name, type(feature)(decode=False))
 
     def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
         start = 1

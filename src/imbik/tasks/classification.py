@@ -1,4 +1,4 @@
-"""Classification: each text has one of several labels."""
+"""Classification: each text, or each image, has one of several labels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from imbik.tasks.metrics import ACCURACY, MACRO_F1, MCC, MICRO_F1, Metric
 from imbik.tasks.outputs import Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, LabelTask
-from imbik.tasks.task import NOTHING, Asked, Decoded, ModelConfig
+from imbik.tasks.task import IMAGES, NOTHING, Asked, Decoded, ModelConfig
 from imbik.types import Note, TakeNote
 
 CLASSIFICATION = "classification"
+IMAGE_CLASSIFICATION = "image-classification"
 
 _ENOUGH = 20  # rows, without which labels that stand once say nothing
 
@@ -97,6 +98,25 @@ class Classification(LabelTask):
     def fits(self, config: ModelConfig) -> bool:
         """Return whether a model says so, or says nothing and has several labels."""
         return config.problem_type == self.problem_type or (config.problem_type is None and config.num_labels != 1)
+
+
+@register
+class ImageClassification(Classification):
+    """One label an image; everything else as in classification of texts."""
+
+    name: ClassVar[str] = IMAGE_CLASSIFICATION
+    architecture: ClassVar[str] = "ImageClassification"
+    reads: ClassVar[str] = IMAGES
+
+    def recognize(self, columns: Sequence[LabelCells], labels: Sequence[str] | None) -> float:
+        """Return 0: labels do not tell what they are labels of, so it must be named."""
+        return 0.0
+
+    def opening(self, folder: str) -> list[str]:
+        """Return the lines of Python that open a plain folder of its models without imbik."""
+        auto = f"AutoModelFor{self.architecture}"
+        opened = [f'{name} = {kind}.from_pretrained("{folder}")' for name, kind in (("model", auto), ("processor", "AutoImageProcessor"))]
+        return [f"from transformers import AutoImageProcessor, {auto}", "", *opened]
 
 
 def _own_labels(column: LabelCells) -> bool:

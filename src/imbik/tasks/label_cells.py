@@ -53,11 +53,11 @@ class LabelledRows(Protocol):
         """The file, for messages."""
 
     @property
-    def texts(self) -> Sequence[str]:
-        """The texts."""
+    def texts(self) -> Sequence[Any]:
+        """The texts, or images."""
 
     @property
-    def pairs(self) -> Sequence[str] | None:
+    def pairs(self) -> Sequence[Any] | None:
         """The second texts."""
 
     @property

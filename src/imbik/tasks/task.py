@@ -19,6 +19,9 @@ from imbik.tasks.metrics import Metric
 from imbik.tasks.outputs import Array, Output, Outputs
 from imbik.types import Note, TakeNote
 
+TEXTS, IMAGES = "texts", "images"
+"""What models read, :attr:`Task.reads`."""
+
 Decoded: TypeAlias = Outputs
 """What the outputs of N texts mean: probabilities (N, L), values, or several arrays by name whose first axis is N."""
 
@@ -74,6 +77,7 @@ class Task(ABC):
         problem_type: transformers' ``config.problem_type`` for it, if any.
         plain_models: whether a model that names no task of imbik's, only transformers' head and problem type, is taken for one of this
             task; False: its models are known by what imbik wrote beside them, so that a new task takes over nobody's models.
+        reads: what its rows hold: :data:`TEXTS`, or :data:`IMAGES` (which then stand where the texts of others do).
         outputs: the arrays that its models give.
         places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
         metrics: what its quality may be stated in; the first is the default.
@@ -95,6 +99,7 @@ class Task(ABC):
     architecture: ClassVar[str]
     problem_type: ClassVar[str | None] = None
     plain_models: ClassVar[bool] = False
+    reads: ClassVar[str] = TEXTS
     outputs: ClassVar[tuple[Output, ...]] = (Output(),)
     places: ClassVar[bool] = False
     decides: ClassVar[bool] = False
