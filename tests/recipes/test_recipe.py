@@ -9,8 +9,13 @@ from imbik.models.checkpoint import save_checkpoint
 from imbik.recipes.groups import ungrouped
 from imbik.recipes.recipe import dump_recipe, load_recipe, parse_recipe, shipped
 from imbik.students.catalogue import make_student
+from imbik.students.stages import Stages
+from imbik.tasks.classification import IMAGE_CLASSIFICATION
 from imbik.testing.contract import quick
-from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
+from imbik.testing.tiny import tiny_bert, tiny_context, tiny_splits
+from imbik.testing.tiny_images import tiny_image_model
+from imbik.training.encoding import encode_for
+from imbik.training.prediction import predict_logits
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -23,12 +28,15 @@ def test_every_shipped_recipe_is_named_after_its_file_and_reads_back(name):
 def test_every_shipped_recipe_runs_on_a_tiny_model(name, tmp_path):
     recipe = load_recipe(name)
     teacher, splits = tiny_bert(layers=6, hidden=128, heads=4), tiny_splits(rows=20)  # as wide as recipes ask for
+    if isinstance(recipe.student, Stages):
+        teacher, splits = tiny_image_model("resnet", ("blue", "green", "red")), tiny_splits(IMAGE_CLASSIFICATION, rows=20)
     save_checkpoint(teacher, tmp_path / "base")
     teacher.model.config.imbik_base = str(tmp_path / "base")
     student = make_student(recipe.student, teacher, splits.train, 0)
     for number, step in enumerate(recipe.steps):
         student = make_method(quick(step.written()), name).apply(student, tiny_context(teacher, splits, tmp_path / str(number)))
-    assert logits_of(student, splits.test).shape == (10, 3)
+    data = encode_for(splits.task, splits.test, student.tokenizer)
+    assert predict_logits(student.model, data).shape == (10, 3)
 
 
 def test_parts_join_in_order():

@@ -21,13 +21,16 @@ from imbik.tasks.registry import registered
 if TYPE_CHECKING:
     from imbik.data.columns import ColumnNames
 
-TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed and printed if not given).")]
+TextOption = Annotated[str | None, typer.Option("--text", help="Column with the text or image (guessed and printed if not given).")]
 PairOption = Annotated[str | None, typer.Option("--text-pair", help="Column with the second text of a pair.")]
 LabelOption = Annotated[str | None, typer.Option("--label", help="Column with the label; several, comma-separated: multi-label.")]
 TaskOption = Annotated[str | None, typer.Option("--task", help=f"{' or '.join(registered())} (guessed if not given); finetune: mlm too.")]
 MetricOption = Annotated[str | None, typer.Option("--metric", help="What quality is stated in.")]
+SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read, and count them.")]
 EncodingOption = Annotated[str | None, typer.Option("--encoding", help="Of the files, where it is neither UTF-8 nor marked UTF-16.")]
-DataOption = Annotated[str, typer.Option("--data", help="A file, a folder with train/dev/test files, or a hub name.")]
+DataOption = Annotated[
+    str, typer.Option("--data", help="A file, a folder with train/dev/test files (of images: a folder for each class), or a hub name.")
+]
 _BUILT = [name for name, known in engines().items() if isinstance(known, ArtefactEngine)]
 EngineOption = Annotated[list[str] | None, typer.Option("--engine", help=f"{', '.join(_BUILT)}, or auto: all installed; repeat.")]
 CpuOption = Annotated[str, typer.Option("--cpu", help=f"Processor that int8 artefacts are made for: {', '.join(CPUS)}.")]
@@ -86,6 +89,7 @@ class LabelledColumns(TextColumns):
 
     label: LabelOption = None
     metric: MetricOption = None
+    skip_broken: SkipOption = False
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def _export_teacher(teacher: Teacher, name: str, teacher_key: str, run: Run) -> 
     made_for = [run.options.preset, run.limits.min_retention] if quantized else None
     key = key_of({"recipe": teacher_key, "for": made_for})
     keys = read_json(note)
-    engines, refusal = able_engines(run.options.engines, teacher.steps, str(teacher.model.config.model_type))
+    engines, refusal = able_engines(run.options.engines, teacher.steps, str(teacher.model.config.model_type), teacher.task)
     refuse_without_engine(refusal)
     for engine in engines:
         artefact = folder / "artefacts" / engine

@@ -25,6 +25,7 @@ from imbik.linear.support import WORDS, smaller
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.ngrams import Cut
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import TEXTS
 from imbik.types import Checkpoint, Step
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ _COPIES, _MOST_MADE = 2, 20_000
 
 def asked_for(options: Options, teacher: Checkpoint) -> bool:
     """Return whether the student is to be made: by name, or where no recipe is named, rivals are measured and texts have labels."""
-    return LINEAR in options.recipes or (not options.recipes and options.rivals and not task_of(teacher.task).apart)
+    task = task_of(teacher.task)
+    return LINEAR in options.recipes or (not options.recipes and options.rivals and not task.apart and task.reads == TEXTS)
 
 
 class LinearStudent:
@@ -82,6 +84,8 @@ def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:
     """Train the student, write its artefact, and return the step that made it."""
     splits = run.splits
     targets = np.asarray(splits.train.targets)  # of texts without labels an array of no dimension
+    if task_of(splits.task).reads != TEXTS:
+        raise UserError("a linear student reads n-grams of texts", where=LINEAR, found=splits.task, fix="choose another recipe")
     if targets.ndim != 1 or targets.dtype.kind == "f" or splits.train.pairs is not None or not task_of(splits.task).one_row:
         found = "pairs of texts" if splits.train.pairs is not None else splits.task
         raise UserError("a linear student needs single texts with one label each", where=LINEAR, found=found, fix="choose another recipe")

@@ -13,6 +13,7 @@ from imbik.compress.options import Run
 from imbik.compress.rivals import Rivals
 from imbik.data.carving.apart import as_read
 from imbik.export.average import write_average
+from imbik.images.store import shown as shown_rows
 from imbik.jobs.files import read_json, sha256, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.paths import with_home
@@ -30,8 +31,9 @@ from imbik.runtime.engines.registry import BASELINE as BASELINE_ENGINE
 from imbik.runtime.engines.registry import engines as known_engines
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
 from imbik.training.encoding import encode
-from imbik.types import Note, Splits
+from imbik.types import Examples, Note, Splits
 
 BASELINE = f"{TEACHER}/{BASELINE_ENGINE}"
 _KEY = "measured.json"
@@ -152,8 +154,8 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
         data=replace(
             Data.of(splits),
             unlabelled=len(splits.unlabelled.texts) if splits.unlabelled else 0,
-            truncated={name: encode(as_read(getattr(splits, name), splits.task), tokenizer).truncated for name in ("train", "dev", "test")},
-            max_length=int(tokenizer.model_max_length),
+            truncated={name: _truncated(getattr(splits, name), run) for name in ("train", "dev", "test")},
+            max_length=None if task_of(splits.task).reads == IMAGES else int(tokenizer.model_max_length),
             notes=(*splits.notes, *_easy_dev(measured, splits), *_several(run), *beside),
         ),
         environment=measured.environment,
@@ -162,6 +164,12 @@ def _results(measured: Measured, failures: Sequence[Failure], beside: Sequence[N
         failures=(*failures, *measured.failures),
         disagreements=_disagreements(measured, splits),
     )
+
+
+def _truncated(examples: Examples, run: Run) -> int:
+    """Return how many rows the teacher does not read whole."""
+    task = task_of(run.splits.task)
+    return 0 if task.reads == IMAGES else encode(as_read(examples, task.name), run.teacher.tokenizer).truncated
 
 
 def _easy_dev(measured: Measured, splits: Splits) -> list[Note]:
@@ -186,7 +194,7 @@ def _disagreements(measured: Measured, splits: Splits) -> dict[str, tuple[Disagr
     teacher = answers.pop(str(measured.baseline))
     if teacher is None or splits.test.targets is None:
         return {}
-    texts = splits.test.texts if splits.test.pairs is None else _Joined(splits)
+    texts = shown_rows(splits.test.texts) if splits.test.pairs is None else _Joined(splits)
     gold = np.asarray(splits.test.targets).tolist()
     return {
         identifier: disagreements(texts, gold, teacher.tolist(), labels.tolist(), splits.labels)

@@ -11,16 +11,21 @@ from imbik.compress.parents import is_teacher, parent_of
 from imbik.errors import UserError
 from imbik.export.builders.registry import refusal
 from imbik.export.request import quantize_step
+from imbik.models.facts import convolutional
 from imbik.models.teacher import Teacher
 from imbik.recipes.groups import ungrouped
-from imbik.recipes.ladder import ladder
+from imbik.recipes.ladder import image_ladder, ladder
 from imbik.recipes.recipe import Recipe, load_recipe
 from imbik.students.spec import SAME, StudentPlan
+from imbik.students.stages import stage_depths
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
 from imbik.types import Splits, Step, TaskName
 
 # what stands in the output folder beside the candidates
 _RESERVED = {"linear", "rivals", "results.json", "report.html"}
 _LONGEST = 100  # letters of a name
+_MADE_OF = 0.5  # share of the weights from which on a network is made of convolutions
 LINEAR = "linear"
 """The student that is no network, and so has no recipe of steps (:mod:`imbik.compress.linear`)."""
 
@@ -78,15 +83,18 @@ class Plans:
     teacher_key: str
 
 
-def able_engines(engines: Sequence[str], steps: Sequence[Step], architecture: str | None) -> tuple[tuple[str, ...], str | None]:
+def able_engines(
+    engines: Sequence[str], steps: Sequence[Step], architecture: str | None, task: TaskName
+) -> tuple[tuple[str, ...], str | None]:
     """Return the engines that can build a model, and why none can where that is so.
 
     Args:
         engines: that are asked for.
         steps: that make the model.
         architecture: ``model_type`` of its config; None where that is not known before it is made.
+        task: what it answers.
     """
-    reasons = {engine: refusal(engine, steps, architecture) for engine in engines}
+    reasons = {engine: refusal(engine, steps, architecture, task=task) for engine in engines}
     able = tuple(engine for engine, reason in reasons.items() if reason is None)
     return able, None if able else "; ".join(str(reason) for reason in reasons.values())
 
@@ -108,7 +116,7 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
         UserError: a recipe that cannot be loaded, a student that cannot be made of this teacher, a file that is not there, two recipes
             of one name, an unknown engine or language.
     """
-    named = ungrouped(options.recipes) or ladder(teacher.task, teacher.pairs, teacher.depth, int(teacher.model.config.hidden_size))
+    named = ungrouped(options.recipes) or _ladder(teacher)
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe != LINEAR]
     _check_names([recipe.name for recipe in recipes])
     options.check()
@@ -119,6 +127,7 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
 
 def _plan(recipe: Recipe, teacher: Teacher, common: Common, options: Options) -> CandidatePlan:
     _check_task(recipe, teacher.task)
+    _check_convolutions(recipe, teacher)
     reads = recipe.reads(teacher)
     try:
         student = recipe.student.plan(teacher)
@@ -127,7 +136,7 @@ def _plan(recipe: Recipe, teacher: Teacher, common: Common, options: Options) ->
         raise
     steps = (*teacher.steps, *recipe.records())
     architecture = str(teacher.model.config.model_type) if student.architecture == SAME else student.architecture
-    engines, refused = able_engines(options.engines, steps, architecture)
+    engines, refused = able_engines(options.engines, steps, architecture, teacher.task)
     return CandidatePlan(
         recipe=recipe,
         student=student,
@@ -141,11 +150,37 @@ def _plan(recipe: Recipe, teacher: Teacher, common: Common, options: Options) ->
 
 def _check_task(recipe: Recipe, task: TaskName) -> None:
     """Refuse a recipe with a step that models of this task cannot take."""
+    images = task_of(task).reads == IMAGES
+    if images and not recipe.student.images:
+        found, expected = recipe.student.written, "layers-N, blocks-N, {from: folder} or no student"
+        raise UserError("this student reads texts, not images", where=recipe.name, found=found, expected=expected)
     for number, step in enumerate(recipe.steps, 1):
-        reason = step.refuse_task(task)
+        reason = "a step that networks of images can take" if images and not step.images else step.refuse_task(task)
         if reason is not None:
             place = f"{recipe.name}, step {number}"
             raise UserError("this step is not for the task", where=place, found=f"{step.name} of {task}", expected=reason)
+
+
+def _check_convolutions(recipe: Recipe, teacher: Teacher) -> None:
+    """Refuse a recipe with a step for matrices of a teacher that is made of convolutions."""
+    share = convolutional(teacher.model)
+    for number, step in enumerate(recipe.steps, 1):
+        if step.matrices_alone and share > _MADE_OF:
+            raise UserError(
+                "this step leaves convolutions as they are",
+                where=f"{recipe.name}, step {number}",
+                found=f"{share:.0%} of the teacher's weights are in convolutions",
+                expected="a network of matrices, such as ViT",
+                fix="choose int8-static, which quantizes convolutions too, or blocks-N, which leaves blocks out",
+            )
+
+
+def _ladder(teacher: Teacher) -> list[str]:
+    """Return the recipes that are tried when none is named."""
+    if task_of(teacher.task).reads == IMAGES:
+        depth = teacher.depth if hasattr(teacher.model.config, "num_attention_heads") else 0
+        return image_ladder(depth, stage_depths(teacher) or (), matrices=convolutional(teacher.model) <= _MADE_OF)
+    return ladder(teacher.task, teacher.pairs, teacher.depth, int(teacher.model.config.hidden_size))
 
 
 def _check_names(names: list[str]) -> None:

@@ -17,18 +17,22 @@ from imbik.compress.options import Run
 from imbik.errors import UserError
 from imbik.export.artefact import export
 from imbik.export.linear import ENGINE, write_linear
+from imbik.export.pixels import write_pixels
 from imbik.finetune.frozen import fit_frozen_head
 from imbik.jobs.files import read_json, refuse_foreign, remove_folder, write_json
 from imbik.jobs.fingerprints import content, key_of
+from imbik.linear.pixels import SIDE, linear_pixels
 from imbik.linear.support import CHARACTERS, WORDS, tfidf_svm
 from imbik.locale.notes import sentence
 from imbik.measure.process import Candidate
+from imbik.models.image_files import has_no_weights
 from imbik.models.pretrained import load_base
 from imbik.models.teacher import Teacher
 from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.runtime.ngrams import Cut
 from imbik.students.word_tables import latent_vectors, word_vectors
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
 from imbik.training.heads import head_of
 from imbik.types import Checkpoint, Examples, Note, Step
 
@@ -43,6 +47,9 @@ FROZEN = "frozen-base"
 
 TABLES: Mapping[str, Callable[[Teacher, Examples], Checkpoint]] = {"word-vectors": word_vectors, "tfidf-latent": latent_vectors}
 """Rivals whose texts are weighted means of a table of word pieces, of models that give vectors."""
+
+PIXELS = "linear-pixels"
+"""The rival of images: a linear model over small color images."""
 
 _MADE = "rivals.json"
 _FROZEN_ENGINE = "onnx"
@@ -68,7 +75,7 @@ def check_rivals(directory: Path) -> None:
     Raises:
         UserError: naming them.
     """
-    for name in (*TFIDF, FROZEN, *TABLES):
+    for name in (*TFIDF, FROZEN, PIXELS, *TABLES):
         folder = directory / FOLDER / name
         if artefact_files(folder) is None:
             refuse_foreign(folder, None)
@@ -103,11 +110,17 @@ def _makers(run: Run) -> tuple[dict[str, Callable[[], Candidate]], list[Note]]:
     if not task.one_row:
         return {}, [_said(Note.of("rivals_task", task=task.name), run)]
     makers: dict[str, Callable[[], Candidate]] = {}
+    base = getattr(run.teacher.model.config, "imbik_base", None)
+    if task.reads == IMAGES:
+        makers[PIXELS] = partial(_pixels, run)
+        notes.append(_said(Note.of("rivals_images"), run))
+        if base is not None and not has_no_weights(str(base)):  # random weights as they are tell nothing apart
+            makers[FROZEN] = partial(_frozen, str(base), run)
+        return makers, notes
     if run.splits.train.pairs is None:
         makers = {name: partial(_made, name, cuts, run) for name, cuts in TFIDF.items()}
     else:
         notes.append(_said(Note.of("rivals_pairs"), run))
-    base = getattr(run.teacher.model.config, "imbik_base", None)
     if base is None:
         notes.append(_said(Note.of("rivals_no_base", name=FROZEN), run))
     else:
@@ -132,6 +145,17 @@ def _made(name: str, cuts: Sequence[Cut], run: Run) -> Candidate:
     return _kept(name, ENGINE, {"cuts": [[cut.words, cut.characters] for cut in cuts]}, make, run)
 
 
+def _pixels(run: Run) -> Candidate:
+    """Return the rival of images: a logistic regression over their colors at a small size."""
+
+    def make(folder: Path) -> Step:
+        step, model = linear_pixels(run.splits)
+        write_pixels(model, folder, run.splits, (step,))
+        return step
+
+    return _kept(PIXELS, _FROZEN_ENGINE, {"side": SIDE}, make, run)
+
+
 def _frozen(base: str, run: Run) -> Candidate:
     """Return the rival of the base under a linear head, which takes a pass over at most 10,000 rows of train, and one over dev.
 
@@ -142,7 +166,8 @@ def _frozen(base: str, run: Run) -> Candidate:
     def make(folder: Path) -> Step:
         splits = run.splits
         checkpoint = load_base(base, splits.task, splits.labels)
-        checkpoint.tokenizer.model_max_length = run.teacher.tokenizer.model_max_length
+        if task_of(splits.task).reads != IMAGES:
+            checkpoint.tokenizer.model_max_length = run.teacher.tokenizer.model_max_length
         head_of(splits.task).prepare(checkpoint.model, np.asarray(splits.train.targets))
         found = fit_frozen_head(checkpoint, splits)
         if found is None:

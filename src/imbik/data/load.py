@@ -136,7 +136,8 @@ def _read_rows(
     say = reading.say
     kind = None if task is None else task_of(task)
     refuse_unlabelled(kind, unlabelled)
-    main, tables = _main_split(tables_of(source, columns.encoding, say, images=reads_images(kind)), source)
+    tables = tables_of(source, columns.encoding, say, images=reads_images(kind))
+    main = _main_split(tables, source)
     head = tables[main][0]
     kind = kind or (None if columns.label else _task_by_column(head.columns, say))
     chosen = choose(head.where, head.columns, say, columns, task=kind)
@@ -166,13 +167,13 @@ def load_texts(path: str | Path, columns: ColumnNames | None = None, *, say: Say
     return examples(rows.texts, rows.pairs, None)
 
 
-def _main_split(tables: dict[str, list[Table]], source: str | Path) -> tuple[str, dict[str, list[Table]]]:
-    """Return the split that is learned from, and all of them."""
+def _main_split(tables: dict[str, list[Table]], source: str | Path) -> str:
+    """Return the split that is learned from."""
     if ALL in tables:
-        return ALL, tables
+        return ALL
     if "train" not in tables:
         raise UserError("no train split", where=source, found=", ".join(sorted(tables)), expected="a train file", fix="add train.csv")
-    return "train", tables
+    return "train"
 
 
 def _read_splits(

@@ -19,12 +19,14 @@ from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
 from imbik.training.loop import Evaluate, fit
-from imbik.training.prediction import Batch, RowTargets, dev_score, run
+from imbik.training.prediction import Batch, RowTargets, dev_score, mask_of, run
 from imbik.training.settings import TrainedOnDev, training_of
 from imbik.training.state import State
 from imbik.training.teacher_cache import TeacherLogits
 from imbik.types import Checkpoint, Examples, Splits, TaskName
 
+Make = Callable[..., nn.Module]
+"""Makes a loss of what :class:`SoftLabels` takes."""
 Wrap = Callable[[nn.Module, Evaluate], tuple[nn.Module, Evaluate]]
 
 
@@ -37,6 +39,7 @@ def train_on_soft_labels(
     hard: float,
     augment: bool | dict[str, Any] = False,
     piece_dropout: float = 0.0,
+    make: Make | None = None,
     what: str = "distilling",
     wrap: Wrap | None = None,
 ) -> State:
@@ -50,6 +53,7 @@ def train_on_soft_labels(
         hard: weight of the labels, 0 to 1.
         augment: a field of the kind :data:`imbik.distillation.augmentation.Augment`.
         piece_dropout: share of a text's pieces that the student does not see, see :class:`SoftLabels`.
+        make: makes the loss; None: :class:`SoftLabels` does.
         what: what progress calls it.
         wrap: gives the loss and the dev score that are used in the place of those it is given; the loss's own parameters train too.
 
@@ -64,7 +68,8 @@ def train_on_soft_labels(
     _check_same_tokens(data, teacher)
     targets = RowTargets.of(context.splits, context.splits.train, data)
     unit = head_of(checkpoint.task).unit(context.teacher.model)
-    loss: nn.Module = SoftLabels(checkpoint.task, teacher, targets, temperature, hard, unit, piece_dropout)
+    how = (checkpoint.task, teacher, targets, temperature, hard, unit, piece_dropout)
+    loss: nn.Module = SoftLabels(*how) if make is None else make(*how)
     evaluate: Evaluate = dev_score(context.splits, dev)
     if wrap is not None:
         loss, evaluate = wrap(loss, evaluate)
@@ -158,35 +163,44 @@ class SoftLabels(nn.Module):  # type: ignore[misc]
         # the padding of the mask is all that tells a model that a piece is not there, so hiding takes no other input
         if self.piece_dropout and self.training:
             batch = batch | {"attention_mask": thinned(batch["attention_mask"], self.piece_dropout)}
-        soft, labels = self.terms(run(model, batch, self.task), batch["rows"], batch["attention_mask"])
+        shown, said = self.see(batch)
+        soft, labels = self.terms(run(model, shown, self.task), batch["rows"], mask_of(batch), said)
         return soft if labels is None else (1.0 - self.hard) * soft + self.hard * labels
+
+    def see(self, batch: Batch) -> tuple[Batch, Tensors | None]:
+        """Return the batch that the student is shown, and what the teacher says of it; None: what it said of the rows."""
+        return batch, None
 
     def parts(self, model: nn.Module, batch: Batch) -> list[tuple[Tensor, float]]:
         """Compute the two terms on some rows of a batch, and how many things each is the mean over."""
-        rows, mask = batch["rows"], batch["attention_mask"]
-        soft, labels = self.terms(run(model, batch, self.task), rows, mask)
+        rows, mask = batch["rows"], mask_of(batch)
+        shown, said = self.see(batch)
+        soft, labels = self.terms(run(model, shown, self.task), rows, mask, said)
         count = self.head.answered(len(rows), mask)
         # forward() leaves the weight out where no row of the batch has a label: of all its rows
         if self.hard == 0.0 or self.targets is None or not bool((batch["whole"] < len(self.targets)).any()):
             return [(soft, count)]
         if labels is None:
             return [((1.0 - self.hard) * soft, count), (soft * 0.0, 0)]
-        targets = self.targets.take(rows[rows < len(self.targets)], mask.shape[1], mask.device)
+        targets = self.targets.take(rows[rows < len(self.targets)], None if mask is None else mask.shape[1], soft.device)
         return [((1.0 - self.hard) * soft, count), (self.hard * labels, self.head.labelled(targets))]
 
-    def terms(self, outputs: Tensors, rows: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def terms(
+        self, outputs: Tensors, rows: Tensor, mask: Tensor | None = None, said: Tensors | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Compute the loss against the teacher, and against the labels: None where its weight is zero or no row of the batch has one.
 
         Args:
             outputs: the student's, of B rows.
             rows: their numbers, ``(B,)``.
             mask: ``(B, T)``, 1 where a token is no padding; needed where outputs are per token.
+            said: the teacher's outputs; None: those that it gave of these rows.
         """
         device = next(iter(outputs.values())).device if isinstance(outputs, Mapping) else outputs.device
         width = None if mask is None else mask.shape[1]
         # looked up by row and not computed: the teacher ran once per text, for all epochs and
         # recipes
-        wanted = self.teacher.tensors(rows.numpy(), width, device)
+        wanted = self.teacher.tensors(rows.numpy(), width, device) if said is None else said
         soft = self.head.distillation_loss(outputs, wanted, self.temperature, mask) / self.unit
         if self.hard == 0.0 or self.targets is None:
             return soft, None

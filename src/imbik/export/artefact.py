@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imbik.data.carving.apart import as_read
 from imbik.errors import UserError
 from imbik.export.accuracy import AccuracyFloor, Trial, restore_accuracy
@@ -20,6 +22,8 @@ from imbik.export.folder import finish, folder_bytes, write_tokenizer
 from imbik.export.parity import LEAST_AGREEMENT, TOLERANCE, Gate, ParityError, side_by_side
 from imbik.export.readme import readme
 from imbik.export.request import BuildRequest, quantize_step
+from imbik.images.processor import ImageProcessor
+from imbik.images.settings import PROCESSOR_FILE
 from imbik.jobs.files import remove_folder, replacing_folder
 from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress, Silent
@@ -61,7 +65,7 @@ def export(
         checkpoint: the model; a last step ``quantize`` lowers it. It comes back as it was.
         engine_name: a name of :func:`imbik.export.builders.builders`.
         directory: the artefact folder.
-        texts: real texts for the parity gate (the first 200 count); None: the gate compares a few sentences
+        texts: real texts (or images) for the parity gate (the first 200 count); None: the gate compares a few sentences
             of our own.
         calibration: texts of the task, neither of dev nor of test, for an engine that observes activations
             itself.
@@ -79,7 +83,7 @@ def export(
         ParityError: a float artefact's predictions differ from the checkpoint's, or a quantized one has collapsed.
     """
     made_by = builder(engine_name)
-    reason = refusal(engine_name, checkpoint.steps, str(checkpoint.model.config.model_type))
+    reason = refusal(engine_name, checkpoint.steps, str(checkpoint.model.config.model_type), task=checkpoint.task)
     if reason:
         raise UserError(reason, where=f"the engine {engine_name}", fix="choose another engine or another recipe")
     request = BuildRequest(preset or int8_preset(), settled(checkpoint.steps), calibration)
@@ -118,7 +122,7 @@ class _Writer:
         directory.mkdir(parents=True, exist_ok=True)
         built = dict(self.made_by.build(self._plain, directory, request))
         self.operators = list(built.pop("operators", ()))
-        name = self.made_by.tokenizer
+        name = PROCESSOR_FILE if isinstance(self.tokenizer, ImageProcessor) else self.made_by.tokenizer
         manifest = self.common | built | {"batch_tokens": BATCH_TOKENS, "cpu": dict(request.preset), "tokenizer": name}
         write_tokenizer(self.tokenizer, directory / name, int(manifest["max_length"]), str(manifest["truncation_side"]))
         finish(directory, manifest)
@@ -218,11 +222,20 @@ def _beside_others(parity: Mapping[str, Any]) -> tuple[Note, ...]:
     return (Note.of("batch", texts=alone["texts"], gap=alone["max_abs"], same=alone["agreement"]),)
 
 
-def _probe(texts: Examples | Sequence[str] | None, checkpoint: Checkpoint) -> tuple[list[str], list[str] | None]:
+def _pictures() -> list[Any]:
+    """Images of our own: noise and ramps of several sizes, which say nothing of a task and let two computations differ."""
+    random = np.random.default_rng(0)
+    noise = [random.integers(0, 256, (side, side + 8, 3)).astype(np.uint8) for side in (24, 32, 48, 64)]
+    return [*noise, *(np.linspace(0, 255, one.size).reshape(one.shape).astype(np.uint8) for one in noise)]
+
+
+def _probe(texts: Examples | Sequence[Any] | None, checkpoint: Checkpoint) -> tuple[list[Any], list[Any] | None]:
     """The texts and pairs that the gate compares on; plain texts are paired with one another where the model answers pairs."""
     if isinstance(texts, Examples):
         texts = as_read(texts, checkpoint.task)
         pairs = texts.pairs
         return list(texts.texts[:PARITY_TEXTS]), None if pairs is None else list(pairs[:PARITY_TEXTS])
+    if isinstance(checkpoint.tokenizer, ImageProcessor):
+        return list(texts[:PARITY_TEXTS]) if texts else _pictures(), None
     chosen = list(texts[:PARITY_TEXTS] if texts else _SENTENCES)
     return chosen, chosen[::-1] if checkpoint.pairs else None

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
 from imbik.export.request import BuildRequest
-from imbik.training.encoding import encode
+from imbik.training.encoding import encode_for
 from imbik.types import Checkpoint
 
 
 def calibration_feeds(
     checkpoint: Checkpoint, names: Sequence[str], request: BuildRequest, engine: str, shortest: int = 1
-) -> Iterator[dict[str, NDArray[np.int64]]]:
+) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the inputs of calibration texts, one text at a time, ``(1, T)`` each.
 
     Args:
@@ -30,11 +31,11 @@ def calibration_feeds(
     """
     if request.calibration is None or request.quantize is None:
         raise UserError(
-            "static quantization needs texts to observe activations on",
+            "static quantization needs rows of the task to observe activations on",
             where=engine,
             fix="name the task's training data with --data",
         )
-    encoded = encode(request.calibration, checkpoint.tokenizer)
+    encoded = encode_for(checkpoint.task, request.calibration, checkpoint.tokenizer)
     rows = np.random.default_rng(0).permutation(len(encoded))
     rows = rows[encoded.lengths[rows] >= shortest][: int(request.quantize["samples"])]
     for row in rows:

@@ -9,13 +9,14 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from imbik.data.windows import cut
+from imbik.images.processor import ImageProcessor
 from imbik.jobs.files import sha256
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.tokenizer_files import PACKED, write_packed
 
 
-def write_tokenizer(tokenizer: Tokenizer, path: Path, max_length: int, side: str) -> None:
-    """Write a tokenizer, which cuts texts as the model needs and leaves padding to the runtime.
+def write_tokenizer(tokenizer: Tokenizer | ImageProcessor, path: Path, max_length: int, side: str) -> None:
+    """Write a tokenizer, which cuts texts as the model needs and leaves padding to the runtime, or the processor of images.
 
     Args:
         tokenizer: an own copy, which is set so.
@@ -23,6 +24,9 @@ def write_tokenizer(tokenizer: Tokenizer, path: Path, max_length: int, side: str
         max_length: tokens of a text, special ones included.
         side: where longer texts are cut, ``left`` or ``right``.
     """
+    if isinstance(tokenizer, ImageProcessor):
+        tokenizer.save_pretrained(path.parent)
+        return
     cut(tokenizer, max_length, side, 0.0, paired=False)
     if path.name == PACKED:
         write_packed(tokenizer, path)

@@ -20,11 +20,11 @@ from imbik.models.hooks import evaluating
 from imbik.models.units import units_of
 from imbik.runtime.engines.pytorch import TorchSession
 from imbik.runtime.manifest import BATCH_TOKENS
-from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.runtime.predictor import Predictor, load_artefact, predictor_of
 from imbik.tasks.outputs import Outputs, chained, numbers_of, take
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import agreement
-from imbik.training.encoding import Encoded, encode_for
+from imbik.training.encoding import Encoded, Pixels, encode_for
 from imbik.types import Checkpoint, Examples
 
 TOLERANCE = 1e-3
@@ -86,7 +86,7 @@ class Gate:
         session = TorchSession(checkpoint.model, manifest["inputs"], task=checkpoint.task)
         with evaluating(checkpoint.model):
             if not task_of(checkpoint.task).one_row:
-                return cls(texts, pairs, Predictor(manifest, Tokenizer.from_str(tokenizer.to_str()), session).scores(texts, pairs))
+                return cls(texts, pairs, predictor_of(manifest, Tokenizer.from_str(tokenizer.to_str()), session).scores(texts, pairs))
             rows = encode_for(checkpoint.task, Examples(texts, pairs, None, ""), checkpoint.tokenizer)
             singles = range(0, len(texts), -(-len(texts) // ALONE)) if texts else range(0)
             reference = _asked(session, rows, np.arange(len(texts)))
@@ -156,6 +156,9 @@ class Gate:
         """
         if self.rows is None:
             return
+        if isinstance(self.rows, Pixels):
+            self._check_pixels(artefact, self.rows)
+            return
         for row, encoding in enumerate(artefact.encode(self.texts, self.pairs)):
             expected = self.rows.row(row)
             if list(encoding.ids or expected[:1]) != expected:
@@ -165,6 +168,19 @@ class Gate:
                     found=f"text {row}: {encoding.ids[:8]}…",
                     expected=f"{expected[:8]}…",
                 )
+
+    def _check_pixels(self, artefact: Predictor, rows: Pixels) -> None:
+        """Refuse an artefact that prepares an image otherwise than training does, by more than one gray level.
+
+        Raises:
+            ParityError: naming the first such image.
+        """
+        for row, levels in enumerate(artefact.encode(self.texts)):
+            expected = np.array(rows.row(row)).reshape(levels.shape)
+            gap = int(np.abs(levels.astype(int) - expected).max())
+            if gap > 1:
+                problem = "the artefact prepares an image otherwise than training does"
+                raise ParityError(problem, where=artefact.engine, found=f"image {row}: {gap} gray levels apart", expected="1 or less")
 
     def _alone(self, artefact: Predictor, found: Outputs, tolerance: float) -> dict[str, Any]:
         """Ask each text alone, and compare with PyTorch's answers to it alone and with the artefact's own beside others.
@@ -203,8 +219,7 @@ def _asked(session: TorchSession, data: Encoded, rows: NDArray[np.int64]) -> Out
     found: dict[int, Outputs] = {}
     for chosen in token_batches(data.lengths[rows], BATCH_TOKENS):
         batch = data.batch(rows[chosen])
-        types = batch["token_type_ids"] if "token_type_ids" in session.names else None
-        logits = session.run(batch["input_ids"], batch["attention_mask"], types)
+        logits = session.compute({name: batch[name] for name in session.names})
         found |= {int(row): take(logits, [place]) for place, row in enumerate(chosen)}
     return chained([found[row] for row in range(len(rows))])
 

@@ -8,6 +8,7 @@ from typing import Any
 from imbik.export.builders.registry import builders
 from imbik.locale.notes import read, sentence
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
 
 _CODE = """import json
 from pathlib import Path
@@ -35,6 +36,8 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
     precision = f"int{quantization['weight_bits']} ({quantization['scheme']})" if quantization else "float32"
     shape = manifest["architecture"]
     labels = manifest["labels"]
+    images = task_of(str(manifest["task"])).reads == IMAGES
+    asked = '"picture.jpg"' if images else '"a text"'
     shown = ", ".join(labels[:8]) + (f", … ({len(labels)} in all)" if len(labels) > 8 else "")
     return "\n".join(
         [
@@ -42,12 +45,12 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
             "",
             f"* {_shape(shape)}, {manifest['params']:,} parameters, {precision}",
             f"* vectors of {len(labels)} numbers" if task_of(str(manifest["task"])).apart else f"* labels: {shown}",
-            f"* texts are cut to {manifest['max_length']} tokens",
+            "* images are prepared as preprocessor_config.json says" if images else f"* texts are cut to {manifest['max_length']} tokens",
             *(f"* {sentence(read(note))}" for note in manifest["notes"]),
             "",
-            'With imbik: `imbik predict . "a text"`, or `imbik.load_artefact(".").predict(["a text"])`.',
+            f'With imbik: `imbik predict . {asked}`, or `imbik.load_artefact(".").predict([{asked}])`.',
             "",
-            *(_alone(run.packages, code) if answer else ()),
+            *(_alone(run.packages, code) if answer and not images else ()),
         ]
     )
 
@@ -55,6 +58,8 @@ def readme(manifest: Mapping[str, Any], *, paired: bool) -> str:
 def _shape(shape: Mapping[str, Any]) -> str:
     if shape.get("hidden"):
         return f"{shape['family']}, {shape['layers']} layers of width {shape['hidden']}"
+    if "vocabulary" not in shape or not shape["vocabulary"]:
+        return str(shape["family"])
     return f"{shape['family']} over {shape['vocabulary']:,} n-grams"
 
 

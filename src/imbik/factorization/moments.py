@@ -18,7 +18,7 @@ from imbik.models.inputs import read_outputs
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import Encoded
 from imbik.training.losses import label_loss
-from imbik.training.prediction import Batch, RowTargets, model_inputs, to_batch
+from imbik.training.prediction import Batch, RowTargets, mask_of, model_inputs, to_batch
 from imbik.types import TaskName
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def input_moments(model: PreTrainedModel, modules: Mapping[str, nn.Module], data
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(modules, 0)
     for batch in token_batches(data):
-        mask = batch["attention_mask"].bool()
+        mask = mask_of(batch)
 
-        def observe(name: str, x: Tensor, _: Tensor, mask: Tensor = mask) -> None:
-            # (B, T, n) -> (tokens, n); what has one vector a text has no padding.
-            rows = (x[mask] if x.shape[:-1] == mask.shape else x.flatten(0, -2)).double()
+        def observe(name: str, x: Tensor, _: Tensor, mask: Tensor | None = mask) -> None:
+            # (B, T, n) -> (tokens, n); what has one vector a text has no padding, and images have none.
+            rows = (x[mask.bool()] if mask is not None and x.shape[:-1] == mask.shape else x.flatten(0, -2)).double()
             sums[name] = sums[name] + rows.T @ rows if name in sums else rows.T @ rows
             counts[name] += len(rows)
 
@@ -113,8 +113,9 @@ def labelled_loss(model: PreTrainedModel, batch: Batch, targets: NDArray[Any], t
 
 
 def _loss(output: ModelOutput, batch: Batch, targets: NDArray[Any], task: TaskName) -> Tensor:
-    mask = batch["attention_mask"]
-    labels = RowTargets(np.asarray(targets)).take(batch["rows"], mask.shape[1], mask.device)
+    mask = mask_of(batch)
+    device = next(batch[name] for name in batch if name != "rows").device
+    labels = RowTargets(np.asarray(targets)).take(batch["rows"], None if mask is None else mask.shape[1], device)
     # The loss is a mean over the batch; times its size, every text's gradient is that of its own loss.
     return label_loss(task, read_outputs(output, task_of(task).outputs), labels) * len(labels)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from imbik.models.tables import positions_of
 from imbik.models.tokenizer_files import check_length
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import asked_of
+from imbik.tasks.task import IMAGES, Task
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
+from imbik.training.images.views import LABELLED, Views, seen
 from imbik.training.loop import fit
-from imbik.training.prediction import Batch, RowTargets, dev_score, predict, quality_of, run, settle
+from imbik.training.prediction import Batch, RowTargets, dev_score, mask_of, predict, quality_of, run, settle
 from imbik.training.settings import RunSettings, Training
 from imbik.types import Checkpoint, Note, Splits, TaskName
 
@@ -47,6 +49,7 @@ def finetune(
     max_length: int | None = None,
     seed: int = 0,
     linear_start: bool = True,
+    views: Views | None = LABELLED,
     progress: Progress,
     say: Callable[[str], None],
 ) -> Finetuned:
@@ -65,6 +68,7 @@ def finetune(
         max_length: texts are cut to this many tokens (default: the model's limit, at most 256).
         seed: of the new head, the order of rows and dropout.
         linear_start: fit the head before the first update; without, it starts from small random numbers.
+        views: of images: how each is changed anew at every step; None: not at all.
         progress: where progress is shown.
         say: takes one line for the user.
 
@@ -73,13 +77,15 @@ def finetune(
             or another run is working in it.
     """
     _check_task(splits)
-    directory, linear_start = with_home(directory), linear_start and task_of(splits.task).one_row
+    directory, task = with_home(directory), task_of(splits.task)
     checkpoint = _start(base, splits, max_length, seed)
+    _say_all(checkpoint.notes, say)
+    # of random weights no linear head would say anything
+    linear_start = linear_start and task.one_row and not checkpoint.notes
+    views = views if task.reads == IMAGES else None
     data = encode_for(splits.task, splits.train, checkpoint.tokenizer)
-    settings = replace(settings or default_settings(len(data)), **(changes or {}))
-    arguments = {"base": fingerprint(checkpoint), "data": splits.fingerprint, "metric": splits.metric, "settings": settings.__dict__}
-    # the encoded base counts by its weights: the same folder with other content is another teacher
-    key = key_of(arguments | {"seed": seed} | ({"start": "frozen"} if linear_start else {}))
+    settings = replace(settings or _usual(task, len(data), checkpoint), **(changes or {}))
+    key = _key(checkpoint, splits, settings, seed, linear_start, views)
     if read_json(directory / _DONE).get("key") == key:
         say(f"{directory}: finished earlier")
         return _finished(directory)
@@ -88,15 +94,38 @@ def finetune(
         say(f"{data.truncated} of {len(data)} training texts are cut to {length} tokens (--max-length changes it)")
     with Workspace(directory, {"finetune": key}) as workspace:
         fitted = linear_start and _fit_head(checkpoint, splits, seed, say)
-        result = _train(checkpoint, splits, data, settings, RunSettings(seed, workspace.path("finetune"), progress), fitted)
-        made = workspace.path("made")
-        save_checkpoint(result.checkpoint, made, teacher_card(result, splits, str(base)))
+        loss = LabelLoss(splits.task, _targets(splits, data), views)
+        result = _train(checkpoint, splits, data, loss, settings, RunSettings(seed, workspace.path("finetune"), progress), fitted)
+        save_checkpoint(result.checkpoint, made := workspace.path("made"), teacher_card(result, splits, str(base)))
         workspace.publish(made)
         facts = {entry.name: getattr(result, entry.name) for entry in fields(result) if entry.name != "checkpoint"}
         write_json(directory / _DONE, {"key": key} | facts)
-    for note in result.checkpoint.notes:
-        say(sentence(note))
+    _say_all(result.checkpoint.notes[len(checkpoint.notes) :], say)
     return result
+
+
+def _key(base: Checkpoint, splits: Splits, settings: Training, seed: int, linear_start: bool, views: Views | None) -> str:
+    """Return the key of all that a teacher depends on; the base counts by its weights, not by the name of its folder."""
+    arguments = {
+        "base": fingerprint(base),
+        "data": splits.fingerprint,
+        "metric": splits.metric,
+        "settings": settings.__dict__,
+        "seed": seed,
+    }
+    arguments |= {"start": "frozen"} if linear_start else {}
+    arguments |= {"views": asdict(views)} if views is not None else {}
+    return key_of(arguments)
+
+
+def _say_all(notes: Sequence[Note], say: Callable[[str], None]) -> None:
+    for note in notes:
+        say(sentence(note))
+
+
+def _usual(task: Task, rows: int, base: Checkpoint) -> Training:
+    """Return the settings that a task is trained with unless others are asked for."""
+    return default_image_settings(rows, pretrained=not base.notes) if task.reads == IMAGES else default_settings(rows)
 
 
 def _check_task(splits: Splits) -> None:
@@ -121,14 +150,20 @@ def _fit_head(checkpoint: Checkpoint, splits: Splits, seed: int, say: Callable[[
     return True
 
 
-def _train(checkpoint: Checkpoint, splits: Splits, data: Encoded, settings: Training, how: RunSettings, fitted: bool) -> Finetuned:
-    """Train it; ``fitted``: its head was, so the start may be the best there is."""
-    dev = encode_for(splits.task, splits.dev, checkpoint.tokenizer)
+def _targets(splits: Splits, data: Encoded) -> RowTargets:
     targets = RowTargets.of(splits, splits.train, data)
     assert targets is not None, "train carries targets"
+    return targets
+
+
+def _train(
+    checkpoint: Checkpoint, splits: Splits, data: Encoded, loss: LabelLoss, settings: Training, how: RunSettings, fitted: bool
+) -> Finetuned:
+    """Train it; ``fitted``: its head was, so the start may be the best there is."""
+    dev = encode_for(splits.task, splits.dev, checkpoint.tokenizer)
     state = fit(
         checkpoint.model,
-        LabelLoss(splits.task, targets),
+        loss,
         data,
         settings,
         how,
@@ -165,6 +200,9 @@ def _start(base: str | Path, splits: Splits, max_length: int | None, seed: int) 
     # before loading: the new head is drawn there
     torch.manual_seed(seed)
     checkpoint = load_base(base, splits.task, splits.labels)
+    if max_length and task_of(splits.task).reads == IMAGES:
+        fix = "leave it out; the size stands in preprocessor_config.json"
+        raise UserError("images have no tokens to cut to", where="--max-length", found=max_length, fix=fix)
     if max_length:
         checkpoint.tokenizer.model_max_length = min(max_length, positions_of(checkpoint.model))
         check_length(checkpoint.tokenizer, "--max-length", "base model")
@@ -185,11 +223,29 @@ def default_settings(rows: int) -> Training:
     return Training(epochs=epochs, learning_rate=1.5e-4 if rows < 20_000 else 6e-5, batch_tokens=1024, patience=3)
 
 
-class LabelLoss(nn.Module):  # type: ignore[misc]
-    """Loss against the labels of the rows in the batch."""
+def default_image_settings(rows: int, *, pretrained: bool) -> Training:
+    """Return settings for images: AdamW at a rate and a length that networks without a pretrained start need.
 
-    def __init__(self, task: TaskName, targets: RowTargets) -> None:
+    >>> default_image_settings(50_000, pretrained=False).epochs > default_image_settings(50_000, pretrained=True).epochs
+    True
+    """
+    if pretrained:
+        return Training(epochs=10 if rows < 20_000 else 4, learning_rate=1e-4, batch_tokens=1024, patience=3)
+    return Training(epochs=60 if rows < 20_000 else 30, learning_rate=2e-3, batch_tokens=1024, weight_decay=0.05)
+
+
+class LabelLoss(nn.Module):  # type: ignore[misc]
+    """Loss against the labels of the rows in the batch.
+
+    Args:
+        task: its name.
+        targets: of the rows.
+        views: of images: how each is changed while the model trains; None: not at all.
+    """
+
+    def __init__(self, task: TaskName, targets: RowTargets, views: Views | None = None) -> None:
         super().__init__()
+        self.views = views
         self.task = task_of(task)
         self.head = head_of(task)
         self.targets = targets
@@ -200,9 +256,9 @@ class LabelLoss(nn.Module):  # type: ignore[misc]
 
     def parts(self, model: nn.Module, batch: Batch) -> list[tuple[Tensor, float]]:
         """Compute the loss, and how many labels it is the mean over."""
-        outputs = run(model, batch, self.task)
-        mask = batch["attention_mask"]
-        targets = self.targets.take(batch["rows"], mask.shape[1], mask.device)
+        outputs = run(model, batch if self.views is None else seen(batch, self.views), self.task)
+        mask = mask_of(batch)
+        targets = self.targets.take(batch["rows"], None if mask is None else mask.shape[1], next(model.parameters()).device)
         return [(self.head.loss(outputs, targets) / self.head.unit(model), self.head.labelled(targets))]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from imbik.data.batches import sorted_batches
 from imbik.models.anatomy import anatomy, listen
 from imbik.models.blocks import layer_stack
 from imbik.models.hooks import evaluating
+from imbik.models.inputs import reads_images
 from imbik.models.units import units_of
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import Encoded, encode_for
@@ -148,25 +149,34 @@ class _Reads:
 
     def __init__(self, checkpoint: Checkpoint, head: nn.Linear) -> None:
         self.model, self.head = checkpoint.model, head
-        self.mean = can_read_mean(checkpoint.model)
+        self.mean = not reads_images(checkpoint.model) and can_read_mean(checkpoint.model)
 
     @torch.inference_mode()
     def of(self, data: Encoded) -> dict[str, Floats]:
         """Return ``first`` and, where the model can be rewritten, ``mean``: (N, H) each."""
         found: dict[str, Floats] = {}
-        below = "hidden.-2" if len(layer_stack(self.model)[1]) > 1 else "embeddings"
         device = next(self.model.parameters()).device
-        reader = anatomy(self.model)
-        with evaluating(self.model), _taken(self.head) as taken, listen(self.model, reader, [below]) as states, precision(device):
+        with ExitStack() as stack:
+            stack.enter_context(evaluating(self.model))
+            taken, states = stack.enter_context(_taken(self.head)), self._below(stack)
+            stack.enter_context(precision(device))
             for rows in sorted_batches(data.lengths, 4096):
                 batch = to_batch(data, rows, device)
                 self.model(**model_inputs(batch))
                 parts = {"first": taken[-1].float()}
-                if self.mean:
-                    parts["mean"] = _mean(states[below].float(), batch["attention_mask"])
+                if states is not None:
+                    parts["mean"] = _mean(next(iter(states.values())).float(), batch["attention_mask"])
                 for name, part in parts.items():
                     found.setdefault(name, np.zeros((len(data), part.shape[1]), np.float32))[rows] = part.cpu().numpy()
         return found
+
+    def _below(self, stack: ExitStack) -> Mapping[str, Tensor] | None:
+        """Return the states below the last layer, which each pass fills; None where no head could read their mean."""
+        if not self.mean:
+            return None
+        below = "hidden.-2" if len(layer_stack(self.model)[1]) > 1 else "embeddings"
+        states: Mapping[str, Tensor] = stack.enter_context(listen(self.model, anatomy(self.model), [below]))
+        return states
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 from imbik.errors import UserError
 from imbik.jobs.child import Child
+from imbik.measure.rows import said
 from imbik.types import Step
 
 
@@ -96,13 +97,13 @@ class Process:
         self.close()
 
 
-def start(candidate: Candidate, threads: int, text: str, pair: str | None) -> tuple[Process, float]:
+def start(candidate: Candidate, threads: int, text: str | bytes, pair: str | None) -> tuple[Process, float]:
     """A fresh process, and the seconds from its start to its first answer.
 
     Raises:
         UserError, CandidateError: as :meth:`Process.ask`.
     """
-    return begin(candidate, threads, texts=[text], pairs=None if pair is None else [pair])
+    return begin(candidate, threads, texts=[said(text)], pairs=None if pair is None else [pair])
 
 
 def begin(candidate: Candidate, threads: int, **first: object) -> tuple[Process, float]:

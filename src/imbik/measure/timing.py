@@ -15,6 +15,7 @@ import numpy as np
 from imbik.jobs.progress import Task
 from imbik.measure.measurement import Latency, Throughput
 from imbik.measure.process import Process
+from imbik.measure.rows import said
 from imbik.types import Examples
 
 ROUNDS = 5
@@ -103,12 +104,12 @@ class Sample:
         return None if self.before is None else str(self.before)
 
 
-def write_rows(path: Path, texts: Sequence[str], pairs: Sequence[str] | None) -> int:
+def write_rows(path: Path, texts: Sequence[Any], pairs: Sequence[Any] | None) -> int:
     """Write texts for the workers, one JSON list a line; return how many."""
     with path.open("w", encoding="utf-8") as file:
         for index in range(len(texts)):
             row = [texts[index]] if pairs is None else [texts[index], pairs[index]]
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps([said(cell) for cell in row]) + "\n")
     return len(texts)
 
 
@@ -129,7 +130,7 @@ def write_sample(folder: Path, test: Examples, dev: Examples | None = None, most
     return Sample(folder / "sample.jsonl", count, folder / "before.jsonl" if before else None, len(before))
 
 
-def _row(examples: Examples, row: int) -> tuple[str, str | None]:
+def _row(examples: Examples, row: int) -> tuple[Any, Any]:
     return examples.texts[row], None if examples.pairs is None else examples.pairs[row]
 
 

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from imbik.data.batches import token_batches
 from imbik.errors import UserError
 from imbik.measure.predictions import OutputFile
+from imbik.measure.rows import heard
 from imbik.runtime.predictor import CHUNK, Predictor, load_artefact
 
 WARM_REQUESTS = 3
@@ -43,11 +44,11 @@ def peak_rss_bytes() -> int:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[list[str], list[str] | None]]:
-    """Chunks ``(texts, pairs)`` of a file with one JSON list, ``[text]`` or ``[text, pair]``, a line."""
+def read_rows(path: str | Path) -> Iterator[tuple[list[Any], list[Any] | None]]:
+    """Chunks ``(texts, pairs)`` of a file with one JSON list, ``[text]`` or ``[text, pair]``, a line; see :mod:`imbik.measure.rows`."""
     with open(path, encoding="utf-8") as file:
         while lines := list(islice(file, CHUNK)):
-            rows = [json.loads(line) for line in lines]
+            rows = [[heard(cell) for cell in json.loads(line)] for line in lines]
             yield [row[0] for row in rows], [row[1] for row in rows] if len(rows[0]) > 1 else None
 
 
@@ -56,13 +57,13 @@ class Worker:
 
     def __init__(self, folder: str, threads: int, length_multiple: int | None = None, engine: str | None = None) -> None:
         self.predictor: Predictor = load_artefact(folder, threads=threads, length_multiple=length_multiple, engine_name=engine)
-        self._rows: dict[str, tuple[list[str], list[str] | None]] = {}
+        self._rows: dict[str, tuple[list[Any], list[Any] | None]] = {}
         # by the file of texts that were read; None: by none
         self._memories: dict[str | None, Mapping[str, Any]] = {}
 
-    def predict(self, texts: list[str], pairs: list[str] | None = None) -> dict[str, Any]:
+    def predict(self, texts: list[Any], pairs: list[str] | None = None) -> dict[str, Any]:
         """Answer a few texts; the first answer of a process is its cold start."""
-        self.predictor.predict(texts, pairs)
+        self.predictor.predict([heard(text) for text in texts], pairs)
         return {"count": len(texts)}
 
     def warm_up(self) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Worker:
             begin = time.perf_counter()
             self.predictor.predict(one, other)
             times.append((time.perf_counter() - begin) * 1000)
-            tokens.append(sum(len(window.ids) for window in self.predictor.encode(one, other)))
+            tokens.append(sum(self.predictor.lengths(one, other)))
         return {"ms": times[WARM_REQUESTS:], "tokens": tokens[WARM_REQUESTS:]}
 
     def throughput(self, rows: str, count: int, budget: int, seconds: float, before: str | None = None) -> dict[str, Any]:
@@ -109,7 +110,7 @@ class Worker:
             wall, cpu = wall + time.perf_counter() - begin, cpu + time.process_time() - used
             items += len(texts)
         # after the clocks were read: only for the report
-        lengths = [len(encoding.ids) for encoding in self.predictor.encode(texts, pairs)]
+        lengths = self.predictor.lengths(texts, pairs)
         batches = sum(1 for _ in token_batches(lengths, budget))
         return {"items": items, "wall": wall, "cpu": cpu, "batch": len(texts) / batches}
 
@@ -133,10 +134,10 @@ class Worker:
             self._memories[before] = self.predictor.remembered()
         self.predictor.remember(self._memories[before])
 
-    def _load(self, path: str) -> tuple[list[str], list[str] | None]:
+    def _load(self, path: str) -> tuple[list[Any], list[Any] | None]:
         if path not in self._rows:
-            texts: list[str] = []
-            pairs: list[str] | None = None
+            texts: list[Any] = []
+            pairs: list[Any] | None = None
             for more, others in read_rows(path):
                 texts += more
                 pairs = pairs if others is None else (pairs or []) + others

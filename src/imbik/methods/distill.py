@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Lt
+from pydantic import model_validator
 
 from imbik.distillation.augmentation import Augment, files_of
+from imbik.distillation.image_labels import ViewedLabels, check_views
 from imbik.distillation.nested import nest, nested_note
 from imbik.distillation.scored import with_scores
-from imbik.distillation.soft_labels import chained, train_on_soft_labels
+from imbik.distillation.soft_labels import Make, chained, train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
 from imbik.training.context import Context
+from imbik.training.images.views import ViewsField, views_of
 from imbik.training.prediction import quality_of
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Note
@@ -41,17 +46,33 @@ class Distill(TrainedOnDev, Method):
             but no vector of the student's can be compared with one of the teacher's.
         scores: weight of the scores of train's pairs, 0 to 1, of models that give vectors, see
             :class:`imbik.distillation.scored.ScoredLabels`.
+        views: how images are changed at every step, student and teacher alike, see :class:`imbik.training.images.views.Views`: ``auto``
+            (moved, mirrored and, where no labels are learned from, mixed), ``false``, or a mapping.
         the others: see :class:`imbik.training.settings.TrainedOnDev`.
     """
 
     keeps_shape: ClassVar[bool] = True
-    later: ClassVar[Mapping[str, object]] = {**TrainedOnDev.later, "piece_dropout": 0.0, "nested": (), "scores": 0.0}
+    images: ClassVar[bool] = True
+    later: ClassVar[Mapping[str, object]] = {
+        **TrainedOnDev.later,
+        "piece_dropout": 0.0,
+        "nested": (),
+        "scores": 0.0,
+        "views": "auto",
+    }
     temperature: Positive = 2.0
     hard: Share = 0.0
     augment: Augment = False
     piece_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     nested: tuple[Count, ...] = ()
     scores: Share = 0.0
+    views: ViewsField = "auto"
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Distill:
+        if self.hard and isinstance(self.views, dict) and self.views["mix"]:
+            raise ValueError("views: {mix: 0} with hard above 0: no label says what a mixed image shows")
+        return self
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse what compares turned vectors with the teacher's."""
@@ -60,9 +81,15 @@ class Distill(TrainedOnDev, Method):
         return "nested in the last step that learns from the teacher: its vectors are not turned"
 
     def refuse_task(self, task: str) -> str | None:
-        """Return why the settings are not for a task: no pieces are hidden where each is answered, only vectors are nested."""
+        """Return why the settings are not for a task: no pieces are hidden where each is answered, only vectors are nested, images alone
+        have views.
+        """
         if (self.nested or self.scores) and not task_of(task).apart:
             return "nested: [] and scores: 0 where no vectors are given"
+        if task_of(task).reads == IMAGES:
+            return "augment: false and piece_dropout: 0 (images have views instead)" if self.augment or self.piece_dropout else None
+        if self.views != "auto":
+            return "views: auto (texts have augment instead)"
         return "piece_dropout: 0 where every token is answered" if self.piece_dropout and not task_of(task).one_row else None
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
@@ -73,6 +100,8 @@ class Distill(TrainedOnDev, Method):
         """
         wraps = [nest(checkpoint, context, self.nested)] if self.nested else []
         wraps += [with_scores(context.splits, self.scores)] if self.scores else []
+        make, notes = self._viewed(checkpoint, context)
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, *notes))
         state = train_on_soft_labels(
             checkpoint,
             context,
@@ -82,6 +111,7 @@ class Distill(TrainedOnDev, Method):
             augment=self.augment,
             piece_dropout=self.piece_dropout,
             wrap=chained(wraps),
+            make=make,
         )
         if self.nested:
             checkpoint = replace(checkpoint, notes=(*checkpoint.notes, nested_note(checkpoint, context, self.nested)))
@@ -91,6 +121,16 @@ class Distill(TrainedOnDev, Method):
             note = Note.of("kept_start", score=quality_of(context.splits, state.best_score))
             return replace(checkpoint, notes=(*checkpoint.notes, note))
         return checkpoint
+
+    def _viewed(self, checkpoint: Checkpoint, context: Context) -> tuple[Make | None, tuple[Note, ...]]:
+        """Return what makes the loss of images in other views; None: images stay as they are."""
+        views = views_of(self.views, images=task_of(checkpoint.task).reads == IMAGES)
+        if views is not None and self.hard:
+            views = replace(views, mix=0.0)
+        shared = check_views(checkpoint, context.teacher, views, asked=self.views != "auto") if views is not None else None
+        if shared is None:
+            return None, () if views is None else (Note.of("views_differ"),)
+        return partial(ViewedLabels, context.teacher, shared), ()
 
     def reads(self, teacher: Teacher) -> list[str]:
         """Return the files and folders that augmentation reads."""

@@ -66,6 +66,7 @@ class LowRank(Method):
     """
 
     rewrites_matrices: ClassVar[bool] = True
+    images: ClassVar[bool] = True
     method: Literal["svd", "asvd", "fwsvd", "nmf"] = "svd"
     rank: Annotated[int, Ge(1)] | None = None
     energy: Annotated[float, Gt(0), Lt(1)] | None = None
@@ -90,6 +91,11 @@ class LowRank(Method):
             UserError: no rank under break-even meets the request, or nothing would become smaller.
         """
         return in_stages(checkpoint, context, partial(self._cut, context), "low_rank", self.stages, self.recovery)
+
+    @property
+    def matrices_alone(self) -> bool:
+        """Whether convolutions stay as they are: they do."""
+        return True
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse to tie layers whose ranks differ."""

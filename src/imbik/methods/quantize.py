@@ -13,6 +13,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from imbik.distillation.soft_labels import check_labels, train_on_soft_labels
+from imbik.images.processor import ImageProcessor
 from imbik.jobs.progress import Progress
 from imbik.methods.registry import Method, method
 from imbik.models.layers.clustered import expanded
@@ -20,6 +21,7 @@ from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
 from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
 from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
 from imbik.training.loop import Evaluate
@@ -27,6 +29,7 @@ from imbik.training.prediction import Batch, dev_score, model_inputs, quality_of
 from imbik.training.settings import Count, Positive, Share, TrainedOnDev
 from imbik.types import Checkpoint, Examples, Note
 
+_OF_IMAGES = ("dynamic", "static")
 _NARROWED_ON = 64
 """Training texts that ranges are narrowed on."""
 
@@ -59,6 +62,7 @@ class Quantize(TrainedOnDev, Method):
     """
 
     quantizes: ClassVar[bool] = True
+    images: ClassVar[bool] = True
     scheme: Literal["dynamic", "static", "qat", "weight-only", "integer"] = "dynamic"
     bits: Literal[8, 4] = 8
     granularity: Literal["per-channel", "per-tensor"] = "per-channel"
@@ -88,6 +92,17 @@ class Quantize(TrainedOnDev, Method):
         return self.scheme in ("dynamic", "weight-only")
 
     @property
+    def matrices_alone(self) -> bool:
+        """Whether convolutions stay as they are: at run time matrices alone are quantized."""
+        return self.scheme == "dynamic"
+
+    def refuse_task(self, task: str) -> str | None:
+        """Return why a network that reads images cannot take this scheme, or None."""
+        if task_of(task).reads == IMAGES and self.scheme not in _OF_IMAGES:
+            return f"scheme: {' or '.join(_OF_IMAGES)} for networks that read images"
+        return None
+
+    @property
     def trains_every_weight(self) -> bool:
         """Whether the scheme trains: then it trains all weights."""
         return self.scheme == "qat"
@@ -107,7 +122,8 @@ class Quantize(TrainedOnDev, Method):
 
     def observe(self, checkpoint: Checkpoint, examples: Examples, seed: int, progress: Progress) -> Ranges:
         """Return the activation ranges that the scheme needs; empty for one that needs none."""
-        if self.lowered:
+        # of images the builders observe themselves, convolutions too
+        if self.lowered or isinstance(checkpoint.tokenizer, ImageProcessor):
             return {}
         percentile = self.percentile if self.calibration == "percentile" else 100.0
         # clustered matrices as plain ones: what is observed are the products that the artefact

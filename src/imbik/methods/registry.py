@@ -36,6 +36,7 @@ class Method:
         rewrites_matrices: the entries of weight matrices are computed anew, whatever they were.
         narrows: vectors lose their last numbers, and nothing else changes.
         quantizes: the artefact computes in integers, as its settings say.
+        images: it may be taken by networks that read images.
         later: settings that joined after the method was in use, each with the value that means what came before: at that value a record
             does not name them, so that work which an earlier version finished keeps its key.
     """
@@ -46,6 +47,7 @@ class Method:
     rewrites_matrices: ClassVar[bool] = False
     narrows: ClassVar[bool] = False
     quantizes: ClassVar[bool] = False
+    images: ClassVar[bool] = False
     later: ClassVar[Mapping[str, object]] = {}
     _given: Mapping[str, object] | None = None
 
@@ -96,6 +98,11 @@ class Method:
     @property
     def lowered(self) -> bool:
         """Whether the model itself stays as it is, so that there is nothing to keep on disk."""
+        return False
+
+    @property
+    def matrices_alone(self) -> bool:
+        """Whether convolutions stay as they are, so that it does next to nothing to a network that is made of them."""
         return False
 
     @property

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from imbik.errors import UserError
 from imbik.models.blocks import head_size, layer_stack, roles_of
 from imbik.models.hooks import Tap, capture, evaluating
+from imbik.models.inputs import probe_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -141,7 +142,7 @@ def anatomy(model: PreTrainedModel) -> Anatomy:
                 hooks.callback(module.register_forward_pre_hook(partial(_note, events, role, f"{path}.{name}")).remove)
         hooks.enter_context(evaluating(model))
         # No mask: transformers reads its values, which a model on the meta device does not have.
-        model(input_ids=torch.arange(1, 5, device=next(model.parameters()).device).unsqueeze(0))
+        model(**probe_of(model))
     return Anatomy(type(model).__name__, tuple(_layers(events)), size)
 
 

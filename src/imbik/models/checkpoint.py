@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imbik.errors import UserError
+from imbik.images.processor import ImageProcessor
 from imbik.jobs.files import replacing_folder
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.reading import damage_told
@@ -165,16 +166,22 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     # transformers writes the class into the config of a model made in memory when that is first saved.
     config["architectures"] = config.get("architectures") or [type(checkpoint.model).__name__]
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    digest.update(checkpoint.tokenizer.backend_tokenizer.model.__getstate__())
-    digest.update(str(checkpoint.tokenizer.model_max_length).encode())
-    digest.update(_ways(checkpoint.tokenizer))
-    if checkpoint.tokenizer.truncation_side != "right":  # which is what all that was cached before this line had
-        digest.update(checkpoint.tokenizer.truncation_side.encode())
+    digest.update(_reading(checkpoint.tokenizer))
     # As bytes: NumPy has no bfloat16.
     for name, tensor in sorted(checkpoint.model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _reading(tokenizer: PreTrainedTokenizerBase | ImageProcessor) -> bytes:
+    """Return all that a tokenizer, or an image processor, does with a row."""
+    if isinstance(tokenizer, ImageProcessor):
+        return tokenizer.to_str().encode()
+    side = tokenizer.truncation_side
+    parts = [tokenizer.backend_tokenizer.model.__getstate__(), str(tokenizer.model_max_length).encode(), _ways(tokenizer)]
+    # right is what all had that was cached before this line
+    return b"".join([*parts, side.encode() if side != "right" else b""])
 
 
 _LOWERCASE = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}

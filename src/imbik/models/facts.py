@@ -8,15 +8,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from imbik.images.processor import ImageProcessor
 from imbik.locale.notes import document
 from imbik.machine import versions
 from imbik.models.blocks import blocks_of
-from imbik.models.inputs import input_names
+from imbik.models.inputs import input_names, probe_of, reads_images
 from imbik.models.structure import structure_of
 from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 DECISION_KEY = "imbik_decision"
@@ -37,13 +38,7 @@ def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "task": checkpoint.task,
         "labels": [str(labels[index]) for index in range(len(labels))],
         "max_length": int(tokenizer.model_max_length),
-        "padding": {
-            "side": tokenizer.padding_side,
-            "token": tokenizer.pad_token,
-            "id": int(tokenizer.pad_token_id or 0),
-            "type_id": int(tokenizer.pad_token_type_id or 0),
-        },
-        "truncation_side": tokenizer.truncation_side,
+        **_of_tokens(tokenizer),
         "inputs": list(input_names(model, tokenizer)),
         "steps": [dict(step) for step in checkpoint.steps],
         "notes": [document(note) for note in checkpoint.notes],
@@ -51,6 +46,19 @@ def manifest_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "decision": getattr(model.config, DECISION_KEY, None),
         "versions": versions(),
     }
+
+
+def _of_tokens(tokenizer: PreTrainedTokenizerBase | ImageProcessor) -> dict[str, Any]:
+    """Return what a manifest says of padding and cutting; images know neither."""
+    if isinstance(tokenizer, ImageProcessor):
+        return {"padding": {"side": "right", "id": 0, "type_id": 0}, "truncation_side": "right"}
+    padding = {
+        "side": tokenizer.padding_side,
+        "token": tokenizer.pad_token,
+        "id": int(tokenizer.pad_token_id or 0),
+        "type_id": int(tokenizer.pad_token_type_id or 0),
+    }
+    return {"padding": padding, "truncation_side": tokenizer.truncation_side}
 
 
 def set_decision(model: PreTrainedModel, decision: float | None) -> None:
@@ -96,14 +104,28 @@ def parameters(model: torch.nn.Module) -> int:
     return int(tied + sum(parameter.numel() for parameter in model.parameters()))
 
 
+def convolutional(model: torch.nn.Module) -> float:
+    """Return the share of a network's weights that are in convolutions over a plane.
+
+    >>> convolutional(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, bias=False), torch.nn.Linear(9, 1, bias=False)))
+    0.5
+    """
+    inside = sum(int(module.weight.numel()) for module in model.modules() if isinstance(module, torch.nn.Conv2d))
+    return float(inside / max(1, sum(int(parameter.numel()) for parameter in model.parameters())))
+
+
 def flops(model: PreTrainedModel) -> list[float]:
     """Return ``[c0, c1, c2]``: a text of T tokens takes ``c0 + c1·T + c2·T²`` operations.
+
+    An image, which has one size, takes ``c0``.
 
     Operations in floating point; a multiplication and an addition count as two.
 
     The three numbers come from counting at three
     lengths: products with weights grow with T, attention with T².
     """
+    if reads_images(model):
+        return [float(_count(model, 0)), 0.0, 0.0]
     # Three points fix a parabola: solve [1, T, T²] · [c0, c1, c2] = count for each T.
     lengths = (4, 8, 16)
     counted = [_count(model, length) for length in lengths]
@@ -112,9 +134,12 @@ def flops(model: PreTrainedModel) -> list[float]:
 
 
 def _count(model: PreTrainedModel, length: int) -> int:
-    """Count the operations that one text of ``length`` tokens takes."""
-    ids = torch.ones((1, length), dtype=torch.long, device=next(model.parameters()).device)
+    """Count the operations that one text of ``length`` tokens takes, or one image."""
+    feed = probe_of(model, 4)
+    if not reads_images(model):
+        ids = torch.ones((1, length), dtype=torch.long, device=next(model.parameters()).device)
+        feed = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     # With gradients on: the counter's hooks cannot follow a parameter that is passed to a module without them.
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        model(**feed)
     return int(counter.get_total_flops())

@@ -7,13 +7,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
+from imbik.images.processor import ImageProcessor
 from imbik.models.hooks import evaluating
 from imbik.tasks.outputs import Output
 
 Tensors: TypeAlias = Tensor | Mapping[str, Tensor]
 """What a model gives of a batch: one tensor, or several by name."""
+
+PIXELS = "pixel_values"
+"""What transformers calls the input of a model that reads images."""
+
+_SHAPE = "imbik_image"
+
+
+def reads_images(model: object) -> bool:
+    """Return whether a transformers model reads images."""
+    return getattr(model, "main_input_name", "") == PIXELS
+
+
+def set_image_shape(model: PreTrainedModel, processor: ImageProcessor) -> None:
+    """Keep channels, height and width of what a model reads in its config: few say it."""
+    setattr(model.config, _SHAPE, [processor.channels, processor.height, processor.width])
+
+
+def probe_of(model: PreTrainedModel, length: int = 4) -> dict[str, Tensor]:
+    """Return one small row that a model can read: tokens without padding, or zeros.
+
+    Args:
+        model: of texts, or of images whose shape :func:`set_image_shape` has kept.
+        length: tokens.
+    """
+    device = next(model.parameters()).device
+    if reads_images(model):
+        return {PIXELS: torch.zeros(1, *getattr(model.config, _SHAPE), device=device)}
+    return {"input_ids": torch.arange(1, length + 1, device=device).unsqueeze(0)}
 
 
 def read_outputs(output: Any, kinds: Sequence[Output]) -> Tensors:
@@ -73,9 +103,13 @@ class Logits(nn.Module):  # type: ignore[misc]
 def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """Return which of ``input_ids``, ``attention_mask``, ``token_type_ids`` a model is given.
 
+    One that reads images is given ``pixel_values``.
+
     Token types are given where the model takes them and either the tokenizer makes them or the
     model tells them apart.
     """
+    if reads_images(model):
+        return (PIXELS,)
     accepted = inspect.signature(model.forward).parameters
     names = ["input_ids", "attention_mask"]
     # RoBERTa takes token types and has one row for them: it would add the same vector everywhere.

@@ -17,12 +17,15 @@ from imbik.jobs.trust import remote_code_trusted
 from imbik.locale.notes import sentence
 from imbik.models.architectures.registry import auto_of, introduce
 from imbik.models.checkpoint import _record, name_labels, read_notes, read_steps, set_labels
+from imbik.models.image_files import has_no_weights, load_processor
+from imbik.models.inputs import reads_images
 from imbik.models.sentences.reading import SentenceFolder, sentence_folder
 from imbik.models.structure import load_structured, structure_of
 from imbik.models.tokenizer_files import check_ids, check_remote_code, check_tokenizer, first_line, load_tokenizer, open_tokenizer
 from imbik.models.units import attach_units, forget_units, unfold
 from imbik.models.weights import check_weights
 from imbik.tasks.registry import registered, task_of
+from imbik.tasks.task import IMAGES
 from imbik.types import Checkpoint, Note, TaskName
 
 if TYPE_CHECKING:
@@ -88,7 +91,8 @@ def empty_model(config: PretrainedConfig, task: TaskName) -> Any:
 def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Checkpoint:
     """Load a pretrained encoder and give it a new head for ``task`` and ``labels``.
 
-    The weights of the head are random: seed first.
+    The weights of the head are random: seed first. Of a network that reads images a folder with a config and no weights will do: then
+    all are random, which a note says.
 
     Raises:
         UserError: as :func:`load_checkpoint`.
@@ -98,6 +102,10 @@ def load_base(source: str | Path, task: TaskName, labels: tuple[str, ...]) -> Ch
     if not task_of(task).fits(config):
         forget_units(config)
     set_labels(config, task, labels)
+    if task_of(task).reads == IMAGES and has_no_weights(path):
+        config.architectures = config.architectures or []  # transformers walks through them
+        model = empty_model(config, task)
+        return Checkpoint(model, load_processor(path, model, "base model", needed=False), task, notes=(Note.of("random_weights"),))
     model, tokenizer, _ = _opened(path, config, "base model", auto_class(task), new_head=True)
     return Checkpoint(model, tokenizer, task)
 
@@ -160,13 +168,15 @@ def _opened(
     beside: SentenceFolder | None = None,
     *,
     new_head: bool = False,
-) -> tuple[Any, PreTrainedTokenizerBase, tuple[Note, ...]]:
+) -> tuple[Any, Any, tuple[Note, ...]]:
     """Load a model and its tokenizer, and check that nothing of either is missing; with what a reader must know of it."""
     model, report = _from_pretrained(path, config, role, auto)
     if beside is not None:
         report = beside.complete(model, report)
     notes = check_weights(model, report, path, role, new_head=new_head)
     unfold(model, path)
+    if reads_images(model):
+        return model, load_processor(path, model, role, needed=not new_head), notes
     tokenizer = load_tokenizer(path, model, role)
     if beside is not None:
         beside.shorten(tokenizer)

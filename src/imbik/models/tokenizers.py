@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from imbik.errors import UserError
+from imbik.images.processor import ImageProcessor
 from imbik.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -234,6 +235,11 @@ def wrap_spec(tokenizer: PreTrainedTokenizerBase, spec: Spec) -> PreTrainedToken
     )
 
 
-def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
-    """Return an own copy of the ``tokenizers`` object behind a checkpoint's tokenizer."""
+def tokenizer_of(checkpoint: Checkpoint) -> Any:
+    """Return an own copy of the ``tokenizers`` object behind a checkpoint's tokenizer.
+
+    Of images it is the processor, which nobody changes.
+    """
+    if isinstance(checkpoint.tokenizer, ImageProcessor):
+        return checkpoint.tokenizer
     return Tokenizer.from_str(checkpoint.tokenizer.backend_tokenizer.to_str())

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imbik.students.pooled import why_not
 from imbik.types import TaskName
 
 _BAGS = ("bag-64+vocabulary-tight+int4", "bag+vocabulary-tight+int8")
 """Bags for the fewest bytes and for quality: they know only pieces that they have learned from, so others are bytes without a use."""
+
+
+def image_ladder(depth: int, stages: Sequence[int], *, matrices: bool) -> list[str]:
+    """Return the names of the recipes for a teacher that reads images, in the order of what they cost to make.
+
+    Args:
+        depth: its layers; 0 for a network that has none to leave out one by one.
+        stages: the blocks of each of its stages; empty for a network without.
+        matrices: whether most of its weights are in matrices.
+
+    >>> image_ladder(4, (), matrices=True)
+    ['int8', 'int8-static', 'layers-1+int8', 'layers-2+int8', 'layers-3+int8', 'svd-50+int8']
+    >>> image_ladder(0, (2, 2), matrices=False)
+    ['int8-static', 'blocks-1', 'blocks-1+int8-static', 'half-width', 'half-width+int8-static']
+    """
+    int8 = "int8" if matrices else "int8-static"
+    layers = sorted({max(1, depth // 4), max(1, depth // 2), max(1, depth * 3 // 4)} & set(range(1, depth)))
+    names = [*(["int8"] if matrices else []), "int8-static", *(f"layers-{count}+{int8}" for count in layers)]
+    fewer = [f"blocks-{count}" for count in range(1, max(stages, default=1))][:2]
+    for name in (*fewer, "half-width") if stages else ():
+        names += [name, f"{name}+{int8}"]
+    return [*names, *(["svd-50+int8"] if matrices and depth else [])]
 
 
 def ladder(task: TaskName, pairs: bool | None, depth: int, width: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence
     Raises:
         UserError: they are no sequences of texts, or differ in number.
     """
-    first = _sequence(texts, "texts")
-    second = None if pairs is None else _sequence(pairs, "pairs")
+    first = sequence_of(texts, "texts")
+    second = None if pairs is None else sequence_of(pairs, "pairs")
     if second is not None and len(second) != len(first):
         raise UserError(
             "texts and pairs differ in number",
@@ -32,12 +33,17 @@ def checked(texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[Sequence
     return first, second
 
 
-def _sequence(values: object, name: str) -> Sequence[str]:
-    """A column of texts as something that is counted from 0: lists and the like as they are, arrays, series and generators as lists."""
+def sequence_of(values: object, name: str) -> Sequence[Any]:
+    """Return a column of texts or images as something that is counted from 0: lists and the like as they are, others as lists.
+
+    Raises:
+        UserError: it is a single text, a table, or has no order.
+    """
     if type(values) is list:  # the common case, without the question what a sequence is
         return values
     if isinstance(values, str):
-        raise UserError("predict takes a list of texts", where=name, found="one string", fix="put it in a list: predict([text])")
+        one = name.removesuffix("s")
+        raise UserError(f"predict takes a list of {name}", where=name, found="one string", fix=f"put it in a list: predict([{one}])")
     if isinstance(values, (Iterator, deque)):  # neither can be cut into parts
         return list(values)
     if isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray, memoryview)):
@@ -45,8 +51,9 @@ def _sequence(values: object, name: str) -> Sequence[str]:
     for method in ("to_pylist", "tolist"):  # pyarrow; NumPy and pandas
         if hasattr(values, method) and getattr(values, "ndim", 1) == 1:
             return list(getattr(values, method)())
-    fix = "name its column: predict(table['text'])" if getattr(values, "ndim", 1) != 1 else "make it a list: predict(list(texts))"
-    raise UserError("predict takes a list of texts, in an order", where=name, found=type(values).__name__, fix=fix)
+    table = getattr(values, "ndim", 1) != 1
+    fix = f"name its column: predict(table['{name.removesuffix('s')}'])" if table else f"make it a list: predict(list({name}))"
+    raise UserError(f"predict takes a list of {name}, in an order", where=name, found=type(values).__name__, fix=fix)
 
 
 def paired(texts: Sequence[str], pairs: Sequence[str], first: int) -> list[tuple[str, str]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imbik.errors import UserError
+from imbik.images.settings import PROCESSOR_FILE
 from imbik.jobs.files import inside, sha256
 from imbik.tasks.registry import task_of
 from imbik.types import Artefact
@@ -20,6 +21,9 @@ BATCH_TOKENS = 1024
 
 LONGEST = 1_000_000
 """A manifest that asks for longer texts, in tokens, is damaged."""
+
+PIXELS = "pixel_values"
+"""The input of a model that reads images."""
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _REQUIRED = ("schema", "engine", "model", "task", "labels", "max_length", "padding", "inputs", "steps", "files")
@@ -146,7 +150,7 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
         and _whole(padding["type_id"], 0, 2**31)
         and padding["side"] in ("left", "right"),
         "truncation_side": given["truncation_side"] in ("left", "right"),
-        "inputs": isinstance(inputs, list) and "input_ids" in inputs and all(isinstance(name, str) and name in _INPUTS for name in inputs),
+        "inputs": _are_inputs(inputs, given["tokenizer"]),
         "steps": isinstance(steps, list) and all(isinstance(step, dict) for step in steps),
         "batch_tokens": given["batch_tokens"] is None or _whole(given["batch_tokens"], 1, 2**31),
         "shapes": bool(shapes) and all(_whole(shapes[name], 1, LONGEST) for name in ("multiple", "minimum")),
@@ -155,6 +159,14 @@ def _broken(manifest: Mapping[str, Any]) -> list[str]:
         **{name: nested[name] for name in ("versions", "parity", "graph")},
     }
     return [field for field, fit in fits.items() if not fit]
+
+
+def _are_inputs(inputs: object, tokenizer: object) -> bool:
+    """Whether these are the inputs of a model of texts, or of one of images, each beside the file that prepares its rows."""
+    images = isinstance(tokenizer, str) and PurePosixPath(tokenizer).name == PROCESSOR_FILE
+    if not isinstance(inputs, list) or images:
+        return images and inputs == [PIXELS]
+    return "input_ids" in inputs and all(isinstance(name, str) and name in _INPUTS for name in inputs)
 
 
 def _entry(entry: object) -> bool:

@@ -20,6 +20,7 @@ from imbik.errors import UserError
 from imbik.models.anatomy import anatomy
 from imbik.models.blocks import depth_setting, layer_stack
 from imbik.models.checkpoint import set_labels
+from imbik.models.inputs import reads_images
 from imbik.models.pretrained import empty_model
 from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.structure import structure_of
@@ -27,7 +28,7 @@ from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
-from imbik.students.shape import CATALOGUE, Shape, check_shape, shape_of
+from imbik.students.shape import CATALOGUE, Shape, check_attention, check_shape, shape_of
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
 from imbik.types import Checkpoint, Examples, Note
 
@@ -51,6 +52,7 @@ class Bert(StudentSpec):
     intermediate: int | None = None
     init: str = "teacher"
     names: ClassVar[tuple[str, ...]] = tuple(CATALOGUE)
+    images: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, written: Written) -> Bert | None:
@@ -86,11 +88,20 @@ class Bert(StudentSpec):
                 expected="no student, or {from: folder}",
                 fix="start from the model that it was made of",
             )
+        check_attention(teacher.model)
         shape = check_shape(self.named or self._numbers(teacher), teacher.depth)
         mapping = tuple(uniform_layers(teacher.depth, shape.layers))
         # nothing differs but the depth: the teacher's own class, whatever it is, keeps every detail
         if shape == shape_of(teacher, shape.layers):
             return CutPlan(teacher, shape, self.init, mapping, depth_setting(teacher.model.config, "student"))
+        if reads_images(teacher.model):
+            raise UserError(
+                "networks that read images are cut to fewer layers, not to another width",
+                where="student",
+                found=self.written,
+                expected="layers-N",
+                fix="name a folder with a config of the wanted width: {from: folder}",
+            )
         return ProjectedPlan(teacher, shape, self.init, mapping)
 
     def _numbers(self, teacher: Teacher) -> Shape:

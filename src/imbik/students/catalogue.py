@@ -13,6 +13,7 @@ from imbik.students.mobilebert import MobileBert
 from imbik.students.pooled import Bag, Conv
 from imbik.students.shape import CATALOGUE
 from imbik.students.spec import StudentSpec, Written, family_of
+from imbik.students.stages import Stages
 from imbik.types import Checkpoint, Examples
 
 FAMILIES: dict[str, type[StudentSpec]] = {
@@ -23,13 +24,14 @@ FAMILIES: dict[str, type[StudentSpec]] = {
     "mobilebert": MobileBert,
     "bag": Bag,
     "conv": Conv,
+    "stages": Stages,
 }
 """Every family by name; a student is of the first one that knows what is written."""
 
 
 def student_names() -> list[str]:
     """Return all names that a recipe may use, ``layers-N`` for any N included."""
-    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE, *Bag.names, *Conv.names]
+    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE, *Bag.names, *Conv.names, *Stages.names]
 
 
 def parse_student(written: Written) -> StudentSpec:
@@ -41,7 +43,7 @@ def parse_student(written: Written) -> StudentSpec:
             ``{"from": folder or hub name}``, ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family":
             "distilbert", "layers": …, "init": …}``, a MobileBERT, see
             :class:`imbik.students.mobilebert.MobileBert`, or a student without layers, see :class:`imbik.students.pooled.Bag` and
-            :class:`imbik.students.pooled.Conv`.
+            :class:`imbik.students.pooled.Conv`; of images ``blocks-N``, see :class:`imbik.students.stages.Stages`.
 
     Raises:
         UserError: an unknown name, family or field, a value that no student can have.
@@ -54,7 +56,7 @@ def parse_student(written: Written) -> StudentSpec:
         return spec
     if isinstance(written, Mapping):
         raise UserError(
-            "unknown family", where="student.family", found=family_of(written), expected="bert, distilbert, mobilebert, bag or conv"
+            "unknown family", where="student.family", found=family_of(written), expected="bert, distilbert, mobilebert, bag, conv or stages"
         )
     if not isinstance(written, str):
         raise UserError("student must be a name or a mapping", where="student", found=written)

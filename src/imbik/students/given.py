@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from imbik.images.processor import ImageProcessor
 from imbik.models.pretrained import load_base
 from imbik.models.teacher import Teacher
 from imbik.students.bert import FIELDS
@@ -17,6 +18,8 @@ from imbik.types import Checkpoint, Examples
 @dataclass(frozen=True)
 class Copy(StudentSpec):
     """The teacher itself, copied: a recipe that names no student."""
+
+    images: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, written: Written) -> Copy | None:
@@ -48,6 +51,7 @@ class Given(StudentSpec):
     """
 
     source: str
+    images: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, written: Written) -> Given | None:
@@ -84,6 +88,8 @@ class GivenPlan(StudentPlan):
             UserError: it cannot be opened.
         """
         started = load_base(self.source, inherited.task, inherited.labels)
+        if isinstance(started.tokenizer, ImageProcessor):
+            return Checkpoint(started.model.eval(), started.tokenizer, inherited.task, notes=started.notes)
         # the teacher's answers are about the part of a text that it read itself
         started.tokenizer.model_max_length = min(started.tokenizer.model_max_length, inherited.tokenizer.model_max_length)
         return Checkpoint(started.model.eval(), started.tokenizer, inherited.task)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbik.errors import UserError
+from imbik.models.inputs import reads_images
 from imbik.models.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -44,6 +45,22 @@ def intermediate_of(config: PretrainedConfig) -> int:
     """Return the width of the feed-forward networks."""
     # DistilBERT calls it hidden_dim
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
+
+
+def check_attention(model: Any) -> None:
+    """Check that a network has the layers of a Transformer, which can be left out one by one.
+
+    Raises:
+        UserError: it is made of stages of blocks.
+    """
+    if reads_images(model) and not hasattr(model.config, "num_attention_heads"):
+        raise UserError(
+            "the teacher has no stack of like layers",
+            where="student",
+            found=str(model.config.model_type),
+            expected="a Transformer such as ViT",
+            fix="choose blocks-N for a network of stages, such as ResNet",
+        )
 
 
 def check_depth(layers: int, depth: int, what: str) -> int:

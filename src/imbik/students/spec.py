@@ -11,6 +11,7 @@ import torch
 
 from imbik.errors import UserError
 from imbik.models.checkpoint import labels_of
+from imbik.models.inputs import reads_images
 from imbik.models.teacher import Teacher
 from imbik.types import Checkpoint, Examples, TaskName
 
@@ -30,11 +31,13 @@ class StudentSpec(ABC):
 
     Attributes:
         written: the recipe's own words, which the keys of finished work, model cards and printed recipes repeat.
+        images: whether a network that reads images may be such a student.
         names: what :func:`imbik.students.catalogue.student_names` lists for the family.
     """
 
     written: Written
     names: ClassVar[tuple[str, ...]] = ()
+    images: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -64,8 +67,8 @@ class Inherited:
 
     Attributes:
         config: the teacher's own, for positions, token types and the like.
-        vocabulary: rows of its word table.
-        tokenizer: cuts the student's texts.
+        vocabulary: rows of its word table; 0 of images.
+        tokenizer: cuts the student's texts, or prepares its images.
         task: what the student answers.
         labels: names in the order of the logits.
     """
@@ -79,7 +82,7 @@ class Inherited:
     @classmethod
     def of(cls, teacher: Checkpoint) -> Inherited:
         """Return what a classifier or regressor hands down."""
-        rows = int(teacher.model.get_input_embeddings().num_embeddings)
+        rows = 0 if reads_images(teacher.model) else int(teacher.model.get_input_embeddings().num_embeddings)
         return cls(teacher.model.config, rows, teacher.tokenizer, teacher.task, labels_of(teacher))
 
     @property

@@ -25,13 +25,14 @@ from imbik.tasks.intervals import bootstrap_interval
 from imbik.tasks.outputs import Array, Outputs, count_of, numbers_of, take, to_arrays
 from imbik.tasks.registry import registered, task_of
 from imbik.tasks.retention import agreement, asked_of, quality, retention
-from imbik.tasks.task import Task
+from imbik.tasks.task import IMAGES, Task
 from imbik.testing.task_examples import TASK_EXAMPLES, TaskExample
 from imbik.testing.tiny import tiny_bert, tiny_splits
+from imbik.testing.tiny_images import tiny_image_model
 from imbik.training.encoding import encode_for
 from imbik.training.heads import head_of
 from imbik.training.precision import full_precision
-from imbik.training.prediction import RowTargets, predict, run, to_batch
+from imbik.training.prediction import RowTargets, mask_of, predict, run, to_batch
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
@@ -60,7 +61,7 @@ def check_task(name: str, directory: Path, *, example: TaskExample | None = None
     example = example or TASK_EXAMPLES[name]
     splits = tiny_splits(name, rows=80, pairs=example.pairs, example=example)
     check_reading(task, splits, example, directory / "data.jsonl")
-    checkpoint = tiny_bert(example.labels, name, layers=2)
+    checkpoint = _tiny(task, example.labels, layers=2)
     check_head(task, checkpoint, splits)
     check_stored_teacher(task, checkpoint, splits, directory / "cache")
     outputs = check_predictor(task, checkpoint, splits, directory / "model")
@@ -77,7 +78,7 @@ def check_reading(task: Task, splits: Splits, example: TaskExample, path: Path) 
     with path.open("w", encoding="utf-8") as file:
         for row in range(min(_LABELLED_ROWS, len(part))):
             pair = None if part.pairs is None else part.pairs[row]
-            cells = {"text": part.texts[row], "label": example.cell(part.texts[row], pair, targets[row])}
+            cells = {"text": _stored(part.texts[row], path, row), "label": example.cell(part.texts[row], pair, targets[row])}
             file.write(json.dumps(cells if pair is None else cells | {"second": pair}) + "\n")
     columns = ColumnNames("text", "second" if example.pairs else None, "label")
     first, second = (load_data(path, columns, task=task.name, say=lambda _: None) for _ in range(2))
@@ -100,13 +101,14 @@ def check_head(task: Task, checkpoint: Checkpoint, splits: Splits) -> None:
     # texts that are read apart have none
     assert targets is None if task.apart else targets is not None and len(targets) == len(data), "each encoded row has its target"
     batch = to_batch(data, np.arange(16))
-    mask = batch["attention_mask"]
-    wanted = targets.take(batch["rows"], mask.shape[1], mask.device) if targets is not None else None
+    mask = mask_of(batch)
+    width = None if mask is None else mask.shape[1]
+    wanted = targets.take(batch["rows"], width, torch.device("cpu")) if targets is not None else None
     teacher = _detached(run(checkpoint.model, batch, task))
     # 0 and not the teacher's entropy, which a plain cross-entropy would leave
     assert abs(float(head.distillation_loss(teacher, teacher, 2.0, mask))) < _TOLERANCE, "a teacher disagrees with itself"
     for what in ("labels", "teacher") if wanted is not None else ("teacher",):
-        student = tiny_bert(splits.labels, task.name, layers=1, seed=1).model.train()
+        student = _tiny(task, splits.labels, layers=1, seed=1).model.train()
         head.prepare(student, np.asarray(splits.train.targets))
         optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
         values = []
@@ -121,6 +123,22 @@ def check_head(task: Task, checkpoint: Checkpoint, splits: Splits) -> None:
             values.append(float(loss.detach()))
         # means of three: single steps of Adam go up and down
         assert np.mean(values[-3:]) < np.mean(values[:3]), f"training does not lower the loss against {what}"
+
+
+def _tiny(task: Task, labels: tuple[str, ...], layers: int, seed: int = 0) -> Checkpoint:
+    """Return a tiny model of a task."""
+    if task.reads == IMAGES:
+        return tiny_image_model(labels=labels, seed=seed, num_hidden_layers=layers)
+    return tiny_bert(labels, task.name, layers=layers, seed=seed)
+
+
+def _stored(row: str | bytes, beside: Path, number: int) -> str:
+    """Return what a file of rows says of one: a text, or the name of the file that an image is written to."""
+    if isinstance(row, str):
+        return row
+    file = beside.with_name(f"{number}.png")
+    file.write_bytes(row)
+    return file.name
 
 
 def _detached(outputs: Tensors) -> Tensors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imbik.tasks.classification import CLASSIFICATION
+from imbik.images.decode import decode
+from imbik.tasks.classification import CLASSIFICATION, IMAGE_CLASSIFICATION
 from imbik.tasks.embedding import EMBEDDING
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.outputs import ragged
@@ -29,12 +31,14 @@ class TaskExample:
         targets: N texts, N second texts or None -> targets of the task, so that something can be learned from the words.
         cell: a text, its second text, its target -> the label cell that a file would hold of it.
         pairs: whether rows have two texts.
+        rows: how many, a seed -> rows, where they are no texts.
     """
 
     labels: tuple[str, ...]
-    targets: Callable[[Sequence[str], Sequence[str] | None], NDArray[Any]]
-    cell: Callable[[str, str | None, Any], Any]
+    targets: Callable[[Sequence[Any], Sequence[Any] | None], NDArray[Any]]
+    cell: Callable[[Any, Any, Any], Any]
     pairs: bool = False
+    rows: Callable[[int, int], Sequence[Any]] | None = None
 
 
 _CLASSES = ("bad", "good", "other")
@@ -86,6 +90,26 @@ def _in_common(texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDAr
     return np.array([5 * len(one & other) / len(one | other) for one, other in words], np.float32)
 
 
+def _pictures(count: int, seed: int) -> list[bytes]:
+    """PNG files of noisy squares in which one of three colors is strong."""
+    from PIL import Image
+
+    random, found = np.random.default_rng(seed), []
+    for color in random.integers(0, 3, count):
+        levels = random.integers(0, 120, (12, 12, 3))
+        levels[:, :, color] += 120
+        file = io.BytesIO()
+        Image.fromarray(levels.astype(np.uint8)).save(file, format="PNG")
+        found.append(file.getvalue())
+    return found
+
+
+def _color_of(images: Sequence[bytes], _pairs: Sequence[Any] | None = None) -> NDArray[np.int64]:
+    return np.array([2 - decode(image).pixels.mean((0, 1)).argmax() for image in images], np.int64)
+
+
+_COLORS = ("blue", "green", "red")
+
 TASK_EXAMPLES: dict[str, TaskExample] = {
     CLASSIFICATION: TaskExample(_CLASSES, _class_of, lambda _text, _pair, target: _CLASSES[int(target)]),
     MULTI_LABEL: TaskExample(
@@ -94,6 +118,7 @@ TASK_EXAMPLES: dict[str, TaskExample] = {
     TOKEN_CLASSIFICATION: TaskExample(("O", "B-place", "I-place", "B-thing", "I-thing"), _entities_of, _spans_cell),
     QUESTION_ANSWERING: TaskExample(("start", "end"), _last_word, _answer_cell, pairs=True),
     EMBEDDING: TaskExample(tuple("01234567"), _in_common, lambda _text, _pair, target: float(target), pairs=True),
+    IMAGE_CLASSIFICATION: TaskExample(_COLORS, _color_of, lambda _image, _pair, target: _COLORS[int(target)], rows=_pictures),
     REGRESSION: TaskExample(("score",), _length_of, lambda _text, _pair, target: float(target)),
 }
 """Of every registered task: what :func:`imbik.testing.tiny.tiny_splits` and :func:`imbik.testing.task_contract.check_task` use."""

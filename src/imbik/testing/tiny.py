@@ -149,6 +149,9 @@ def tiny_splits(
     example = example or TASK_EXAMPLES[task]
 
     def part(name: str, count: int) -> Examples:
+        if example.rows is not None:
+            rows = example.rows(count, generator.randrange(1 << 30))
+            return Examples(rows, None, example.targets(rows, None), f"tiny-{name}-{task}-{count}-{seed}")
         texts = [" ".join(generator.choices(WORDS, k=generator.randint(1, 9))) for _ in range(count)]
         seconds = [" ".join(generator.choices(WORDS, k=generator.randint(1, 5))) for _ in range(count)] if pairs else None
         return Examples(texts, seconds, example.targets(texts, seconds), f"tiny-{name}-{task}-{count}-{seed}")

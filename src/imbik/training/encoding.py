@@ -1,4 +1,4 @@
-"""Texts to token ids, once: a flat memory-mapped array of ids, so that a million rows cost disk and not memory.
+"""Texts to token ids and images to pixels, once, in memory-mapped files, so that a million rows cost disk and not memory.
 
 For tasks whose answers lie in the texts, the place of every token is kept too.
 """
@@ -6,7 +6,7 @@ For tasks whose answers lie in the texts, the place of every token is kept too.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from imbik.data.carving.apart import each_text
 from imbik.data.tokens import encoded_rows, filled, places_in
 from imbik.data.windows import cut, fitting, windows_of
+from imbik.images.processor import ImageProcessor
+from imbik.images.store import ImageStore
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
 from imbik.types import Examples
@@ -38,7 +40,7 @@ class Rows(Protocol):
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every row, ``(N,)``."""
 
-    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Some rows, padded: ``input_ids``, ``attention_mask`` (and ``token_type_ids``), each ``(B, T)``."""
 
 
@@ -100,7 +102,7 @@ class Encoded:
             seen = np.union1d(seen, self.ids[start : start + (1 << 22)])
         return seen
 
-    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Return rows padded on the right to the longest: ``input_ids``, ``attention_mask`` (and ``token_type_ids``), each ``(B, T)``."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         width = int(lengths.max())
@@ -117,6 +119,83 @@ class Encoded:
             types[mask] = self.types[where]
             out["token_type_ids"] = types
         return out
+
+
+@dataclass(frozen=True)
+class Pixels(Encoded):
+    """N images as a network reads them. A row counts as many tokens as its processor says, none of which has an id.
+
+    Attributes:
+        images: the images.
+        processor: prepares them.
+        levels: ``(N, H, W, C)`` uint8, memory-mapped; None: there are too many, and each batch prepares its own.
+    """
+
+    images: Sequence[Any] = ()
+    processor: ImageProcessor | None = None
+    levels: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of(cls, examples: Examples, processor: ImageProcessor) -> Pixels:
+        """Prepare the images of some rows; those that were prepared lately are found again."""
+        images = examples.texts
+        key = (images.digest(), processor.to_str()) if isinstance(images, ImageStore) else None
+        if key is not None and key in _PREPARED:
+            return _PREPARED[key]
+        made = cls._of(images, processor, _levels(images, processor))
+        if key is not None:
+            _PREPARED[key] = made
+            while len(_PREPARED) > _KEPT:
+                _PREPARED.pop(next(iter(_PREPARED)))
+        return made
+
+    @classmethod
+    def _of(cls, images: Sequence[Any], processor: ImageProcessor, levels: NDArray[np.uint8] | None) -> Pixels:
+        offsets = np.arange(len(images) + 1, dtype=np.int64) * processor.model_max_length
+        return cls(np.zeros(0, np.int32), None, offsets, 0, 0, images=images, processor=processor, levels=levels)
+
+    def take(self, rows: NDArray[np.int64]) -> Pixels:
+        """Return some rows, in that order."""
+        assert self.processor is not None
+        levels = None if self.levels is None else self.levels[rows]
+        return self._of([self.images[int(row)] for row in rows], self.processor, levels)
+
+    def row(self, row: int) -> list[int]:
+        """Return the gray levels of a row, one behind the other."""
+        found: list[int] = self._levels(np.array([row])).reshape(-1).tolist()
+        return found
+
+    def pieces(self) -> NDArray[np.int64]:
+        """Return no ids: there is no table of pieces."""
+        return np.zeros(0, np.int64)
+
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return ``pixel_values`` ``(B, C, H, W)`` float32."""
+        assert self.processor is not None
+        return {"pixel_values": self.processor.values(self._levels(rows))}
+
+    def _levels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self.levels is not None:
+            return np.asarray(self.levels[rows])
+        assert self.processor is not None
+        return np.stack([self.processor.pixels(self.images[int(row)]) for row in rows])
+
+
+_KEPT = 8  # prepared columns that are kept: train, dev and test of a teacher's size and of a student's
+_MOST = 16 << 30  # bytes of disk that one of them may take
+_PREPARED: dict[tuple[bytes, str], Pixels] = {}
+
+
+def _levels(images: Sequence[Any], processor: ImageProcessor) -> NDArray[np.uint8] | None:
+    """Return the gray levels of all images in a memory-mapped temporary file, ``(N, H, W, C)``; None where that is too large."""
+    shape = (len(images), processor.height, processor.width, processor.channels)
+    if not len(images) or int(np.prod(shape)) > _MOST:
+        return np.zeros(shape, np.uint8) if not len(images) else None
+    with tempfile.TemporaryFile() as file:
+        for row in range(len(images)):
+            file.write(processor.pixels(images[row], f"row {row + 1}").tobytes())
+        file.flush()
+        return np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
 
 
 def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bool = False, overlap: float = 0.0) -> Encoded:
@@ -157,12 +236,14 @@ def encode(examples: Examples, tokenizer: PreTrainedTokenizerFast, *, places: bo
     return Encoded(ids, types, offsets, truncated, padding, stands, whose)
 
 
-def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast) -> Encoded:
-    """Tokenize every row once, with what a task needs of the tokens; see :func:`encode`.
+def encode_for(task: str, examples: Examples, tokenizer: PreTrainedTokenizerFast | ImageProcessor) -> Encoded:
+    """Encode every row once, with what a task needs of it: tokens, see :func:`encode`, or pixels.
 
     Of a task whose models read the two texts of a row apart, each is a row of its own, whose owner is the row in the data.
     """
     kind = task_of(task)
+    if isinstance(tokenizer, ImageProcessor):
+        return Pixels.of(examples, tokenizer)
     if kind.apart and examples.pairs is not None:
         owners = np.repeat(np.arange(len(examples), dtype=np.int64), 2)
         return replace(encode(each_text(examples), tokenizer), owners=owners)

@@ -22,7 +22,7 @@ from imbik.errors import UserError
 from imbik.models.facts import set_decision
 from imbik.models.inputs import Tensors
 from imbik.models.units import Units, answer_in, units_of
-from imbik.tasks.classification import CLASSIFICATION
+from imbik.tasks.classification import CLASSIFICATION, IMAGE_CLASSIFICATION
 from imbik.tasks.embedding import EMBEDDING
 from imbik.tasks.multi_label import MULTI_LABEL
 from imbik.tasks.question_answering import QUESTION_ANSWERING
@@ -121,6 +121,7 @@ def only(outputs: Tensors) -> Tensor:
     return outputs
 
 
+@register_head(IMAGE_CLASSIFICATION)
 @register_head(CLASSIFICATION)
 class ClassificationHead(Head):
     """Cross-entropy, and the softened cross-entropy of Hinton et al. 2015."""

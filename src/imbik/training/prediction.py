@@ -32,7 +32,8 @@ WORTH_SENDING = 1e12
 """Floating-point operations of predictions from which on a model is sent to the processes that help: about a second of one core."""
 
 Batch = dict[str, Tensor]
-"""``input_ids``, ``attention_mask`` (``token_type_ids``), each ``(B, T)`` int64, and ``rows`` ``(B,)``: row numbers in the data."""
+"""``input_ids``, ``attention_mask`` (``token_type_ids``), each ``(B, T)`` int64, or ``pixel_values`` ``(B, C, H, W)`` float32; and
+``rows`` ``(B,)``: row numbers in the data."""
 
 
 def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "cpu") -> Batch:
@@ -41,6 +42,11 @@ def to_batch(data: Rows, rows: NDArray[np.int64], device: torch.device | str = "
     # stays on the CPU: it looks up NumPy arrays (targets, the teacher's outputs)
     batch["rows"] = torch.from_numpy(rows)
     return batch
+
+
+def mask_of(batch: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the mask of a batch's tokens, ``(B, T)``; None where its rows have none."""
+    return next((tensor for name, tensor in batch.items() if name == "attention_mask"), None)
 
 
 def model_inputs(batch: Batch) -> Batch:

@@ -24,7 +24,7 @@ from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
 from imbik.tasks.outputs import Array, Output, Outputs, is_ragged, ragged
 from imbik.tasks.registry import task_of
-from imbik.training.encoding import Encoded, encode, encode_for
+from imbik.training.encoding import Encoded, encode_for
 from imbik.training.prediction import dev_quality, pad, predict_rows
 from imbik.types import Examples, Splits
 
@@ -218,7 +218,7 @@ class TeacherCache:
     def _encoded(self, examples: Examples, rows: NDArray[np.int64]) -> Encoded:
         pairs = None if examples.pairs is None else [examples.pairs[i] for i in rows]
         part = Examples([examples.texts[i] for i in rows], pairs, None, "")
-        return encode(part, self.teacher.tokenizer, places=task_of(self.teacher.task).places)
+        return encode_for(self.teacher.task, part, self.teacher.tokenizer)
 
     def _append(self, keys: NDArray[np.void], outputs: Outputs) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -286,6 +286,7 @@ def _keys(examples: Examples) -> NDArray[np.void]:
         whole = text if examples.pairs is None else f"{text}\x1f{examples.pairs[row]}"
         # surrogatepass: texts of broken files hold lone surrogates, which UTF-8 refuses.
         # 128 bits: no two of a billion texts will ever share a key
-        digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        content = whole if isinstance(whole, bytes) else whole.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(content, digest_size=16).digest()
         out[row] = (int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little"))
     return out

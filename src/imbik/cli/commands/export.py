@@ -91,7 +91,7 @@ def _engines(asked: Sequence[str], checkpoint: Checkpoint, say: Callable[[str], 
 
     if "auto" not in asked:
         return list(dict.fromkeys(asked))
-    reasons = {name: refusal(name, checkpoint.steps, str(checkpoint.model.config.model_type)) for name in buildable()}
+    reasons = {name: refusal(name, checkpoint.steps, str(checkpoint.model.config.model_type), task=checkpoint.task) for name in buildable()}
     for reason in filter(None, reasons.values()):
         say(f"left out: {reason}")
     return [name for name, reason in reasons.items() if reason is None]

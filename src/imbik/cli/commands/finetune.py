@@ -21,6 +21,9 @@ class Schedule:
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.", min=1)] = None
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
     max_length: Annotated[int | None, typer.Option(help="Texts are cut to this many tokens.", min=2)] = None
+    views: Annotated[
+        str | None, typer.Option(help="Images: how each is changed at every step: crop, flip, crop,flip (default) or none.")
+    ] = None
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
     track: TrackOption = None
     trust_remote_code: TrustOption = False
@@ -63,17 +66,20 @@ def finetune(
 def _finetune(base: str, data: str, out: Path, columns: TaskColumns, schedule: Schedule, masked: Masked, as_json: bool) -> None:
     if columns.task == "mlm":
         # options that would do nothing are refused: the user meant something by them
-        _refuse(text_pair=columns.text_pair, label=columns.label, metric=columns.metric)
+        _refuse(text_pair=columns.text_pair, label=columns.label, metric=columns.metric, views=schedule.views)
         _mlm(base, {"source": data, "text": columns.text, "encoding": columns.encoding}, out, schedule, masked, as_json)
         return
     _refuse_masked(masked)
     from imbik.data.load import load_data
     from imbik.finetune.classifier import finetune as run
+    from imbik.training.images.views import parse_views
 
     console, say = consoles()
+    views = parse_views(schedule.views)
     splits = load_data(data, seed=schedule.seed, say=say, **columns.given())
+    _refuse_views(schedule.views, splits.task)
     changes = overridden(epochs=schedule.epochs, learning_rate=schedule.learning_rate)
-    options: dict[str, Any] = {"changes": changes, "max_length": schedule.max_length, "seed": schedule.seed}
+    options: dict[str, Any] = {"changes": changes, "max_length": schedule.max_length, "seed": schedule.seed, "views": views}
     result = run(base, splits, out, progress=progress_for(console, translated), say=say, **options)
     facts = {name: getattr(result, name) for name in ("metric", "dev", "test", "epochs", "best_epoch")}
     # more were asked for, and dev had stopped rising
@@ -92,6 +98,16 @@ def _refuse(**options: str | None) -> None:
             raise UserError(
                 "not available with raw text", where=f"--{name.replace('_', '-')}", found=value, fix="leave it out with --task mlm"
             )
+
+
+def _refuse_views(views: str | None, task: str) -> None:
+    """``--views`` of what is no image."""
+    from imbik.errors import UserError
+    from imbik.tasks.registry import task_of
+    from imbik.tasks.task import IMAGES
+
+    if views is not None and task_of(task).reads != IMAGES:
+        raise UserError("texts have no views", where="--views", found=f"the task {task}", fix="leave it out")
 
 
 def _refuse_masked(masked: Masked) -> None:

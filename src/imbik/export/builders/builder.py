@@ -50,11 +50,13 @@ class EngineBuilder(ABC):
         engine: name of the engine that runs what it builds (:class:`imbik.runtime.engines.Engine`).
         schemes: quantization schemes that it lowers (:class:`imbik.methods.quantize.Quantize`).
         code: how an artefact's README runs it without imbik.
+        image_schemes: the same of networks that read images; None: it builds none of them.
         tokenizer: name, and so the form, of the tokenizer's file (:mod:`imbik.runtime.tokenizer_files`).
     """
 
     engine: ClassVar[str]
     tokenizer: ClassVar[str] = TOKENIZER_FILE
+    image_schemes: ClassVar[tuple[str, ...] | None] = None
     schemes: ClassVar[tuple[str, ...]] = ()
     code: ClassVar[RunCode]
 
@@ -88,10 +90,18 @@ class EngineBuilder(ABC):
         """Return how the README of one artefact runs it without imbik; :attr:`code` unless models differ in it."""
         return self.code
 
-    def refusal(self, steps: Sequence[Step]) -> str | None:
-        """Return why a model with these steps cannot be built, or None when it can."""
+    def refusal(self, steps: Sequence[Step], *, images: bool = False) -> str | None:
+        """Return why a model with these steps cannot be built, or None when it can.
+
+        Args:
+            steps: that made it.
+            images: whether it reads images.
+        """
+        if images and self.image_schemes is None:
+            return f"{self.engine} does not run models that read images"
+        schemes = (self.image_schemes or ()) if images else self.schemes
         settings = quantize_step(steps)
-        if settings is None or settings.get("scheme", "dynamic") in self.schemes:
+        if settings is None or settings.get("scheme", "dynamic") in schemes:
             return None
-        known = ", ".join(self.schemes) or "none"
+        known = ", ".join(schemes) or "none"
         return f"{self.engine} cannot lower the quantization scheme '{settings['scheme']}' (it lowers {known})"

@@ -16,6 +16,7 @@ class OnnxBuilder(EngineBuilder):
     """``model.onnx``: fused where the architecture allows, int8 where the request asks for it."""
 
     engine = "onnx"
+    image_schemes = ("dynamic", "static")
     schemes = ("dynamic", "static", "qat", "weight-only", "integer")
     code = RunCode(
         packages="onnxruntime tokenizers numpy",

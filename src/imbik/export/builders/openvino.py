@@ -16,6 +16,7 @@ class OpenVinoBuilder(EngineBuilder):
     """``model.xml`` and ``model.bin``; NNCF quantizes."""
 
     engine = "openvino"
+    image_schemes = ("static",)
     schemes = ("dynamic", "static", "qat", "weight-only")
     code = RunCode(
         packages="openvino tokenizers numpy",

@@ -9,7 +9,9 @@ from imbik.errors import UserError
 from imbik.export.builders.builder import EngineBuilder
 from imbik.jobs.plugins import import_announced, import_members
 from imbik.runtime.engines.registry import engine, engines
-from imbik.types import Step
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import IMAGES
+from imbik.types import Step, TaskName
 
 DEFAULT_ENGINES = ("onnx", "numpy")
 """What artefacts are made for unless engines are named; numpy runs students without layers alone."""
@@ -52,15 +54,18 @@ def buildable() -> list[str]:
     return [name for name in builders() if known[name].installed()]
 
 
-def refusal(name: str, steps: Sequence[Step], architecture: str | None = None) -> str | None:
+def refusal(name: str, steps: Sequence[Step], architecture: str | None = None, *, task: TaskName | None = None) -> str | None:
     """Return why an engine's builder cannot take a model, or None when it can.
 
     Args:
         name: of the engine.
         steps: that made the model.
         architecture: ``model_type`` of its config; None where it is not known yet.
+        task: what it answers; None: some task of texts.
     """
     made_by = builders()[name]
+    if task is not None and task_of(task).reads == IMAGES:
+        return made_by.refusal(steps, images=True)
     if not made_by.takes(architecture):
         return f"{name} does not run models of the architecture {architecture or 'that this one will have'}"
     return made_by.refusal(steps)

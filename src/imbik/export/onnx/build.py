@@ -6,7 +6,7 @@ The fused graph is kept if it computes the same as the model, else the plain one
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from imbik.errors import UserError
 from imbik.export.onnx.codebooks import pack_constants
+from imbik.export.onnx.convolutions import counts, lower_convolutions, weighted
 from imbik.export.onnx.first_query import absorb_first_query, first_token
 from imbik.export.onnx.fuse import fuse_attention, fuse_pointwise, keep_first_token
 from imbik.export.onnx.graph import Graph, fold_constants, matmul_counts, merge_equal
@@ -26,14 +27,14 @@ from imbik.export.onnx.lower import lower
 from imbik.export.onnx.operators import name_operators, operators
 from imbik.export.onnx.projections import merge_projections
 from imbik.export.onnx.sums import join_token_types, plain_sums, slice_positions
-from imbik.export.onnx.trace import OPSET, NotFusible, random_batch, trace
+from imbik.export.onnx.trace import OPSET, NotFusible, random_rows, trace
 from imbik.export.request import BuildRequest
 from imbik.models.architectures.registry import is_own
 from imbik.models.hooks import evaluating
-from imbik.models.inputs import Tensors, input_names, read_outputs
+from imbik.models.inputs import PIXELS, Tensors, input_names, read_outputs, reads_images
 from imbik.models.tokenizers import tokenizer_of
 from imbik.quantization.ranges import ranges_of, trace_products
-from imbik.runtime.engines.engine import Ids
+from imbik.runtime.engines.engine import Ids, Session
 from imbik.runtime.engines.onnx import MODEL, OnnxSession
 from imbik.tasks.outputs import Collector, Output, Outputs, numbers_of
 from imbik.tasks.registry import task_of
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
-
-Run = Callable[[Ids, Ids, Ids | None], Outputs]
-"""Logits of ``input_ids, attention_mask, token_type_ids``: :meth:`imbik.runtime.engines.Session.run`."""
 
 TOLERANCE = 1e-3
 """Largest difference of logits from PyTorch's, relative to the largest logit, that a float graph may have.
@@ -64,6 +62,8 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
             does not carry.
     """
     scheme = None if request.quantize is None else request.quantize["scheme"]
+    if scheme == "static" and reads_images(checkpoint.model):
+        return _static_images(checkpoint, request)
     integer = scheme == "integer"
     # A scheme with ranges observed on keys and values, or with blocks of its own, needs their products. The first build of a
     # checkpoint decides: its float parent and its trials have the same operators.
@@ -84,6 +84,18 @@ def build_graph(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.Mod
     model.ir_version = min(model.ir_version, 8)
     names = input_names(checkpoint.model, checkpoint.tokenizer)
     return model, {"inputs": list(names), "quantisation": quantization, "graph": record, "operators": operators(floats)}
+
+
+def _static_images(checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Build the graph of a network that reads images with its convolutions in int8; see :func:`build_graph`."""
+    floats, facts = float_graph(checkpoint, request)
+    plain = floats.copy().finish()
+    names = weighted(plain)
+    model, quantization = lower_convolutions(plain, checkpoint, request)
+    model.ir_version = min(model.ir_version, 8)
+    int8, left = counts(model, names)
+    record = facts | {"int8_ops": int8, "float_matmuls": left, "opset": OPSET}
+    return model, {"inputs": [PIXELS], "quantisation": quantization, "graph": record, "operators": names}
 
 
 def float_graph(
@@ -114,17 +126,18 @@ def float_graph(
 def _float_graph(checkpoint: Checkpoint, *, bias: bool, absorb: str | None) -> tuple[Graph, dict[str, Any]]:
     """Trace and rewrite: with the query absorbed, else fused, else plain; the first that computes the same."""
     names = input_names(checkpoint.model, checkpoint.tokenizer)
-    first = first_token(tokenizer_of(checkpoint))
+    images = reads_images(checkpoint.model)
+    first = None if images else first_token(tokenizer_of(checkpoint))
     reasons: dict[str, str] = {}
     forms = [*([absorb] if absorb else []), "fused", "plain"]
-    if is_own(checkpoint.model.config):
-        # an architecture of ours has no attention that transformers' interface would let us write as one node
+    if images or is_own(checkpoint.model.config):
+        # images have no mask of padding, and architectures of ours no attention that transformers' interface would let us write as one node
         forms = ["plain"]
     while forms:
         form = forms.pop(0)
         try:
             graph, record = _rewrite(checkpoint, names, form=form, bias=bias, first=first)
-            gap = difference(_session(graph).run, checkpoint, names, first=first)
+            gap = difference(_session(graph), checkpoint, names, first=first)
             if gap <= TOLERANCE:
                 return graph, record | {"max_abs_relative": gap, "unfused_because": list(dict.fromkeys(reasons.values()))}
             reasons[form] = f"logits differ by {gap:.1e} of the largest"
@@ -175,7 +188,7 @@ def _rewrite(checkpoint: Checkpoint, names: Sequence[str], *, form: str, bias: b
 
 def _name(graph: Graph, model: PreTrainedModel, names: Sequence[str]) -> None:
     """Give products and tables the names that the checkpoint's ranges use."""
-    feed = random_batch(1, 4, int(model.config.vocab_size))
+    feed = random_rows(model, 1, 4)
     used, _ = trace_products(model, {name: torch.from_numpy(feed[name]) for name in names})
     modules = model.named_modules()
     tables = {name: module.weight.detach().cpu().numpy() for name, module in modules if isinstance(module, torch.nn.Embedding)}
@@ -190,18 +203,18 @@ def _session(graph: Graph) -> OnnxSession:
 
 
 def difference(
-    run: Run,
+    session: Session,
     checkpoint: Checkpoint,
     names: Sequence[str],
     shapes: Sequence[tuple[int, int]] = ((1, 1), (3, 7), (2, 13)),
     first: int | None = None,
 ) -> float:
-    """Return the largest difference of outputs between ``run`` and a model.
+    """Return the largest difference of outputs between a session and a model.
 
-    On random tokens with padding, relative to the largest output; what is computed for padding does not count.
+    On random tokens with padding, or random images, relative to the largest output; what is computed for padding does not count.
 
     Args:
-        run: of the session that is compared.
+        session: what is compared.
         checkpoint: the PyTorch model.
         names: the inputs that the model takes.
         shapes: the ``(B, T)`` that are tried.
@@ -211,11 +224,12 @@ def difference(
     worst = 0.0
     largest = 1e-6
     for batch, length in shapes:
-        feed = random_batch(batch, length, int(model.config.vocab_size), first)
-        output = run(feed["input_ids"], feed["attention_mask"], feed["token_type_ids"])
+        feed = random_rows(model, batch, length, first)
+        output = session.compute({name: feed[name] for name in names})
         with torch.inference_mode():
             expected = read_outputs(model(**{name: torch.from_numpy(feed[name]) for name in names}), kinds)
-        found, reference = (_real(one, kinds, feed["attention_mask"]) for one in (output, expected))
+        mask = feed["attention_mask"] if "attention_mask" in feed else np.ones((batch, 1), np.int64)
+        found, reference = (_real(one, kinds, mask) for one in (output, expected))
         worst = max(worst, float(np.abs(found - reference).max()))
         largest = max(largest, float(np.abs(reference).max()))
     return worst / largest

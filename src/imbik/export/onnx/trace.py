@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from imbik.models.inputs import Logits, attention_as
+from imbik.models.inputs import PIXELS, Logits, attention_as, probe_of, reads_images
 from imbik.tasks.outputs import Output
 
 if TYPE_CHECKING:
@@ -150,14 +150,9 @@ def trace(model: PreTrainedModel, names: Sequence[str], kinds: Sequence[Output],
 
 
 def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], kinds: Sequence[Output], fused: bool) -> onnx.ModelProto:
-    """Run the exporter on two random rows, the second padded."""
-    vocabulary = int(model.config.vocab_size)
-    ids = torch.randint(min(5, vocabulary - 1), vocabulary, (2, 9), generator=torch.Generator().manual_seed(0))
-    mask = torch.ones_like(ids)
-    # Some padding, so that nothing about the mask is folded into constants.
-    mask[1, 6:] = 0
-    values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
-    axes = {name: {0: "batch", 1: "sequence"} for name in names}
+    """Run the exporter on two random rows; of texts the second is padded, so that nothing about the mask is folded into constants."""
+    values = {name: torch.from_numpy(array) for name, array in random_rows(model, 2, 9).items()}
+    axes = {name: {0: "batch"} if name == PIXELS else {0: "batch", 1: "sequence"} for name in names}
     axes |= {kind.name: {0: "batch", 1: "sequence"} if kind.per_token else {0: "batch"} for kind in kinds}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -177,6 +172,19 @@ def _export(wrapper: nn.Module, model: PreTrainedModel, names: Sequence[str], ki
             dynamo=False,
         )
     return onnx.load_from_string(buffer.getvalue())
+
+
+def random_rows(model: PreTrainedModel, batch: int, length: int, first: int | None = None) -> dict[str, NDArray[Any]]:
+    """Draw inputs of a model: of so many tokens, or images of the size that it reads.
+
+    Args:
+        model: any.
+        batch, length, first: see :func:`random_batch`.
+    """
+    if reads_images(model):
+        shape = probe_of(model)[PIXELS].shape[1:]
+        return {PIXELS: np.random.default_rng(length).standard_normal((batch, *shape)).astype(np.float32)}
+    return dict(random_batch(batch, length, int(model.config.vocab_size), first))
 
 
 def random_batch(batch: int, length: int, vocabulary: int, first: int | None = None) -> dict[str, NDArray[np.int64]]:

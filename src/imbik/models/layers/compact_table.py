@@ -59,7 +59,8 @@ def compact_embeddings(model: PreTrainedModel, pieces: NDArray[np.int64] | None)
         model: a transformers model.
         pieces: sorted distinct ids.
     """
-    full = table_of(model) if pieces is not None else None
+    # images have no pieces, and their models no table
+    full = table_of(model) if pieces is not None and len(pieces) else None
     if pieces is None or not isinstance(full, nn.Embedding) or model.get_output_embeddings() is not None:
         yield
         return

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from imbik.errors import EXTRAS, MissingExtra, UserError
+from imbik.images.processor import ImageProcessor
 from imbik.runtime.manifest import read_manifest
 from imbik.runtime.ngrams import NgramTokenizer
 from imbik.runtime.tokenizer_files import read_tokenizer
 from imbik.tasks.outputs import Outputs
 from imbik.types import Note
 
-Ids = NDArray[np.int64]
-"""Token ids, a mask or token types, ``(B, T)``."""
+Ids = NDArray[Any]
+"""Token ids, a mask or token types, ``(B, T)`` int64; of images ``pixel_values`` ``(B, C, H, W)`` float32."""
 
 
 _ONES = np.ones((1, 4096), np.int64)
@@ -65,7 +66,8 @@ class Session(ABC):
         """Return logits ``(B, L)``, or several outputs by name, in memory of their own.
 
         Args:
-            feed: exactly the inputs of :attr:`names`, each ``(B, T)``, right where ``attention_mask`` is 0 nothing may count.
+            feed: exactly the inputs of :attr:`names`: each ``(B, T)``, right where ``attention_mask`` is 0 nothing may count; or
+                ``pixel_values``.
         """
 
     def facts(self) -> dict[str, Any]:
@@ -79,12 +81,12 @@ class Opened:
 
     Attributes:
         manifest: what the folder says of itself, or what a manifest would say of it.
-        tokenizer: its tokenizer, not shared with anybody.
+        tokenizer: its tokenizer, not shared with anybody; of images what prepares them.
         session: its model.
     """
 
     manifest: Mapping[str, Any]
-    tokenizer: Tokenizer | NgramTokenizer
+    tokenizer: Tokenizer | NgramTokenizer | ImageProcessor
     session: Session
 
 

@@ -1,0 +1,80 @@
+"""A predictor of images: decode, resize, batch, run, put back in order. NumPy and Pillow prepare what the network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imbik.data.batches import token_batches
+from imbik.images.processor import ImageProcessor
+from imbik.runtime.given import cannot_answer, sequence_of
+from imbik.runtime.manifest import PIXELS
+from imbik.runtime.text_predictor import Predictor
+from imbik.tasks.answers.asking import check_pairs
+from imbik.tasks.outputs import Collector, Outputs
+
+
+class ImagePredictor(Predictor):
+    """A model that answers images: paths, the bytes of files, arrays ``(H, W, 3)`` of 8-bit gray levels, Pillow images, mixed as they come.
+
+    Attributes:
+        processor: prepares them.
+    """
+
+    processor: ImageProcessor
+
+    def _reader(self, tokenizer: Any, manifest: Mapping[str, Any]) -> Any:
+        self.processor = tokenizer
+        return tokenizer
+
+    def _checked_rows(self, texts: Any, pairs: Any) -> tuple[Sequence[Any], None]:
+        """Return the images as a sequence; an array ``(N, H, W, C)`` is N images."""
+        check_pairs(False, pairs is not None)
+        return (list(texts) if isinstance(texts, np.ndarray) else sequence_of(texts, "images")), None
+
+    def _scores(self, texts: Sequence[Any], pairs: Sequence[Any] | None) -> Outputs:
+        out = Collector(len(texts), self._task.outputs, len(self.labels))
+        for rows in token_batches(self.lengths(texts), self.batch_tokens):
+            # prepared batch by batch: pixels take far more memory than the files that they come from
+            images = [texts[int(row)] for row in rows]
+            out.put(rows, self._run_pixels(self.processor.batch(images, [self._called(texts[int(row)], int(row)) for row in rows])))
+        return out.result()
+
+    def lengths(self, texts: Sequence[Any], pairs: Sequence[Any] | None = None) -> list[int]:
+        """Return what each image counts in a budget of tokens: all alike."""
+        return [self.processor.model_max_length] * len(texts)
+
+    def encode(self, texts: Sequence[Any], pairs: Sequence[Any] | None = None, first: int = 0) -> list[Any]:
+        """Return the gray levels that the network reads of each image, ``(H, W, C)``."""
+        return [self.processor.pixels(image, self._called(image, row)) for row, image in enumerate(texts, first)]
+
+    def remembered(self) -> Mapping[str, Any]:
+        """Return nothing: an image that was seen before is as much work as any other."""
+        return {}
+
+    def remember(self, words: Mapping[str, Any]) -> None:
+        """Do nothing; see :meth:`remembered`."""
+
+    def read(self, texts: Sequence[Any], pairs: Sequence[Any] | None = None) -> None:
+        """Do nothing; see :meth:`remembered`."""
+
+    def warm_up(self) -> int:
+        """Run one image; return 1, the number of shapes."""
+        processor = self.processor
+        self._run_pixels(np.zeros((1, processor.channels, processor.height, processor.width), np.float32))
+        return 1
+
+    def _run_pixels(self, pixels: NDArray[np.float32]) -> Outputs:
+        """Ask the session for the outputs of ``(B, C, H, W)``."""
+        try:
+            outputs = self.session.compute({PIXELS: pixels})
+        except Exception as error:
+            raise cannot_answer(self.engine, error) from error
+        return self._checked(outputs, (len(pixels), 1))
+
+    def _called(self, image: object, row: int) -> str | None:
+        """Return what messages call an image that has no path."""
+        return None if isinstance(image, str) or hasattr(image, "__fspath__") else f"image {row + 1}"
