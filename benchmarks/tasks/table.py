@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from imbik.export.builders.registry import builders
+from imbik.export.builders.registry import builders, refusal
 from imbik.methods.registry import registered as methods
 from imbik.students.pooled import why_not
 from imbik.tasks.registry import registered as tasks
@@ -27,8 +27,10 @@ def of_engines() -> list[str]:
     """Return which engine answers which task: with students of both kinds, of one, or not."""
     layered = {name: made.takes("bert") for name, made in builders().items()}
     flat = {name: made.takes("imbik_bag") for name, made in builders().items()}
+    able = {(name, task): refusal(name, (), "bert", task=task) is None for name in builders() for task in tasks()}
     rows = {
-        f"`{name}`": {task: kinds(layered[name], flat[name] and why_not(task, None) is None) for task in tasks()} for name in builders()
+        f"`{name}`": {task: kinds(layered[name] and able[name, task], flat[name] and why_not(task, None) is None) for task in tasks()}
+        for name in builders()
     }
     return grid("engine", rows)
 

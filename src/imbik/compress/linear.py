@@ -24,8 +24,8 @@ from imbik.linear.students import Lesson, linear_student
 from imbik.linear.support import WORDS, smaller
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.ngrams import Cut
+from imbik.tasks.outputs import TEXTS
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import TEXTS
 from imbik.types import Checkpoint, Step
 
 logger = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ from imbik.runtime.engines.average import Averages
 from imbik.runtime.engines.registry import BASELINE as BASELINE_ENGINE
 from imbik.runtime.engines.registry import engines as known_engines
 from imbik.runtime.manifest import MANIFEST_FILE
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 from imbik.training.encoding import encode
 from imbik.types import Examples, Note, Splits
 

@@ -18,8 +18,8 @@ from imbik.recipes.ladder import image_ladder, ladder
 from imbik.recipes.recipe import Recipe, load_recipe
 from imbik.students.spec import SAME, StudentPlan
 from imbik.students.stages import stage_depths
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 from imbik.types import Splits, Step, TaskName
 
 # what stands in the output folder beside the candidates
@@ -155,7 +155,7 @@ def _check_task(recipe: Recipe, task: TaskName) -> None:
         found, expected = recipe.student.written, "layers-N, blocks-N, {from: folder} or no student"
         raise UserError("this student reads texts, not images", where=recipe.name, found=found, expected=expected)
     for number, step in enumerate(recipe.steps, 1):
-        reason = "a step that networks of images can take" if images and not step.images else step.refuse_task(task)
+        reason = step.why_not(task)
         if reason is not None:
             place = f"{recipe.name}, step {number}"
             raise UserError("this step is not for the task", where=place, found=f"{step.name} of {task}", expected=reason)
@@ -163,6 +163,7 @@ def _check_task(recipe: Recipe, task: TaskName) -> None:
 
 def _check_convolutions(recipe: Recipe, teacher: Teacher) -> None:
     """Refuse a recipe with a step for matrices of a teacher that is made of convolutions."""
+    # students of other architectures are made of the same kind of layers
     share = convolutional(teacher.model)
     for number, step in enumerate(recipe.steps, 1):
         if step.matrices_alone and share > _MADE_OF:

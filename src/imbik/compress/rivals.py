@@ -31,8 +31,8 @@ from imbik.models.teacher import Teacher
 from imbik.runtime.manifest import MANIFEST_FILE, artefact_files
 from imbik.runtime.ngrams import Cut
 from imbik.students.word_tables import latent_vectors, word_vectors
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 from imbik.training.heads import head_of
 from imbik.types import Checkpoint, Examples, Note, Step
 

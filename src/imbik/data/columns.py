@@ -8,7 +8,8 @@ from typing import TypedDict
 
 from imbik.errors import UserError
 from imbik.tasks.labels.names import folded
-from imbik.tasks.task import IMAGES, Task
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.task import Task
 from imbik.types import Say
 
 _PAIRS = (

@@ -12,7 +12,8 @@ from imbik.data.rows import Rows, take
 from imbik.data.splitting import MOST, SHARE, contradicting, shared, split_groups, split_near, split_off
 from imbik.errors import UserError
 from imbik.locale.notes import sentence
-from imbik.tasks.task import IMAGES, Task
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.task import Task
 from imbik.types import Examples, Note, Say
 
 _FEWEST = 4  # rows: one each for dev and test, and two classes to learn from

@@ -55,6 +55,7 @@ def _graph(model: PixelModel) -> bytes:
     shape = ["batch", processor.channels, processor.height, processor.width]
     given = helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, shape)
     made = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(model.bias)])
+    # the batch has a name in the place of a number: any size will do
     graph = helper.make_graph(nodes, "linear-pixels", [given], [made], [weights, bias])
     whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
     content: bytes = whole.SerializeToString()

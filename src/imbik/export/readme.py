@@ -7,8 +7,8 @@ from typing import Any
 
 from imbik.export.builders.registry import builders
 from imbik.locale.notes import read, sentence
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 
 _CODE = """import json
 from pathlib import Path

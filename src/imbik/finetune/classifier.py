@@ -25,9 +25,10 @@ from imbik.models.checkpoint import fingerprint, save_checkpoint
 from imbik.models.pretrained import base_name, load_base, load_checkpoint
 from imbik.models.tables import positions_of
 from imbik.models.tokenizer_files import check_length
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
 from imbik.tasks.retention import asked_of
-from imbik.tasks.task import IMAGES, Task
+from imbik.tasks.task import Task
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.heads import head_of
 from imbik.training.images.views import LABELLED, Views, seen

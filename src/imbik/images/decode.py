@@ -186,5 +186,6 @@ def _of_array(array: NDArray[Any], where: object) -> Image:
             found=f"an array {array.shape} of {array.dtype}",
             expected="(H, W) or (H, W, 3) of uint8, gray levels from 0 to 255",
         )
+    # Pillow knows no images of one channel with three dimensions
     image: Image = _pillow().fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
     return image

@@ -139,6 +139,7 @@ class ImageProcessor:
     def affine(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return scale and shift, ``(C,)`` each, that rescaling and normalizing come to: value = level · scale + shift."""
         settings = self.settings
+        # in float64: two roundings to float32 would be one too many
         scale, shift = np.ones(self.channels), np.zeros(self.channels)
         if settings["do_rescale"]:
             scale *= settings["rescale_factor"]
@@ -201,5 +202,6 @@ def center(levels: Pixels, height: int, width: int) -> Pixels:
 def _by_shortest(levels: Pixels, edge: int) -> tuple[int, int]:
     """Return height and width in which the shorter side has ``edge`` pixels."""
     tall, wide = levels.shape[:2]
+    # rounded down, as transformers and torchvision do
     long = int(edge * max(tall, wide) / min(tall, wide))
     return (long, edge) if wide <= tall else (edge, long)

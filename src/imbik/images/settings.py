@@ -66,6 +66,7 @@ def check(settings: Mapping[str, Any], given: Mapping[str, Any], where: object) 
     Raises:
         UserError: naming the setting.
     """
+    # as many as there are means: the file says it nowhere else
     channels = settings["image_mean"]
     fits = {
         **{name: isinstance(settings[name], bool) for name in ("do_resize", "do_center_crop", "do_rescale", "do_normalize")},

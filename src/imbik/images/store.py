@@ -53,6 +53,7 @@ class ImageStore(Sequence[bytes]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         row = int(self._rows[index])
+        # an image in a file of its own takes no room in ours
         start, stop = int(self._offsets[row]), int(self._offsets[row + 1])
         if start < stop:
             self._file.seek(start)

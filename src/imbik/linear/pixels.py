@@ -49,6 +49,7 @@ def linear_pixels(splits: Splits, seed: int = 0) -> tuple[Step, PixelModel]:
     from sklearn.linear_model import LogisticRegression
 
     processor = ImageProcessor.plain(SIDE, SIDE)
+    # images of every class: rows of a folder stand class by class
     chosen = np.sort(np.random.default_rng(seed).permutation(len(splits.train))[:MOST_ROWS])
     part = Examples([splits.train.texts[int(row)] for row in chosen], None, np.asarray(splits.train.targets)[chosen], "")
     known, dev = _rows(part, processor), _rows(splits.dev, processor)

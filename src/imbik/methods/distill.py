@@ -17,8 +17,8 @@ from imbik.distillation.scored import with_scores
 from imbik.distillation.soft_labels import Make, chained, train_on_soft_labels
 from imbik.methods.registry import Method, method
 from imbik.models.teacher import Teacher
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 from imbik.training.context import Context
 from imbik.training.images.views import ViewsField, views_of
 from imbik.training.prediction import quality_of

@@ -20,8 +20,8 @@ from imbik.models.layers.clustered import expanded
 from imbik.quantization.fake_quant import FakeQuantizer
 from imbik.quantization.narrowing import narrow
 from imbik.quantization.ranges import Ranges, calibrate, draw_rows, set_ranges, trace_products
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 from imbik.training.context import Context
 from imbik.training.encoding import encode_for
 from imbik.training.loop import Evaluate

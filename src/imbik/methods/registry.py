@@ -14,6 +14,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from imbik.errors import UserError
 from imbik.jobs.validated import Wording, dotted, field_names, validated
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Step
 
 if TYPE_CHECKING:
@@ -86,6 +88,12 @@ class Method:
     def refuse_task(self, task: str) -> str | None:
         """Return why this step cannot be taken by a model of this task, or None when it can."""
         return None
+
+    def why_not(self, task: str) -> str | None:
+        """Return why no model of this task can take the step, or None when it can: :meth:`refuse_task`, and that it is not for images."""
+        if task_of(task).reads == IMAGES and not self.images:
+            return "a step that networks of images can take"
+        return self.refuse_task(task)
 
     def refuse_before(self, later: Method) -> str | None:
         """Return why ``later`` cannot stand behind this step, or None when it can."""

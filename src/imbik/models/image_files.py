@@ -124,6 +124,7 @@ def _check_size(model: PreTrainedModel, processor: ImageProcessor, path: str, ro
     Raises:
         UserError: with what the model says.
     """
+    # one pass says what no config of an architecture says in a common way
     image = torch.zeros(1, processor.channels, processor.height, processor.width, device=next(model.parameters()).device)
     try:
         with evaluating(model):

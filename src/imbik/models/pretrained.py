@@ -24,8 +24,8 @@ from imbik.models.structure import load_structured, structure_of
 from imbik.models.tokenizer_files import check_ids, check_remote_code, check_tokenizer, first_line, load_tokenizer, open_tokenizer
 from imbik.models.units import attach_units, forget_units, unfold
 from imbik.models.weights import check_weights
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import registered, task_of
-from imbik.tasks.task import IMAGES
 from imbik.types import Checkpoint, Note, TaskName
 
 if TYPE_CHECKING:

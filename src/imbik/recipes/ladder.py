@@ -24,6 +24,7 @@ def image_ladder(depth: int, stages: Sequence[int], *, matrices: bool) -> list[s
     >>> image_ladder(0, (2, 2), matrices=False)
     ['int8-static', 'blocks-1', 'blocks-1+int8-static', 'half-width', 'half-width+int8-static']
     """
+    # at run time matrices alone are quantized
     int8 = "int8" if matrices else "int8-static"
     layers = sorted({max(1, depth // 4), max(1, depth // 2), max(1, depth * 3 // 4)} & set(range(1, depth)))
     names = [*(["int8"] if matrices else []), "int8-static", *(f"layers-{count}+{int8}" for count in layers)]

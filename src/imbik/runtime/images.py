@@ -33,6 +33,7 @@ class ImagePredictor(Predictor):
     def _checked_rows(self, texts: Any, pairs: Any) -> tuple[Sequence[Any], None]:
         """Return the images as a sequence; an array ``(N, H, W, C)`` is N images."""
         check_pairs(False, pairs is not None)
+        # an array of four dimensions is a batch, not a table
         return (list(texts) if isinstance(texts, np.ndarray) else sequence_of(texts, "images")), None
 
     def _scores(self, texts: Sequence[Any], pairs: Sequence[Any] | None) -> Outputs:
@@ -63,6 +64,7 @@ class ImagePredictor(Predictor):
 
     def warm_up(self) -> int:
         """Run one image; return 1, the number of shapes."""
+        # all images have one size: there is one shape to prepare
         processor = self.processor
         self._run_pixels(np.zeros((1, processor.channels, processor.height, processor.width), np.float32))
         return 1

@@ -106,6 +106,7 @@ def stage_depths(teacher: Teacher) -> tuple[int, ...] | None:
     """Return how many blocks each stage of a network of images has; None for one without stages."""
     config = teacher.model.config
     depths, sizes = getattr(config, "depths", None), getattr(config, "hidden_sizes", None)
+    # other networks have depths too, of stages that are named and built otherwise
     named = any(_BLOCK.fullmatch(name) for name in teacher.model.state_dict())
     if not reads_images(teacher.model) or not named or not depths or not sizes or len(depths) != len(sizes):
         return None

@@ -16,10 +16,10 @@ from imbik.tasks.labels.lists import are_vectors, items_of, switched_on
 from imbik.tasks.labels.matching import LabelSets, match_labels
 from imbik.tasks.labels.numbers import class_names, judge
 from imbik.tasks.metrics import ACCURACY, MACRO_F1, MCC, MICRO_F1, Metric
-from imbik.tasks.outputs import Array, Outputs, only
+from imbik.tasks.outputs import IMAGES, Array, Outputs, only
 from imbik.tasks.registry import register
 from imbik.tasks.sequence import Floats, LabelTask
-from imbik.tasks.task import IMAGES, NOTHING, Asked, Decoded, ModelConfig
+from imbik.tasks.task import NOTHING, Asked, Decoded, ModelConfig
 from imbik.types import Note, TakeNote
 
 CLASSIFICATION = "classification"

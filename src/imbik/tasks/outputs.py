@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TEXTS, IMAGES = "texts", "images"
+"""What models read, :attr:`imbik.tasks.task.Task.reads`."""
+
 Array = NDArray[Any]
 Outputs = Array | Mapping[str, Array]
 """Of N texts: an array whose first axis is N (possibly ragged), or several such arrays by name."""

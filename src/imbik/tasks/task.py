@@ -16,11 +16,8 @@ from imbik.errors import UserError
 from imbik.tasks.answers.records import flat
 from imbik.tasks.label_cells import LabelCells, LabelledRows
 from imbik.tasks.metrics import Metric
-from imbik.tasks.outputs import Array, Output, Outputs
+from imbik.tasks.outputs import TEXTS, Array, Output, Outputs
 from imbik.types import Note, TakeNote
-
-TEXTS, IMAGES = "texts", "images"
-"""What models read, :attr:`Task.reads`."""
 
 Decoded: TypeAlias = Outputs
 """What the outputs of N texts mean: probabilities (N, L), values, or several arrays by name whose first axis is N."""
@@ -77,7 +74,7 @@ class Task(ABC):
         problem_type: transformers' ``config.problem_type`` for it, if any.
         plain_models: whether a model that names no task of imbik's, only transformers' head and problem type, is taken for one of this
             task; False: its models are known by what imbik wrote beside them, so that a new task takes over nobody's models.
-        reads: what its rows hold: :data:`TEXTS`, or :data:`IMAGES` (which then stand where the texts of others do).
+        reads: what its rows hold: :data:`TEXTS`, or :data:`imbik.tasks.outputs.IMAGES` (which then stand where the texts of others do).
         outputs: the arrays that its models give.
         places: whether its answers lie in the texts: outputs then carry :data:`imbik.tasks.outputs.PLACES`.
         metrics: what its quality may be stated in; the first is the default.
@@ -203,11 +200,10 @@ class Task(ABC):
         """Return the predictions in what :meth:`decode` gave, in the form of the targets: (N, …)."""
 
     def drawn(self, decoded: Decoded, seed: int) -> Array:
-        """Return targets for texts without labels, as they would be drawn from what a teacher says of them; the predictions by default.
+        """Return targets for texts without labels, drawn with a seed from what a teacher says of them; the predictions by default.
 
         Args:
-            decoded: of the teacher.
-            seed: of the draw, where there is one.
+            decoded, seed: of the teacher, and of the draw, where there is one.
         """
         return self.predicted(decoded)
 

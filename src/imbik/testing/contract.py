@@ -43,7 +43,7 @@ EXAMPLE_STUDENTS = {"mobilebert": "mobilebert"}
 
 def takes(name: str, task: str = DEFAULT) -> bool:
     """Return whether a method's example takes models of a task, as far as a plan can know it."""
-    return make_method({name: EXAMPLES[name]}, "example").refuse_task(task) is None
+    return make_method({name: EXAMPLES[name]}, "example").why_not(task) is None
 
 
 def quick(step: Step) -> Step:

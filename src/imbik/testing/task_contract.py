@@ -22,10 +22,10 @@ from imbik.models.pretrained import load_checkpoint
 from imbik.models.teacher import Teacher
 from imbik.runtime.predictor import load_artefact
 from imbik.tasks.intervals import bootstrap_interval
-from imbik.tasks.outputs import Array, Outputs, count_of, numbers_of, take, to_arrays
+from imbik.tasks.outputs import IMAGES, Array, Outputs, count_of, numbers_of, take, to_arrays
 from imbik.tasks.registry import registered, task_of
 from imbik.tasks.retention import agreement, asked_of, quality, retention
-from imbik.tasks.task import IMAGES, Task
+from imbik.tasks.task import Task
 from imbik.testing.task_examples import TASK_EXAMPLES, TaskExample
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.testing.tiny_images import tiny_image_model

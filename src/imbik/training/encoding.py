@@ -157,6 +157,7 @@ class Pixels(Encoded):
     def take(self, rows: NDArray[np.int64]) -> Pixels:
         """Return some rows, in that order."""
         assert self.processor is not None
+        # a copy: some rows of a map are no map
         levels = None if self.levels is None else self.levels[rows]
         return self._of([self.images[int(row)] for row in rows], self.processor, levels)
 

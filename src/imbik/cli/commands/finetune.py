@@ -103,8 +103,8 @@ def _refuse(**options: str | None) -> None:
 def _refuse_views(views: str | None, task: str) -> None:
     """``--views`` of what is no image."""
     from imbik.errors import UserError
+    from imbik.tasks.outputs import IMAGES
     from imbik.tasks.registry import task_of
-    from imbik.tasks.task import IMAGES
 
     if views is not None and task_of(task).reads != IMAGES:
         raise UserError("texts have no views", where="--views", found=f"the task {task}", fix="leave it out")

@@ -34,6 +34,7 @@ def class_folders(source: str | Path, splits: Mapping[str, str], whole: str) -> 
     tables = {name: _table(folder) for name, folder in parts.items()}
     if any(tables.values()):
         return {name: [table] for name, table in tables.items() if table is not None}
+    # no folder is called like a split: the folders are classes
     table = _table(root)
     if table is not None:
         return {whole: [table]}

@@ -120,6 +120,7 @@ class _Reader:
             self.found.broken += 1
             self.found.first = self.found.first or str(error.where)
             return False
+        # only of images that are kept
         self.found.changed(image, name)
         self.writer.add(name, data, kept=kept)
         digest = hashlib.blake2b(np.array(image.pixels.shape, "<i8").tobytes() + image.pixels.tobytes(), digest_size=8).digest()

@@ -10,7 +10,8 @@ from imbik.data.formats.table import Table
 from imbik.data.kinds.images import read_images
 from imbik.data.rows import Rows, read_rows
 from imbik.errors import UserError
-from imbik.tasks.task import IMAGES, Task
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.task import Task
 
 
 def read_split(task: Task | None, tables: Sequence[Table], columns: Columns, *, skip_broken: bool = False) -> Rows:

@@ -9,8 +9,8 @@ from imbik.errors import UserError
 from imbik.export.builders.builder import EngineBuilder
 from imbik.jobs.plugins import import_announced, import_members
 from imbik.runtime.engines.registry import engine, engines
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
-from imbik.tasks.task import IMAGES
 from imbik.types import Step, TaskName
 
 DEFAULT_ENGINES = ("onnx", "numpy")

@@ -65,6 +65,7 @@ def lower_convolutions(model: onnx.ModelProto, checkpoint: Checkpoint, request: 
         extra_options={"CalibPercentile": settings["percentile"]} if percentile else {},
     )
     lowered = len([name for name in weighted(model) if name not in request.reverted])
+    # the quantizer works in place
     made = onnx.ModelProto()
     made.CopyFrom(model)
     with silenced():

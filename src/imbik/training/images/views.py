@@ -106,6 +106,7 @@ def viewed(pixels: Tensor, views: Views) -> Tensor:
 def _moved(pixels: Tensor, most: float) -> Tensor:
     """Return images moved by up to ``most`` of their sides, each by its own draw."""
     count, _, height, width = pixels.shape
+    # one draw for both would move along the diagonal alone
     rows, columns = (_places(count, side, most).to(pixels.device) for side in (height, width))
     # (B, C, H, W) -> rows of each image, then columns of each
     pixels = pixels.gather(2, rows[:, None, :, None].expand(-1, pixels.shape[1], -1, width))
@@ -116,5 +117,6 @@ def _places(count: int, side: int, most: float) -> Tensor:
     """Return where the pixels along a side come from, ``(B, side)``, mirrored at the border."""
     reach = round(most * side)
     moved = torch.arange(side)[None, :] + torch.randint(-reach, reach + 1, (count, 1))
+    # -1 is the second pixel, as in NumPy's reflection
     moved = moved.abs()
     return torch.where(moved >= side, 2 * (side - 1) - moved, moved).clamp(0, side - 1)
