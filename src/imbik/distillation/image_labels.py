@@ -60,6 +60,7 @@ def check_views(student: Checkpoint, teacher: Teacher, views: Views | None, *, a
     Raises:
         UserError: they cannot share what the recipe names.
     """
+    # views are made of pixels that are prepared already
     own = student.tokenizer.to_str()
     alike = all(member.tokenizer.to_str() == own for member in teacher.members.values())
     if views is None or alike:

@@ -74,9 +74,11 @@ class ScoredLabels(SoftLabels):
         own = labels if labels is not None else soft * 0.0
         return [((1.0 - self.hard) * soft, len(rows)), (self.hard * own, len(self._pairs(rows)))]
 
-    def terms(self, outputs: Tensors, rows: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def terms(
+        self, outputs: Tensors, rows: Tensor, mask: Tensor | None = None, said: Tensors | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Compute the loss against the teacher, and against the scores: None where no row of the batch has a pair."""
-        soft, _ = super().terms(outputs, rows, mask)
+        soft, _ = super().terms(outputs, rows, mask, said)
         pairs = self._pairs(rows.tolist())
         if not pairs:
             return soft, None

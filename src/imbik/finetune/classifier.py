@@ -230,6 +230,7 @@ def default_image_settings(rows: int, *, pretrained: bool) -> Training:
     >>> default_image_settings(50_000, pretrained=False).epochs > default_image_settings(50_000, pretrained=True).epochs
     True
     """
+    # a start that knows something is lost at a high rate
     if pretrained:
         return Training(epochs=10 if rows < 20_000 else 4, learning_rate=1e-4, batch_tokens=1024, patience=3)
     return Training(epochs=60 if rows < 20_000 else 30, learning_rate=2e-3, batch_tokens=1024, weight_decay=0.05)

@@ -68,6 +68,7 @@ def linear_pixels(splits: Splits, seed: int = 0) -> tuple[Step, PixelModel]:
 
 def _rows(examples: Examples, processor: ImageProcessor) -> NDArray[np.float32]:
     """Return what the model reads of images, ``(N, C · H · W)``."""
+    # one by one: a batch of large images would not fit
     found = [processor.batch([examples.texts[row]]).reshape(-1) for row in range(len(examples))]
     return np.stack(found) if found else np.zeros((0, 3 * SIDE * SIDE), np.float32)
 

@@ -30,6 +30,7 @@ def reads_images(model: object) -> bool:
 
 def set_image_shape(model: PreTrainedModel, processor: ImageProcessor) -> None:
     """Keep channels, height and width of what a model reads in its config: few say it."""
+    # it travels with the model, so that a folder of it can be looked at without its processor
     setattr(model.config, _SHAPE, [processor.channels, processor.height, processor.width])
 
 

@@ -86,6 +86,7 @@ class StagesPlan(StudentPlan):
         them.
         """
         teacher, config = self.teacher, copy.deepcopy(self.teacher.model.config)
+        # the copy is changed below
         before = list(config.depths)
         config.depths = list(self.depths)
         if self.width < 1:

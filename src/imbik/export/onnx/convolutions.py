@@ -75,6 +75,7 @@ def lower_convolutions(model: onnx.ModelProto, checkpoint: Checkpoint, request: 
 
 def _quantized(model: onnx.ModelProto, how: Any) -> onnx.ModelProto:
     """Run the quantizer, which writes a file."""
+    # it has no way around the disk
     with tempfile.TemporaryDirectory(prefix="imbik-") as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
