@@ -70,6 +70,6 @@ ROOMS = {
     ),
     "training": Room(("training/loop.py", "training/learning.py"), ("training/test_loop_formulas.py", "training/test_loop.py")),
     "factorization": Room(("factorization/decomposition.py", "factorization/ranks.py"), ("factorization/test_decomposition.py",)),
-    "runtime": Room(("runtime/predictor.py",), ("runtime/test_predictor.py",)),
+    "runtime": Room(("runtime/text_predictor.py",), ("runtime/test_predictor.py",)),
 }
 """By name. A room's own tests come first: the first failure ends a try."""
