@@ -65,6 +65,9 @@ class Slow:
         self.clock.wall += 3600
         self.clock.cpu += 3600
 
+    def lengths(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
+        return [len(one.ids) for one in self.encode(texts, pairs)]
+
     def encode(self, texts: list[str], pairs: list[str] | None = None) -> list[Any]:
         self.clock.wall += 3600
         self.clock.cpu += 3600
