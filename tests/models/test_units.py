@@ -22,6 +22,7 @@ from imbik.models.units import Units, answer_in, units_of
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits
 from imbik.training.heads import head_of
+from imbik.training.precision import full_precision
 from imbik.training.settings import Training
 from imbik.types import Checkpoint, Examples, Splits
 
@@ -43,7 +44,9 @@ def taught(tmp_path, splits: Splits, name: str) -> Checkpoint:
     if not (tmp_path / "base").is_dir():
         save_checkpoint(tiny_bert(("y",), "regression", layers=1), tmp_path / "base")
     said: list[str] = []
-    return finetune(tmp_path / "base", splits, tmp_path / name, settings=SETTINGS, progress=Silent(), say=said.append).checkpoint
+    # in bfloat16, roundings decide which of two epochs is better, and with them which one is kept
+    with full_precision():
+        return finetune(tmp_path / "base", splits, tmp_path / name, settings=SETTINGS, progress=Silent(), say=said.append).checkpoint
 
 
 @pytest.fixture(scope="module")
