@@ -27,10 +27,24 @@ from imbik.runtime.engines.registry import engine
 from imbik.runtime.manifest import SCHEMA, artefact_files
 from imbik.runtime.modules import ENGINES
 
-_WRITERS: Mapping[str, Callable[[Flat, bool, Path], dict[str, Any]]] = {
-    "onnx": write_onnx,
-    "openvino": write_openvino,
-    "executorch": write_executorch,
+
+@dataclass(frozen=True)
+class _Writer:
+    """What writes the files of an engine.
+
+    Attributes:
+        write: ``(module, batch, folder)`` -> what the manifest says of them.
+        integers: whether modules in int8 are taken.
+    """
+
+    write: Callable[[Flat, bool, Path], dict[str, Any]]
+    integers: bool = True
+
+
+_WRITERS: Mapping[str, _Writer] = {
+    "onnx": _Writer(write_onnx),
+    "openvino": _Writer(write_openvino),
+    "executorch": _Writer(write_executorch, integers=False),
 }
 
 
@@ -86,8 +100,9 @@ def export_module(
             raise UserError("no engine for modules has this name", where="engines", found=name, expected=", ".join(ENGINES))
         engine(name)
     quantized = _quantized(steps)
-    if quantized is not None and "executorch" in engines:
-        raise UserError("ExecuTorch gets modules in float alone", where="engines", found="quantize", fix="leave executorch or quantize out")
+    for name in engines:
+        if quantized is not None and not _WRITERS[name].integers:
+            raise UserError("this engine gets modules in float alone", where="engines", found=name, fix="leave it or quantize out")
     flat = Flat(module, example, rounded=quantized is not None)
     _check_batch(flat, batch)
     made = {}
@@ -100,7 +115,7 @@ def export_module(
 
 def _exported(flat: Flat, name: str, directory: Path, batch: bool, steps: Sequence[Mapping[str, Any]], module: nn.Module) -> ExportedModule:
     with replacing_folder(directory, artefact_files) as partial:
-        built = _WRITERS[name](flat, batch, partial)
+        built = _WRITERS[name].write(flat, batch, partial)
         manifest = {
             "schema": SCHEMA,
             "engine": name,
