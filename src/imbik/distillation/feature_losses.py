@@ -179,10 +179,7 @@ class LogitsKL(nn.Module):
 
     def _classified(self, logits: Tensor, mask: Tensor | None) -> Tensor:
         """Return all that is classified as rows, ``(N, L)``."""
-        axis = _channel(logits) if self.axis is None else self.axis
-        last = logits.float().movedim(axis, -1)
-        # (B, T, L) with a mask (B, T): padding is no token; each example of a batch counts as it is
-        return last[mask.bool()] if mask is not None and last.shape[:-1] == mask.shape else last.flatten(0, -2)
+        return _real(logits.float().movedim(_channel(logits) if self.axis is None else self.axis, -1), mask)
 
 
 def _channel(x: Tensor) -> int:
@@ -192,7 +189,11 @@ def _channel(x: Tensor) -> int:
 
 def _rows(x: Tensor, mask: Tensor | None) -> Tensor:
     """Return all feature vectors of one example as ``(N, H)`` float64."""
-    last = x.detach().double().movedim(_channel(x), -1)
+    return _real(x.detach().double().movedim(_channel(x), -1), mask)
+
+
+def _real(last: Tensor, mask: Tensor | None) -> Tensor:
+    """Return rows ``(N, H)`` of what has its features last, without padding: (B, T, H) with a mask (B, T)."""
     return last[mask.bool()] if mask is not None and last.shape[:-1] == mask.shape else last.flatten(0, -2)
 
 

@@ -118,7 +118,7 @@ def _kept(old: int, new: int) -> list[int]:
     """Return which of a stage's blocks a shorter one starts from: the first, which changes size and width, and others evenly.
 
     >>> _kept(6, 3), _kept(2, 1), _kept(3, 3)
-    ([0, 2, 5], [0], [0, 1, 2])
+    ([0, 3, 5], [0], [0, 1, 2])
     """
     return [0] if new == 1 else [0, *(1 + place for place in uniform_layers(old - 1, new - 1))]
 

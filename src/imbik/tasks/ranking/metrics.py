@@ -31,8 +31,8 @@ def ndcg(found: Sequence[int], wanted: Sequence[int], k: int) -> float:
     """Compute the normalized discounted cumulative gain: Σ_i g_i / log2(i + 1) over the k nearest documents, i from 1, as a share of what
     the best order of all documents has (Järvelin and Kekäläinen 2002, doi 10.1145/582415.582418; gains are the grades themselves).
 
-    >>> ndcg([0, 1], [1], 10) == 1 / np.log2(3)
-    True
+    >>> round(float(ndcg([0, 1], [1], 10)), 4)  # 1 / log2(3)
+    0.6309
     """
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     best = sorted(wanted, reverse=True)[:k]
