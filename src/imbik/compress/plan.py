@@ -116,18 +116,20 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
         UserError: a recipe that cannot be loaded, a student that cannot be made of this teacher, a file that is not there, two recipes
             of one name, an unknown engine or language.
     """
-    named = ungrouped(options.recipes) or _ladder(teacher)
+    convolutions = convolutional(teacher.model)
+    named = ungrouped(options.recipes) or _ladder(teacher, convolutions)
     recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe != LINEAR]
     _check_names([recipe.name for recipe in recipes])
     options.check()
     common = Common.of(teacher, splits)
-    candidates = tuple(replace(_plan(recipe, teacher, common, options), parent=parent_of(recipe, recipes)) for recipe in recipes)
+    plans = (_plan(recipe, teacher, common, options, convolutions) for recipe in recipes)
+    candidates = tuple(replace(plan, parent=parent_of(plan.recipe, recipes)) for plan in plans)
     return Plans(candidates, teacher_key(common))
 
 
-def _plan(recipe: Recipe, teacher: Teacher, common: Common, options: Options) -> CandidatePlan:
+def _plan(recipe: Recipe, teacher: Teacher, common: Common, options: Options, convolutions: float) -> CandidatePlan:
     _check_task(recipe, teacher.task)
-    _check_convolutions(recipe, teacher)
+    _check_convolutions(recipe, convolutions)
     reads = recipe.reads(teacher)
     try:
         student = recipe.student.plan(teacher)
@@ -161,10 +163,9 @@ def _check_task(recipe: Recipe, task: TaskName) -> None:
             raise UserError("this step is not for the task", where=place, found=f"{step.name} of {task}", expected=reason)
 
 
-def _check_convolutions(recipe: Recipe, teacher: Teacher) -> None:
-    """Refuse a recipe with a step for matrices of a teacher that is made of convolutions."""
+def _check_convolutions(recipe: Recipe, share: float) -> None:
+    """Refuse a recipe with a step for matrices of a teacher with this share of its weights in convolutions, where it is made of them."""
     # students of other architectures are made of the same kind of layers
-    share = convolutional(teacher.model)
     for number, step in enumerate(recipe.steps, 1):
         if step.matrices_alone and share > _MADE_OF:
             raise UserError(
@@ -176,11 +177,11 @@ def _check_convolutions(recipe: Recipe, teacher: Teacher) -> None:
             )
 
 
-def _ladder(teacher: Teacher) -> list[str]:
-    """Return the recipes that are tried when none is named."""
+def _ladder(teacher: Teacher, convolutions: float) -> list[str]:
+    """Return the recipes that are tried when none is named, for a teacher with this share of its weights in convolutions."""
     if task_of(teacher.task).reads == IMAGES:
         depth = teacher.depth if hasattr(teacher.model.config, "num_attention_heads") else 0
-        return image_ladder(depth, stage_depths(teacher) or (), matrices=convolutional(teacher.model) <= _MADE_OF)
+        return image_ladder(depth, stage_depths(teacher) or (), matrices=convolutions <= _MADE_OF)
     return ladder(teacher.task, teacher.pairs, teacher.depth, int(teacher.model.config.hidden_size))
 
 

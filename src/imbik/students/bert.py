@@ -20,7 +20,6 @@ from imbik.errors import UserError
 from imbik.models.anatomy import anatomy
 from imbik.models.blocks import depth_setting, layer_stack
 from imbik.models.checkpoint import set_labels
-from imbik.models.inputs import reads_images
 from imbik.models.pretrained import empty_model
 from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.structure import structure_of
@@ -30,6 +29,8 @@ from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
 from imbik.students.shape import CATALOGUE, Shape, check_attention, check_shape, shape_of
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Examples, Note
 
 FIELDS = ("family", "from", "heads", "hidden", "init", "intermediate", "layers")
@@ -88,13 +89,13 @@ class Bert(StudentSpec):
                 expected="no student, or {from: folder}",
                 fix="start from the model that it was made of",
             )
-        check_attention(teacher.model)
+        check_attention(teacher.task, teacher.model.config)
         shape = check_shape(self.named or self._numbers(teacher), teacher.depth)
         mapping = tuple(uniform_layers(teacher.depth, shape.layers))
         # nothing differs but the depth: the teacher's own class, whatever it is, keeps every detail
         if shape == shape_of(teacher, shape.layers):
             return CutPlan(teacher, shape, self.init, mapping, depth_setting(teacher.model.config, "student"))
-        if reads_images(teacher.model):
+        if task_of(teacher.task).reads == IMAGES:
             raise UserError(
                 "networks that read images are cut to fewer layers, not to another width",
                 where="student",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imbik.errors import UserError
-from imbik.models.inputs import reads_images
 from imbik.models.teacher import Teacher
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -47,17 +48,21 @@ def intermediate_of(config: PretrainedConfig) -> int:
     return int(getattr(config, "intermediate_size", None) or config.hidden_dim)
 
 
-def check_attention(model: Any) -> None:
-    """Check that a network has the layers of a Transformer, which can be left out one by one.
+def check_attention(task: str, config: Any) -> None:
+    """Check that a teacher has the layers of a Transformer, which can be left out one by one.
+
+    Args:
+        task: the teacher's.
+        config: its model's.
 
     Raises:
         UserError: it is made of stages of blocks.
     """
-    if reads_images(model) and not hasattr(model.config, "num_attention_heads"):
+    if task_of(task).reads == IMAGES and not hasattr(config, "num_attention_heads"):
         raise UserError(
             "the teacher has no stack of like layers",
             where="student",
-            found=str(model.config.model_type),
+            found=str(config.model_type),
             expected="a Transformer such as ViT",
             fix="choose blocks-N for a network of stages, such as ResNet",
         )

@@ -11,8 +11,9 @@ import torch
 
 from imbik.errors import UserError
 from imbik.models.checkpoint import labels_of
-from imbik.models.inputs import reads_images
 from imbik.models.teacher import Teacher
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Examples, TaskName
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Inherited:
     @classmethod
     def of(cls, teacher: Checkpoint) -> Inherited:
         """Return what a classifier or regressor hands down."""
-        rows = 0 if reads_images(teacher.model) else int(teacher.model.get_input_embeddings().num_embeddings)
+        rows = 0 if task_of(teacher.task).reads == IMAGES else int(teacher.model.get_input_embeddings().num_embeddings)
         return cls(teacher.model.config, rows, teacher.tokenizer, teacher.task, labels_of(teacher))
 
     @property

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from imbik.errors import UserError
-from imbik.models.inputs import reads_images
 from imbik.models.pretrained import empty_model
 from imbik.models.structure import structure_of
 from imbik.models.teacher import Teacher
 from imbik.students.layer_map import uniform_layers
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, refuse_unknown
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Examples, Note
 
 FIELDS = ("family", "blocks", "width")
@@ -109,7 +110,7 @@ def stage_depths(teacher: Teacher) -> tuple[int, ...] | None:
     depths, sizes = getattr(config, "depths", None), getattr(config, "hidden_sizes", None)
     # other networks have depths too, of stages that are named and built otherwise
     named = any(_BLOCK.fullmatch(name) for name in teacher.model.state_dict())
-    if not reads_images(teacher.model) or not named or not depths or not sizes or len(depths) != len(sizes):
+    if task_of(teacher.task).reads != IMAGES or not named or not depths or not sizes or len(depths) != len(sizes):
         return None
     return tuple(int(depth) for depth in depths)
 
