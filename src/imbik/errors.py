@@ -119,3 +119,9 @@ def shorten(value: object, width: int = 40) -> str:
     """
     shown = " ".join(str(value).split())
     return repr(shown if len(shown) <= width else shown[: width - 1] + "…")
+
+
+def first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of its text, for a message."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:200] if text else ''}"

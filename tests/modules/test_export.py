@@ -176,7 +176,7 @@ def test_what_is_asked_and_what_was_damaged(tmp_path):
 
 def test_an_artefact_that_answers_otherwise_is_never_there(tmp_path, monkeypatch):
     model, example = network("mlp")
-    write = exporting._WRITERS["onnx"]
+    write = exporting._WRITERS["onnx"].write
 
     def wrong(flat, batch, directory):
         flat.inner[0].bias += 0.1
@@ -184,7 +184,7 @@ def test_an_artefact_that_answers_otherwise_is_never_there(tmp_path, monkeypatch
         flat.inner[0].bias -= 0.1
         return written
 
-    monkeypatch.setattr(exporting, "_WRITERS", {"onnx": wrong})
+    monkeypatch.setattr(exporting, "_WRITERS", {"onnx": exporting._Writer(wrong)})
     with pytest.raises(ParityError, match="answers otherwise"):
         imbik.export_module(model, example, tmp_path)
     assert not (tmp_path / "onnx").exists()

@@ -75,10 +75,9 @@ def load_data(
     """
     columns = columns or ColumnNames(**names)
     reading = Reading(say)
-    if is_retrieval(source):
-        found = _read_rankings(source, columns, task, labels, unlabelled, seed, reading)
-    else:
-        found = _read_rows(source, columns, task, labels, unlabelled, seed, reading, skip_broken=skip_broken)
+    # queries and documents are known by the names of their files, and need no columns
+    asked = _Asked(source, columns, task, labels, unlabelled, seed, skip_broken)
+    found = _read_rankings(asked, reading) if is_retrieval(source) else _read_rows(asked, reading)
     train, dev, test = (found.parts[name] for name in ("train", "dev", "test"))
     return Splits(
         train=train,
@@ -95,6 +94,19 @@ def load_data(
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """What a data source is read by; see :func:`load_data`."""
+
+    source: str | Path
+    columns: ColumnNames
+    task: str | None
+    labels: Sequence[str] | None
+    unlabelled: str | Path | None
+    seed: int
+    skip_broken: bool
+
+
+@dataclass(frozen=True)
 class _Read:
     """What a data source holds."""
 
@@ -104,51 +116,34 @@ class _Read:
     unlabelled: Examples | None
 
 
-def _read_rankings(
-    source: str | Path,
-    columns: ColumnNames,
-    task: str | None,
-    labels: Sequence[str] | None,
-    unlabelled: str | Path | None,
-    seed: int,
-    reading: Reading,
-) -> _Read:
+def _read_rankings(asked: _Asked, reading: Reading) -> _Read:
     """Read queries and documents; their files say what each column is."""
-    found = rankings_to_learn(source, task, columns.encoding, seed)
+    found = rankings_to_learn(asked.source, asked.task, asked.columns.encoding, asked.seed)
     for note in found.notes:
         reading.note(note)
-    extra = None if unlabelled is None else load_texts(unlabelled, columns, say=reading.say)
-    return _Read(found.task, tuple(labels or ("relevance",)), found.parts, extra)
+    extra = None if asked.unlabelled is None else load_texts(asked.unlabelled, asked.columns, say=reading.say)
+    return _Read(found.task, tuple(asked.labels or ("relevance",)), found.parts, extra)
 
 
-def _read_rows(
-    source: str | Path,
-    columns: ColumnNames,
-    task: str | None,
-    labels: Sequence[str] | None,
-    unlabelled: str | Path | None,
-    seed: int,
-    reading: Reading,
-    *,
-    skip_broken: bool,
-) -> _Read:
+def _read_rows(asked: _Asked, reading: Reading) -> _Read:
     """Read tables whose rows have a label each."""
-    say = reading.say
-    kind = None if task is None else task_of(task)
-    refuse_unlabelled(kind, unlabelled)
-    tables = tables_of(source, columns.encoding, say, images=reads_images(kind))
-    main = _main_split(tables, source)
+    say, columns = reading.say, asked.columns
+    kind = None if asked.task is None else task_of(asked.task)
+    refuse_unlabelled(kind, asked.unlabelled)
+    tables = tables_of(asked.source, columns.encoding, say, images=reads_images(kind))
+    main = _main_split(tables, asked.source)
     head = tables[main][0]
+    # a column's name may say the task; what its cells say is asked once they are read
     kind = kind or (None if columns.label else _task_by_column(head.columns, say))
     chosen = choose(head.where, head.columns, say, columns, task=kind)
-    rows = _read_splits(tables, main, chosen, labels, kind, skip_broken=skip_broken)
-    kind = kind or _guess(rows[main], labels, columns.label, say)
+    rows = _read_splits(tables, main, chosen, asked.labels, kind, skip_broken=asked.skip_broken)
+    kind = kind or _guess(rows[main], asked.labels, columns.label, say)
     leave_out_unlabelled(rows, main, reading)
-    targets, label_names = kind.read_targets(rows, labels, reading.note)
+    targets, label_names = kind.read_targets(rows, asked.labels, reading.note)
     parts = {"train" if name == main else name: _part(split, targets[name], kind) for name, split in rows.items()}
     note_oddities(parts, rows, kind, reading)
-    complete(parts, kind, seed, head.where, reading, single_file=main == ALL)
-    extra = None if unlabelled is None else _read_unlabelled(unlabelled, kind, chosen, columns.encoding, parts["test"], reading)
+    complete(parts, kind, asked.seed, head.where, reading, single_file=main == ALL)
+    extra = None if asked.unlabelled is None else _read_unlabelled(asked.unlabelled, kind, chosen, columns.encoding, parts["test"], reading)
     return _Read(kind, label_names, {name: part.examples for name, part in parts.items()}, extra)
 
 

@@ -126,6 +126,7 @@ class ImageProcessor:
         """Return gray levels ``(…, H, W, C)`` as the network reads them, ``(…, C, H, W)``."""
         scale, shift = self.affine()
         moved = np.moveaxis(levels, -1, -3).astype(np.float32)
+        # in place: of all that a request makes, a batch of pixels is the largest
         moved *= scale[:, None, None]
         moved += shift[:, None, None]
         return np.ascontiguousarray(moved)

@@ -6,14 +6,11 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
-
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from imbik.errors import UserError
-from imbik.jobs.validated import Wording, dotted, field_names, validated
+from imbik.jobs.steps import name_and_settings, settings_class, with_settings
+from imbik.jobs.validated import field_names
 from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Step
@@ -21,8 +18,6 @@ from imbik.types import Checkpoint, Step
 if TYPE_CHECKING:
     from imbik.models.teacher import Teacher
     from imbik.training.context import Context
-
-_WORDING = Wording(wrong="wrong setting", missing="setting missing", unknown="unknown setting")
 
 
 class Method:
@@ -64,14 +59,10 @@ class Method:
         Raises:
             UserError: an unknown or ill-typed setting.
         """
-        given: object = {} if settings is None else settings
-        if not isinstance(given, dict):
-            raise UserError("the settings of a step must be a mapping", where=f"{where}, {cls.name}", found=given)
-        wording = replace(_WORDING, place=lambda location: dotted((cls.name, *location)))
-        made = validated(cls, given, where, wording)
+        made = with_settings(cls, cls.name, settings, where)
         # the dataclass is frozen; kept beside its fields so that a printed recipe repeats its
         # author and does not list every default
-        object.__setattr__(made, "_given", dict(given))
+        object.__setattr__(made, "_given", {} if settings is None else dict(cast(Mapping[str, object], settings)))
         return made
 
     def apply(self, checkpoint: Checkpoint, context: Context) -> Checkpoint:
@@ -151,20 +142,14 @@ def method(name: str) -> Callable[[_Class], _Class]:
     """
 
     def register(cls: _Class) -> _Class:
-        made = _as_dataclass(cls)
+        made = settings_class(cls)
         if not issubclass(made, Method):
-            made = _as_dataclass(type(cls.__name__, (made, Method), {"__module__": cls.__module__, "__doc__": cls.__doc__}))
+            made = settings_class(type(cls.__name__, (made, Method), {"__module__": cls.__module__, "__doc__": cls.__doc__}))
         made.name = name
         _METHODS[name] = made
         return made  # type: ignore[no-any-return]
 
     return register
-
-
-def _as_dataclass(cls: type) -> Any:
-    # extra="forbid": a misspelt setting must not fall back to a default in silence;
-    # strict=False: YAML writes 3 where a float is meant
-    return pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=False))(cls)
 
 
 def registered() -> dict[str, type[Method]]:
@@ -185,9 +170,7 @@ def make_method(step: object, where: str) -> Method:
     Raises:
         UserError: unknown method, unknown or ill-typed setting.
     """
-    if not isinstance(step, dict) or len(step) != 1:
-        raise UserError("a step must name one method", where=where, found=step, expected="method: {setting: value, …}")
-    ((name, settings),) = step.items()
+    name, settings = name_and_settings(step, where, "method: {setting: value, …}")
     methods = registered()
     if name not in methods:
         close = difflib.get_close_matches(str(name), methods, n=1)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from imbik.errors import UserError
+from imbik.errors import UserError, first_line
 from imbik.images.processor import ImageProcessor
 from imbik.images.settings import PROCESSOR_FILE
 from imbik.jobs.quiet import quiet_transformers
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import PIXELS, set_image_shape
-from imbik.models.tokenizer_files import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

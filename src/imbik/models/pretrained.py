@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig
 
-from imbik.errors import UserError
+from imbik.errors import UserError, first_line
 from imbik.jobs.paths import with_home
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.trust import remote_code_trusted
@@ -21,7 +21,7 @@ from imbik.models.image_files import has_no_weights, load_processor
 from imbik.models.inputs import reads_images
 from imbik.models.sentences.reading import SentenceFolder, sentence_folder
 from imbik.models.structure import load_structured, structure_of
-from imbik.models.tokenizer_files import check_ids, check_remote_code, check_tokenizer, first_line, load_tokenizer, open_tokenizer
+from imbik.models.tokenizer_files import check_ids, check_remote_code, check_tokenizer, load_tokenizer, open_tokenizer
 from imbik.models.units import attach_units, forget_units, unfold
 from imbik.models.weights import check_weights
 from imbik.tasks.outputs import IMAGES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoTokenizer
 
-from imbik.errors import UserError
+from imbik.errors import UserError, first_line
 from imbik.jobs.quiet import quiet_transformers
 from imbik.jobs.trust import TRUST, remote_code_trusted
 from imbik.models.checkpoint import _RECORD
@@ -233,9 +233,3 @@ def check_remote_code(path: str, error: Exception, role: str) -> None:
             expected="an architecture that transformers has",
             fix=f"read that code; if you trust it, run the command with --trust-remote-code (in a program: {TRUST}=1)",
         ) from None
-
-
-def first_line(error: Exception) -> str:
-    """Return the kind of an error and the first line of its text, for a message."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:200] if text else ''}"

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from imbik.errors import UserError
+from imbik.errors import UserError, first_line
 from imbik.models.hooks import evaluating
 
 
@@ -116,11 +116,6 @@ def outputs_of(given: object, name: str = "") -> dict[str, Tensor]:
     return {
         path: tensor for key, value in parts.items() for path, tensor in outputs_of(value, f"{name}.{key}" if name else str(key)).items()
     }
-
-
-def first_line(error: Exception) -> str:
-    """Return an exception as one short line."""
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:200]}"
 
 
 def float64(tensor: Tensor) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from imbik.distillation.any_network import distill, usual_inputs
 from imbik.distillation.feature_losses import HiddenMSE
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress, Silent
+from imbik.jobs.steps import name_and_settings
 from imbik.jobs.validated import validated
 from imbik.modules.arguments import answer, arguments_of
 from imbik.modules.recover import Recovery
@@ -124,9 +125,7 @@ def make_step(step: object, where: str) -> ModuleStep:
         return step
     if isinstance(step, str):
         step = {step: {}}
-    if not isinstance(step, Mapping) or len(step) != 1:
-        raise UserError("a step must name one method", where=where, found=step, expected="{name: {setting: value, …}}")
-    ((name, settings),) = step.items()
+    name, settings = name_and_settings(step, where, "{name: {setting: value, …}}")
     if name not in STEPS:
         close = difflib.get_close_matches(str(name), STEPS, n=1)
         fix = f"did you mean {close[0]}?" if close else None

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from imbik.errors import UserError
 from imbik.jobs.progress import Progress
-from imbik.jobs.validated import Wording, dotted, field_names, validated
+from imbik.jobs.steps import settings_class, with_settings
+from imbik.jobs.validated import field_names
 from imbik.modules.arguments import answer
 from imbik.modules.recover import Recovery
-
-_WORDING = Wording(wrong="wrong setting", missing="setting missing", unknown="unknown setting")
 
 LabelLoss = Callable[[Tensor, Any], Tensor]
 """``label_loss(the module's output, batch)``: a scalar."""
@@ -118,11 +115,7 @@ class ModuleStep:
         Raises:
             UserError: an unknown or ill-typed setting.
         """
-        given = {} if settings is None else settings
-        if not isinstance(given, Mapping):
-            raise UserError("the settings of a step must be a mapping", where=f"{where}, {cls.name}", found=given)
-        wording = replace(_WORDING, place=lambda location: dotted((cls.name, *location)))
-        return validated(cls, dict(given), where, wording)
+        return with_settings(cls, cls.name, settings, where)
 
     def record(self) -> dict[str, dict[str, Any]]:
         """Return the step's name and every setting."""
@@ -163,8 +156,7 @@ def module_step(name: str) -> Callable[[_Class], _Class]:
     """Register a step under ``name`` and make it a frozen, validated dataclass."""
 
     def register(cls: _Class) -> _Class:
-        # extra="forbid": a misspelt setting must not fall back to a default in silence
-        made: Any = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)
+        made = settings_class(cls)
         made.name = name
         STEPS[name] = made
         return made  # type: ignore[no-any-return]

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import fx, nn
 
-from imbik.errors import UserError
+from imbik.errors import UserError, first_line
 from imbik.models.hooks import module_at
 from imbik.models.layers.clustered import Clustered
-from imbik.modules.arguments import arguments_of, first_line
+from imbik.modules.arguments import arguments_of
 
 
 class _Tracer(fx.Tracer):

@@ -100,6 +100,7 @@ def export_module(
             raise UserError("no engine for modules has this name", where="engines", found=name, expected=", ".join(ENGINES))
         engine(name)
     quantized = _quantized(steps)
+    # before any work: an engine that comes later must not be refused when the first folder is there
     for name in engines:
         if quantized is not None and not _WRITERS[name].integers:
             raise UserError("this engine gets modules in float alone", where="engines", found=name, fix="leave it or quantize out")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from imbik.errors import UserError, first_line
 from imbik.models.layers.clustered import expanded
 from imbik.modules.arguments import Arguments, answer, arguments_of, outputs_of
 
@@ -18,7 +21,6 @@ class Flat(nn.Module):
     Args:
         model: a copy of it is made, with plain layers in the place of codebooks, in evaluation mode.
         example: what it is called with.
-
         rounded: its weights lie on the grids of int8.
 
     Attributes:
@@ -60,3 +62,28 @@ class Flat(nn.Module):
             ]
             for side, tensors in (("inputs", self.inputs.named), ("outputs", self.outputs))
         }
+
+
+@contextmanager
+def exporting(flat: Flat, engine: str, expected: str | None = None) -> Iterator[None]:
+    """Tell whatever stops an exporter as the module's.
+
+    Args:
+        flat: the module.
+        engine: as readers know it.
+        expected: of a module.
+
+    Raises:
+        UserError: the exporter cannot take the module.
+    """
+    try:
+        yield
+    # exporters raise classes of their own, and whatever the module's code raises while it is traced
+    except Exception as error:
+        raise UserError(
+            f"the module cannot be exported to {engine}",
+            where=type(flat.inner).__name__,
+            found=first_line(error),
+            expected=expected,
+            fix="choose another engine",
+        ) from error

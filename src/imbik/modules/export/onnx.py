@@ -10,13 +10,11 @@ from typing import Any
 import onnx
 import torch
 
-from imbik.errors import UserError
 from imbik.export.onnx.codebooks import pack_constants
 from imbik.export.onnx.graph import Graph, fold_constants
 from imbik.export.onnx.trace import OPSET
 from imbik.jobs.quiet import silenced
-from imbik.modules.arguments import first_line
-from imbik.modules.export.flat import Flat
+from imbik.modules.export.flat import Flat, exporting
 from imbik.modules.export.int8 import lower_rounded
 from imbik.runtime.engines.onnx import MODEL
 
@@ -34,29 +32,20 @@ def traced_graph(flat: Flat, batch: bool) -> Graph:
     buffer = io.BytesIO()
     names = [*flat.inputs.names, *flat.outputs]
     axes = {name: {0: "batch"} for name in names} if batch else None
-    try:
-        with warnings.catch_warnings(), silenced(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                flat,
-                flat.inputs.values,
-                buffer,
-                input_names=list(flat.inputs.names),
-                output_names=list(flat.outputs),
-                dynamic_axes=axes,
-                opset_version=OPSET,
-                do_constant_folding=True,
-                # the exporter of the encoders: it keeps an LSTM and a fake quantization one operator each
-                dynamo=False,
-            )
-    except Exception as error:
-        raise UserError(
-            "the module cannot be exported to ONNX",
-            where=type(flat.inner).__name__,
-            found=first_line(error),
-            expected="operations that ONNX has",
-            fix="choose another engine",
-        ) from error
+    with exporting(flat, "ONNX", "operations that ONNX has"), warnings.catch_warnings(), silenced(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            flat,
+            flat.inputs.values,
+            buffer,
+            input_names=list(flat.inputs.names),
+            output_names=list(flat.outputs),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            do_constant_folding=True,
+            # the exporter of the encoders: it keeps an LSTM and a fake quantization one operator each
+            dynamo=False,
+        )
     graph = Graph(onnx.load_from_string(buffer.getvalue()))
     fold_constants(graph)
     return graph

@@ -6,9 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from imbik.errors import UserError
-from imbik.modules.arguments import first_line
-from imbik.modules.export.flat import Flat
+from imbik.modules.export.flat import Flat, exporting
 from imbik.modules.export.int8 import lower_rounded
 from imbik.modules.export.onnx import traced_graph
 from imbik.runtime.engines.openvino import MODEL
@@ -24,14 +22,7 @@ def write_openvino(flat: Flat, batch: bool, directory: Path) -> dict[str, Any]:
 
     graph = traced_graph(flat, batch)
     counts = lower_rounded(graph, fused=False) if flat.rounded else {}
-    try:
+    with exporting(flat, "OpenVINO"):
         model = openvino.Core().read_model(io.BytesIO(graph.finish().SerializeToString()))
         openvino.save_model(model, directory / MODEL, compress_to_fp16=False)
-    except Exception as error:
-        raise UserError(
-            "the module cannot be exported to OpenVINO",
-            where=type(flat.inner).__name__,
-            found=first_line(error),
-            fix="choose another engine",
-        ) from error
     return {"model": MODEL, "graph": counts}

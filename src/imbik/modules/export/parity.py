@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imbik.errors import UserError
+from imbik.errors import UserError, first_line
 from imbik.export.parity import TOLERANCE, TOLERANCE_BF16, ParityError
-from imbik.modules.arguments import first_line
 from imbik.modules.export.flat import Flat
 from imbik.runtime.modules import Array, load_module
 
