@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imbik.distillation.soft_labels import SoftLabels
 from imbik.errors import UserError
+from imbik.images.settings import PIXELS
 from imbik.models.inputs import Tensors
 from imbik.models.teacher import Teacher
 from imbik.training.images.views import Views, seen
@@ -41,7 +42,7 @@ class ViewedLabels(SoftLabels):
 
     @torch.no_grad()
     def _said(self, batch: Batch) -> Tensors:
-        device = batch["pixel_values"].device
+        device = batch[PIXELS].device
         if any(parameter.device != device for teacher in self._teachers for parameter in teacher.parameters()):
             self._teachers = tuple(copy.deepcopy(teacher).to(device) for teacher in self._teachers)  # the caller's stay where they are
         logits: list[Any] = [run(teacher, batch, self.task) for teacher in self._teachers]

@@ -20,8 +20,9 @@ from imbik.export.onnx.int8 import Inputs, Weights, lower_table
 from imbik.export.onnx.operators import Product, operators, products, tables
 from imbik.export.onnx.trace import trace
 from imbik.export.request import BuildRequest
+from imbik.images.settings import PIXELS
 from imbik.jobs.quiet import silenced
-from imbik.models.inputs import PIXELS, input_names, reads_images
+from imbik.models.inputs import input_names, reads_images
 from imbik.models.units import units_of
 from imbik.quantization.ranges import ranges_of
 from imbik.runtime.engines.openvino import MODEL, OpenVinoSession, compiled

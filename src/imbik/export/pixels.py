@@ -11,11 +11,11 @@ import numpy as np
 from imbik.export.folder import finish
 from imbik.export.parity import TOLERANCE, ParityError
 from imbik.export.readme import readme
-from imbik.images.settings import PROCESSOR_FILE
+from imbik.images.settings import PIXELS, PROCESSOR_FILE
 from imbik.jobs.files import replacing_folder
 from imbik.linear.pixels import PixelModel
 from imbik.machine import versions
-from imbik.runtime.manifest import PIXELS, artefact_files
+from imbik.runtime.manifest import artefact_files
 from imbik.runtime.predictor import load_artefact
 from imbik.tasks.outputs import only
 from imbik.tasks.retention import agreement

@@ -10,6 +10,8 @@ from imbik.errors import UserError
 
 PROCESSOR_FILE = "preprocessor_config.json"
 """Where a model's folder says how images are prepared."""
+PIXELS = "pixel_values"
+"""What transformers, and artefacts with it, call the input of a model that reads images."""
 
 _LARGEST = 4096  # a side of what a network reads
 PLAIN: Mapping[str, Any] = {

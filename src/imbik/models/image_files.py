@@ -12,10 +12,10 @@ import torch
 
 from imbik.errors import UserError, first_line
 from imbik.images.processor import ImageProcessor
-from imbik.images.settings import PROCESSOR_FILE
+from imbik.images.settings import PIXELS, PROCESSOR_FILE
 from imbik.jobs.quiet import quiet_transformers
 from imbik.models.hooks import evaluating
-from imbik.models.inputs import PIXELS, set_image_shape
+from imbik.models.inputs import set_image_shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from imbik.images.processor import ImageProcessor
+from imbik.images.settings import PIXELS
 from imbik.models.hooks import evaluating
 from imbik.tasks.outputs import Output
 
 Tensors: TypeAlias = Tensor | Mapping[str, Tensor]
 """What a model gives of a batch: one tensor, or several by name."""
-
-PIXELS = "pixel_values"
-"""What transformers calls the input of a model that reads images."""
 
 _SHAPE = "imbik_image"
 

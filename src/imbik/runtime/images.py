@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from imbik.data.batches import token_batches
 from imbik.images.processor import ImageProcessor
+from imbik.images.settings import PIXELS
 from imbik.runtime.given import cannot_answer, sequence_of
-from imbik.runtime.manifest import PIXELS
 from imbik.runtime.text_predictor import Predictor
 from imbik.tasks.answers.asking import check_pairs
 from imbik.tasks.outputs import Collector, Outputs

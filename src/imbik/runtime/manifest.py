@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.images.settings import PROCESSOR_FILE
+from imbik.images.settings import PIXELS, PROCESSOR_FILE
 from imbik.jobs.files import inside, sha256
 from imbik.tasks.registry import task_of
 from imbik.types import Artefact
@@ -21,9 +21,6 @@ BATCH_TOKENS = 1024
 
 LONGEST = 1_000_000
 """A manifest that asks for longer texts, in tokens, is damaged."""
-
-PIXELS = "pixel_values"
-"""The input of a model that reads images."""
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _REQUIRED = ("schema", "engine", "model", "task", "labels", "max_length", "padding", "inputs", "steps", "files")

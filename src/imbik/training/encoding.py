@@ -17,6 +17,7 @@ from imbik.data.carving.apart import each_text
 from imbik.data.tokens import encoded_rows, filled, places_in
 from imbik.data.windows import cut, fitting, windows_of
 from imbik.images.processor import ImageProcessor
+from imbik.images.settings import PIXELS
 from imbik.images.store import ImageStore
 from imbik.tasks.registry import task_of
 from imbik.tasks.spans.places import places_of
@@ -173,7 +174,7 @@ class Pixels(Encoded):
     def batch(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Return ``pixel_values`` ``(B, C, H, W)`` float32."""
         assert self.processor is not None
-        return {"pixel_values": self.processor.values(self._levels(rows))}
+        return {PIXELS: self.processor.values(self._levels(rows))}
 
     def _levels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         if self.levels is not None:

@@ -29,9 +29,10 @@ from imbik.export.onnx.projections import merge_projections
 from imbik.export.onnx.sums import join_token_types, plain_sums, slice_positions
 from imbik.export.onnx.trace import OPSET, NotFusible, random_rows, trace
 from imbik.export.request import BuildRequest
+from imbik.images.settings import PIXELS
 from imbik.models.architectures.registry import is_own
 from imbik.models.hooks import evaluating
-from imbik.models.inputs import PIXELS, Tensors, input_names, read_outputs, reads_images
+from imbik.models.inputs import Tensors, input_names, read_outputs, reads_images
 from imbik.models.tokenizers import tokenizer_of
 from imbik.quantization.ranges import ranges_of, trace_products
 from imbik.runtime.engines.engine import Ids, Session

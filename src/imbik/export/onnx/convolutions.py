@@ -19,8 +19,8 @@ from onnxruntime.quantization.quantize import StaticQuantConfig, quantize
 
 from imbik.export.calibration import calibration_feeds
 from imbik.export.request import BuildRequest
+from imbik.images.settings import PIXELS
 from imbik.jobs.quiet import silenced
-from imbik.runtime.manifest import PIXELS
 from imbik.types import Checkpoint
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")

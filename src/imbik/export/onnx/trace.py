@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from imbik.models.inputs import PIXELS, Logits, attention_as, probe_of, reads_images
+from imbik.images.settings import PIXELS
+from imbik.models.inputs import Logits, attention_as, probe_of, reads_images
 from imbik.tasks.outputs import Output
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from imbik.errors import UserError
-from imbik.models.inputs import PIXELS
+from imbik.images.settings import PIXELS
 
 
 @dataclass(frozen=True)
