@@ -111,12 +111,15 @@ def _advice(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def reported(run: str, folder: Path, *options: object) -> dict[str, Any]:
-    """The report in Markdown: the candidates that it names at all, and before its first table: the choice."""
+    """The report in Markdown: the candidates that it names at all, and those of the sentences before its first table.
+
+    Cautions are left out: they name what was measured badly, and versions after 0.1 know more of them.
+    """
     with in_frozen():
         imbik("report", f"{run}/results.json", "--out", folder / "report.md", "--prices", "prices.yaml", *options)
     text = (folder / "report.md").read_text(encoding="utf-8")
     ids = [m["id"] for m in json.loads((FROZEN / run / "results.json").read_text(encoding="utf-8"))["measurements"]]
-    summary = text.partition("\n|")[0]
+    summary = "\n".join(line for line in text.partition("\n|")[0].splitlines() if not line.startswith("> ⚠"))
     return {"named": sorted(name for name in ids if name in text), "summary": sorted(name for name in ids if name in summary)}
 
 
