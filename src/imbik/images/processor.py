@@ -125,11 +125,13 @@ class ImageProcessor:
     def values(self, levels: Pixels) -> NDArray[np.float32]:
         """Return gray levels ``(…, H, W, C)`` as the network reads them, ``(…, C, H, W)``."""
         scale, shift = self.affine()
-        moved = np.moveaxis(levels, -1, -3).astype(np.float32)
+        # in the order that it ends in: along three channels NumPy multiplies three times slower than along a row
+        moved = np.empty((*levels.shape[:-3], self.channels, *levels.shape[-3:-1]), np.float32)
+        moved[...] = np.moveaxis(levels, -1, -3)
         # in place: of all that a request makes, a batch of pixels is the largest
         moved *= scale[:, None, None]
         moved += shift[:, None, None]
-        return np.ascontiguousarray(moved)
+        return moved
 
     def batch(self, images: Sequence[object], where: Sequence[object] | None = None) -> NDArray[np.float32]:
         """Return ``pixel_values`` of some images, ``(B, C, H, W)``."""

@@ -50,8 +50,12 @@ def mask_of(batch: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def model_inputs(batch: Batch) -> Batch:
-    """Return what a transformers model takes of a batch."""
-    return {name: value for name, value in batch.items() if name not in ("rows", "whole")}
+    """Return what a transformers model takes of a batch; pixels ``(B, C, H, W)`` with their channels last in memory.
+
+    A network of convolutions keeps that order from its first to its last, and oneDNN and cuDNN multiply it faster.
+    """
+    given = {name: value for name, value in batch.items() if name not in ("rows", "whole")}
+    return {name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value for name, value in given.items()}
 
 
 def run(model: nn.Module, batch: Batch, task: Task) -> Tensors:
