@@ -64,7 +64,7 @@ def test_what_no_sentence_encoder_can_take_is_refused_in_the_plan(step, reason):
 
 
 @pytest.mark.parametrize(
-    "student", ["layers-1", {"layers": 1, "hidden": 16, "heads": 2}, "distilbert-1l", "bag-16", "conv-16", "mobilebert"]
+    "student", ["layers-1", {"layers": 1, "hidden": 16, "heads": 2}, "distilbert-1l", "bag-16", "conv-16", "lstm-16", "mobilebert"]
 )
 def test_students_of_every_family_learn_the_teachers_vectors(student, tmp_path):
     splits = splits_of(60)

@@ -23,7 +23,7 @@ from imbik.testing.task_examples import TASK_EXAMPLES
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.testing.tiny_images import tiny_image_model
 
-ARCHITECTURES = {None: "bert", "bag-16": "imbik_bag"}
+ARCHITECTURES = {None: "bert", "bag-16": "imbik_bag", "lstm-16": "imbik_lstm"}
 FLOAT = {"name": "x86", "weight_bits": 8}
 
 

@@ -39,7 +39,7 @@ def seen(checkpoint, splits):
 
 CASES = [("layers-1", engine, mode, normalize) for engine in ("onnx", "openvino") for mode, normalize in (("mean", True), ("max", False))]
 CASES += [("layers-1", "onnx", "cls", True), ("bag-16", "numpy", "mean", True), ("bag-16", "numpy", "mean", False)]
-CASES += [("conv-16", "numpy", "mean", True), ("bag-16", "onnx", "mean", True)]
+CASES += [("conv-16", "numpy", "mean", True), ("bag-16", "onnx", "mean", True), ("lstm-16", "onnx", "mean", True)]
 
 
 @pytest.mark.parametrize(("student", "engine", "mode", "normalize"), CASES)

@@ -1,4 +1,4 @@
-"""Bags and gated convolutions against plain formulas, and their folders."""
+"""Bags, gated convolutions and LSTMs against plain formulas, and their folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbik.models.architectures.pooled import GatedConvolution
+from imbik.models.architectures.ordered import BothWays, GatedConvolution
+from imbik.models.facts import flops
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import check_reload
 from imbik.testing.tiny import tiny_bert, tiny_splits
@@ -20,6 +21,7 @@ TEACHER, SPLITS = tiny_bert(layers=1), tiny_splits()
 WRITTEN = {
     "bag": {"family": "bag", "hidden": 32, "heads": 4},
     "conv": {"family": "conv", "hidden": 32, "filters": 16, "heads": 4, "layers": 2, "kernel": 3},
+    "lstm": {"family": "lstm", "hidden": 32, "units": 6, "heads": 4, "layers": 2},
 }
 
 
@@ -32,29 +34,47 @@ def student(request: pytest.FixtureRequest) -> Checkpoint:
     return made
 
 
+def array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def convolved(layer: torch.nn.Module, below: np.ndarray) -> np.ndarray:
+    taps, side = array(layer.taps), len(layer.taps) // 2
+    mixed = np.zeros_like(below)
+    for t in range(len(below)):
+        for j, tap in enumerate(taps):
+            if 0 <= t + j - side < len(below):
+                mixed[t] += tap * below[t + j - side]
+    value, gate = np.split(mixed @ array(layer.mix.weight).T + array(layer.mix.bias), 2, axis=1)
+    return value / (1 + np.exp(-gate))
+
+
+def remembered(layer: torch.nn.Module, below: np.ndarray) -> np.ndarray:
+    both = []
+    for direction in ("", "_reverse"):
+        read, kept = (array(getattr(layer.lstm, f"weight_{part}_l0{direction}")) for part in ("ih", "hh"))
+        h = c = np.zeros(kept.shape[1])
+        states = []
+        for row in below[:: -1 if direction else 1]:
+            i, f, g, o = np.split(read @ np.append(row, 1.0) + kept @ h, 4)
+            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            h = np.tanh(c) / (1 + np.exp(-o))
+            states.append(h)
+        both.append(np.stack(states)[:: -1 if direction else 1])
+    return np.concatenate(both, axis=1)
+
+
 def plain(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
     """One text, piece by piece, in float64."""
-
-    def array(tensor: torch.Tensor) -> np.ndarray:
-        return tensor.detach().double().numpy()
-
     config, table = model.config, array(model.embeddings.weight)
     ids = [one for one in ids if one != config.pad_token_id]
     width, heads = config.hidden_size, config.num_attention_heads
     x = np.stack([table[one, :width] for one in ids])
     scores = np.stack([table[one, width:] for one in ids])
     y = None
-    for number, layer in enumerate(getattr(model, "convolutions", ())):
-        below = x if y is None else y
-        taps, side = array(layer.taps), len(layer.taps) // 2
-        mixed = np.zeros_like(below)
-        for t in range(len(ids)):
-            for j, tap in enumerate(taps):
-                if 0 <= t + j - side < len(ids):
-                    mixed[t] += tap * below[t + j - side]
-        value, gate = np.split(mixed @ array(layer.mix.weight).T + array(layer.mix.bias), 2, axis=1)
-        found = value / (1 + np.exp(-gate))
-        y = found if not number else y + found
+    for layer in getattr(model, "layers", ()):
+        read = convolved if isinstance(layer, GatedConvolution) else remembered
+        y = read(layer, x) if y is None else y + read(layer, y)
     if y is not None:
         scores = scores + y @ array(model.score.weight).T + array(model.score.bias)
     weights = np.exp(scores) / np.exp(scores).sum(0)
@@ -86,30 +106,67 @@ def test_padding_counts_for_nothing(student: Checkpoint) -> None:
     assert torch.isfinite(student.model(input_ids=torch.zeros(1, 3, dtype=torch.long)).logits).all()
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_text_is_answered_alike_alone_and_beside_longer_ones(student: Checkpoint, side: str) -> None:
+    texts = [[2, 9, 3], [2, *range(5, 40), 3], [2, 3], [2, 9, 14, 20, 3]]
+    longest = max(map(len, texts))
+    rows = [[0] * (longest - len(ids)) + ids if side == "left" else ids + [0] * (longest - len(ids)) for ids in texts]
+    together = student.model(input_ids=torch.tensor(rows)).logits
+    for ids, logits in zip(texts, together, strict=True):
+        assert torch.allclose(student.model(input_ids=torch.tensor([ids])).logits[0], logits, atol=1e-5)
+
+
 def test_the_convolution_is_depthwise_then_pointwise_then_gated() -> None:
     torch.manual_seed(0)
     layer, x = GatedConvolution(6, 4, 5), torch.randn(2, 9, 6)
     torch.nn.init.normal_(layer.taps)
     depthwise = F.conv1d(x.transpose(1, 2), layer.taps.T[:, None], padding=2, groups=6).transpose(1, 2)
-    assert torch.allclose(layer(x), F.glu(layer.mix(depthwise), -1), atol=1e-5)
+    assert torch.allclose(layer(x, torch.ones(2, 9, 1)), F.glu(layer.mix(depthwise), -1), atol=1e-5)
+
+
+def test_the_lstm_is_that_of_packed_texts_with_a_bias() -> None:
+    torch.manual_seed(0)
+    layer, packed = BothWays(6, 4), torch.nn.LSTM(6, 4, batch_first=True, bidirectional=True)
+    layer.begin()
+    lengths = torch.tensor([9, 3, 1])
+    keep = (torch.arange(9) < lengths[:, None]).float().unsqueeze(-1)
+    x = torch.randn(3, 9, 6) * keep
+    for direction in ("", "_reverse"):
+        read, kept = (getattr(layer.lstm, f"weight_{part}_l0{direction}") for part in ("ih", "hh"))
+        assert read[4:8, -1].eq(1).all() and read[:4, -1].eq(0).all(), "only forget gates begin open"
+        torch.testing.assert_close(kept[4:8] @ kept[4:8].T, torch.eye(4))
+        torch.nn.init.normal_(read[:, -1])
+        for name, value in (("weight_ih", read[:, :-1]), ("weight_hh", kept), ("bias_ih", read[:, -1]), ("bias_hh", 0 * read[:, -1])):
+            getattr(packed, f"{name}_l0{direction}").data.copy_(value)
+    states, _ = packed(torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))
+    expected, _ = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
+    torch.testing.assert_close(layer(x, keep), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_a_folder_gives_the_same_bits_back(student: Checkpoint, tmp_path: Path) -> None:
     check_reload(student, tmp_path, SPLITS.test)
 
 
-def test_order_matters_to_convolutions_alone() -> None:
-    bag, conv = (make_student(WRITTEN[name], TEACHER, SPLITS.train, 0).model for name in ("bag", "conv"))
+@pytest.mark.parametrize("kind", ["conv", "lstm"])
+def test_order_matters_but_to_bags(kind: str) -> None:
+    bag, ordered = (make_student(WRITTEN[name], TEACHER, SPLITS.train, 0).model for name in ("bag", kind))
     one, other = torch.tensor([[2, 9, 14, 20, 3]]), torch.tensor([[2, 20, 9, 14, 3]])
     assert torch.allclose(bag(input_ids=one).logits, bag(input_ids=other).logits, atol=1e-5)
-    assert not torch.allclose(conv(input_ids=one).logits, conv(input_ids=other).logits, atol=1e-3)
+    assert not torch.allclose(ordered(input_ids=one).logits, ordered(input_ids=other).logits, atol=1e-3)
 
 
-def test_scores_begin_without_a_preference_among_words() -> None:
-    model = make_student(WRITTEN["conv"], TEACHER, SPLITS.train, 0).model
+@pytest.mark.parametrize("kind", ["conv", "lstm"])
+def test_scores_begin_without_a_preference_among_words(kind: str) -> None:
+    model = make_student(WRITTEN[kind], TEACHER, SPLITS.train, 0).model
     scores = model.embeddings.weight[5:, model.config.hidden_size :]
     assert (scores == 0).all() and (model.score.weight == 0).all()
-    assert [layer.mix.out_features for layer in model.convolutions] == [32, 32]
+    assert len(model.layers) == 2 and model.score.in_features == {"conv": 16, "lstm": 12}[kind]
     before = copy.deepcopy(model.state_dict())
-    again = make_student(WRITTEN["conv"], TEACHER, SPLITS.train, 0).model.state_dict()
+    again = make_student(WRITTEN[kind], TEACHER, SPLITS.train, 0).model.state_dict()
     assert all(torch.equal(before[name], again[name]) for name in before)
+
+
+def test_operations_of_an_lstm_are_counted() -> None:
+    model = make_student({"family": "lstm", "hidden": 32, "units": 8}, TEACHER, SPLITS.train, 0).model
+    # two directions, four gates, 8 units that read 33 numbers and remember 8; and the scores of 8 queries
+    assert flops(model)[1] == 2 * 2 * 4 * 8 * (33 + 8) + 2 * 16 * 8

@@ -86,6 +86,8 @@ def test_special_tokens_are_not_counted() -> None:
         ({"family": "bag", "layers": 2}, "unknown field"),
         ({"family": "conv", "kernel": 4}, "an odd number"),
         ({"family": "conv", "filters": 12}, "the heads do not divide the filters"),
+        ({"family": "lstm", "units": 6}, "the heads do not divide the units of both directions"),
+        ({"family": "lstm", "hidden": 15, "heads": 5}, "the heads do not divide the units of both directions"),
         ({"family": "bag", "init": "zero"}, "unknown start"),
     ],
 )
@@ -106,7 +108,7 @@ def test_pairs_are_refused_with_the_reason_and_the_ladder_knows() -> None:
         parse_student("conv").plan(paired)
 
 
-@pytest.mark.parametrize("name", ["bag-64", "bag-32-augmented", "conv-16+vocabulary+int8", "bag+int4"])
+@pytest.mark.parametrize("name", ["bag-64", "bag-32-augmented", "conv-16+vocabulary+int8", "lstm-16+int8", "bag+int4"])
 def test_a_name_may_carry_any_width(name: str) -> None:
     recipe, part = load_recipe(name), name.split("+")[0]
     assert recipe.student.written == part.removesuffix("-augmented")

@@ -18,6 +18,7 @@ from imbik.export.onnx.build import TOLERANCE, difference, float_graph
 from imbik.export.onnx.graph import Graph, fold_constants
 from imbik.export.onnx.int8 import Inputs, Weights, lower_table
 from imbik.export.onnx.operators import Product, operators, products, tables
+from imbik.export.onnx.recurrent import lstms, rounded, store_weights
 from imbik.export.onnx.trace import trace
 from imbik.export.request import BuildRequest
 from imbik.images.settings import PIXELS
@@ -80,6 +81,16 @@ _Made = tuple[Any, dict[str, Any], list[str]]
 """A model, what the manifest records of its graph, and the operators with weights."""
 
 
+def _small(graph: Graph, request: BuildRequest) -> Graph:
+    """Return the graph with the weights of LSTMs in int8 where the request quantizes, which NNCF leaves: restored, computed in float."""
+    found = [node.name for node in lstms(graph) if request.quantize is not None and node.name not in request.reverted]
+    stored = graph.copy() if found else graph
+    for node in lstms(stored):
+        if node.name in found:
+            store_weights(stored, node, rounded(stored, node, 8))
+    return stored
+
+
 def _read(graph: Graph) -> Any:
     """OpenVINO's model of an ONNX graph, batch and length dynamic; of images the batch alone, as the graph says."""
     model = openvino.Core().read_model(io.BytesIO(graph.finish().SerializeToString()))
@@ -92,8 +103,9 @@ def _read(graph: Graph) -> Any:
 def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildRequest) -> _Made:
     """onnxruntime's fused graph where OpenVINO reads it and computes the same, else the traced one."""
     if "float in OpenVINO" in request.memo:
-        model, facts, listed = request.memo["float in OpenVINO"]
-        return model.clone(), facts, listed
+        model, graph, facts = request.memo["float in OpenVINO"]
+        small = _small(graph, request)
+        return model.clone() if small is graph else _read(small), facts, operators(graph)
     reasons: list[str] = []
     for make in (_fused, _plain):
         try:
@@ -108,7 +120,7 @@ def _float_model(checkpoint: Checkpoint, names: tuple[str, ...], request: BuildR
             reasons.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:160]}")
             continue
         if gap <= TOLERANCE:
-            request.memo["float in OpenVINO"] = model, {**facts, "max_abs_relative": gap, "unfused_because": reasons}, operators(graph)
+            request.memo["float in OpenVINO"] = model, graph, {**facts, "max_abs_relative": gap, "unfused_because": reasons}
             return _float_model(checkpoint, names, request)
         reasons.append(f"logits differ by {gap:.1e} of the largest")
     raise UserError(
@@ -150,7 +162,7 @@ def _trained(checkpoint: Checkpoint, request: BuildRequest) -> _Made:
     for table in tables(graph) if settings["embeddings"] else ():
         if table.operator not in request.reverted:
             lower_table(graph, table)
-    return _read(graph), facts, listed
+    return _read(_small(graph, request)), facts, listed
 
 
 def restore_product(graph: Graph, product: Product, weights: Weights, inputs: Inputs, restored: dict[str, str]) -> None:
@@ -205,15 +217,27 @@ def product_counts(model: Any) -> tuple[int, int]:
     """Products with a constant weight: how many read it as integers, and how many as floats."""
     integers = floats = 0
     for node in model.get_ops():
-        if node.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution"):
+        if node.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution", "LSTMSequence"):
             continue
-        kinds = [kind for value in node.input_values() if (kind := _stored(value.get_node())) is not None]
+        sources = [value.get_node() for value in node.input_values()]
+        if node.get_type_name() == "LSTMSequence":
+            # both of its matrices are stored alike, and its bias is a constant of two dimensions too
+            sources = [_unordered(sources[_LSTM_READS])]
+        kinds = [kind for source in sources if (kind := _stored(source)) is not None]
         integers += "integer" in kinds
         floats += "float" in kinds and "integer" not in kinds
     return integers, floats
 
 
+_LSTM_READS = 4
+"""Which input of OpenVINO's LSTM is the matrix of what it reads."""
+
 _BETWEEN = frozenset({"Convert", "Multiply", "Subtract", "Reshape", "Transpose", "FakeQuantize", "FakeConvert"})
+
+
+def _unordered(node: Any) -> Any:
+    """What an LSTM's matrix was before its gates were put into OpenVINO's order."""
+    return _unordered(node.input_value(0).get_node()) if node.get_type_name() in ("Concat", "Split") else node
 
 
 def _stored(node: Any) -> str | None:

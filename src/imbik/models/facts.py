@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,6 +141,17 @@ def _count(model: PreTrainedModel, length: int) -> int:
         ids = torch.ones((1, length), dtype=torch.long, device=next(model.parameters()).device)
         feed = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     # With gradients on: the counter's hooks cannot follow a parameter that is passed to a module without them.
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _recurrent}) as counter:
         model(**feed)
     return int(counter.get_total_flops())
+
+
+def _recurrent(x: Sequence[int], read: Sequence[int], kept: Sequence[int], *_: object, **__: object) -> int:
+    """Count the products of an LSTM that PyTorch computes as one operator, which its counter takes for none.
+
+    Args:
+        x: the shape ``(T, B, d)`` of what it reads.
+        read, kept: those of its matrices, ``(4 u, d)`` and ``(4 u, u)``.
+    """
+    # one direction of one layer: the operator stands once for each
+    return 2 * x[0] * x[1] * read[0] * (read[1] + kept[1])

@@ -27,6 +27,7 @@ _ANY_NUMBER = {
     r"distilbert-\d+l": "distilbert-6l",
     r"bag-\d+": "bag",
     r"conv-\d+": "conv",
+    r"lstm-\d+": "lstm",
     r"blocks-\d+": "blocks-1",
     r"bag-\d+-augmented": "bag-augmented",
     r"conv-\d+-augmented": "conv-augmented",

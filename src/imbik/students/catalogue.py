@@ -10,7 +10,7 @@ from imbik.students.bert import Bert
 from imbik.students.distilbert import DistilBert
 from imbik.students.given import Copy, Given
 from imbik.students.mobilebert import MobileBert
-from imbik.students.pooled import Bag, Conv
+from imbik.students.pooled import Bag, Conv, Lstm
 from imbik.students.shape import CATALOGUE
 from imbik.students.spec import StudentSpec, Written, family_of
 from imbik.students.stages import Stages
@@ -24,6 +24,7 @@ FAMILIES: dict[str, type[StudentSpec]] = {
     "mobilebert": MobileBert,
     "bag": Bag,
     "conv": Conv,
+    "lstm": Lstm,
     "stages": Stages,
 }
 """Every family by name; a student is of the first one that knows what is written."""
@@ -31,7 +32,7 @@ FAMILIES: dict[str, type[StudentSpec]] = {
 
 def student_names() -> list[str]:
     """Return all names that a recipe may use, ``layers-N`` for any N included."""
-    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE, *Bag.names, *Conv.names, *Stages.names]
+    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE, *Bag.names, *Conv.names, *Lstm.names, *Stages.names]
 
 
 def parse_student(written: Written) -> StudentSpec:
@@ -42,8 +43,9 @@ def parse_student(written: Written) -> StudentSpec:
             "hidden": …, "heads": …, "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's),
             ``{"from": folder or hub name}``, ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family":
             "distilbert", "layers": …, "init": …}``, a MobileBERT, see
-            :class:`imbik.students.mobilebert.MobileBert`, or a student without layers, see :class:`imbik.students.pooled.Bag` and
-            :class:`imbik.students.pooled.Conv`; of images ``blocks-N``, see :class:`imbik.students.stages.Stages`.
+            :class:`imbik.students.mobilebert.MobileBert`, or a student without layers, see :class:`imbik.students.pooled.Bag`,
+            :class:`imbik.students.pooled.Conv` and :class:`imbik.students.pooled.Lstm`; of images ``blocks-N``, see
+            :class:`imbik.students.stages.Stages`.
 
     Raises:
         UserError: an unknown name, family or field, a value that no student can have.
@@ -56,7 +58,10 @@ def parse_student(written: Written) -> StudentSpec:
         return spec
     if isinstance(written, Mapping):
         raise UserError(
-            "unknown family", where="student.family", found=family_of(written), expected="bert, distilbert, mobilebert, bag, conv or stages"
+            "unknown family",
+            where="student.family",
+            found=family_of(written),
+            expected="bert, distilbert, mobilebert, bag, conv, lstm or stages",
         )
     if not isinstance(written, str):
         raise UserError("student must be a name or a mapping", where="student", found=written)

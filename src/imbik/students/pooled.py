@@ -1,4 +1,4 @@
-"""Students without a Transformer layer: bags of word pieces and gated convolutions, started from the teacher's word vectors."""
+"""Students without a Transformer layer: bags of word pieces, convolutions and LSTMs, started from the teacher's word vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from transformers import AutoConfig
 
 from imbik.errors import UserError
-from imbik.models.architectures.pooled import BagConfig, ConvConfig
+from imbik.models.architectures.ordered import ConvConfig, LstmConfig
+from imbik.models.architectures.pooled import BagConfig
 from imbik.models.architectures.registry import has_head, introduce
 from imbik.models.checkpoint import set_labels
 from imbik.models.pretrained import empty_model
@@ -104,8 +105,15 @@ class ConvPlan(PooledPlan):
 
 
 @dataclass(frozen=True)
+class LstmPlan(PooledPlan):
+    """LSTMs from both ends."""
+
+    architecture: ClassVar[str | None] = LstmConfig.model_type
+
+
+@dataclass(frozen=True)
 class Pooled(StudentSpec):
-    """What bag and convolutions share.
+    """What these families share.
 
     Attributes:
         hidden: d, the width of a piece's vector.
@@ -211,4 +219,40 @@ class Conv(Pooled):
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
         shape = {"filters": self.filters or self.hidden, "kernel_size": self.kernel, "num_hidden_layers": self.layers}
+        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate} | shape
+
+
+@dataclass(frozen=True)
+class Lstm(Pooled):
+    """``lstm``, ``lstm-N`` for vectors of N, or ``{family: lstm, hidden: …, units: …, layers: …, heads: …, init: …}``.
+
+    Attributes:
+        units: of each direction; None: half of the width of the vectors, so that both together are as wide.
+        layers: LSTMs, one above the other.
+    """
+
+    units: int | None = None
+    layers: int = 1
+    family: ClassVar[str] = "lstm"
+    planned: ClassVar[type[PooledPlan]] = LstmPlan
+    fields: ClassVar[tuple[str, ...]] = ("family", "heads", "hidden", "init", "intermediate", "layers", "units")
+    names: ClassVar[tuple[str, ...]] = ("lstm", "lstm-N")
+
+    @property
+    def _state(self) -> int:
+        return self.units or self.hidden // 2
+
+    def _checked(self) -> Self:
+        if 2 * self._state % self.heads:
+            raise UserError(
+                "the heads do not divide the units of both directions",
+                where="student",
+                found=f"units {self._state}, heads {self.heads}",
+                expected="twice the units a multiple of heads",
+            )
+        return super()._checked()
+
+    def numbers(self) -> dict[str, int]:
+        """Return the numbers of the student's config."""
+        shape = {"state_size": self._state, "num_hidden_layers": self.layers}
         return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate} | shape

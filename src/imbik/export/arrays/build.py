@@ -18,7 +18,7 @@ from imbik.types import Checkpoint
 _FEW = 1024
 """Matrices of fewer numbers stay in float: there is nothing to gain."""
 
-_PRODUCTS = ("inner", "mix", "score", "weight")
+_PRODUCTS = ("inner", "mix", "read", "remember", "score", "weight")
 """Matrices that something is multiplied with."""
 
 _FINE = ("scores", "score")

@@ -1,4 +1,4 @@
-"""Arrays of bags and gated convolutions."""
+"""Arrays of bags, gated convolutions and LSTMs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from imbik.export.arrays.lowering import Arrays, floats, lowers
-from imbik.models.architectures.sentence import BagForSentenceEmbedding, ConvForSentenceEmbedding
+from imbik.models.architectures.sentence import BagForSentenceEmbedding, ConvForSentenceEmbedding, LstmForSentenceEmbedding
 from imbik.models.sentences.pooling import pooling_of
 from imbik.models.units import folded
 
-_VECTORS = (BagForSentenceEmbedding, ConvForSentenceEmbedding)
+_VECTORS = (BagForSentenceEmbedding, ConvForSentenceEmbedding, LstmForSentenceEmbedding)
 
 
 @lowers("imbik_bag")
@@ -24,14 +24,30 @@ def arrays_of_bag(model: Any) -> Arrays:
 @lowers("imbik_conv")
 def arrays_of_conv(model: Any) -> Arrays:
     """Return the arrays of :class:`imbik.runtime.arrays.pooled.Conv`."""
-    arrays = {"kind": np.array("conv"), **_shared(model), "layers": np.array(len(model.convolutions))}
+    arrays = {"kind": np.array("conv"), **_ordered(model)}
     for number, layer in enumerate(model.convolutions):
         arrays |= {
             f"taps.{number}": floats(layer.taps),
             f"mix.{number}": floats(layer.mix.weight),
             f"mix_bias.{number}": floats(layer.mix.bias),
         }
-    return arrays | {"score": floats(model.score.weight), "score_bias": floats(model.score.bias)}
+    return arrays
+
+
+@lowers("imbik_lstm")
+def arrays_of_lstm(model: Any) -> Arrays:
+    """Return the arrays of :class:`imbik.runtime.arrays.pooled.Lstm`: matrices of both directions, one above the other."""
+    arrays = {"kind": np.array("lstm"), **_ordered(model)}
+    for number, layer in enumerate(model.layers):
+        for name, stem in (("read", "weight_ih_l0"), ("remember", "weight_hh_l0")):
+            both = [floats(getattr(layer.lstm, stem + direction)) for direction in ("", "_reverse")]
+            arrays[f"{name}.{number}"] = np.concatenate(both)
+    return arrays
+
+
+def _ordered(model: Any) -> Arrays:
+    score = {"score": floats(model.score.weight), "score_bias": floats(model.score.bias)}
+    return {**_shared(model), "layers": np.array(len(model.layers)), **score}
 
 
 @torch.no_grad()

@@ -27,6 +27,10 @@ class ExecuTorchBuilder(EngineBuilder):
     row = method.execute(feed)[0][0].numpy()""",
     )
 
+    def takes(self, architecture: str | None) -> bool:
+        """Return whether programs of any length can be made: torch.export writes an LSTM as so many steps as its example has."""
+        return architecture != "imbik_lstm"
+
     def build(self, checkpoint: Checkpoint, directory: Path, request: BuildRequest) -> dict[str, Any]:
         """Write ``model.pte``; see :meth:`EngineBuilder.build`."""
         from imbik.export.executorch import build

@@ -51,7 +51,24 @@ for n in range(int(file["layers"])):
     value, gate = np.split(both, 2, -1)
     found = value / (1 + np.exp(-gate)) * keep
     features = found + features if n else found
-w = np.exp((scores[ids] + features @ read("score").T + file["score_bias"]).clip(-15, 15)) * keep
+"""
+
+_LSTM = """features = x
+for n in range(int(file["layers"])):
+    both = []
+    for a, b, way in zip(np.split(read(f"read.{n}"), 2), np.split(read(f"remember.{n}"), 2), (1, -1)):
+        gates, h, c, states = np.concatenate([features, keep], 2)[:, ::way] @ a.T, 0, 0, []
+        for t in range(ids.shape[1]):
+            i, f, g, o = np.split(gates[:, t] + (h @ b.T if t else 0), 4, 1)
+            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            h = np.tanh(c) / (1 + np.exp(-o))
+            states.append(h)
+        both.append(np.stack(states[::way], 1))
+    found = np.concatenate(both, 2) * keep
+    features = found + features if n else found
+"""
+
+_POOLED = """w = np.exp((scores[ids] + features @ read("score").T + file["score_bias"]).clip(-15, 15)) * keep
 pooled = np.concatenate([attend(x, w), attend(features, w), (features + (keep - 1) * 1e4).max(1)], 1)
 """
 
@@ -91,7 +108,8 @@ _SUMS = """for rows in map(ngrams, texts):
 
 _CODES = {
     "imbik_bag": _code(_BAG),
-    "imbik_conv": _code(_CONV),
+    "imbik_conv": _code(_CONV + _POOLED),
+    "imbik_lstm": _code(_LSTM + _POOLED),
     "linear": RunCode("numpy", "import gzip, re, unicodedata\n", _READ + _FOUND, _SUMS, _NGRAMS),
 }
 

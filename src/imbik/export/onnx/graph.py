@@ -15,8 +15,18 @@ from onnx import helper, numpy_helper
 MICROSOFT = "com.microsoft"
 """The operator domain that onnxruntime adds to ONNX."""
 
-INT8_OPS = frozenset({"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "MatMulNBits", "QAttention", "QLinearMatMul"})
-_FLOAT_OPS = frozenset({"MatMul", "Gemm", "Attention", "FusedMatMul", "Einsum"})
+INT8_OPS = frozenset(
+    {
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "QAttention",
+        "QLinearMatMul",
+    }
+)
+_FLOAT_OPS = frozenset({"MatMul", "Gemm", "Attention", "FusedMatMul", "Einsum", "LSTM"})
 
 
 class Graph:

@@ -30,6 +30,7 @@ REASONS = {
     "Gelu": "the error function",
     "BiasGelu": "the error function",
     "FastGelu": "the hyperbolic tangent",
+    "LSTM": "the exponentials of its gates",
     "Tanh": "the hyperbolic tangent of the pooler",
     "Erf": "the error function",
     "Relu": "cheap on floats that are there anyway",

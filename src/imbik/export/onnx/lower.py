@@ -12,6 +12,7 @@ from imbik.export.onnx.graph import Graph
 from imbik.export.onnx.int8 import Inputs, Weights, lower_dynamic, lower_static, lower_table, store_matrix
 from imbik.export.onnx.integer import lower_integer
 from imbik.export.onnx.operators import products, stored_matrices, stored_tables, tables
+from imbik.export.onnx.recurrent import lower_lstm, lstms, rounded, store_weights
 from imbik.export.request import BuildRequest
 from imbik.quantization.ranges import Ranges
 
@@ -79,6 +80,11 @@ def _lower_int8(graph: Graph, request: BuildRequest, ranges: Ranges, bits: int) 
         if product.operator not in request.reverted:
             store_matrix(graph, product, weights)
             done["matrices"] += 1
+    for node in lstms(graph):
+        if node.name not in request.reverted:
+            lower_lstm(graph, node, rounded(graph, node, bits))
+            done["products"] += 1
+            done["unobserved"] += settings["scheme"] != "dynamic"
     return done
 
 
@@ -90,6 +96,11 @@ def _lower_blocks(graph: Graph, request: BuildRequest, bits: int) -> Counter[str
         if product.operator not in request.reverted:
             blocks.lower(product)
             done["products"] += 1
+    for node in lstms(graph):
+        if node.name not in request.reverted:
+            # no operator reads them in blocks, nor in 4 bits
+            store_weights(graph, node, rounded(graph, node, 8))
+            done["matrices"] += 1
     return done
 
 

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from imbik.export.onnx.graph import Graph, attribute
+from imbik.export.onnx.recurrent import lstms
 from imbik.quantization.integer import SMALL_TABLE
 
 
@@ -119,7 +120,7 @@ def operators(graph: Graph) -> list[str]:
     These are what may be put back to float.
     """
     listed: list[Product | Table] = [*products(graph), *stored_matrices(graph), *stored_tables(graph), *tables(graph)]
-    return list(dict.fromkeys(operator.operator for operator in listed))
+    return list(dict.fromkeys([*(operator.operator for operator in listed), *(node.name for node in lstms(graph))]))
 
 
 def name_operators(graph: Graph, used: Iterable[tuple[str, NDArray[Any]]], embeddings: Mapping[str, NDArray[Any]]) -> None:

@@ -1,8 +1,7 @@
-"""Students without a Transformer layer: word-piece vectors, gated convolutions over them (or none), pooling by learned queries."""
+"""Students without a Transformer layer: word-piece vectors, pooled by learned queries; alone, or below layers that know their order."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +10,6 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from imbik.models.architectures.registry import architecture
-
-_FAR = 1e4
-"""Taken from what is padding before a maximum: below all that a feature reaches."""
 
 _LEAST = 1e-6
 """The least length that pooled numbers are divided by: those of padding alone are zero."""
@@ -44,55 +40,8 @@ class BagConfig(PretrainedConfig):  # type: ignore[misc]
         super().__init__(pad_token_id=pad_token_id, **{"num_hidden_layers": 0, "intermediate_size": 256} | more)
 
 
-class ConvConfig(BagConfig):
-    """Numbers of gated convolutions below the same pooling.
-
-    Args:
-        num_hidden_layers: convolutions, one above the other.
-        filters: f, what each of them gives for a piece.
-        kernel_size: k, the odd number of neighboring pieces that one reads.
-        more: see :class:`BagConfig`.
-    """
-
-    model_type = "imbik_conv"
-
-    def __init__(self, num_hidden_layers: int = 1, filters: int = 128, kernel_size: int = 5, **more: Any) -> None:
-        self.filters = filters
-        self.kernel_size = kernel_size
-        super().__init__(**{"num_hidden_layers": num_hidden_layers} | more)
-
-
-class GatedConvolution(nn.Module):  # type: ignore[misc]
-    """A depthwise-separable convolution that closes a gate on each of its features.
-
-    u_t = Σ_j w_j ⊙ x_(t+j) over k neighbors, one weight a channel (Chollet 2017, arXiv 1610.02357), then [a, g] = u W + b and
-    y = a ⊙ σ(g) (Dauphin et al. 2017, arXiv 1612.08083).
-
-    Args:
-        width: channels of its input.
-        filters: channels of its output.
-        kernel: k.
-    """
-
-    def __init__(self, width: int, filters: int, kernel: int) -> None:
-        super().__init__()
-        self.taps = nn.Parameter(torch.empty(kernel, width))
-        self.mix = nn.Linear(width, 2 * filters)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, T, f)`` of ``(B, T, d)`` that is zero where there is padding."""
-        kernel = len(self.taps)
-        side = kernel // 2
-        # zeros beyond both ends of the text, then k views that are shifted by a piece each: no Conv1d, since a product with
-        # one weight a channel is a multiplication, and only `mix` a product that can become int8
-        padded = nn.functional.pad(x, (0, 0, side, side))
-        shifted = [padded[:, j : j + x.shape[1]] * self.taps[j] for j in range(kernel)]
-        value, gate = self.mix(torch.stack(shifted).sum(0)).chunk(2, dim=-1)
-        return torch.as_tensor(value * torch.sigmoid(gate))
-
-
 class PooledModel(PreTrainedModel):  # type: ignore[misc]
-    """What bag and convolutions share: the table of pieces, the pooling and the head."""
+    """What all of them share: the table of pieces, the pooling and the head."""
 
     config_class: ClassVar[type[BagConfig]] = BagConfig
     base_model_prefix = "pooled"
@@ -127,8 +76,6 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, GatedConvolution):
-            nn.init.normal_(module.taps, std=len(module.taps) ** -0.5)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object) -> SequenceClassifierOutput:
         """Compute logits ``(B, L)`` of ids ``(B, T)``; what is padding, by the mask or by its id, counts for nothing."""
@@ -190,38 +137,3 @@ class BagForSequenceClassification(PooledModel):
     def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
         """Return the heads' weighted means ``(B, d)``."""
         return attend(vectors, weights_of(scores, keep))
-
-
-@architecture(ConvConfig, "SequenceClassification")
-class ConvForSequenceClassification(PooledModel):
-    """Gated convolutions over the piece vectors, whose features the same queries pool, beside the vectors and each feature's maximum."""
-
-    config_class = ConvConfig
-
-    def __init__(self, config: ConvConfig) -> None:
-        super().__init__(config)
-        widths = [config.hidden_size, *[config.filters] * config.num_hidden_layers]
-        self.convolutions = nn.ModuleList(GatedConvolution(wide, filters, config.kernel_size) for wide, filters in pairwise(widths))
-        self.score = nn.Linear(config.filters, config.num_attention_heads)
-        self.post_init()
-
-    @property
-    def pooled_width(self) -> int:
-        """Numbers that the head reads."""
-        return int(self.config.hidden_size + 2 * self.config.filters)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Draw the weights of a new model; the queries begin without a preference."""
-        super()._init_weights(module)
-        if module is self._modules["score"]:
-            nn.init.zeros_(self.score.weight)
-
-    def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
-        """Return means of vectors and features, and maxima of these: ``(B, d + 2 f)``."""
-        features = vectors
-        for number, convolution in enumerate(self.convolutions):
-            found = convolution(features) * keep
-            features = found + features if number else found
-        weights = weights_of(scores + self.score(features), keep)
-        largest = (features + (keep - 1.0) * _FAR).amax(1)
-        return torch.cat([attend(vectors, weights), attend(features, weights), largest], dim=-1)

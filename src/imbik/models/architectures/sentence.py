@@ -17,12 +17,8 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from imbik.errors import UserError
-from imbik.models.architectures.pooled import (
-    BagConfig,
-    BagForSequenceClassification,
-    ConvConfig,
-    ConvForSequenceClassification,
-)
+from imbik.models.architectures.ordered import ConvConfig, ConvForSequenceClassification, LstmConfig, LstmForSequenceClassification
+from imbik.models.architectures.pooled import BagConfig, BagForSequenceClassification
 from imbik.models.architectures.registry import architecture, auto
 from imbik.models.sentences.pooling import finished, pooled, pooling_of
 
@@ -143,6 +139,15 @@ class BagForSentenceEmbedding(BagForSequenceClassification):
 @architecture(ConvConfig, HEAD)
 class ConvForSentenceEmbedding(ConvForSequenceClassification):
     """Gated convolutions whose logits are the vector."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **more: object) -> SequenceClassifierOutput:
+        """Compute vectors ``(B, D)`` of ids ``(B, T)``."""
+        return _finished(self.config, super().forward(input_ids, attention_mask, **more))
+
+
+@architecture(LstmConfig, HEAD)
+class LstmForSentenceEmbedding(LstmForSequenceClassification):
+    """LSTMs whose logits are the vector."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **more: object) -> SequenceClassifierOutput:
         """Compute vectors ``(B, D)`` of ids ``(B, T)``."""

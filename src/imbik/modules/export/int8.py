@@ -16,6 +16,7 @@ from onnx import helper
 from imbik.export.onnx.graph import Graph, attribute, fold_constants, microsoft
 from imbik.export.onnx.int8 import lower_table
 from imbik.export.onnx.operators import tables
+from imbik.export.onnx.recurrent import Stored, lower_lstm, store_weights
 from imbik.quantization.integer import symmetric
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -143,7 +144,7 @@ def _lower_recurrent(graph: Graph, node: onnx.NodeProto, fused: bool) -> int:
 
     onnxruntime has an int8 kernel of the LSTM alone, which rounds what it reads at run time.
     """
-    parts: list[tuple[NDArray[np.int8], NDArray[np.float32]]] = []
+    parts: list[Stored] = []
     for matrix in (graph.constants[name] for name in node.input[1:3] if name in graph.constants):
         # (D, 4 H, n): one scale for each row of each direction
         found = on_grid(matrix.reshape(-1, matrix.shape[-1]))
@@ -153,29 +154,10 @@ def _lower_recurrent(graph: Graph, node: onnx.NodeProto, fused: bool) -> int:
     if len(parts) < 2 or (not fused and node.op_type != "LSTM"):
         return 0
     if fused and node.op_type == "LSTM":
-        _lower_lstm(graph, node, parts)
+        lower_lstm(graph, node, parts)
         return 0
-    for place, (q, scale) in enumerate(parts, 1):
-        floats, restored = graph.name("floats"), graph.name("restored")
-        constant = graph.constant("scale", scale[:, :, None])
-        graph.nodes[:0] = [
-            helper.make_node("Cast", [graph.constant("int8", q)], [floats], name=floats, to=onnx.TensorProto.FLOAT),
-            helper.make_node("Mul", [floats, constant], [restored], name=restored),
-        ]
-        node.input[place] = restored
+    store_weights(graph, node, parts)
     return 1
-
-
-def _lower_lstm(graph: Graph, node: onnx.NodeProto, parts: list[tuple[NDArray[np.int8], NDArray[np.float32]]]) -> None:
-    """Let onnxruntime's own operator compute an LSTM with int8 weights."""
-    names = [*node.input[:8], *([""] * (8 - len(node.input)))]
-    for place, (q, scale) in enumerate(parts, 1):
-        # (D, 4 H, n) -> (D, n, 4 H)
-        names[place] = graph.constant("int8", q.transpose(0, 2, 1))
-        names += [graph.constant("scale", scale), graph.constant("zero", np.zeros(scale.shape, np.int8))]
-    new = microsoft("DynamicQuantizeLSTM", names, list(node.output), node.name)
-    new.attribute.extend(entry for entry in node.attribute if entry.name != "layout")
-    graph.replace([node], [new])
 
 
 def _lower_product(graph: Graph, node: onnx.NodeProto) -> None:

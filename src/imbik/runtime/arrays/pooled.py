@@ -1,10 +1,12 @@
-"""Bags of word pieces and gated convolutions, computed by NumPy from tables that are prepared once."""
+"""Bags of word pieces, gated convolutions and LSTMs, computed by NumPy from tables that are prepared once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,22 +118,17 @@ class Bag(ArrayModel):
         return self.head.row(means.reshape(-1))
 
 
-class Layer(NamedTuple):
-    """One gated convolution: taps ``(k, d)``, and half of the product behind them, ``(d, 2 f)`` and ``(2 f,)``."""
-
-    taps: Floats
-    weight: Floats
-    bias: Floats
+Layer: TypeAlias = Callable[[Floats, Floats | None], Floats]
+"""Features ``(B, T, f)`` of ``(B, T, d)`` that is zero at padding; where there is any, with a mask ``(B, T, 1)`` that is too."""
 
 
-@register_arrays("conv")
-class Conv(ArrayModel):
-    """Logits of gated convolutions over piece vectors, pooled.
+class Ordered(ArrayModel):
+    """Logits of layers that read the piece vectors in their order, pooled.
 
     Args:
         vectors: ``(V, d)``.
         scores: ``(V, H)``.
-        layers: the convolutions, first one first.
+        layers: the first one first.
         score: of the features, ``(f, H)`` and ``(H,)``.
         head: what turns pooled numbers into logits.
         padding: the id that counts for nothing.
@@ -153,15 +150,16 @@ class Conv(ArrayModel):
         self.head = head
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Conv:
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Make the model from the arrays of a file."""
-        # σ(g) = (1 + tanh(g / 2)) / 2: both halves are taken here, so that a text costs no division and nothing can overflow
-        layers = [
-            Layer(arrays[f"taps.{n}"], np.ascontiguousarray(arrays[f"mix.{n}"].T * _HALF), arrays[f"mix_bias.{n}"] * _HALF)
-            for n in range(int(arrays["layers"]))
-        ]
+        layers = [cls.layer(arrays, number) for number in range(int(arrays["layers"]))]
         score = (arrays["score"].T, arrays["score_bias"])
         return cls(arrays["vectors"], arrays["scores"], layers, score, Head.of(arrays), int(arrays["padding"]))
+
+    @classmethod
+    @abstractmethod
+    def layer(cls, arrays: Mapping[str, NDArray[Any]], number: int) -> Layer:
+        """Make one layer from the arrays of a file."""
 
     @property
     def rows(self) -> int:
@@ -175,9 +173,7 @@ class Conv(ArrayModel):
         keep = None if (ids != self.padding).all() else (ids != self.padding)[..., None].astype(np.float32)
         features = vectors
         for number, layer in enumerate(self.layers):
-            found = gated(features, layer)
-            if keep is not None:
-                found *= keep
+            found = layer(features, keep)
             features = found + features if number else found
         weights = np.exp((scores + features @ self.score).clip(-_STEEPEST, _STEEPEST))
         if keep is not None:
@@ -187,23 +183,70 @@ class Conv(ArrayModel):
         return self.head.logits(np.concatenate(pooled, axis=1))
 
 
-def gated(x: Floats, layer: Layer) -> Floats:
+@register_arrays("conv")
+class Conv(Ordered):
+    """Logits of gated convolutions over piece vectors, pooled."""
+
+    @classmethod
+    def layer(cls, arrays: Mapping[str, NDArray[Any]], number: int) -> Layer:
+        """Make one convolution: taps ``(k, d)``, and half of the product behind them, ``(d, 2 f)`` and ``(2 f,)``."""
+        # σ(g) = (1 + tanh(g / 2)) / 2: both halves are taken here, so that a text costs no division and nothing can overflow
+        weight, bias = np.ascontiguousarray(arrays[f"mix.{number}"].T * _HALF), arrays[f"mix_bias.{number}"] * _HALF
+        return partial(gated, taps=arrays[f"taps.{number}"], weight=weight, bias=bias)
+
+
+@register_arrays("lstm")
+class Lstm(Ordered):
+    """Logits of LSTMs from both ends over piece vectors, pooled."""
+
+    @classmethod
+    def layer(cls, arrays: Mapping[str, NDArray[Any]], number: int) -> Layer:
+        """Make one LSTM: ``(d + 1, 8 u)`` of what it reads and ``(2, u, 4 u)`` of what it remembers; gates i, f, g, o of both ends."""
+        read, remember = arrays[f"read.{number}"], arrays[f"remember.{number}"]
+        # σ(x) = (1 + tanh(x / 2)) / 2: one tanh computes all four gates
+        halves = np.repeat(np.array([0.5, 0.5, 1.0, 0.5] * 2, np.float32), remember.shape[1])[:, None]
+        states = (remember * halves).reshape(2, -1, remember.shape[1]).transpose(0, 2, 1)
+        return partial(both_ways, read=np.ascontiguousarray((read * halves).T), remember=np.ascontiguousarray(states))
+
+
+def gated(x: Floats, keep: Floats | None, *, taps: Floats, weight: Floats, bias: Floats) -> Floats:
     """Compute a ⊙ σ(g), [a, g] = (Σ_j w_j ⊙ x_(t+j)) W + b, of ``(B, T, d)``: ``(B, T, f)``."""
-    side, length = len(layer.taps) // 2, x.shape[1]
-    mixed = x * layer.taps[side]
-    for place, tap in enumerate(layer.taps):
+    side, length = len(taps) // 2, x.shape[1]
+    mixed = x * taps[side]
+    for place, tap in enumerate(taps):
         shift = place - side
         if 0 < shift < length:
             mixed[:, :-shift] += x[:, shift:] * tap
         elif -length < shift < 0:
             mixed[:, -shift:] += x[:, :shift] * tap
-    both = mixed @ layer.weight
-    both += layer.bias
+    both = mixed @ weight
+    both += bias
     half = both.shape[-1] // 2
     gate: Floats = np.tanh(both[..., half:])
     gate += _ONE
     gate *= both[..., :half]
+    if keep is not None:
+        gate *= keep
     return gate
+
+
+def both_ways(x: Floats, keep: Floats | None, *, read: Floats, remember: Floats) -> Floats:
+    """Compute the states of an LSTM from both ends of ``(B, T, d)``, ``(B, T, 2 u)``: both directions take their steps at once."""
+    (batch, length, _), units = x.shape, remember.shape[1]
+    bias = read[-1] if keep is None else keep * read[-1]
+    gates = (x @ read[:-1] + bias).reshape(batch, length, 2, -1)
+    # the second direction takes its steps from the last piece on
+    steps = np.stack([gates[:, :, 0], gates[:, ::-1, 1]], axis=0).transpose(2, 0, 1, 3)  # (T, 2, B, 4 u)
+    states = np.empty((length, 2, batch, units), np.float32)
+    cell = np.zeros((2, batch, units), np.float32)
+    for number, step in enumerate(steps):
+        found = np.tanh(step + states[number - 1] @ remember if number else step)
+        # of i, f and o; what it makes of the cell's own gate is not read
+        opened = (found + _ONE) * _HALF
+        cell = opened[..., units : 2 * units] * cell + opened[..., :units] * found[..., 2 * units : 3 * units]
+        np.multiply(opened[..., 3 * units :], np.tanh(cell), out=states[number])
+    ordered = np.concatenate([states[:, 0], states[::-1, 1]], axis=-1).transpose(1, 0, 2)
+    return ordered if keep is None else ordered * keep
 
 
 def attend(vectors: Floats, weights: Floats) -> Floats:
