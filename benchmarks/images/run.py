@@ -1,6 +1,6 @@
 """Images, measured: a ResNet from random weights, its students, and distillation against labels alone.
 
-    python -m benchmarks.images.run --work DIR [--data cifar10] [--epochs 14] [--shallow 4] [--narrow 5] [--core 0] [--threads 1]
+    python -m benchmarks.images.run --work DIR [--data cifar10] [--epochs 14] [--shallow 4] [--narrow 4] [--core 0] [--threads 1]
 
 The teacher is made by ``imbik finetune``, the candidates by ``imbik compress``. The narrow student is trained six times for as many
 passes: by its teacher, and by ``imbik finetune`` on labels alone, with three seeds each, on the same views. A call that was killed goes on
@@ -111,12 +111,13 @@ def work(options: argparse.Namespace) -> None:
     narrow, right = {"from": str(do.folder / "narrow")}, {}
     epochs = {name: getattr(options, name) for name in ("epochs", "shallow", "narrow")}
     for seed in SEEDS:
-        name, made = f"narrow-{seed}", run
+        made = run
         if seed:
-            recipe = write_recipe(recipes, name, narrow, distilled(options.narrow, RATE), seed)
-            made = do.compress(f"run-{seed}", [str(recipe)], "--engine", "onnx", "--no-rivals")
+            step = distilled(options.narrow, RATE)
+            others = [str(write_recipe(recipes, f"narrow-{one}", narrow, step, one)) for one in SEEDS[1:]]
+            made = do.compress("run-seeds", others, "--engine", "onnx", "--no-rivals")
         right[f"labels {seed}"] = do.right(do.finetune(f"labels-{seed}", "narrow", options.narrow, seed))
-        right[f"distilled {seed}"] = do.right(made / name / "model")
+        right[f"distilled {seed}"] = do.right(made / f"narrow-{seed}" / "model")
         numbers = {"epochs": epochs, "steps": do.steps.known, "results": without_texts(run / "results.json"), "right": right}
         record(f"images/{do.name}", numbers, options)  # seed by seed: an unfinished file still compares like with like
 
@@ -127,7 +128,7 @@ def main() -> None:
     arguments.add_argument("--name", default="", help="of the result (default: the data set's)")
     arguments.add_argument("--epochs", type=int, default=14, help="of the teacher")
     arguments.add_argument("--shallow", type=int, default=4, help="epochs of the student that starts from the teacher's blocks")
-    arguments.add_argument("--narrow", type=int, default=5, help="epochs of the narrow student, on labels and by the teacher")
+    arguments.add_argument("--narrow", type=int, default=4, help="epochs of the narrow student, on labels and by the teacher")
     arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
     options = arguments.parse_args()
     if options.core >= 0 and hasattr(os, "sched_setaffinity"):

@@ -179,6 +179,8 @@ def test_what_has_no_one_probability_is_refused() -> None:
     for other in (tiny_splits("regression"), tiny_splits("multi-label")):
         with pytest.raises(UserError, match="one label each"):
             check_task(other)
+    with pytest.raises(UserError, match="texts, not images"):
+        check_task(replace(SPLITS, task="image-classification"))
     check_task(SPLITS)
 
 

@@ -6,12 +6,15 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imbik.errors import UserError
+from imbik.export.artefact import export
 from imbik.serve import models, server
 from imbik.serve.app import Factory, build_app
 from imbik.serve.settings import Served, Settings
+from imbik.testing.tiny_images import tiny_image_model
 
 ARTEFACT = Path(__file__).parents[1] / "frozen" / "artefacts" / "onnx-float"
 
@@ -52,3 +55,9 @@ def test_an_artefact_that_cannot_be_served_is_refused_before_a_worker_begins(wor
         server._checked(settings(workers, tmp_path / "a"))
     with pytest.raises(UserError, match="no such artefact folder"):
         server._checked(settings(workers, tmp_path / "b"))
+
+
+def test_an_artefact_that_reads_images_is_refused(tmp_path: Path):
+    export(tiny_image_model(), "onnx", tmp_path / "a", texts=[np.zeros((16, 16, 3), np.uint8)])
+    with pytest.raises(UserError, match=r"answers texts, and this artefact reads images.*image-classification.*imbik predict"):
+        server._checked(settings(1, tmp_path / "a"))

@@ -20,7 +20,7 @@ from imbik.runtime.cascade import confidence
 from imbik.runtime.engines.registry import engines
 from imbik.runtime.manifest import MANIFEST_FILE, read_manifest
 from imbik.runtime.predictor import load_artefact
-from imbik.tasks.outputs import only
+from imbik.tasks.outputs import IMAGES, only
 from imbik.tasks.registry import task_of
 from imbik.types import Examples, Splits
 
@@ -96,12 +96,14 @@ class Chain:
 
 
 def check_task(splits: Splits) -> None:
-    """Refuse a task whose answers have no one probability to be sure by.
+    """Refuse a task whose answers have no one probability to be sure by, or whose models read images.
 
     Raises:
         UserError: another task than one label a text.
     """
     task, targets = task_of(splits.task), splits.dev.targets
+    if task.reads == IMAGES:
+        raise UserError("a cascade is of models that read texts, not images", where="cascade", found=splits.task, expected="classification")
     one = targets is not None and targets.ndim == 1 and targets.dtype.kind in "iu" and task.one_row
     if not one or task.one_label(np.zeros((1, len(splits.labels)), np.float32)) is None:
         raise UserError(

@@ -16,6 +16,7 @@ from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.serve.batcher import Batcher
 from imbik.serve.metrics import Metrics
 from imbik.serve.settings import Limits, Served
+from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
 
 _log = logging.getLogger(__name__)
@@ -50,12 +51,15 @@ def load(path: Path, threads: int) -> Loaded:
         threads: compute threads.
 
     Raises:
-        UserError: it is none, is damaged, or cannot run here.
+        UserError: it is none, is damaged, reads images, or cannot run here.
     """
     # looked at before it is read: a version that lands meanwhile is seen at the next look
     stamp = _stamp(path) if (path / MANIFEST_FILE).is_file() else (0, 0, 0)
     verify(path)
     predictor = load_artefact(path, threads=threads)
+    if task_of(predictor.task).reads == IMAGES:
+        fix = "ask it with imbik predict, or with imbik.load_artefact in Python"
+        raise UserError("the server answers texts, and this artefact reads images", where=path, found=predictor.task, fix=fix)
     predictor.warm_up()
     predictor.predict(["a"], ["a"] if predictor.pairs or task_of(predictor.task).pairs else None)
     return Loaded(Version(sha256(path / MANIFEST_FILE), stamp), predictor)
