@@ -79,3 +79,17 @@ def test_the_thin_rooms_load_no_torch(name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [["predict", "--help"], ["--lang", "tr", "predict", "--help"], ["--lang=tr", "predict", "--help"]])
+def test_a_command_loads_no_room_of_another(words):
+    rooms = ("imbik.advise", "imbik.report", "imbik.roi", "imbik.recommend", "jinja2")
+    code = f"import sys, imbik.cli.app as app\ntry: app.main({words!r})\nfinally: print([m for m in {rooms!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["predct"], ["--help", "predict"], ["--lang", "tr"]])
+def test_help_and_mistyped_commands_know_every_command(words):
+    done = subprocess.run([sys.executable, "-m", "imbik", *words], capture_output=True, text=True, timeout=60)
+    assert "compress" in done.stdout or "predict" in done.stderr

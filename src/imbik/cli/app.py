@@ -53,8 +53,12 @@ _FULL = {
 }
 
 
-def build_app() -> typer.Typer:
-    """The typer application with every command registered."""
+def build_app(*, only: str | None = None) -> typer.Typer:
+    """The typer application with its commands registered.
+
+    Args:
+        only: the module of the one command that will be called, see :func:`asked_command`; None: every command.
+    """
     app = typer.Typer(
         name="imbik",
         help="Make Transformer models small, fast and cheap, and prove it.",
@@ -67,18 +71,39 @@ def build_app() -> typer.Typer:
 
     @app.callback(invoke_without_command=True)
     def _root(
-        version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False, lang: LangOption = "en"
+        context: typer.Context,
+        version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+        lang: LangOption = "en",
     ) -> None:
         if version:
             typer.echo(f"imbik {__version__}")
             raise typer.Exit()
+        if context.invoked_subcommand is None:  # a language alone: the help that no word at all shows, in it
+            typer.echo(context.get_help(), nl=False)
 
-    for name in _COMMANDS:
+    for name in _COMMANDS if only is None else (only,):
         # these modules import what is heavy inside their functions, so that --help answers at once
         importlib.import_module(f"imbik.cli.commands.{name}").register(app)
     add_language(app)
     expand_paths(app)
     return app
+
+
+def asked_command(words: list[str]) -> str | None:
+    """Return the module of the command that the words begin with, or None where they ask for help or name no command.
+
+    A nightly job starts imbik for every file: what other commands need is not loaded for it.
+
+    >>> asked_command(["--lang", "tr", "roi", "run"]), asked_command(["--help", "roi"]), asked_command(["ro"])
+    ('decisions.roi', None, None)
+    """
+    known = {name.rpartition(".")[2].replace("_", "-"): name for name in _COMMANDS}
+    for before, word in zip(["", *words], words, strict=False):
+        if word in known and before != "--lang":
+            return known[word]
+        if "--lang" not in (before, word) and not word.startswith("--lang="):
+            return None
+    return None
 
 
 def _user_error(error: Exception) -> UserError | None:
@@ -139,7 +164,7 @@ def _run(arguments: list[str], stack: contextlib.ExitStack) -> None:
 
             if not stack.enter_context(led()):
                 return
-        build_app()(args=arguments)
+        build_app(only=asked_command(arguments))(args=arguments)
     except KeyboardInterrupt:
         say("interrupted; run the same command again: what was finished is kept", err=True)
         # 128 + SIGINT, as shells count
