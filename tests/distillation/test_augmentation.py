@@ -73,6 +73,19 @@ def test_a_text_gets_the_same_copies_whatever_stands_beside_it(tmp_path):
     assert sorted(one.texts) == sorted(two.texts)
 
 
+def test_of_many_rows_the_longest_are_copied(tmp_path):
+    """As many as ``most`` has room for, each with the copies that it gets among all."""
+    rows = examples("good bank", "my card is lost again", "card", "my good card is lost")
+    settings, teacher = Augmentation("none", copies=3), Teacher.of(tiny_bert())
+    every = list(augmented(rows, settings, teacher, tmp_path, Silent()).texts)
+    alone = list(augmented(examples("my card is lost again", "my good card is lost"), settings, teacher, tmp_path, Silent()).texts)
+    assert list(augmented(rows, replace(settings, most=6), teacher, tmp_path, Silent()).texts) == alone
+    assert list(augmented(rows, replace(settings, most=8), teacher, tmp_path, Silent()).texts) == alone
+    assert list(augmented(rows, replace(settings, most=12), teacher, tmp_path, Silent()).texts) == every
+    assert settings.written() == Augmentation("none", copies=3).written() and "most" not in settings.written()
+    assert replace(settings, most=6).written()["most"] == 6
+
+
 def test_pairs_stay_pairs(tmp_path):
     settings = Augmentation("none", vectors=str(vectors(tmp_path)), copies=20, candidates=1)
     made = augmented(examples("card", pairs=["money"]), settings, Teacher.of(tiny_bert()), tmp_path, Silent())

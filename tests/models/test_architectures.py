@@ -21,6 +21,7 @@ TEACHER, SPLITS = tiny_bert(layers=1), tiny_splits()
 WRITTEN = {
     "bag": {"family": "bag", "hidden": 32, "heads": 4},
     "conv": {"family": "conv", "hidden": 32, "filters": 16, "heads": 4, "layers": 2, "kernel": 3},
+    "separable": {"family": "conv", "hidden": 32, "filters": 16, "heads": 4, "layers": 2, "kernel": 3, "separable": True},
     "lstm": {"family": "lstm", "hidden": 32, "units": 6, "heads": 4, "layers": 2},
 }
 
@@ -39,13 +40,14 @@ def array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def convolved(layer: torch.nn.Module, below: np.ndarray) -> np.ndarray:
-    taps, side = array(layer.taps), len(layer.taps) // 2
-    mixed = np.zeros_like(below)
+    side, mix = layer.kernel // 2, array(layer.mix.weight).T  # (k d, 2 f), or (d, 2 f) behind the taps
+    by_neighbor = mix.reshape(layer.kernel, -1, mix.shape[1]) if layer.taps is None else array(layer.taps)[:, :, None] * mix
+    both = np.tile(array(layer.mix.bias), (len(below), 1))
     for t in range(len(below)):
-        for j, tap in enumerate(taps):
+        for j, matrix in enumerate(by_neighbor):
             if 0 <= t + j - side < len(below):
-                mixed[t] += tap * below[t + j - side]
-    value, gate = np.split(mixed @ array(layer.mix.weight).T + array(layer.mix.bias), 2, axis=1)
+                both[t] += below[t + j - side] @ matrix
+    value, gate = np.split(both, 2, axis=1)
     return value / (1 + np.exp(-gate))
 
 
@@ -77,7 +79,8 @@ def plain(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
         y = read(layer, x) if y is None else y + read(layer, y)
     if y is not None:
         scores = scores + y @ array(model.score.weight).T + array(model.score.bias)
-    weights = np.exp(scores) / np.exp(scores).sum(0)
+    weights = np.exp(scores.clip(-15, 15))  # as steep as a weight may be
+    weights /= weights.sum(0)
 
     def attend(rows: np.ndarray) -> np.ndarray:
         size = rows.shape[1] // heads
@@ -116,12 +119,22 @@ def test_a_text_is_answered_alike_alone_and_beside_longer_ones(student: Checkpoi
         assert torch.allclose(student.model(input_ids=torch.tensor([ids])).logits[0], logits, atol=1e-5)
 
 
-def test_the_convolution_is_depthwise_then_pointwise_then_gated() -> None:
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_a_separable_convolution_is_depthwise_then_pointwise_then_gated(kernel: int) -> None:
     torch.manual_seed(0)
-    layer, x = GatedConvolution(6, 4, 5), torch.randn(2, 9, 6)
+    layer, x = GatedConvolution(6, 4, kernel, separable=True), torch.randn(2, 9, 6)
     torch.nn.init.normal_(layer.taps)
-    depthwise = F.conv1d(x.transpose(1, 2), layer.taps.T[:, None], padding=2, groups=6).transpose(1, 2)
+    depthwise = F.conv1d(x.transpose(1, 2), layer.taps.T[:, None], padding=kernel // 2, groups=6).transpose(1, 2)
     assert torch.allclose(layer(x, torch.ones(2, 9, 1)), F.glu(layer.mix(depthwise), -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_a_convolution_is_pytorchs_behind_its_gate(kernel: int) -> None:
+    torch.manual_seed(0)
+    layer, x = GatedConvolution(8, 6, kernel, separable=False), torch.randn(2, 7, 8)
+    weights = layer.mix.weight.unflatten(1, (kernel, 8)).transpose(1, 2)
+    both = F.conv1d(x.transpose(1, 2), weights, layer.mix.bias, padding=kernel // 2)
+    assert torch.allclose(layer(x, torch.ones(2, 7, 1)), F.glu(both, 1).transpose(1, 2), atol=1e-5)
 
 
 def test_the_lstm_is_that_of_packed_texts_with_a_bias() -> None:

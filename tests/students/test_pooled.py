@@ -53,6 +53,12 @@ def test_vectors_start_where_they_are_asked_to() -> None:
     assert not torch.allclose(starts["teacher"], starts["answers"]) and not torch.allclose(starts["random"], starts["answers"])
 
 
+def test_a_convolution_has_a_matrix_a_neighbor_unless_it_is_separable() -> None:
+    made = {flag: make_student({"family": "conv", "separable": flag}, tiny_bert(layers=1), SPLITS.train, 0) for flag in (None, False, True)}
+    sizes = {flag: student.model.layers[0].mix.in_features for flag, student in made.items()}
+    assert sizes == {None: 640, False: 640, True: 128} and made[True].model.config.separable
+
+
 def test_principal_pieces_are_the_singular_directions_of_the_texts() -> None:
     generator = np.random.default_rng(0)
     states, counts = generator.normal(size=(50, 12)) @ generator.normal(size=(12, 12)), generator.integers(0, 9, 50)
@@ -88,6 +94,7 @@ def test_special_tokens_are_not_counted() -> None:
         ({"family": "conv", "filters": 12}, "the heads do not divide the filters"),
         ({"family": "lstm", "units": 6}, "the heads do not divide the units of both directions"),
         ({"family": "lstm", "hidden": 15, "heads": 5}, "the heads do not divide the units of both directions"),
+        ({"family": "conv", "separable": "yes"}, "must be true or false"),
         ({"family": "bag", "init": "zero"}, "unknown start"),
     ],
 )

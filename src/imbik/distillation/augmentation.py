@@ -45,6 +45,8 @@ class Augmentation:
         probability: p, of a word to be exchanged.
         candidates: K, words that it may be exchanged for.
         seed: of the draws.
+        most: texts made in all; where every row would make more, only the longest rows are copied, N times each: of a fragment of a few
+            words there is little to learn that its copies do not say again. None: every row.
     """
 
     masked_model: str
@@ -53,6 +55,11 @@ class Augmentation:
     probability: float = 0.4
     candidates: int = 15
     seed: int = 0
+    most: int | None = None
+
+    def written(self) -> dict[str, Any]:
+        """Return the settings as keys are made of; one that came later is named only where it is given, so that older keys stay."""
+        return {name: value for name, value in asdict(self).items() if name != "most" or value is not None}
 
 
 def _settings(value: bool | Mapping[str, Any]) -> bool | dict[str, Any]:
@@ -69,12 +76,12 @@ def _settings(value: bool | Mapping[str, Any]) -> bool | dict[str, Any]:
             "words of one piece shall get their neighbors among the word vectors too"
         )
     _check_ranges(given)
-    return asdict(Augmentation(**given))
+    return Augmentation(**given).written()
 
 
 def _check_ranges(given: Mapping[str, Any]) -> None:
     """Refuse a setting of the wrong kind or out of its range."""
-    whole = {"copies": 1, "candidates": 1, "seed": 0}
+    whole = {"copies": 1, "candidates": 1, "seed": 0, "most": 1}
     for name, value in given.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if name in whole and not (number and isinstance(value, int) and value >= whole[name]):
@@ -122,7 +129,7 @@ def augmented(rows: Examples, settings: Augmentation, teacher: Teacher, director
     """
     masked = None if settings.masked_model == "none" else masked_words(settings.masked_model, settings.candidates)
     vectors = vector_words(settings.vectors, teacher, chain(rows.texts, rows.pairs or ()), settings.candidates, WORD)
-    parts = {"rows": rows.fingerprint, "settings": asdict(settings), "teacher": teacher.fingerprint, "key": vectors.key}
+    parts = {"rows": rows.fingerprint, "settings": settings.written(), "teacher": teacher.fingerprint, "key": vectors.key}
     key = key_of({**parts, "masked": masked.key if masked else None})
     file = directory / f"{key}.jsonl"
     if not file.is_file():
@@ -134,15 +141,27 @@ def augmented(rows: Examples, settings: Augmentation, teacher: Teacher, director
 
 
 def _all(rows: Examples, maker: _Maker, settings: Augmentation, progress: Progress) -> Iterator[list[str]]:
-    with progress.track("making texts", len(rows.texts)) as bar:
-        for start in range(0, len(rows.texts), 256):
-            columns = [rows.texts[start : start + 256], *([] if rows.pairs is None else [rows.pairs[start : start + 256]])]
-            versions = [maker.copies(list(column)) for column in columns]
+    chosen = _copied(rows, settings)
+    with progress.track("making texts", len(chosen)) as bar:
+        for start in range(0, len(chosen), 256):
+            batch = chosen[start : start + 256]
+            columns = [[column[row] for row in batch] for column in (rows.texts, rows.pairs) if column is not None]
+            versions = [maker.copies(column) for column in columns]
             for row, copies in enumerate(zip(*versions, strict=True)):
                 sources = tuple(str(column[row]) for column in columns)
                 # dict.fromkeys: equal copies once, in the order in which they were drawn
                 yield from map(list, dict.fromkeys(made for made in zip(*copies, strict=True) if made != sources))
             bar.advance(len(columns[0]))
+
+
+def _copied(rows: Examples, settings: Augmentation) -> list[int]:
+    """Return the rows that copies are made of, in their order: all, or those with the most words."""
+    every = list(range(len(rows.texts)))
+    if settings.most is None or len(every) * settings.copies <= settings.most:
+        return every
+    # a pair counts both; of equally long ones the first
+    lengths = [sum(len(WORD.findall(column[row])) for column in (rows.texts, rows.pairs) if column is not None) for row in every]
+    return sorted(sorted(every, key=lambda row: -lengths[row])[: max(1, settings.most // settings.copies)])
 
 
 def _read(file: Path, paired: bool, key: str) -> Examples:

@@ -21,7 +21,7 @@ from imbik.models.sentences.pooling import inherit_pooling
 from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
 from imbik.students.pieces import piece_counts, piece_states, principal_pieces, read_alone
-from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
+from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, flag_of, init_of, refuse_unknown
 from imbik.tasks.registry import task_of
 from imbik.types import Checkpoint, Examples
 
@@ -129,6 +129,8 @@ class Pooled(StudentSpec):
     family: ClassVar[str]
     planned: ClassVar[type[PooledPlan]]
     fields: ClassVar[tuple[str, ...]] = ("family", "heads", "hidden", "init", "intermediate")
+    flags: ClassVar[tuple[str, ...]] = ()
+    """Those of the fields that are true or false."""
 
     @classmethod
     def parse(cls, written: Written) -> Self | None:
@@ -139,8 +141,11 @@ class Pooled(StudentSpec):
         if not isinstance(written, Mapping) or family_of(written) != cls.family:
             return None
         refuse_unknown(written, cls.fields)
-        numbers = {name: number for name in cls.fields if name not in ("family", "init") and (number := count_of(written, name))}
-        return cls(written, init=init_of(written, STARTS), **numbers)._checked()
+        numbers = {
+            name: number for name in cls.fields if name not in ("family", "init", *cls.flags) and (number := count_of(written, name))
+        }
+        flags = {name: flag for name in cls.flags if (flag := flag_of(written, name)) is not None}
+        return cls(written, init=init_of(written, STARTS, cls.init), **numbers, **flags)._checked()
 
     def _checked(self) -> Self:
         if self.hidden < 1 or self.hidden % self.heads:
@@ -183,20 +188,24 @@ class Bag(Pooled):
 
 @dataclass(frozen=True)
 class Conv(Pooled):
-    """``conv``, ``conv-N`` for vectors of N, or ``{family: conv, hidden: …, filters: …, kernel: …, layers: …, heads: …, init: …}``.
+    """``conv``, ``conv-N`` for vectors of N, or ``{family: conv, hidden: …, filters: …, kernel: …, layers: …, separable: …, …}``.
 
     Attributes:
         filters: f of each convolution; None: as wide as the vectors.
         kernel: pieces that a convolution reads, an odd number.
         layers: convolutions, one above the other.
+        separable: whether a neighbor has one weight a channel in the place of a matrix: fewer products, and a point less of quality.
     """
 
     filters: int | None = None
     kernel: int = 5
     layers: int = 1
+    separable: bool = False
+    init: str = "answers"
     family: ClassVar[str] = "conv"
     planned: ClassVar[type[PooledPlan]] = ConvPlan
-    fields: ClassVar[tuple[str, ...]] = ("family", "filters", "heads", "hidden", "init", "intermediate", "kernel", "layers")
+    fields: ClassVar[tuple[str, ...]] = ("family", "filters", "heads", "hidden", "init", "intermediate", "kernel", "layers", "separable")
+    flags: ClassVar[tuple[str, ...]] = ("separable",)
     names: ClassVar[tuple[str, ...]] = ("conv", "conv-N")
 
     def _checked(self) -> Self:
@@ -218,7 +227,12 @@ class Conv(Pooled):
 
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
-        shape = {"filters": self.filters or self.hidden, "kernel_size": self.kernel, "num_hidden_layers": self.layers}
+        shape = {
+            "filters": self.filters or self.hidden,
+            "kernel_size": self.kernel,
+            "num_hidden_layers": self.layers,
+            "separable": self.separable,
+        }
         return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate} | shape
 
 

@@ -137,13 +137,13 @@ def family_of(written: Written) -> object:
     return written.get("family", "bert") if isinstance(written, Mapping) else None
 
 
-def init_of(written: Mapping[str, object], starts: Sequence[str] = ("teacher", "random")) -> str:
-    """Return where the weights start, ``teacher`` unless it is written.
+def init_of(written: Mapping[str, object], starts: Sequence[str] = ("teacher", "random"), usual: str = "teacher") -> str:
+    """Return where the weights start, ``usual`` unless it is written.
 
     Raises:
         UserError: none of ``starts``.
     """
-    init = written.get("init", "teacher")
+    init = written.get("init", usual)
     if init not in starts:
         raise UserError("unknown start", where="student.init", found=init, expected=f"one of {', '.join(starts)}")
     return str(init)
@@ -161,6 +161,18 @@ def count_of(written: Mapping[str, object], name: str) -> int | None:
     # YAML's `true` is an int in Python and would pass for 1
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError("must be a whole number above zero", where=f"student.{name}", found=value)
+    return value
+
+
+def flag_of(written: Mapping[str, object], name: str) -> bool | None:
+    """Return a yes or no of the mapping; None where it is not given or null.
+
+    Raises:
+        UserError: neither.
+    """
+    value = written.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise UserError("must be true or false", where=f"student.{name}", found=value)
     return value
 
 

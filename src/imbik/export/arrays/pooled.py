@@ -26,11 +26,9 @@ def arrays_of_conv(model: Any) -> Arrays:
     """Return the arrays of :class:`imbik.runtime.arrays.pooled.Conv`."""
     arrays = {"kind": np.array("conv"), **_ordered(model)}
     for number, layer in enumerate(model.convolutions):
-        arrays |= {
-            f"taps.{number}": floats(layer.taps),
-            f"mix.{number}": floats(layer.mix.weight),
-            f"mix_bias.{number}": floats(layer.mix.bias),
-        }
+        arrays |= {f"mix.{number}": floats(layer.mix.weight), f"mix_bias.{number}": floats(layer.mix.bias)}
+        if layer.taps is not None:
+            arrays[f"taps.{number}"] = floats(layer.taps)
     return arrays
 
 

@@ -43,11 +43,14 @@ _BAG = """pooled = attend(x, np.exp(scores[ids].clip(-15, 15)) * keep)
 """
 
 _CONV = """features = x
+separable = any(name.startswith("taps") for name in file)  # neighbors are summed by one weight a channel, or stand side by side
 for n in range(int(file["layers"])):
-    taps, mix = read(f"taps.{n}"), read(f"mix.{n}")
-    side, size = len(taps) // 2, ids.shape[1]
+    mix, size = read(f"mix.{n}"), ids.shape[1]
+    taps = read(f"taps.{n}") if separable else np.ones((mix.shape[1] // features.shape[2], 1), np.float32)
+    side = len(taps) // 2
     around = np.pad(features, ((0, 0), (side, side), (0, 0)))
-    both = sum(around[:, j:j + size] * tap for j, tap in enumerate(taps)) @ mix.T + file[f"mix_bias.{n}"]
+    near = [around[:, j:j + size] * tap for j, tap in enumerate(taps)]
+    both = (sum(near) if separable else np.concatenate(near, -1)) @ mix.T + file[f"mix_bias.{n}"]
     value, gate = np.split(both, 2, -1)
     found = value / (1 + np.exp(-gate)) * keep
     features = found + features if n else found

@@ -21,14 +21,16 @@ class ConvConfig(BagConfig):
         num_hidden_layers: convolutions, one above the other.
         filters: f, what each of them gives for a piece.
         kernel_size: k, the odd number of neighboring pieces that one reads.
+        separable: whether a neighbor counts by one weight a channel, or by a matrix of its own.
         more: see :class:`BagConfig`.
     """
 
     model_type = "imbik_conv"
 
-    def __init__(self, num_hidden_layers: int = 1, filters: int = 128, kernel_size: int = 5, **more: Any) -> None:
+    def __init__(self, num_hidden_layers: int = 1, filters: int = 128, kernel_size: int = 5, separable: bool = True, **more: Any) -> None:
         self.filters = filters
         self.kernel_size = kernel_size
+        self.separable = separable
         super().__init__(**{"num_hidden_layers": num_hidden_layers} | more)
 
     @property
@@ -59,35 +61,42 @@ class LstmConfig(BagConfig):
 
 
 class GatedConvolution(nn.Module):  # type: ignore[misc]
-    """A depthwise-separable convolution that closes a gate on each of its features.
+    """A convolution that closes a gate on each of its features.
 
-    u_t = Σ_j w_j ⊙ x_(t+j) over k neighbors, one weight a channel (Chollet 2017, arXiv 1610.02357), then [a, g] = u W + b and
-    y = a ⊙ σ(g) (Dauphin et al. 2017, arXiv 1612.08083).
+    [a, g] = u W + b and y = a ⊙ σ(g) (Dauphin et al. 2017, arXiv 1612.08083). u_t are the k neighbors x_(t+j) side by side, or,
+    depthwise-separable (Chollet 2017, arXiv 1610.02357), Σ_j w_j ⊙ x_(t+j) with one weight a channel: a k-th of the products, but then
+    all neighbors are read by one matrix.
 
     Args:
         width: channels of its input.
         filters: channels of its output.
         kernel: k.
+        separable: whether a neighbor has one weight a channel.
     """
 
-    def __init__(self, width: int, filters: int, kernel: int) -> None:
+    def __init__(self, width: int, filters: int, kernel: int, separable: bool) -> None:
         super().__init__()
-        self.taps = nn.Parameter(torch.empty(kernel, width))
-        self.mix = nn.Linear(width, 2 * filters)
+        self.kernel = kernel
+        self.taps = nn.Parameter(torch.empty(kernel, width)) if separable else None
+        self.mix = nn.Linear(width if separable else kernel * width, 2 * filters)
 
     def begin(self) -> None:
         """Draw the weights."""
-        nn.init.normal_(self.taps, std=len(self.taps) ** -0.5)
+        if self.taps is not None:
+            nn.init.normal_(self.taps, std=self.kernel**-0.5)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """Return ``(B, T, f)`` of ``(B, T, d)``, both zero where ``keep``, ``(B, T, 1)``, is: at padding."""
-        kernel = len(self.taps)
-        side = kernel // 2
-        # zeros beyond both ends of the text, then k views that are shifted by a piece each: no Conv1d, since a product with
-        # one weight a channel is a multiplication, and only `mix` a product that can become int8
+        side = self.kernel // 2
+        # zeros beyond both ends of the text, then k views that are shifted by a piece each: no Conv1d, so that `mix` is a product like
+        # any other, which every method and every engine can take to int8
         padded = nn.functional.pad(x, (0, 0, side, side))
-        shifted = [padded[:, j : j + x.shape[1]] * self.taps[j] for j in range(kernel)]
-        value, gate = self.mix(torch.stack(shifted).sum(0)).chunk(2, dim=-1)
+        shifted = [padded[:, j : j + x.shape[1]] for j in range(self.kernel)]
+        if self.taps is None:
+            near = torch.cat(shifted, dim=-1)
+        else:
+            near = torch.stack([one * tap for one, tap in zip(shifted, self.taps, strict=True)]).sum(0)
+        value, gate = self.mix(near).chunk(2, dim=-1)
         return torch.as_tensor(value * torch.sigmoid(gate) * keep)
 
 
@@ -173,7 +182,8 @@ class ConvForSequenceClassification(OrderedModel):
     def __init__(self, config: ConvConfig) -> None:
         super().__init__(config)
         # the name under which folders hold them
-        self.convolutions = nn.ModuleList(GatedConvolution(width, config.filters, config.kernel_size) for width in self.widths)
+        filters, kernel, separable = config.filters, config.kernel_size, config.separable
+        self.convolutions = nn.ModuleList(GatedConvolution(width, filters, kernel, separable) for width in self.widths)
         self.complete()
 
     @property

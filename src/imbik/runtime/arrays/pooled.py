@@ -189,10 +189,12 @@ class Conv(Ordered):
 
     @classmethod
     def layer(cls, arrays: Mapping[str, NDArray[Any]], number: int) -> Layer:
-        """Make one convolution: taps ``(k, d)``, and half of the product behind them, ``(d, 2 f)`` and ``(2 f,)``."""
+        """Make one convolution: taps ``(k, d)`` and half of the product behind them, ``(d, 2 f)`` and ``(2 f,)``; or no taps and
+        ``(k d, 2 f)``.
+        """
         # σ(g) = (1 + tanh(g / 2)) / 2: both halves are taken here, so that a text costs no division and nothing can overflow
         weight, bias = np.ascontiguousarray(arrays[f"mix.{number}"].T * _HALF), arrays[f"mix_bias.{number}"] * _HALF
-        return partial(gated, taps=arrays[f"taps.{number}"], weight=weight, bias=bias)
+        return partial(gated, taps=arrays.get(f"taps.{number}"), weight=weight, bias=bias)
 
 
 @register_arrays("lstm")
@@ -209,17 +211,10 @@ class Lstm(Ordered):
         return partial(both_ways, read=np.ascontiguousarray((read * halves).T), remember=np.ascontiguousarray(states))
 
 
-def gated(x: Floats, keep: Floats | None, *, taps: Floats, weight: Floats, bias: Floats) -> Floats:
-    """Compute a ⊙ σ(g), [a, g] = (Σ_j w_j ⊙ x_(t+j)) W + b, of ``(B, T, d)``: ``(B, T, f)``."""
-    side, length = len(taps) // 2, x.shape[1]
-    mixed = x * taps[side]
-    for place, tap in enumerate(taps):
-        shift = place - side
-        if 0 < shift < length:
-            mixed[:, :-shift] += x[:, shift:] * tap
-        elif -length < shift < 0:
-            mixed[:, -shift:] += x[:, :shift] * tap
-    both = mixed @ weight
+def gated(x: Floats, keep: Floats | None, *, taps: Floats | None, weight: Floats, bias: Floats) -> Floats:
+    """Compute a ⊙ σ(g), [a, g] = u W + b, of ``(B, T, d)``: ``(B, T, f)``; u by :func:`weighed` or, without taps, :func:`side_by_side`."""
+    near = side_by_side(x, len(weight) // x.shape[2]) if taps is None else weighed(x, taps)
+    both = near @ weight
     both += bias
     half = both.shape[-1] // 2
     gate: Floats = np.tanh(both[..., half:])
@@ -228,6 +223,34 @@ def gated(x: Floats, keep: Floats | None, *, taps: Floats, weight: Floats, bias:
     if keep is not None:
         gate *= keep
     return gate
+
+
+def weighed(x: Floats, taps: Floats) -> Floats:
+    """Return Σ_j w_j ⊙ x_(t+j) of ``(B, T, d)``."""
+    side, length = len(taps) // 2, x.shape[1]
+    mixed = x * taps[side]
+    for place, tap in enumerate(taps):
+        shift = place - side
+        if 0 < shift < length:
+            mixed[:, :-shift] += x[:, shift:] * tap
+        elif -length < shift < 0:
+            mixed[:, -shift:] += x[:, :shift] * tap
+    return np.asarray(mixed)
+
+
+def side_by_side(x: Floats, kernel: int) -> Floats:
+    """Return the k neighbors x_(t+j) of ``(B, T, d)`` one behind the other, zeros beyond the ends: ``(B, T, k d)``.
+
+    >>> side_by_side(np.array([[[1.0], [2.0]]]), 3)
+    array([[[0., 1., 2.],
+            [1., 2., 0.]]])
+    """
+    batch, length, width = x.shape
+    padded = np.zeros((batch, length + kernel - 1, width), x.dtype)
+    padded[:, kernel // 2 : kernel // 2 + length] = x
+    # k rows that follow one another are one row of k d numbers, which begins d numbers behind the one before
+    rows = np.lib.stride_tricks.as_strided(padded, (batch, length, kernel * width), padded.strides, writeable=False)
+    return np.ascontiguousarray(rows)  # a copy: products of rows that overlap are not left to the BLAS
 
 
 def both_ways(x: Floats, keep: Floats | None, *, read: Floats, remember: Floats) -> Floats:
