@@ -108,7 +108,7 @@ def test_pairs_are_refused_with_the_reason_and_the_ladder_knows() -> None:
     paired = Teacher.of(replace(tiny_bert(layers=2), pairs=True))
     assert why_not(single.task, single.pairs) is None
     first = ladder(single.task, single.pairs, 2, 32)[:3]
-    assert first == ["bag-64+vocabulary-tight+int4", "bag+vocabulary-tight+int8", "conv+vocabulary+int8"]
+    assert first == ["bag-64+vocabulary-tight+int4", "bag+vocabulary-tight+int8", "conv-augmented+vocabulary+int8"]
     assert all(load_recipe(name).quantization for name in first)
     assert not [name for name in ladder(paired.task, paired.pairs, 2, 32) if name.startswith(("bag", "conv"))]
     with pytest.raises(UserError, match=r"cannot compare two texts.*layers-1"):

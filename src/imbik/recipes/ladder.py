@@ -47,7 +47,7 @@ def ladder(task: TaskName, pairs: bool | None, depth: int, width: int) -> list[s
         depth, width: the teacher's layers and hidden size.
     """
     layers = sorted({1, 2, max(1, depth // 2), max(1, depth * 2 // 3)} & set(range(1, depth + 1)))
-    pooled = [] if why_not(task, pairs) else [*_BAGS, "conv+vocabulary+int8"]
+    pooled = [] if why_not(task, pairs) else [*_BAGS, "conv-augmented+vocabulary+int8"]
     names = [*pooled, "int8", *(f"layers-{count}+int8" for count in layers)]
     if width > 192:
         names.append("mini-2x192+int8")
