@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +19,23 @@ from PIL import Image
 from transformers import ResNetConfig
 
 import imbik
+from imbik.compress import apply_recipe
 from imbik.export.artefact import export
 from imbik.finetune import finetune
 from imbik.images.processor import ImageProcessor
 from imbik.jobs.progress import Silent
-from imbik.methods import make_method
-from imbik.models.teacher import Teacher
-from imbik.students import make_student
-from imbik.training import Context
+from imbik.recipes import parse_recipe
 from imbik.training.settings import Training
-from imbik.training.teacher_cache import TeacherCache
 
 SIDE = 32
 SHAPES = ("disc", "square", "stripes")
+RECIPE = """
+name: small
+student: blocks-1
+steps:
+  - distill: {epochs: 15, learning_rate: 3.0e-3, batch_tokens: 256}
+  - quantize: {scheme: static}
+"""
 
 
 def drawn(shape: str, seed: int) -> NDArray[np.uint8]:
@@ -71,14 +74,8 @@ def main(out: Path) -> dict[str, float]:
     splits = imbik.load_data(write_images(out / "images"), task="image-classification", say=print)
     schedule = Training(epochs=12, learning_rate=3e-3, batch_tokens=256)
     made = finetune(write_network(out / "network"), splits, out / "teacher", settings=schedule, progress=Silent(), say=print)
-    teacher = Teacher.of(made.checkpoint)
-
-    student = make_student("blocks-1", teacher, splits.train, seed=0)
-    context = Context(teacher, splits, TeacherCache(out / "cache", teacher), 0, Silent(), out / "training", out / "shared")
-    for step in ({"distill": {"epochs": 15, "learning_rate": 3e-3, "batch_tokens": 256}}, {"quantize": {"scheme": "static"}}):
-        method = make_method(step, "vision.py")
-        # an export asks what was done: int8 is of the artefact, the model in PyTorch stays as it is
-        student = replace(method.apply(student, context), steps=(*student.steps, method.record()))
+    teacher = made.checkpoint
+    student = apply_recipe(teacher, splits, parse_recipe(RECIPE, "vision.py"), out / "work")
 
     # the folder is compared with PyTorch before it appears; running it needs imbik[images] alone
     kept = {"teacher": export(teacher, "onnx", out / "teacher-onnx", texts=splits.dev)}

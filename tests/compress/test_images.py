@@ -16,6 +16,7 @@ from imbik.data.load import load_data
 from imbik.distillation.image_labels import ViewedLabels
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
+from imbik.jobs.workspace import MODEL_FILES
 from imbik.measure.rows import heard, said
 from imbik.methods.registry import make_method
 from imbik.models.checkpoint import save_checkpoint
@@ -177,6 +178,12 @@ def test_matrices_of_a_transformer_are_factorized_and_reload(method, data, tmp_p
 
 def test_rows_survive_the_way_to_a_worker():
     assert heard(said(b"\x89PNG\x00")) == b"\x89PNG\x00" and heard(said("text")) == "text"
+
+
+def test_every_file_of_a_model_is_known_as_made_here(tmp_path):
+    save_checkpoint(tiny_image_model("resnet", LABELS), tmp_path / "a")
+    # a run that goes on refuses a candidate's folder with any other file
+    assert {path.name for path in (tmp_path / "a").iterdir()} <= MODEL_FILES
 
 
 @pytest.mark.slow
