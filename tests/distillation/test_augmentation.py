@@ -74,7 +74,7 @@ def test_a_text_gets_the_same_copies_whatever_stands_beside_it(tmp_path):
 
 
 def test_of_many_rows_the_longest_are_copied(tmp_path):
-    """As many as ``most`` has room for, each with the copies that it gets among all."""
+    """As many as ``most`` has room for, three times each at least, with the copies that they get among all."""
     rows = examples("good bank", "my card is lost again", "card", "my good card is lost")
     settings, teacher = Augmentation("none", copies=3), Teacher.of(tiny_bert())
     every = list(augmented(rows, settings, teacher, tmp_path, Silent()).texts)
@@ -82,6 +82,8 @@ def test_of_many_rows_the_longest_are_copied(tmp_path):
     assert list(augmented(rows, replace(settings, most=6), teacher, tmp_path, Silent()).texts) == alone
     assert list(augmented(rows, replace(settings, most=8), teacher, tmp_path, Silent()).texts) == alone
     assert list(augmented(rows, replace(settings, most=12), teacher, tmp_path, Silent()).texts) == every
+    fewer = list(augmented(rows, Augmentation("none", copies=9, most=12), teacher, tmp_path, Silent()).texts)
+    assert fewer == every, "the first three of nine"
     assert settings.written() == Augmentation("none", copies=3).written() and "most" not in settings.written()
     assert replace(settings, most=6).written()["most"] == 6
 

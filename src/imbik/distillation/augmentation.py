@@ -29,6 +29,9 @@ from imbik.models.teacher import Teacher
 from imbik.training.context import Context
 from imbik.types import Examples
 
+_FEWEST = 3
+"""Copies of a row below which other rows have none."""
+
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -45,8 +48,8 @@ class Augmentation:
         probability: p, of a word to be exchanged.
         candidates: K, words that it may be exchanged for.
         seed: of the draws.
-        most: texts made in all; where every row would make more, only the longest rows are copied, N times each: of a fragment of a few
-            words there is little to learn that its copies do not say again. None: every row.
+        most: texts made in all. Where all rows would make more, fewer copies are made of each; below three, only of the rows with the
+            most words: a fragment of two words has little to exchange. None: N of every row.
     """
 
     masked_model: str
@@ -135,7 +138,8 @@ def augmented(rows: Examples, settings: Augmentation, teacher: Teacher, director
     if not file.is_file():
         directory.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as out:
-            for made in _all(rows, _Maker(settings, masked, vectors), settings, progress):
+            fewer = replace(settings, copies=copies_of(len(rows.texts), settings))
+            for made in _all(rows, _Maker(fewer, masked, vectors), fewer, progress):
                 out.write(json.dumps(made, ensure_ascii=False) + "\n")
     return _read(file, rows.pairs is not None, key)
 
@@ -152,6 +156,17 @@ def _all(rows: Examples, maker: _Maker, settings: Augmentation, progress: Progre
                 # dict.fromkeys: equal copies once, in the order in which they were drawn
                 yield from map(list, dict.fromkeys(made for made in zip(*copies, strict=True) if made != sources))
             bar.advance(len(columns[0]))
+
+
+def copies_of(rows: int, settings: Augmentation) -> int:
+    """Return how many copies are made of a row: N, or fewer so that no more than ``most`` are made of all, but three.
+
+    >>> [copies_of(rows, Augmentation("none", copies=8, most=40_000)) for rows in (5_000, 8_000, 100_000)]
+    [8, 5, 3]
+    """
+    if settings.most is None:
+        return settings.copies
+    return max(min(settings.copies, _FEWEST), min(settings.copies, settings.most // max(1, rows)))
 
 
 def _copied(rows: Examples, settings: Augmentation) -> list[int]:
