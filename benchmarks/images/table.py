@@ -39,8 +39,8 @@ def candidates() -> list[str]:
 
 
 def bars() -> list[str]:
-    """Return whether the teacher is as good as was asked, and which candidates reach all bars, against the teacher in PyTorch and against its
-    fastest artefact.
+    """Return whether the teacher is as good as was asked, and which candidates reach all bars, against it in PyTorch and its fastest
+    artefact.
     """
     measured, base = _measured()
     artefacts = [m for m in measured if m["name"] == base["name"] and m is not base]
