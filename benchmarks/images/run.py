@@ -1,6 +1,6 @@
 """Images, measured: a ResNet from random weights, its students, and distillation against labels alone.
 
-    python -m benchmarks.images.run --work DIR [--data cifar10] [--epochs 14] [--shallow 4] [--narrow 4] [--core 0] [--threads 1]
+    python -m benchmarks.images.run --work DIR [--data cifar10] [--epochs 14] [--shallow 4] [--narrow 3] [--core 0] [--threads 1]
 
 The teacher is made by ``imbik finetune``, the candidates by ``imbik compress``. The narrow student is trained six times for as many
 passes: by its teacher, and by ``imbik finetune`` on labels alone, with three seeds each, on the same views. A call that was killed goes on
@@ -128,7 +128,7 @@ def main() -> None:
     arguments.add_argument("--name", default="", help="of the result (default: the data set's)")
     arguments.add_argument("--epochs", type=int, default=14, help="of the teacher")
     arguments.add_argument("--shallow", type=int, default=4, help="epochs of the student that starts from the teacher's blocks")
-    arguments.add_argument("--narrow", type=int, default=4, help="epochs of the narrow student, on labels and by the teacher")
+    arguments.add_argument("--narrow", type=int, default=3, help="epochs of the narrow student, on labels and by the teacher")
     arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
     options = arguments.parse_args()
     if options.core >= 0 and hasattr(os, "sched_setaffinity"):
