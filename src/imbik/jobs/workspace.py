@@ -37,6 +37,7 @@ MODEL_FILES = frozenset(
         "merges.txt",
         "model.safetensors",
         "modules.json",
+        "preprocessor_config.json",
         "sentence_bert_config.json",
         "sentencepiece.bpe.model",
         "special_tokens_map.json",
