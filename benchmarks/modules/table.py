@@ -22,5 +22,20 @@ def families() -> list[str]:
     return [*lines, "", origin("modules/families")]
 
 
-TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {"families": (("modules/families",), families)}
+def detector() -> list[str]:
+    """Return mAP@50 of teacher, students and int8, and their bytes."""
+    run = read_result("modules/detector")
+    names = {"teacher": "teacher", "alone": "student, labels alone", "distilled": "student, distilled", "int8": "student, distilled, int8"}
+    lines = ["| | mAP@50 | range | bytes |", "|---|---:|---:|---:|"]
+    for name, shown in names.items():
+        values, size = run[name], run.get(f"{name}_bytes")
+        kept = f"{size[0] / 1e3:,.0f} kB" if size else "–"
+        lines.append(f"| {shown} | {100 * sum(values) / len(values):.1f} % | {100 * min(values):.1f} – {100 * max(values):.1f} | {kept} |")
+    return [*lines, "", origin("modules/detector")]
+
+
+TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
+    "families": (("modules/families",), families),
+    "detector": (("modules/detector",), detector),
+}
 """Name -> the result files that it reads, and the function that makes its lines."""

@@ -6,6 +6,7 @@ from .distillation import HiddenCosine as HiddenCosine
 from .distillation import HiddenMSE as HiddenMSE
 from .distillation import LogitsKL as LogitsKL
 from .distillation import RelationKL as RelationKL
+from .distillation import TrustedBoxes as TrustedBoxes
 from .distillation import distill as distill
 from .errors import UserError as UserError
 from .models import load_checkpoint as load_checkpoint

@@ -6,3 +6,4 @@ from .feature_losses import FeatureMoments as FeatureMoments
 from .feature_losses import HiddenCosine as HiddenCosine
 from .feature_losses import HiddenMSE as HiddenMSE
 from .feature_losses import LogitsKL as LogitsKL
+from .grid_losses import TrustedBoxes as TrustedBoxes
