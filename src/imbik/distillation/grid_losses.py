@@ -13,10 +13,10 @@ from imbik.errors import UserError
 class TrustedBoxes(nn.Module):
     """Difference of boxes on the cells where the teacher trusts its own: Σ_c t_c ℓ(b_S, b_T) / Σ_c t_c.
 
-    t_c is what the teacher says of a cell: 1 - p(nothing) (Chen et al. 2017 let it bound what boxes may learn from a teacher; here it
-    weighs them). ℓ is the mean of |b_S - b_T| over the four numbers of a box, or, for detectors that give a distribution over n distances
-    for each side (Li et al. 2020, arXiv 2006.04388), the mean over the sides of KL(softmax b_T ‖ softmax b_S) (Zheng et al. 2022,
-    arXiv 2102.12252).
+    t_c is how sure the teacher is that there is something in a cell: 1 - p(nothing) (the objectness that scales boxes in Mehta, Ozturk
+    2018, arXiv 1805.06361). ℓ is the mean of |b_S - b_T| over the four numbers of a box, or, for detectors that give a distribution over
+    n distances for each side (Li et al. 2020, arXiv 2006.04388), the mean over the sides of KL(softmax b_T ‖ softmax b_S) (Zheng et al.
+    2022, arXiv 2102.12252).
 
     Both states are ``(B, C + 4 n, …)`` for any shape of the grid: C logits of classes, then the boxes.
 
