@@ -1,4 +1,4 @@
-"""A Transformer taught to an LSTM: the same network on labels alone and by its teacher, then in int8. Bundled data; about two minutes.
+"""A Transformer taught to an LSTM: the same network on labels alone and by its teacher, then in int8. Bundled data; two or three minutes.
 
     python examples/lstm.py [--out DIR] [--fast]
 
@@ -36,7 +36,6 @@ name: lstm-int8
 student: {{family: lstm, hidden: 128, units: 64, init: answers}}
 steps:
   - distill: {{{LEARN}, augment: {{masked_model: none, copies: 8}}}}
-  - vocabulary: {{}}
   - quantize: {{scheme: dynamic}}
 """,
 }

@@ -15,4 +15,4 @@ def test_the_example_in_full(tmp_path: Path) -> None:
     result = runpy.run_path(str(EXAMPLE))["main"](tmp_path)
     assert result["distilled"] > result["labels alone"] > 0.2, "of eighteen intents"
     assert abs(result["distilled, int8"] - result["distilled"]) < 0.1
-    assert result["bytes of its artefact"] < 2_000_000
+    assert result["bytes of its artefact"] < 6_000_000
