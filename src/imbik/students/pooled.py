@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -168,9 +167,9 @@ class Pooled(StudentSpec):
             raise UserError(reason, where="student", found=self.written, expected="a student with layers, such as layers-1")
         return self.planned(teacher, self.numbers(), self.init)
 
-    @abstractmethod
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
+        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate}
 
 
 @dataclass(frozen=True)
@@ -181,10 +180,6 @@ class Bag(Pooled):
     planned: ClassVar[type[PooledPlan]] = BagPlan
     names: ClassVar[tuple[str, ...]] = ("bag", "bag-N")
 
-    def numbers(self) -> dict[str, int]:
-        """Return the numbers of the student's config."""
-        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate}
-
 
 @dataclass(frozen=True)
 class Conv(Pooled):
@@ -194,7 +189,7 @@ class Conv(Pooled):
         filters: f of each convolution; None: as wide as the vectors.
         kernel: pieces that a convolution reads, an odd number.
         layers: convolutions, one above the other.
-        separable: whether a neighbor has one weight a channel in the place of a matrix: fewer products, and a point less of quality.
+        separable: whether a neighbor has one weight a channel in the place of a matrix: fewer products, less of the order of words.
     """
 
     filters: int | None = None
@@ -227,13 +222,12 @@ class Conv(Pooled):
 
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
-        shape = {
+        return super().numbers() | {
             "filters": self.filters or self.hidden,
             "kernel_size": self.kernel,
             "num_hidden_layers": self.layers,
             "separable": self.separable,
         }
-        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate} | shape
 
 
 @dataclass(frozen=True)
@@ -268,5 +262,4 @@ class Lstm(Pooled):
 
     def numbers(self) -> dict[str, int]:
         """Return the numbers of the student's config."""
-        shape = {"state_size": self._state, "num_hidden_layers": self.layers}
-        return {"hidden_size": self.hidden, "num_attention_heads": self.heads, "intermediate_size": self.intermediate} | shape
+        return super().numbers() | {"state_size": self._state, "num_hidden_layers": self.layers}
