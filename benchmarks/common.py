@@ -16,6 +16,7 @@ import argparse
 import datetime
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -237,6 +238,24 @@ def parser(documentation: str | None, *shared: str, **defaults: Any) -> argparse
     return made
 
 
+def stay_on(core: int) -> None:
+    """Keep this process and those that it starts on one core, where the system can; below 0: on all."""
+    if core >= 0 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def named(measurements: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """Return the measurements of a candidate, one an engine.
+
+    Raises:
+        KeyError: a run without it: a table must not lose rows in silence.
+    """
+    found = [one for one in measurements if one["name"] == name]
+    if not found:
+        raise KeyError(name)
+    return found
+
+
 def add_shared(to: argparse.ArgumentParser, *shared: str, **defaults: Any) -> None:
     """Add options that several benchmarks have, under one name and meaning."""
     for option in shared:
@@ -252,6 +271,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "rows": {"type": int, "default": 0, "help": "this many training rows instead of all"},
     "rounds": {"type": int, "default": 3, "help": "turns of everything that is timed"},
     "threads": {"type": int, "default": 1, "help": "compute threads"},
+    "core": {"type": int, "default": 0, "help": "the only core that is used; -1: all"},
     "minutes": {"type": float, "default": 1e9, "help": "start nothing new after this time; a later call goes on"},
     "work": {"type": Path, "help": "folder of what is made; a later call goes on there"},
 }

@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, STARTED, parser, record, write_json
+from benchmarks.common import ROOT, STARTED, parser, record, stay_on, write_json
 from imbik.data import bundled_base
 
 COLUMNS = {"trec": ["--label", "label"]}
@@ -132,17 +132,15 @@ def without_texts(file: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    arguments = parser(__doc__, "data!", "work!", "base", "teacher", "minutes", "threads")
+    arguments = parser(__doc__, "data!", "work!", "base", "teacher", "minutes", "threads", "core")
     arguments.add_argument("--recipe", action="append", help="repeat for several (default: compress's own ladder)")
     arguments.add_argument("--name", default="", help="of the result (default: the data set's)")
     arguments.add_argument("--epochs", type=int, default=0, help="of the teacher (default: finetune's own)")
     arguments.add_argument("--max-length", type=int, default=0, help="of the teacher's texts, in tokens (default: finetune's own)")
     arguments.add_argument("--task", default="", help="of the data (default: guessed)")
     arguments.add_argument("--metric", default="", help="what quality is stated in (default: the task's)")
-    arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
     options = arguments.parse_args()
-    if options.core >= 0 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {options.core})
+    stay_on(options.core)
     work(options)
 
 

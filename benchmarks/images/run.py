@@ -12,7 +12,6 @@ commit, seconds and command of each step.
 from __future__ import annotations
 
 import argparse
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.common import parser, record
+from benchmarks.common import parser, record, stay_on
 from benchmarks.compress.run import Steps, data_path, without_texts
 from benchmarks.images.networks import TASK, distilled, write_network
 from imbik.data import load_data
@@ -123,16 +122,14 @@ def work(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    arguments = parser(__doc__, "data", "work!", "threads")
+    arguments = parser(__doc__, "data", "work!", "threads", "core")
     arguments.set_defaults(data="cifar10")
     arguments.add_argument("--name", default="", help="of the result (default: the data set's)")
     arguments.add_argument("--epochs", type=int, default=14, help="of the teacher")
     arguments.add_argument("--shallow", type=int, default=4, help="epochs of the student that starts from the teacher's blocks")
     arguments.add_argument("--narrow", type=int, default=3, help="epochs of the narrow student, on labels and by the teacher")
-    arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
     options = arguments.parse_args()
-    if options.core >= 0 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {options.core})
+    stay_on(options.core)
     work(options)
 
 

@@ -8,21 +8,17 @@ is the file of that command, which ``imbik report --architectures`` reads, with 
 
 from __future__ import annotations
 
-import os
-
 from rich.console import Console
 
-from benchmarks.common import parser, record
+from benchmarks.common import parser, record, stay_on
 from imbik.jobs.progress import progress_for
 from imbik.literature import compare_architectures
 
 
 def main() -> None:
-    arguments = parser(__doc__, "threads")
-    arguments.add_argument("--core", type=int, default=0, help="the only core that is used; -1: all")
+    arguments = parser(__doc__, "threads", "core")
     options = arguments.parse_args()
-    if options.core >= 0 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {options.core})
+    stay_on(options.core)
     record(
         "literature/architectures",
         compare_architectures(threads=options.threads, progress=progress_for(Console(stderr=True))).document(),
