@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-slow mutants lint types docs site course notebooks figures check hooks lock clean
+.PHONY: help demo test test-slow mutants lint types docs site survey look course notebooks figures check hooks lock clean
 
 help:
 	@echo "make demo   fine-tune, compress, measure and choose on bundled data (minutes on two cores)"
@@ -12,6 +12,7 @@ help:
 	@echo "make check  test, lint, types and the documents' examples: what CI runs"
 	@echo "make test-slow   the long tests too"
 	@echo "make site   the documentation in English and Turkish, into build/site (offline)"
+	@echo "make look   opens every page of the site in Chromium: light, dark and phone; faults of any kind"
 	@echo "make notebooks   the course as .ipynb, into build/notebooks; make course NOTEBOOKS=04_soft_labels runs them and keeps the outputs"
 	@echo "make mutants ROOMS=choice   change the code in one place, run the room's tests, tell which changes no test noticed (hours for all rooms)"
 	@echo "make figures   write the figures of README and docs from benchmarks/results; fails where a number has no source"
@@ -58,6 +59,16 @@ docs: $(VENV)/dev site
 # English and Turkish into one folder; a warning, a link that leads nowhere or a Turkish text older than its English one fails.
 site: $(VENV)/dev
 	$(BIN)/python docs/site/build.py
+
+# The survey as a PDF of four pages in each language, below build/site; needs Chromium, as the site does to have it at once.
+survey: site
+	$(BIN)/python docs/site/survey_pdf.py
+
+# Every page in Chromium: light, dark, phone; errors, requests, axe-core. Half an hour; needs chromium and npm.
+look: site
+	$(PIP) install "playwright>=1.50"
+	npm install --silent --prefix build axe-core@4
+	$(BIN)/python docs/site/browser.py
 
 # Runs the notebooks in full and keeps their outputs, numbers and seconds in notebooks/outputs.
 course: $(VENV)/dev

@@ -17,9 +17,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from accessible import accessible
 from assemble import ROOT, SITE, assemble, page_map
 from outputs import fill_cache
 from reference import write_reference
+from survey_pdf import survey_pdf
 from translations import faults, record
 
 LANGUAGES = ("en", "tr")
@@ -73,6 +75,9 @@ def main() -> None:
         sphinx("html", source, made, work / "doctrees" / language, environment)
         shutil.rmtree(options.out / language, ignore_errors=True)
         shutil.copytree(made, options.out / language, ignore=shutil.ignore_patterns(".buildinfo"))
+        for page in (options.out / language).rglob("*.html"):
+            page.write_text(accessible(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(survey_pdf(options.out, language) or f"{language}: no Chromium on this system, the survey's PDF is not made")
     (options.out / "index.html").write_text(REDIRECT, encoding="utf-8")
     if found:
         raise SystemExit(1)

@@ -1,10 +1,11 @@
-"""The language switch, and a line on every page that is not yet Turkish in the Turkish site."""
+"""The language switch, the way to the survey's PDF, and a line on every page that is not yet Turkish in the Turkish site."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from browser import chromium
 from docutils import nodes
 from sphinx.application import Sphinx
 
@@ -28,8 +29,17 @@ def say_not_translated(app: Sphinx, doctree: nodes.document, page: str) -> None:
     (section if section is not None else doctree).insert(1, note)
 
 
+def lead_to_pdf(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Put a link to the PDF below the survey's title, where this system can print one."""
+    if page == "survey" and chromium() is not None:
+        words = "Dört sayfalık PDF" if app.config.language == "tr" else "As a PDF of four pages"
+        link = nodes.paragraph("", "", nodes.reference("", words, refuri="survey.pdf"), classes=["survey-pdf"])
+        next(iter(doctree.findall(nodes.section))).insert(1, link)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register both."""
+    """Register all three."""
     app.connect("html-page-context", add_context)
     app.connect("doctree-resolved", say_not_translated)
+    app.connect("doctree-resolved", lead_to_pdf)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
