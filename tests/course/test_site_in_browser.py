@@ -60,7 +60,7 @@ def test_each_fault_of_a_page_is_seen(site, tmp_path):
         "request to http://nowhere.invalid": "<main><h1>a</h1><img alt='c' src='http://nowhere.invalid/a.png'></main>",
         "wider than the window": "<main><h1>a</h1><div style='width: 2000px'>d</div></main>",
         "image-alt": "<main><h1>a</h1><img src='data:,'></main>",
-        "color-contrast": "<style>@media (prefers-color-scheme: dark) { p { color: #eee } }</style><main><h1>a</h1><p>hard to read</p></main>",
+        "color-contrast": "<style>@media (prefers-color-scheme: dark) { p { color: #eee } }</style><main><h1>a</h1><p>faint</p></main>",
     }
     axe = AXE.read_text(encoding="utf-8")
     with site["browser"].opened() as window:
