@@ -88,6 +88,7 @@ EXTRAS: Mapping[str, str] = {
     "httptools": "serve",
     "prometheus_client": "serve",
     "nanotoken": "fast",
+    "ray": "ray",
 }
 """Package, by the name that is imported -> the extra of imbik that brings it. Any other package that is missing is a defect of ours."""
 

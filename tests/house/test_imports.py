@@ -32,6 +32,7 @@ ALLOWED = {
     "psutil": set(),
     "matplotlib": set(),
     "PIL": set(),
+    "ray": set(),
 }  # fmt: skip
 
 

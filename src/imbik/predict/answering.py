@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbik.predict.sources import Rows
+from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.tasks.registry import task_of
 from imbik.tasks.task import Decoded
 
@@ -30,6 +31,11 @@ class Model:
     threads: int | None = None
     batch_tokens: int | None = None
     length_multiple: int | None = None
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether PyTorch runs it: a model's folder that is no artefact."""
+        return not (self.artefact / MANIFEST_FILE).is_file() and (self.artefact / "config.json").is_file()
 
     def load(self) -> Predictor:
         """Open the folder."""

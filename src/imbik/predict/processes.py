@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import queue
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +13,15 @@ from typing import Protocol
 
 from imbik.errors import UserError
 from imbik.jobs.child import Child
+from imbik.machine import memory_bytes, physical_cores
 from imbik.predict.answering import Model
 from imbik.predict.formats import Header
 from imbik.predict.parts import Part
 
 ATTEMPTS = 3
 """Processes that may die over one part before it is given up."""
+
+_COPIES = 4  # a loaded model takes about so many times the bytes of its files
 
 
 class Pool(Protocol):
@@ -59,19 +63,41 @@ class Here:
         pass
 
 
-class Processes:
+class Died(Exception):
+    """A worker ended before it answered."""
+
+
+class Worker(Protocol):
+    """A process somewhere that has loaded the model, or will with its first part."""
+
+    def ask(self, part: Part, path: Path) -> Header:
+        """Have a part answered, and its file written.
+
+        Raises:
+            UserError: the worker says that its input is wrong.
+            Died: it ended.
+        """
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def close(self) -> None:
+        """End it when it has done what it does."""
+
+
+class Workers:
     """Answers in several processes, each with a copy of the model.
 
     Args:
-        model, form, top: see :class:`imbik.predict.worker.Answerer`.
+        start: starts one.
         workers: how many.
     """
 
-    def __init__(self, model: Model, form: str, top: int, workers: int) -> None:
-        self._job = (model, form, top)
+    def __init__(self, start: Callable[[], Worker], workers: int) -> None:
+        self._start = start
         self._threads = ThreadPoolExecutor(workers)
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._all: set[_Worker] = set()
+        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._all: set[Worker] = set()
         self._stopped = False
 
     def submit(self, part: Part, path: Path) -> Future[Header]:
@@ -88,11 +114,11 @@ class Processes:
                 # the one that answered last has the model in its caches
                 worker = self._idle.get_nowait()
             except queue.Empty:
-                worker = _Worker(self._job)
+                worker = self._start()
                 self._all.add(worker)
             try:
                 header = worker.ask(part, path)
-            except _Died as death:
+            except Died as death:
                 worker.close()
                 self._all.discard(worker)
                 last = death
@@ -109,7 +135,7 @@ class Processes:
             fix="give fewer --workers or fewer --batch-tokens if memory is short",
         ) from last
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -123,17 +149,17 @@ class Processes:
             worker.close()
 
 
-class _Died(Exception):
-    """A process ended before it answered."""
+class Process:
+    """A running ``imbik.predict.worker`` of this machine.
 
+    Args:
+        model, form, top: see :class:`imbik.predict.worker.Answerer`.
+    """
 
-class _Worker:
-    """A running ``imbik.predict.worker``."""
-
-    def __init__(self, job: tuple[Model, str, int]) -> None:
-        self._child = Child("imbik.predict.worker", threads=job[0].threads or 1)
+    def __init__(self, model: Model, form: str, top: int) -> None:
+        self._child = Child("imbik.predict.worker", threads=model.threads or 1)
         with contextlib.suppress(BrokenPipeError):
-            self._send(job)
+            self._send((model, form, top))
 
     def _send(self, thing: object) -> None:
         pipe = self._child.process.stdin
@@ -142,19 +168,14 @@ class _Worker:
         pipe.flush()
 
     def ask(self, part: Part, path: Path) -> Header:
-        """Send a part and wait for its answer.
-
-        Raises:
-            UserError: the process says that its input is wrong.
-            _Died: it ended.
-        """
+        """Send a part and wait for its answer; the process writes the file."""
         pipe = self._child.process.stdout
         assert pipe is not None
         try:
             self._send((part.rows, path))
             answer: Header | UserError = pickle.load(pipe)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise _Died(self._child.death()) from error
+            raise Died(self._child.death()) from error
         if isinstance(answer, UserError):
             raise answer
         return answer
@@ -166,3 +187,12 @@ class _Worker:
     def close(self) -> None:
         """End the process when it has done what it does."""
         self._child.close()
+
+
+def fitting(model: Model) -> int:
+    """Return how many processes fit: one a core, as far as half of the memory holds copies of the model."""
+    if model.is_checkpoint:  # PyTorch takes the cores, or the one GPU, itself
+        return 1
+    size = sum(file.stat().st_size for file in model.artefact.rglob("*") if file.is_file())
+    memory = memory_bytes()
+    return physical_cores() if memory is None else max(1, min(physical_cores(), memory // 2 // max(1, _COPIES * size)))

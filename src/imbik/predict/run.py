@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
@@ -17,17 +18,16 @@ from imbik.errors import UserError
 from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.jobs.fingerprints import content, key_of
 from imbik.jobs.progress import Progress, Task
-from imbik.machine import memory_bytes, physical_cores
+from imbik.machine import physical_cores
 from imbik.predict.answering import Model
+from imbik.predict.cluster import on_ray
 from imbik.predict.formats import FORMATS, Header, append
 from imbik.predict.parts import Part, cut, rows_of_part
-from imbik.predict.processes import Here, Pool, Processes
+from imbik.predict.processes import Here, Pool, Process, Workers, fitting
 from imbik.predict.sources import count_rows, find_inputs, stream_rows
 from imbik.predict.store import Store
-from imbik.runtime.manifest import MANIFEST_FILE, read_manifest
+from imbik.runtime.manifest import read_manifest
 from imbik.types import Say
-
-_COPIES = 4  # a loaded model takes about so many times the bytes of its files
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Asked:
         top: labels of each row at most.
         workers: processes; None: one a core, or this one alone where there are few rows.
         part_rows: rows of a part; None: by the size of the model.
+        ray: address of a Ray cluster that answers, or ``local``; None: this machine does, without Ray.
     """
 
     names: ColumnNames = field(default_factory=ColumnNames)
@@ -47,6 +48,7 @@ class Asked:
     top: int = 3
     workers: int | None = None
     part_rows: int | None = None
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,8 @@ def check_model(model: Model) -> None:
     Raises:
         UserError: what is wrong with it.
     """
-    if not _is_checkpoint(model.artefact):
+    if not model.is_checkpoint:
         read_manifest(model.artefact)
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    return not (folder / MANIFEST_FILE).is_file() and (folder / "config.json").is_file()
 
 
 def format_of(out: Path, form: str | None) -> tuple[str, bool]:
@@ -142,19 +140,26 @@ class _Run:
         self.parts: Iterator[Part] = cut(stream_rows(files, asked.names, asked.keep, say), asked.part_rows)
         self.workers = 1
 
-    def _pool(self, form: str) -> Pool:
-        """Return what answers: processes only where there is more than one part."""
+    @contextlib.contextmanager
+    def _pool(self, form: str) -> Iterator[Pool]:
+        """Yield what answers: processes only where there is more than one part, actors where Ray is asked for."""
         # read ahead: a single part is not worth another process
         head = list(islice(self.parts, 2))
         self.parts = chain(head, self.parts)
         if not head:
             raise UserError("no rows", where=self.files[0], found="only a header", expected="a header and rows")
-        wanted = self.asked.workers or _fitting(self.model)
-        self.workers = wanted if len(head) > 1 else 1
+        model, top, wanted = self.model, self.asked.top, self.asked.workers
+        if self.asked.ray is not None:
+            with on_ray(self.asked.ray, model, form, top, wanted) as (pool, self.workers):
+                yield pool
+            return
+        self.workers = (wanted or fitting(model)) if len(head) > 1 else 1
         if self.workers == 1:
-            return Here(self.model, form, self.asked.top)
-        threads = self.model.threads or max(1, physical_cores() // self.workers)
-        return Processes(replace(self.model, threads=threads), form, self.asked.top, self.workers)
+            yield Here(model, form, top)
+            return
+        model = replace(model, threads=model.threads or max(1, physical_cores() // self.workers))
+        with Workers(partial(Process, model, form, top), self.workers) as pool:
+            yield pool
 
     def key(self, form: str) -> dict[str, object]:
         """Return all that answers depend on but the rows."""
@@ -281,12 +286,3 @@ class _Work:
             self._shown += 1
         if self.out is not None:
             self.out.flush()
-
-
-def _fitting(model: Model) -> int:
-    """Return how many processes fit: one a core, as far as half of the memory holds copies of the model."""
-    if _is_checkpoint(model.artefact):  # PyTorch takes the cores, or the one GPU, itself
-        return 1
-    size = sum(file.stat().st_size for file in model.artefact.rglob("*") if file.is_file())
-    memory = memory_bytes()
-    return physical_cores() if memory is None else max(1, min(physical_cores(), memory // 2 // max(1, _COPIES * size)))

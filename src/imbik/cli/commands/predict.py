@@ -49,6 +49,7 @@ def predict(
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="Of a folder's parts: csv, jsonl or parquet.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes for --file (default: one a core).", min=1)] = None,
+    ray: Annotated[str | None, typer.Option("--ray", help="Answer --file on a Ray cluster: its address, auto, or local.")] = None,
     part_rows: Annotated[int | None, typer.Option("--part-rows", help="Rows that are answered and kept together.", min=1)] = None,
     top: Annotated[int, typer.Option("--top", help="Labels shown of each text.", min=1)] = 3,
     threads: ThreadsOption = None,
@@ -59,7 +60,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
 ) -> None:
     """Answer texts: the most probable labels first. Without PyTorch."""
-    _check_given(texts, pair, context, file)
+    _check_given(texts, pair, context, file, ray)
     pair = pair if context is None else [_whole(context, columns.encoding)] * len(texts or ())
     from imbik.predict.answering import Model
 
@@ -69,15 +70,21 @@ def predict(
         return
     from imbik.predict.run import Asked
 
-    kept = tuple(name.strip() for name in (keep or "").split(",") if name.strip())
-    asked = Asked(columns.names(), kept, top, workers, part_rows)
+    asked = Asked(columns.names(), _names_in(keep), top, workers, part_rows, ray)
     _answer_files(model, file or [], out, "jsonl" if as_json and form is None else form, asked)
 
 
-def _check_given(texts: list[str] | None, pair: list[str] | None, context: Path | None, file: list[Path] | None) -> None:
+def _names_in(listed: str | None) -> tuple[str, ...]:
+    """Return the names of a comma-separated list."""
+    return tuple(name.strip() for name in (listed or "").split(",") if name.strip())
+
+
+def _check_given(texts: list[str] | None, pair: list[str] | None, context: Path | None, file: list[Path] | None, ray: str | None) -> None:
     """Refuse texts that are given twice or not at all."""
     if (not file) == (not texts):
         raise UserError("give texts or --file", where="imbik predict", found="both" if texts else "neither")
+    if texts and ray is not None:
+        raise UserError("a cluster answers the rows of --file", where="--ray", found="texts", fix="leave --ray out")
     if texts and pair and len(pair) != len(texts):
         raise UserError("one --pair for each text", found=f"{len(texts)} texts, {len(pair)} pairs")
     if context is not None and (pair or file):
