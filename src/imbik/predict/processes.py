@@ -15,7 +15,8 @@ from imbik.errors import UserError
 from imbik.jobs.child import Child
 from imbik.machine import memory_bytes, physical_cores
 from imbik.predict.answering import Model
-from imbik.predict.parts import Part, Written
+from imbik.predict.formats import Header
+from imbik.predict.parts import Part
 
 ATTEMPTS = 3
 """Processes that may die over one part before it is given up."""
@@ -26,7 +27,7 @@ _COPIES = 4  # a loaded model takes about so many times the bytes of its files
 class Pool(Protocol):
     """What answers parts."""
 
-    def submit(self, part: Part, path: Path) -> Future[Written]:
+    def submit(self, part: Part, path: Path) -> Future[Header]:
         """Answer a part, and write it to ``path``."""
 
     def __enter__(self) -> Pool: ...
@@ -46,9 +47,9 @@ class Here:
 
         self._answerer = Answerer(model, form, top)
 
-    def submit(self, part: Part, path: Path) -> Future[Written]:
+    def submit(self, part: Part, path: Path) -> Future[Header]:
         """Answer a part now."""
-        done: Future[Written] = Future()
+        done: Future[Header] = Future()
         try:
             done.set_result(self._answerer.write(part.rows, path))
         except UserError as error:
@@ -69,7 +70,7 @@ class Died(Exception):
 class Worker(Protocol):
     """A process somewhere that has loaded the model, or will with its first part."""
 
-    def ask(self, part: Part, path: Path) -> Written:
+    def ask(self, part: Part, path: Path) -> Header:
         """Have a part answered, and its file written.
 
         Raises:
@@ -99,11 +100,11 @@ class Workers:
         self._all: set[Worker] = set()
         self._stopped = False
 
-    def submit(self, part: Part, path: Path) -> Future[Written]:
+    def submit(self, part: Part, path: Path) -> Future[Header]:
         """Answer a part in the next process that is free."""
         return self._threads.submit(self._answer, part, path)
 
-    def _answer(self, part: Part, path: Path) -> Written:
+    def _answer(self, part: Part, path: Path) -> Header:
         last: Exception | None = None
         # again with a new process: where memory is short the system ends the largest, not the one that was too much
         for _ in range(ATTEMPTS):
@@ -116,7 +117,7 @@ class Workers:
                 worker = self._start()
                 self._all.add(worker)
             try:
-                written = worker.ask(part, path)
+                header = worker.ask(part, path)
             except Died as death:
                 worker.close()
                 self._all.discard(worker)
@@ -126,7 +127,7 @@ class Workers:
                 raise
             else:
                 self._idle.put(worker)
-                return written
+                return header
         raise UserError(
             "the processes that answer these rows die",
             where=f"rows {part.first + 1} to {part.first + len(part.rows)}",
@@ -166,13 +167,13 @@ class Process:
         pickle.dump(thing, pipe, protocol=5)
         pipe.flush()
 
-    def ask(self, part: Part, path: Path) -> Written:
+    def ask(self, part: Part, path: Path) -> Header:
         """Send a part and wait for its answer; the process writes the file."""
         pipe = self._child.process.stdout
         assert pipe is not None
         try:
             self._send((part.rows, path))
-            answer: Written | UserError = pickle.load(pipe)
+            answer: Header | UserError = pickle.load(pipe)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise Died(self._child.death()) from error
         if isinstance(answer, UserError):
