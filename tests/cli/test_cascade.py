@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_bad_input_is_one_message(run: Path, capsys: pytest.CaptureFixture[str])
     (data / "dev.csv").write_text((data / "train.csv").read_text())
     assert "not those of the run" in _fails(capsys, *common, "--stages", "few")
     assert not out.exists()
+
+
+def test_a_run_of_images_is_refused_before_its_images_are_read(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(run / "results.json", replace(load_results(run / "results.json"), task="image-classification"))
+    # no such data: they would be missed if they were looked for
+    told = _fails(capsys, run, "--data", run.parent / "gone", "--out", run.parent / "out", "--stages", "few")
+    assert "texts, not images" in told
 
 
 def test_a_chain_of_one_is_a_calibrated_model(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

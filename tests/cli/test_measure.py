@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from imbik.cli.commands.measure import _id, _parent, _recipe
+from imbik.cli.commands.measure import _id, _lines, _parent, _recipe
+from imbik.measure.measurement import Measurement, Quality
 
 DISTIL = {"distill": {"epochs": 1}}
 INT8 = {"quantize": {"scheme": "dynamic"}}
@@ -29,3 +31,10 @@ def test_a_quantized_artefact_comes_from_the_one_with_the_same_steps_before() ->
     }
     assert {str(folder): _parent(folder, manifests) for folder in manifests} == {
         "wide": None, "plain": None, "vino": None, "small": "plain", "alone": None}  # fmt: skip
+
+
+def test_the_speed_of_a_model_is_said_in_what_it_reads() -> None:
+    measured = replace(Measurement("a/onnx", "a", "onnx"), quality=Quality(0.5, 0.4, 0.6, "accuracy", "test", 10))
+    said = {images: " ".join(value for _, value in _lines(measured, images=images)) for images in (False, True)}
+    assert "texts/s" in said[False] and "tokens" in said[False] and "images" not in said[False]
+    assert "images/s" in said[True] and "1,000 images" in said[True] and not {"texts", "tokens"} & set(said[True].replace("/", " ").split())

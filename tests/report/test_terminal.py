@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from io import StringIO
 
@@ -65,6 +66,21 @@ def test_the_choice_in_both_languages(lang: str, words: list[str]) -> None:
     for part in words:
         assert part in line
     assert "aday" in _printed(run, "tr")
+
+
+@pytest.mark.parametrize(("lang", "rate", "head"), [("en", "906 images/s", "images/s"), ("tr", "saniyede 906 görsel", "görsel/sn")])
+def test_what_images_are_is_said_of_images(lang: str, rate: str, head: str) -> None:
+    run = replace(plausible.results(), task="image-classification")
+    assert run.choice is not None
+    line = choice_line(replace(run, choice=replace(run.choice, batch=Use("int8/onnx", items_per_s=906.0))), lang)
+    assert rate in line and head in _printed(run, lang)
+
+
+def test_what_is_said_of_images_stands_in_the_place_of_something_about_texts() -> None:
+    for lang in ("en", "tr"):
+        own = {key.removeprefix("of_images."): text for key, text in texts(lang).items() if key.startswith("of_images.")}
+        assert own and own.keys() <= texts(lang).keys()
+        assert all(set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", texts(lang)[key])) for key, text in own.items())
 
 
 def test_a_table_without_a_baseline_names_none() -> None:

@@ -84,7 +84,7 @@ def advise(results: Results, scenario: Scenario, devices: Sequence[Results] = ()
             where=where,
             fix="run imbik compress; its failures are listed in the same file",
         )
-    texts = texts or Phrases(lang)
+    texts = texts or Phrases(lang, images=results.of_images)
     table: dict[str, CandidateVerdict] = {}
     for m in judged:
         verdicts = verdicts_of(m, results, scenario, devices)

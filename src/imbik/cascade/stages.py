@@ -95,15 +95,24 @@ class Chain:
         return cls(tuple(stages), tuple(weights), tuple(earlier), np.stack(sure), np.stack(right))
 
 
+def refuse_images(task: str) -> None:
+    """Refuse a task whose models read images, before their data are read.
+
+    Raises:
+        UserError: it is one.
+    """
+    if task_of(task).reads == IMAGES:
+        raise UserError("a cascade is of models that read texts, not images", where="cascade", found=task, expected="classification")
+
+
 def check_task(splits: Splits) -> None:
     """Refuse a task whose answers have no one probability to be sure by, or whose models read images.
 
     Raises:
         UserError: another task than one label a text.
     """
+    refuse_images(splits.task)
     task, targets = task_of(splits.task), splits.dev.targets
-    if task.reads == IMAGES:
-        raise UserError("a cascade is of models that read texts, not images", where="cascade", found=splits.task, expected="classification")
     one = targets is not None and targets.ndim == 1 and targets.dtype.kind in "iu" and task.one_row
     if not one or task.one_label(np.zeros((1, len(splits.labels)), np.float32)) is None:
         raise UserError(

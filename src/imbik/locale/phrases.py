@@ -22,11 +22,19 @@ class Phrases:
     ('1.234,5', '1,234.5')
     >>> Phrases("tr").percent(0.9731), Phrases("en").percent(0.9731)
     ('%97,3', '97.3%')
+
+    Args:
+        lang: en or tr.
+        images: whether the rows that are spoken of are images: texts under ``of_images`` stand in the place of those that say "texts".
     """
 
-    def __init__(self, lang: str = "en") -> None:
-        self.lang = check_language(lang)
+    def __init__(self, lang: str = "en", *, images: bool = False) -> None:
+        self.lang, self.images = check_language(lang), images
         self.texts = texts(lang)
+        if images:
+            prefix = "of_images."
+            own = {key.removeprefix(prefix): text for key, text in self.texts.items() if key.startswith(prefix)}
+            self.texts = {**self.texts, **own}
 
     def __call__(self, key: str, **values: object) -> str:
         """Return the text at the dotted ``key`` with ``values`` put in.

@@ -15,7 +15,8 @@ from typing_extensions import TypedDict
 
 from imbik.machine import environment
 from imbik.measure.measurement import Amount, Count, Measurement, Number
-from imbik.tasks.registry import DEFAULT
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import DEFAULT, registered, task_of
 from imbik.types import Note, Splits
 
 
@@ -201,6 +202,11 @@ class Results:
         if self.path is None:
             return self.data.source or ""
         return f"{self.path.resolve().parent.name}/{self.path.name}"
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the rows are images; a task that is not registered here is taken for one of texts."""
+        return self.task in registered() and task_of(self.task).reads == IMAGES
 
     def get(self, identifier: str | None) -> Measurement | None:
         """Return the measurement with this id, or None."""

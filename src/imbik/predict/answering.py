@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from imbik.runtime.predictor import Predictor
 
 
+_GIVEN = {"text", "pair", "image"}
+"""Columns that show what was asked."""
+
+
 @dataclass(frozen=True)
 class Model:
     """What answers, and how.
@@ -24,6 +28,7 @@ class Model:
         artefact: its folder.
         engine: of a checkpoint folder; None: as the folder says.
         threads, batch_tokens, length_multiple: see :func:`imbik.runtime.predictor.load_artefact`.
+        skip_broken: leave out images that cannot be read.
     """
 
     artefact: Path
@@ -31,6 +36,7 @@ class Model:
     threads: int | None = None
     batch_tokens: int | None = None
     length_multiple: int | None = None
+    skip_broken: bool = False
 
     @property
     def is_checkpoint(self) -> bool:
@@ -69,13 +75,15 @@ class Answers:
     top: int
 
     def objects(self) -> Iterator[dict[str, Any]]:
-        """Yield ``{"text", ("pair",) columns that are handed on}`` and what the task answers, as JSON's own types."""
+        """Yield ``{"text" (or "image"), ("pair",) columns that are handed on}`` and what the task answers, as JSON's own types."""
         given, rows = self._given(), self.rows
         answers = task_of(self.task).answers(self.decoded, self.labels, rows.texts, rows.pairs, self.top)
-        taken = {name for answer in answers[:1] for name in answer} | {"text", "pair"}
+        taken = {name for answer in answers[:1] for name in answer} | _GIVEN
         kept = {_name(name, taken): cells for name, cells in rows.kept.items()}
         for row, answer in enumerate(answers):
-            yield {name: cells[row] for name, cells in (given | kept).items()} | answer
+            shown = {name: cells[row] for name, cells in (given | kept).items()}
+            # a task's answer repeats the text
+            yield shown | {name: value for name, value in answer.items() if name != "text" or name in shown}
 
     def columns(self) -> dict[str, Sequence[Any]]:
         """Return the same as columns of a table; a row for each entity of a tagged text."""
@@ -85,7 +93,7 @@ class Answers:
         # a text may have several rows
         if fields is None:
             return self._by_row()
-        taken = fields.keys() | {"text", "pair"}
+        taken = fields.keys() | _GIVEN
         return {**given, **{_name(name, taken): cells for name, cells in rows.kept.items()}, **fields}
 
     def _by_row(self) -> dict[str, Sequence[Any]]:
@@ -93,12 +101,14 @@ class Answers:
         return {name: [record[name] for record in records] for name in (records[0] if records else ())}
 
     def _given(self) -> dict[str, list[str]]:
-        return {"text": self.rows.texts} | ({} if self.rows.pairs is None else {"pair": self.rows.pairs})
+        return {"text" if self.rows.images is None else "image": self.rows.texts} | (
+            {} if self.rows.pairs is None else {"pair": self.rows.pairs}
+        )
 
     def types(self, names: Iterable[str]) -> Mapping[str, type]:
         """Return the type of each of :meth:`columns`: str, int, float or list (of numbers)."""
         known = task_of(self.task).record_types
-        given = {"text", "pair", *self.rows.kept}
+        given = {*_GIVEN, *self.rows.kept}
         return {name: str if name in given else known.get(_bare(name), str) for name in names}
 
 

@@ -18,8 +18,7 @@ from imbik.jobs.files import replacing
 from imbik.jobs.trust import TRUST
 from imbik.machine import worker_environment
 from imbik.predict.answering import Model
-from imbik.predict.formats import Header
-from imbik.predict.parts import Part
+from imbik.predict.parts import Part, Written
 from imbik.predict.processes import Died, Workers
 from imbik.predict.sources import Rows
 from imbik.predict.worker import Answerer
@@ -47,7 +46,7 @@ class Actor:
         self._job = (replace(model, artefact=root), form, top)
         self._answerer: Answerer | None = None
 
-    def answer(self, rows: Rows) -> tuple[Header, bytes] | UserError:
+    def answer(self, rows: Rows) -> tuple[Written, bytes] | UserError:
         """Return the file of some rows' answers; a refusal is an answer too."""
         try:
             # once an actor, with its first part
@@ -74,18 +73,19 @@ class RayWorker:
         kind = self._ray.remote(num_cpus=threads, runtime_env={"env_vars": passed})(Actor)
         self._actor = kind.remote(files, model, form, top)
 
-    def ask(self, part: Part, path: Path) -> Header:
+    def ask(self, part: Part, path: Path) -> Written:
         """Send a part, wait for its answer, and write the file here."""
         try:
-            answer = self._ray.get(self._actor.answer.remote(part.rows))
+            answer = self._ray.get(self._actor.answer.remote(part.rows.loaded()))
         except self._ray.exceptions.RayError as error:
             raise Died(first_line(error)) from error
         if isinstance(answer, UserError):
             raise answer
-        header, content = answer
+        written: Written
+        written, content = answer
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-        return int(header)
+        return written
 
     def kill(self) -> None:
         """End the actor at once."""

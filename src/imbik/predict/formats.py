@@ -58,7 +58,7 @@ def append(path: Path, skip: int, to: BinaryIO) -> None:
 
 
 class Csv(_Bytes):
-    """``text``, ``pair`` where there are pairs, columns that are handed on, then what the task says."""
+    """``text`` (``image``), ``pair`` where there are pairs, columns that are handed on, then what the task says."""
 
     suffix = ".csv"
 
@@ -85,7 +85,7 @@ class Csv(_Bytes):
         """Return whether the header is one of ours."""
         with path.open(encoding="utf-8") as file:
             head = next(csv.reader(file), [])
-        return head[:1] == ["text"] and any(named <= set(head) for named in _HEADS)
+        return head[:1] in (["text"], ["image"]) and any(named <= set(head) for named in _HEADS)
 
 
 def _returns(cells: Sequence[Any]) -> list[int]:
@@ -121,7 +121,9 @@ class JsonLines(_Bytes):
         """Return whether the first line is one of ours."""
         with path.open(encoding="utf-8") as file:
             first = json.loads(file.readline())
-        return "text" in first and any(name in first for name in ("labels", "value", "entities", "answer", "vector", "similarity"))
+        return ("text" in first or "image" in first) and any(
+            name in first for name in ("labels", "value", "entities", "answer", "vector", "similarity")
+        )
 
 
 class Parquet(Format):

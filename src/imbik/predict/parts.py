@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,33 @@ from pathlib import Path
 from imbik.predict.sources import Rows
 
 _ROWS, _FEWER = 20_000, 2_000
+_IMAGES = 256  # their bytes are in memory, those of four parts for each process
 _SMALL = 4_000_000  # bytes of an artefact that answers tens of thousands of rows a second
 
 
-def rows_of_part(artefact: Path) -> int:
+def rows_of_part(artefact: Path, *, images: bool = False) -> int:
     """Return how many rows are answered together: what a kill can lose of each process's work, some seconds."""
+    if images:
+        return _IMAGES
     size = sum(file.stat().st_size for file in artefact.rglob("*") if file.is_file())
     return _ROWS if size <= _SMALL else _FEWER
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is known of a part that is answered.
+
+    Attributes:
+        header: bytes at the beginning of its file that the next parts of one file leave out.
+        rows: that are answered.
+        broken: images that could not be read and were left out.
+        first: the first of them.
+    """
+
+    header: int
+    rows: int
+    broken: int = 0
+    first: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,8 @@ class Part:
         """Return a hash of all that is answered or handed on: finished work is known by it."""
         kept = {f"kept {name}": cells for name, cells in self.rows.kept.items()}
         columns = {"text": self.rows.texts, "pair": self.rows.pairs or []} | kept
+        if self.rows.images is not None:
+            columns["image"] = list(map(_known_by, self.rows.images))
         whole = hashlib.blake2b(digest_size=16)
         for name, cells in columns.items():
             # the lengths keep ("a", "bc") and ("ab", "c") apart
@@ -54,21 +77,22 @@ def cut(stream: Iterable[Rows], size: int) -> Iterator[Part]:
     """
     number, held = 0, Rows([])
     for rows in stream:
-        held = rows if not len(held) else _joined(held, rows)
+        held = rows if not len(held) else held + rows
         # a chunk may hold the rows of several parts
         while len(held) >= size:
-            yield Part(number, number * size, _between(held, 0, size))
-            number, held = number + 1, _between(held, size, len(held))
+            yield Part(number, number * size, held.between(0, size))
+            number, held = number + 1, held.between(size, len(held))
     # what is left over: the last part alone may be short
     if len(held):
         yield Part(number, number * size, held)
 
 
-def _joined(one: Rows, other: Rows) -> Rows:
-    pairs = None if one.pairs is None or other.pairs is None else one.pairs + other.pairs
-    return Rows(one.texts + other.texts, pairs, {name: cells + other.kept[name] for name, cells in one.kept.items()})
-
-
-def _between(rows: Rows, start: int, stop: int) -> Rows:
-    pairs = None if rows.pairs is None else rows.pairs[start:stop]
-    return Rows(rows.texts[start:stop], pairs, {name: cells[start:stop] for name, cells in rows.kept.items()})
+def _known_by(image: object) -> str:
+    """Return what changes when an image does: the hash of its bytes, or the size and time of its file, which is read only once."""
+    if isinstance(image, bytes):
+        return hashlib.blake2b(image, digest_size=16).hexdigest()
+    try:
+        found = os.stat(str(image))
+    except OSError:
+        return "no file"
+    return f"{found.st_size} {found.st_mtime_ns}"

@@ -15,8 +15,7 @@ from imbik.errors import UserError
 from imbik.jobs.child import Child
 from imbik.machine import memory_bytes, physical_cores
 from imbik.predict.answering import Model
-from imbik.predict.formats import Header
-from imbik.predict.parts import Part
+from imbik.predict.parts import Part, Written
 
 ATTEMPTS = 3
 """Processes that may die over one part before it is given up."""
@@ -27,7 +26,7 @@ _COPIES = 4  # a loaded model takes about so many times the bytes of its files
 class Pool(Protocol):
     """What answers parts."""
 
-    def submit(self, part: Part, path: Path) -> Future[Header]:
+    def submit(self, part: Part, path: Path) -> Future[Written]:
         """Answer a part, and write it to ``path``."""
 
     def __enter__(self) -> Pool: ...
@@ -47,9 +46,9 @@ class Here:
 
         self._answerer = Answerer(model, form, top)
 
-    def submit(self, part: Part, path: Path) -> Future[Header]:
+    def submit(self, part: Part, path: Path) -> Future[Written]:
         """Answer a part now."""
-        done: Future[Header] = Future()
+        done: Future[Written] = Future()
         try:
             done.set_result(self._answerer.write(part.rows, path))
         except UserError as error:
@@ -70,7 +69,7 @@ class Died(Exception):
 class Worker(Protocol):
     """A process somewhere that has loaded the model, or will with its first part."""
 
-    def ask(self, part: Part, path: Path) -> Header:
+    def ask(self, part: Part, path: Path) -> Written:
         """Have a part answered, and its file written.
 
         Raises:
@@ -100,11 +99,11 @@ class Workers:
         self._all: set[Worker] = set()
         self._stopped = False
 
-    def submit(self, part: Part, path: Path) -> Future[Header]:
+    def submit(self, part: Part, path: Path) -> Future[Written]:
         """Answer a part in the next process that is free."""
         return self._threads.submit(self._answer, part, path)
 
-    def _answer(self, part: Part, path: Path) -> Header:
+    def _answer(self, part: Part, path: Path) -> Written:
         last: Exception | None = None
         # again with a new process: where memory is short the system ends the largest, not the one that was too much
         for _ in range(ATTEMPTS):
@@ -117,7 +116,7 @@ class Workers:
                 worker = self._start()
                 self._all.add(worker)
             try:
-                header = worker.ask(part, path)
+                written = worker.ask(part, path)
             except Died as death:
                 worker.close()
                 self._all.discard(worker)
@@ -127,7 +126,7 @@ class Workers:
                 raise
             else:
                 self._idle.put(worker)
-                return header
+                return written
         raise UserError(
             "the processes that answer these rows die",
             where=f"rows {part.first + 1} to {part.first + len(part.rows)}",
@@ -167,13 +166,13 @@ class Process:
         pickle.dump(thing, pipe, protocol=5)
         pipe.flush()
 
-    def ask(self, part: Part, path: Path) -> Header:
+    def ask(self, part: Part, path: Path) -> Written:
         """Send a part and wait for its answer; the process writes the file."""
         pipe = self._child.process.stdout
         assert pipe is not None
         try:
             self._send((part.rows, path))
-            answer: Header | UserError = pickle.load(pipe)
+            answer: Written | UserError = pickle.load(pipe)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise Died(self._child.death()) from error
         if isinstance(answer, UserError):

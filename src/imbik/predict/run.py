@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -14,19 +13,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imbik.data.columns import ColumnNames
+from imbik.data.kinds.reading import refuse_skipping
 from imbik.errors import UserError
+from imbik.images.settings import PROCESSOR_FILE
 from imbik.jobs.files import refuse_foreign_file, replacing
 from imbik.jobs.fingerprints import content, key_of
-from imbik.jobs.progress import Progress, Task
+from imbik.jobs.progress import Progress
 from imbik.machine import physical_cores
 from imbik.predict.answering import Model
 from imbik.predict.cluster import on_ray
-from imbik.predict.formats import FORMATS, Header, append
+from imbik.predict.formats import FORMATS
 from imbik.predict.parts import Part, cut, rows_of_part
+from imbik.predict.pictures import stream_images
 from imbik.predict.processes import Here, Pool, Process, Workers, fitting
-from imbik.predict.sources import count_rows, find_inputs, stream_rows
+from imbik.predict.sources import Rows, count_rows, find_inputs, stream_rows
 from imbik.predict.store import Store
-from imbik.runtime.manifest import read_manifest
+from imbik.predict.work import Work
+from imbik.runtime.manifest import MANIFEST_FILE, read_manifest
+from imbik.tasks.classification import IMAGE_CLASSIFICATION
+from imbik.tasks.outputs import IMAGES
+from imbik.tasks.registry import task_of
+from imbik.tasks.task import Task as TaskOfModel
 from imbik.types import Say
 
 
@@ -35,7 +42,7 @@ class Asked:
     """What is to be made of the rows.
 
     Attributes:
-        names: which columns hold texts.
+        names: which columns hold texts, or images.
         keep: further columns that are handed on.
         top: labels of each row at most.
         workers: processes; None: one a core, or this one alone where there are few rows.
@@ -60,12 +67,14 @@ class Summary:
         earlier: of them, by an earlier run.
         workers: processes.
         seconds: of this run.
+        broken: images that could not be read and were left out.
     """
 
     rows: int
     earlier: int
     workers: int
     seconds: float
+    broken: int = 0
 
 
 def predict_files(
@@ -82,7 +91,7 @@ def predict_files(
 
     Args:
         model: what answers.
-        sources: files, folders and patterns.
+        sources: files, folders and patterns; of images, or tables of them, where the model reads images.
         out: a file (``.csv``, ``.jsonl``, ``.parquet``), a folder of parts (a name without a suffix), or an open file, without continuing.
         asked: see :class:`Asked`.
         form: ``csv``, ``jsonl`` or ``parquet`` of a folder's parts and an open file; default ``csv``.
@@ -90,26 +99,32 @@ def predict_files(
         say: takes one line for the user.
 
     Raises:
-        UserError: a row that cannot be read (file, row, column): what was answered before is kept; the output holds something else.
+        UserError: a row or image that cannot be read (file, row, column): what was answered before is kept; the output holds
+            something else.
     """
     began = time.perf_counter()
     asked = asked or Asked()
-    check_model(model)
-    files = find_inputs(sources, out if isinstance(out, Path) else None)
-    asked = replace(asked, part_rows=asked.part_rows or rows_of_part(model.artefact))
-    run = _Run(model, files, asked, progress, say)
+    task = image_task(model)
+    if task is None:
+        refuse_skipping(model.skip_broken)
+    files = find_inputs(sources, out if isinstance(out, Path) else None, images=task is not None)
+    asked = replace(asked, part_rows=asked.part_rows or rows_of_part(model.artefact, images=task is not None))
+    rows = stream_rows(files, asked.names, asked.keep, say) if task is None else stream_images(files, asked.names, asked.keep, task, say)
+    run = _Run(model, files, rows, asked, progress, say)
     done = run.to_file(out, form) if isinstance(out, Path) else run.to_stream(out, form or "csv")
     return replace(done, seconds=time.perf_counter() - began)
 
 
-def check_model(model: Model) -> None:
-    """Refuse a folder that is neither an artefact nor a checkpoint, without loading it.
+def image_task(model: Model) -> TaskOfModel | None:
+    """Return the task of a model that reads images, without loading it; None where it reads texts.
 
     Raises:
-        UserError: what is wrong with it.
+        UserError: the folder is neither an artefact nor a checkpoint, or of a task that is not known.
     """
-    if not model.is_checkpoint:
-        read_manifest(model.artefact)
+    if model.is_checkpoint:
+        return task_of(IMAGE_CLASSIFICATION) if (model.artefact / PROCESSOR_FILE).is_file() else None
+    task = task_of(read_manifest(model.artefact)["task"], where=model.artefact / MANIFEST_FILE)
+    return task if task.reads == IMAGES else None
 
 
 def format_of(out: Path, form: str | None) -> tuple[str, bool]:
@@ -134,10 +149,10 @@ def format_of(out: Path, form: str | None) -> tuple[str, bool]:
 class _Run:
     """One call of :func:`predict_files`."""
 
-    def __init__(self, model: Model, files: Sequence[Path], asked: Asked, progress: Progress, say: Say) -> None:
+    def __init__(self, model: Model, files: Sequence[Path], rows: Iterable[Rows], asked: Asked, progress: Progress, say: Say) -> None:
         self.model, self.files, self.asked, self.progress, self.say = model, files, asked, progress, say
         assert asked.part_rows is not None
-        self.parts: Iterator[Part] = cut(stream_rows(files, asked.names, asked.keep, say), asked.part_rows)
+        self.parts: Iterator[Part] = cut(rows, asked.part_rows)
         self.workers = 1
 
     @contextlib.contextmanager
@@ -205,7 +220,7 @@ class _Run:
         """Answer all parts that are not answered yet."""
         total = count_rows(self.files, self.asked.names.encoding)
         with self._pool(form) as pool, self.progress.track("answering", total) as bar:
-            work = _Work(store, pool, bar, out)
+            work = Work(store, pool, bar, out, skip_broken=self.model.skip_broken)
             try:
                 for part in self.parts:
                     # one under way and one waiting for each process: what is read ahead stays small
@@ -217,72 +232,9 @@ class _Run:
                     self.say(f"{store.rows} rows are answered and kept; the same command goes on behind them")
                 raise
         store.close_at(work.count)
-        return Summary(work.rows, work.earlier, self.workers, 0.0)
-
-
-class _Work:
-    """Parts that are being answered, and those that are.
-
-    Args:
-        store: keeps them.
-        pool: answers.
-        bar: shows progress.
-        out: gets the answers in order, where no file is made of them at the end.
-    """
-
-    def __init__(self, store: Store, pool: Pool, bar: Task, out: BinaryIO | None) -> None:
-        self.store, self.pool, self.bar, self.out = store, pool, bar, out
-        self.pending: dict[Future[Header], tuple[int, int, str]] = {}
-        self.count = self.rows = self.earlier = self._shown = 0
-        self._ready: dict[int, Header] = {}
-        self._failed: dict[int, BaseException] = {}
-
-    def take(self, part: Part, most: int) -> None:
-        """Let a part be answered unless it is; waits while ``most`` are under way."""
-        size, digest = len(part.rows), part.digest()
-        self.count, self.rows = part.number + 1, self.rows + size
-        if self.store.has(part, digest):
-            self.earlier += size
-            self.bar.advance(size)
-            return
-        self.store.begin(part)
-        self.pending[self.pool.submit(part, self.store.path(part.number))] = (part.number, size, digest)
-        self.settle(most - 1)
-
-    def settle(self, most: int) -> None:
-        """Wait until at most so many parts are under way.
-
-        Raises:
-            UserError: one could not be answered; of several the first in the order of the rows, whichever ended first.
-        """
-        while len(self.pending) > most:
-            # they end in any order; a part counts when its file is whole
-            done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                number, size, digest = self.pending.pop(future)
-                if (error := future.exception()) is not None:
-                    self._failed[number] = error
-                    continue
-                self.store.add(number, size, digest, future.result())
-                self._ready[number] = future.result()
-                self.bar.advance(size)
-            self._show()
-            under_way = [number for number, _, _ in self.pending.values()]
-            if self._failed and min(self._failed) < min(under_way, default=self.count):
-                raise self._failed.pop(min(self._failed))
-
-    def keep_what_is_answered(self) -> None:
-        """Wait for the parts under way behind one that failed."""
-        while self.pending:
-            with contextlib.suppress(UserError):
-                self.settle(most=0)
-
-    def _show(self) -> None:
-        """Hand on the parts that are next, and forget them."""
-        while self.out is not None and self._shown in self._ready:
-            path, header = self.store.path(self._shown), self._ready.pop(self._shown)
-            append(path, header if self._shown else 0, self.out)
-            path.unlink()
-            self._shown += 1
-        if self.out is not None:
-            self.out.flush()
+        broken, first = store.broken
+        if broken:
+            self.say(f"{broken:,} images could not be read and were left out; the first: {first}")
+        if not store.rows:
+            raise UserError("no image can be read", where=self.files[0], found=f"{broken:,} that cannot be", fix="check the files")
+        return Summary(store.rows, work.earlier, self.workers, 0.0, broken)

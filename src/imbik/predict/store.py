@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from imbik.errors import UserError
 from imbik.jobs.files import foreign_files, read_json, refuse_foreign, remove_folder, replacing, write_json
 from imbik.jobs.workspace import WORK_FOLDER, locked
 from imbik.predict.formats import Header
-from imbik.predict.parts import Part
+from imbik.predict.parts import Part, Written
 
 SUMMARY = "_answers.json"
 """Written last into a folder of parts: it is finished, and this is all that belongs to it."""
 
+_WHOLE = {"broken": 0, "first": ""}
+"""Of a part that nothing was left out of; journals of before images say nothing of it."""
 _RUN, _PARTS, _LOCK = f"{WORK_FOLDER}/run.json", f"{WORK_FOLDER}/parts.jsonl", f"{WORK_FOLDER}/lock"
 _TORN = re.compile(rf"({WORK_FOLDER}/\.(run\.json|parts\.jsonl)|\.{SUMMARY})\.\d+\.tmp")
 # six digits and more: names sort as numbers do up to 20 billion rows
@@ -97,7 +100,7 @@ class Store:
                     number = int(entry["part"])
                     self._begun.add(number)
                     if {"digest", "bytes", "header", "rows"} <= entry.keys():
-                        self._done[number] = entry
+                        self._done[number] = _WHOLE | entry
 
     def _rewritten(self) -> Any:
         """Write what is known of the journal, and open it to go on."""
@@ -130,11 +133,13 @@ class Store:
         """Return where a part is written."""
         return self.folder / f"part-{number:06d}{self._suffix}"
 
-    def has(self, part: Part, digest: str) -> bool:
-        """Return whether a part is answered."""
+    def has(self, part: Part, digest: str, *, skip_broken: bool = False) -> bool:
+        """Return whether a part is answered; one without its broken images only where ``skip_broken`` says that they may be left out."""
         # by its size too: a disk that lost the end of a file lost answers
         entry, path = self._done.get(part.number), self.path(part.number)
-        return entry is not None and entry["digest"] == digest and path.is_file() and path.stat().st_size == entry["bytes"]
+        if entry is None or (entry["broken"] and not skip_broken):
+            return False
+        return entry["digest"] == digest and path.is_file() and path.stat().st_size == entry["bytes"]
 
     def begin(self, part: Part) -> None:
         """Say that a part is going to be written.
@@ -151,10 +156,10 @@ class Store:
         # noted before the file is there: only so a half-written one is known to be ours
         self._note({"part": part.number})
 
-    def add(self, number: int, rows: int, digest: str, header: Header) -> None:
+    def add(self, number: int, digest: str, written: Written) -> None:
         """Say that a part is answered."""
         size = self.path(number).stat().st_size
-        self._done[number] = {"part": number, "rows": rows, "digest": digest, "header": header, "bytes": size}
+        self._done[number] = {"part": number, "digest": digest, "bytes": size, **asdict(written)}
         self._note(self._done[number])
 
     def _note(self, entry: dict[str, Any]) -> None:
@@ -166,6 +171,16 @@ class Store:
     def rows(self) -> int:
         """Rows that are answered."""
         return sum(entry["rows"] for entry in self._done.values())
+
+    def rows_of(self, number: int) -> int:
+        """Return the rows of a part that are answered."""
+        return int(self._done[number]["rows"])
+
+    @property
+    def broken(self) -> tuple[int, str]:
+        """Images that were left out, and the first of them."""
+        found = [self._done[number] for number in sorted(self._done) if self._done[number]["broken"]]
+        return sum(entry["broken"] for entry in found), found[0]["first"] if found else ""
 
     def parts(self) -> list[tuple[Path, Header]]:
         """Return the files of all parts in their order, and the bytes of their headers."""

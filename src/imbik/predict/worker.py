@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
 from imbik.predict.answering import Answers, Model
-from imbik.predict.formats import FORMATS, Header
+from imbik.predict.formats import FORMATS
+from imbik.predict.parts import Written
 from imbik.predict.sources import Rows
+from imbik.runtime.images import ImagePredictor
 
 
 class Answerer:
@@ -26,13 +29,27 @@ class Answerer:
 
     def __init__(self, model: Model, form: str, top: int) -> None:
         self.predictor, self.top, self.format = model.load(), top, FORMATS[form]
+        self.skip_broken = model.skip_broken
 
     def answers(self, rows: Rows) -> Answers:
         """Ask the model."""
-        decoded = self.predictor.predict(rows.texts, rows.pairs)
+        # a sequence of images says itself what messages call each
+        asked = rows.texts if rows.images is None else cast(Sequence[str], rows.images)
+        decoded = self.predictor.predict(asked, rows.pairs)
         return Answers(rows, decoded, self.predictor.task, self.predictor.labels, self.top)
 
-    def write(self, rows: Rows, path: Path, wanted: Callable[[], bool] = lambda: True) -> Header:
+    def of_readable(self, rows: Rows) -> tuple[Answers, list[int]]:
+        """Ask the model of all rows but images that cannot be read; return the numbers of those too."""
+        try:
+            return self.answers(rows), []
+        except UserError:
+            if not (self.skip_broken and isinstance(self.predictor, ImagePredictor) and rows.images is not None):
+                raise
+        # looked for only now: to decode every image twice would take half of the speed
+        readable = self.predictor.readable(rows.images)
+        return self.answers(rows.images_at(readable)), sorted(set(range(len(rows))) - set(readable))
+
+    def write(self, rows: Rows, path: Path, wanted: Callable[[], bool] = lambda: True) -> Written:
         """Write the answers of some rows, whole or not at all.
 
         Args:
@@ -40,12 +57,13 @@ class Answerer:
             path: the file.
             wanted: asked before the file gets its name.
         """
-        answers = self.answers(rows)
+        answers, broken = self.of_readable(rows)
         with replacing(path) as temporary:
             header = self.format.write(answers, temporary)
             if not wanted():
                 raise SystemExit(1)
-        return header
+        first = rows.images.name(broken[0]) if broken and rows.images is not None else ""
+        return Written(header, len(answers.rows), len(broken), first)
 
 
 def main() -> None:
@@ -62,7 +80,7 @@ def main() -> None:
             rows, path = pickle.load(asked)
         except EOFError:
             return
-        answer: Header | UserError
+        answer: Written | UserError
         # where whoever asked is dead another run may hold the folder
         try:
             # loaded with the first part, so that a refusal is an answer to it

@@ -125,10 +125,11 @@ def _table(parcel: Parcel) -> list[str]:
     environment = parcel.results.environment
     machine = f"On {environment.cpu or 'one machine'}, {environment.threads or '?'} threads"
     rows = [_row(one) for one in parcel.measured]
+    rate = "images/s" if parcel.results.of_images else "texts/s"
     return [
         "## Measured",
         "",
-        f"| engine | {metric} (95 %) | kept of the teacher | bytes shipped | single request, p50 | texts/s |",
+        f"| engine | {metric} (95 %) | kept of the teacher | bytes shipped | single request, p50 | {rate} |",
         "|---|---|---|---|---|---|",
         *rows,
         "",

@@ -51,7 +51,7 @@ class ReportData:
 
     def phrases(self, fn: str, *arguments: Argument) -> Phrases:
         """Return phrases for sentences about ``fn``: traced in HTML."""
-        return TracedPhrases(self.texts.lang, fn, *arguments) if self.html else self.texts
+        return TracedPhrases(self.texts, fn, *arguments) if self.html else self.texts
 
     def cell(self, identifier: str, key: str) -> Shown:
         """Return a candidate's number in the column ``key`` of :data:`imbik.report.columns.COLUMNS`."""

@@ -63,8 +63,8 @@ Argument = str | int
 class TracedPhrases(Phrases):
     """Phrases whose numbers are ``<data>`` elements and whose ids are ``<code>``: sentences keep their trace."""
 
-    def __init__(self, lang: str, fn: str, *arguments: Argument) -> None:
-        super().__init__(lang)
+    def __init__(self, plain: Phrases, fn: str, *arguments: Argument) -> None:
+        super().__init__(plain.lang, images=plain.images)
         self.trace = Markup('data-fn="{}" data-args="{}"').format(fn, json.dumps(arguments))
 
     def __call__(self, key: str, **values: object) -> str:

@@ -110,7 +110,7 @@ def report_source(
 
 def render(runs: Sequence[Results], *, markdown: bool, lang: str, source: Source, architectures: Architectures | None = None) -> str:
     """Return the report as a string."""
-    texts = Phrases(lang)
+    texts = Phrases(lang, images=all(run.of_images for run in runs))
     figures = Figures(source, texts)
     views = [View(figures, i, not markdown) for i in range(len(runs))]
     folder, environment = _templates(markdown)

@@ -14,7 +14,7 @@ from imbik.report.columns import COLUMNS, TERMINAL
 
 def results_table(results: Results, lang: str = "en") -> Table:
     """Return the candidates in the order they were measured; ``●`` on the Pareto front (quality, latency, size), ``►`` the choice."""
-    texts = Phrases(lang)
+    texts = Phrases(lang, images=results.of_images)
     base = results.get(results.baseline)
     metric = results.data.metric or next((m.quality.metric for m in results.measurements if m.quality.metric), "quality")
     title = texts("terminal.title", source=results.data.source or "", metric=metric)
@@ -59,7 +59,7 @@ def caution_line(results: Results, lang: str = "en") -> str | None:
 
 def choice_line(results: Results, lang: str = "en") -> str:
     """Return the choice and its reason in one line; a choice of schema 1 gives its reason in English."""
-    texts, choice = Phrases(lang), results.choice
+    texts, choice = Phrases(lang, images=results.of_images), results.choice
     if choice is None:
         return texts("terminal.choice", id=texts("terminal.no_choice"), why="")
     why = " ".join(texts.note(reason) for reason in choice.reasons) or choice.why

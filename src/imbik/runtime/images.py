@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imbik.data.batches import token_batches
+from imbik.errors import UserError
+from imbik.images.named import NamedImages
 from imbik.images.processor import ImageProcessor
 from imbik.images.settings import PIXELS
+from imbik.images.store import ImageStore
 from imbik.runtime.given import cannot_answer, sequence_of
 from imbik.runtime.text_predictor import Predictor
 from imbik.tasks.answers.asking import check_pairs
@@ -41,7 +45,8 @@ class ImagePredictor(Predictor):
         for rows in token_batches(self.lengths(texts), self.batch_tokens):
             # prepared batch by batch: pixels take far more memory than the files that they come from
             images = [texts[int(row)] for row in rows]
-            out.put(rows, self._run_pixels(self.processor.batch(images, [self._called(texts[int(row)], int(row)) for row in rows])))
+            names = [_called(texts, image, int(row)) for row, image in zip(rows, images, strict=True)]
+            out.put(rows, self._run_pixels(self.processor.batch(images, names)))
         return out.result()
 
     def lengths(self, texts: Sequence[Any], pairs: Sequence[Any] | None = None) -> list[int]:
@@ -50,7 +55,16 @@ class ImagePredictor(Predictor):
 
     def encode(self, texts: Sequence[Any], pairs: Sequence[Any] | None = None, first: int = 0) -> list[Any]:
         """Return the gray levels that the network reads of each image, ``(H, W, C)``."""
-        return [self.processor.pixels(image, self._called(image, row)) for row, image in enumerate(texts, first)]
+        return [self.processor.pixels(image, _called(texts, image, row, first)) for row, image in enumerate(texts)]
+
+    def readable(self, texts: Sequence[Any]) -> list[int]:
+        """Return the rows whose images can be read."""
+        found = []
+        for row, image in enumerate(texts):
+            with suppress(UserError):
+                self.processor.pixels(image)
+                found.append(row)
+        return found
 
     def remembered(self) -> Mapping[str, Any]:
         """Return nothing: an image that was seen before is as much work as any other."""
@@ -77,6 +91,9 @@ class ImagePredictor(Predictor):
             raise cannot_answer(self.engine, error) from error
         return self._checked(outputs, (len(pixels), 1))
 
-    def _called(self, image: object, row: int) -> str | None:
-        """Return what messages call an image that has no path."""
-        return None if isinstance(image, str) or hasattr(image, "__fspath__") else f"image {row + 1}"
+
+def _called(images: Sequence[Any], image: object, row: int, first: int = 0) -> str | None:
+    """Return what messages call an image: its name where there are names, None for its path, else its number."""
+    if isinstance(images, (NamedImages, ImageStore)):
+        return images.name(row)
+    return None if isinstance(image, str) or hasattr(image, "__fspath__") else f"image {first + row + 1}"

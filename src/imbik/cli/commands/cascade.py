@@ -107,12 +107,13 @@ def cascade(
     """
     target, abstain = aim.asked(), silence.asked()
     from imbik.cascade.run import cascade as make
-    from imbik.cascade.stages import sources
+    from imbik.cascade.stages import refuse_images, sources
     from imbik.measure.predictions import load_predictions
     from imbik.measure.results import load_results
 
     console, say = consoles()
     results = load_results(run / "results.json")
+    refuse_images(results.task)
     _check_out(out)
     splits = _splits(run, results, data, columns, seed)
     stored = run / "teacher" / "predictions.npz"

@@ -176,8 +176,6 @@ def show(results: Results, out: Path, lang: str) -> None:
     """Table, choice, failures and where everything lies, on stdout."""
     from imbik.locale.phrases import Phrases
     from imbik.report.terminal import caution_line, choice_line, results_table
-    from imbik.tasks.outputs import IMAGES
-    from imbik.tasks.registry import task_of
 
     console = Speaker(highlight=False)
     if not console.is_terminal:
@@ -189,7 +187,7 @@ def show(results: Results, out: Path, lang: str) -> None:
     if results.choice is not None and (chosen := results.get(results.choice.id)) is not None:
         folder = out / chosen.name / "artefacts" / chosen.engine
         if folder.is_dir():
-            about = "ask_image" if task_of(results.task).reads == IMAGES else "ask"
+            about = "ask_image" if results.of_images else "ask"
             console.print(Phrases(lang)(f"terminal.{about}", folder=shlex.quote(str(folder))), markup=False, soft_wrap=True)
     for failure in results.failures:
         console.print(f"{failure.get('name', failure.get('id'))}: {translated(failure['error'])}", markup=False)

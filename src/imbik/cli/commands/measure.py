@@ -147,7 +147,7 @@ def _report(measured: Measured, rows: Evaluable, source: str, as_json: Path | No
         write_results(as_json, results)
     console = Speaker(highlight=False)
     for measurement in measured.measurements:
-        console.print(_table(measurement))
+        console.print(_table(measurement, images=results.of_images))
     for failure in measured.failures:
         console.print(f"{failure['id']}: {translated(failure['error'])}", markup=False)
 
@@ -173,14 +173,14 @@ def _results(measured: Measured, rows: Evaluable, source: str) -> Results:
     )
 
 
-def _table(m: Measurement) -> Table:
+def _table(m: Measurement, *, images: bool) -> Table:
     table = Table(title=m.id, show_header=False)
-    for name, value in _lines(m):
+    for name, value in _lines(m, images=images):
         table.add_row(name, value)
     return table
 
 
-def _lines(m: Measurement) -> list[tuple[str, str]]:
+def _lines(m: Measurement, *, images: bool) -> list[tuple[str, str]]:
     from imbik.report.columns import COLUMNS
 
     shown = {key: column.plain(m, None) for key, column in COLUMNS.items()}
@@ -193,16 +193,32 @@ def _lines(m: Measurement) -> list[tuple[str, str]]:
         lines.append(_line("answers as the baseline", f"{m.agreement:.2%}"))
     if m.calibration:
         lines.append(_line("calibration error (ECE)", shown["ece"]))
-    late = m.latency_ms
     return [
         *lines,
+        *(_of_images(m, shown) if images else _of_texts(m, shown)),
+        _line("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
+        _line("cold start", f"{shown['cold_start']} s"),
+        _line("shipped", f"{shown['megabytes']} MB, {m.params or 0:,} parameters"),
+    ]
+
+
+def _of_texts(m: Measurement, shown: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the lines of speed of a model that reads texts."""
+    late = m.latency_ms
+    return [
         _line("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {late.p99 or 0:.2f} ({late.tokens or 0:.0f} tokens)"),
         _line("batches", f"{m.throughput.items_per_s or 0:,.0f} texts/s ({m.throughput.batch or 0:.0f} a batch)"),
         _line("batches at first sight", f"{m.throughput.first_sight_per_s or 0:,.0f} texts/s"),
         _line("processor time", f"{shown['cpu']} s per 1,000 texts, {m.threads} threads"),
-        _line("peak memory", f"{(m.peak_rss_bytes or 0) / 1e6:,.0f} MB"),
-        _line("cold start", f"{shown['cold_start']} s"),
-        _line("shipped", f"{shown['megabytes']} MB, {m.params or 0:,} parameters"),
+    ]
+
+
+def _of_images(m: Measurement, shown: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the lines of speed of a model that reads images, which remembers none of them."""
+    return [
+        _line("single request", f"p50 {shown['p50']} ms, p95 {shown['p95']}, p99 {m.latency_ms.p99 or 0:.2f}"),
+        _line("batches", f"{m.throughput.items_per_s or 0:,.0f} images/s ({m.throughput.batch or 0:.0f} a batch)"),
+        _line("processor time", f"{shown['cpu']} s per 1,000 images, {m.threads} threads"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""``imbik predict``: labels and probabilities of texts, one or millions."""
+"""``imbik predict``: labels and probabilities of texts or images, one or millions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imbik.cli.checks import check_file, consoles
-from imbik.cli.options import MultipleOption, TextColumns, ThreadsOption, TrustOption, grouped
+from imbik.cli.options import MultipleOption, SkipOption, TextColumns, ThreadsOption, TrustOption, grouped
 from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
@@ -23,6 +23,10 @@ from imbik.locale.language import translated
 if TYPE_CHECKING:
     from imbik.predict.answering import Model
     from imbik.tasks.task import Task
+
+FileOption = Annotated[
+    list[Path] | None, typer.Option("--file", help="Rows: .txt with a text a line, a data file, images, a folder, or a pattern; repeat.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,14 +38,12 @@ def register(app: typer.Typer) -> None:
 def predict(
     *,
     artefact: Annotated[Path, typer.Argument(help="Artefact folder, such as DIR/<recipe>/artefacts/onnx.")],
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; paths of images where the model reads images.")] = None,
     pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text; one for each text, in their order.")] = None,
     context: Annotated[
         Path | None, typer.Option("--context", help="Text file that is the second text of all: what questions ask about.")
     ] = None,
-    file: Annotated[
-        list[Path] | None, typer.Option("--file", help="Rows: .txt with a text a line, a data file, a folder, or a pattern; repeat.")
-    ] = None,
+    file: FileOption = None,
     columns: TextColumns,
     keep: Annotated[str | None, typer.Option("--keep", help="Columns of the file to hand on, comma-separated.")] = None,
     out: Annotated[
@@ -51,6 +53,7 @@ def predict(
     workers: Annotated[int | None, typer.Option("--workers", help="Processes for --file (default: one a core).", min=1)] = None,
     ray: Annotated[str | None, typer.Option("--ray", help="Answer --file on a Ray cluster: its address, auto, or local.")] = None,
     part_rows: Annotated[int | None, typer.Option("--part-rows", help="Rows that are answered and kept together.", min=1)] = None,
+    skip_broken: SkipOption = False,
     top: Annotated[int, typer.Option("--top", help="Labels shown of each text.", min=1)] = 3,
     threads: ThreadsOption = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of a batch, padding included.", min=1)] = None,
@@ -59,12 +62,12 @@ def predict(
     trust_remote_code: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text and line.")] = False,
 ) -> None:
-    """Answer texts: the most probable labels first. Without PyTorch."""
+    """Answer texts or images: the most probable labels first. Without PyTorch."""
     _check_given(texts, pair, context, file, ray)
     pair = pair if context is None else [_whole(context, columns.encoding)] * len(texts or ())
     from imbik.predict.answering import Model
 
-    model = Model(artefact, engine, threads, batch_tokens, length_multiple)
+    model = Model(artefact, engine, threads, batch_tokens, length_multiple, skip_broken)
     if texts:
         _answer_given(model, texts, pair, _file_format(out, form), as_json, top)
         return
@@ -123,12 +126,19 @@ def _file_format(out: Path | None, form: str | None) -> tuple[Path, str] | None:
 def _answer_given(
     model: Model, texts: Sequence[str], pair: list[str] | None, out: tuple[Path, str] | None, as_json: bool, top: int
 ) -> None:
+    from imbik.data.kinds.reading import refuse_skipping
+    from imbik.images.named import NamedImages
     from imbik.predict.formats import FORMATS
+    from imbik.predict.run import image_task
     from imbik.predict.sources import Rows
     from imbik.predict.worker import Answerer
     from imbik.tasks.registry import task_of
 
-    answers = Answerer(model, "csv", top).answers(Rows(list(texts), pair))
+    images = None if image_task(model) is None else NamedImages(texts, texts)
+    refuse_skipping(model.skip_broken and images is None)
+    answers, broken = Answerer(model, "csv", top).of_readable(Rows(list(texts), pair, images=images))
+    if broken:
+        consoles()[1](f"{len(broken):,} images could not be read and were left out; the first: {texts[broken[0]]}")
     if out is not None:
         with replacing(out[0]) as temporary:
             FORMATS[out[1]].write(answers, temporary)
@@ -159,9 +169,10 @@ def _answer_files(model: Model, files: list[Path], out: Path | None, form: str |
 
 def _show(answers: Sequence[dict[str, Any]], task: Task) -> None:
     console = Speaker(highlight=False)
-    table = Table("text", "label", "probability")
+    asked = "image" if answers and "image" in answers[0] else "text"
+    table = Table(asked, "label", "probability")
     for answer in answers:
-        shown = Text(_short(answer["text"] if "pair" not in answer else f"{answer['text']} / {answer['pair']}"))
+        shown = Text(_short(answer[asked] if "pair" not in answer else f"{answer[asked]} / {answer['pair']}"))
         for number, (what, how_sure) in enumerate(task.lines(answer)):
             table.add_row(shown if number == 0 else "", Text(what), f"{how_sure:.4f}")
     console.print(table)

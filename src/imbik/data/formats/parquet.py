@@ -11,6 +11,8 @@ import numpy as np
 from imbik.data.formats.table import CHUNK, Chunk, Table, check_columns
 from imbik.errors import MissingExtra, UserError
 
+_FILES = 64  # rows with files in them that are in memory at once
+
 
 def open_parquet(path: Path) -> Table:
     """Open a Parquet file, which is read batch by batch.
@@ -30,10 +32,17 @@ def open_parquet(path: Path) -> Table:
         raise UserError("not a Parquet file", where=path, found=str(error).split(".")[0]) from error
     names = check_columns(str(path), file.schema_arrow.names)
 
+    def rows_at_once(wanted: Sequence[str]) -> int:
+        kinds = [file.schema_arrow.field(name).type for name in wanted]
+        # of a struct as Hugging Face's datasets stores images: its fields
+        flat = [one.type for kind in kinds if pyarrow.types.is_struct(kind) for one in kind] + kinds
+        held = any(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind) for kind in flat)
+        return _FILES if held else CHUNK
+
     def stream(wanted: Sequence[str]) -> Iterator[Chunk]:
         start = 1
         try:
-            for batch in file.iter_batches(batch_size=CHUNK, columns=list(wanted)):
+            for batch in file.iter_batches(batch_size=rows_at_once(wanted), columns=list(wanted)):
                 columns = {name: batch.column(name).to_pylist() for name in wanted}
                 yield Chunk(columns, np.arange(start, start + batch.num_rows))
                 start += batch.num_rows

@@ -136,16 +136,32 @@ def _bytes_of(cell: Any, table: Table, row: int, column: str) -> tuple[bytes, st
         UserError: the cell holds no image.
     """
     where = f"{table.at(row)}, column {column!r}"
-    if isinstance(cell, dict):  # as Hugging Face's datasets stores images: bytes, or the path of a file
+    held = image_in(cell, table, where)
+    if isinstance(held, bytes):
+        return held, where, True
+    try:
+        return held.read_bytes(), str(held), False
+    except OSError as error:
+        raise UserError("the image cannot be read", where=held, found=error.strerror or str(error)) from None
+
+
+def image_in(cell: Any, table: Table, where: str) -> bytes | Path:
+    """Return what a cell holds of an image: its bytes, or the path of its file, which is meant from the table's folder on.
+
+    Args:
+        cell: bytes, a path, or both as Hugging Face's ``datasets`` stores them.
+        table: of the cell.
+        where: what messages call it.
+
+    Raises:
+        UserError: the cell holds no image.
+    """
+    if isinstance(cell, dict):
         cell = next((cell[name] for name in ("bytes", "path") if name in cell and cell[name] is not None), None)
     if isinstance(cell, bytes):
-        return cell, where, True
+        return cell
     if isinstance(cell, str) and cell:
-        path = Path(table.where).parent / cell  # an absolute path stays as it is
-        try:
-            return path.read_bytes(), str(path), False
-        except OSError as error:
-            raise UserError("the image cannot be read", where=path, found=error.strerror or str(error)) from None
+        return Path(table.where).parent / cell  # an absolute path stays as it is
     expected = "the bytes of an image, or the path of its file"
     found = "nothing" if cell is None or cell == "" else type(cell).__name__
     raise UserError("no image in the cell", where=where, found=found, expected=expected)

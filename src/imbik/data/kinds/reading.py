@@ -28,14 +28,23 @@ def read_split(task: Task | None, tables: Sequence[Table], columns: Columns, *, 
     few = task is None or task.few_values
     if reads_images(task):
         return read_images(tables, columns, few_values=few, skip_broken=skip_broken)
-    if skip_broken:
-        raise UserError("only images can be broken", where="--skip-broken", found="texts", fix="leave it out")
+    refuse_skipping(skip_broken)
     return read_rows(tables, columns, few_values=few)
 
 
 def reads_images(task: Task | None) -> bool:
     """Return whether a task's models read images."""
     return task is not None and task.reads == IMAGES
+
+
+def refuse_skipping(asked: bool) -> None:
+    """Refuse to leave out broken rows where they are texts.
+
+    Raises:
+        UserError: it was asked for.
+    """
+    if asked:
+        raise UserError("only images can be broken", where="--skip-broken", found="texts", fix="leave it out")
 
 
 def refuse_unlabelled(task: Task | None, unlabelled: str | Path | None) -> None:
