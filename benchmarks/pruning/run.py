@@ -1,4 +1,4 @@
-"""Half of a fine-tuned teacher's heads and units without training: four importances, with and without repair.
+"""A fine-tuned teacher's heads and units cut without training: four importances, with and without repair.
 
     python -m benchmarks.pruning.run --teacher DIR --data DATA --name trec --work DIR [--minutes M]
 
@@ -23,21 +23,24 @@ from imbik.students import make_student
 
 IMPORTANCES = ("fisher", "taylor", "activation", "magnitude")
 REPAIRS = ("none", "masks", "matrices")
-SHARES = (0.5, 0.7, 0.3)
+SHARES = (0.5, "halves", 0.7, 0.3)
+"""Of the operations of all heads and units; ``halves``: half of the heads and half of the units of every layer instead."""
 SEEDS = (0, 1, 2)
 
 
-def cell(bench: Bench, importance: str, repair: str, share: float, seed: int) -> dict[str, Any]:
+def cell(bench: Bench, importance: str, repair: str, share: float | str, seed: int) -> dict[str, Any]:
     """Cut a copy of the teacher, and measure it."""
     student = make_student(None, bench.teacher, bench.splits.train, 0)
-    step = {"prune": {"budget": share, "importance": importance, "repair": repair}}
+    halves = {f"{block.kind}": block.count // 2 for block in blocks_of(student.model)}
+    size = {"budget": share} if share != "halves" else halves
+    step = {"prune": {**size, "importance": importance, "repair": repair}}
     with clock() as spent:
         cut = make_method(step, "bench").apply(student, replace(bench.context("cut"), seed=seed))
     left: dict[str, list[int]] = {"heads": [], "units": []}
     for block in blocks_of(cut.model):
         left[block.kind].append(block.count)
-    size = {"left": left, "params": parameters(cut.model), "flops": flops(cut.model)}
-    return {**bench.measured(cut), **size, "seconds": spent.wall, "note": dict(cut.notes[-1].values)}
+    facts = {"left": left, "params": parameters(cut.model), "flops": flops(cut.model)}
+    return {**bench.measured(cut), **facts, "seconds": spent.wall, "note": dict(cut.notes[-1].values)}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -14,13 +15,13 @@ SEEDS = (0, 1, 2)
 DATA = ("trec",)
 
 
-def _cells(run: dict[str, Any], importance: str, repair: str, share: float) -> list[dict[str, Any]]:
+def _cells(run: dict[str, Any], importance: str, repair: str, share: float | str) -> list[dict[str, Any]]:
     """Return the finished draws of one way of cutting."""
     names = (f"{importance} {repair} {share} {seed}" for seed in SEEDS)
     return [run["cells"][name] for name in names if name in run["cells"]]
 
 
-def cell(run: dict[str, Any], importance: str, repair: str, share: float) -> str:
+def cell(run: dict[str, Any], importance: str, repair: str, share: float | str) -> str:
     """Return what is kept: of one draw with its paired interval, of several their mean, the least and the most."""
     found = [one["test_retention"] for one in _cells(run, importance, repair, share)]
     if not found:
@@ -31,17 +32,18 @@ def cell(run: dict[str, Any], importance: str, repair: str, share: float) -> str
     return f"{fmean(values):.1f} % ({min(values):.1f} – {max(values):.1f}, {len(values)} draws)"
 
 
-def half(data: str) -> list[str]:
-    """Return what half of the operations keep."""
+def half(data: str, share: float | str) -> list[str]:
+    """Return what half of the operations, or of every layer's heads and units, keep."""
     run = read_result(f"pruning/{data}")
     lines = ["| importance | no repair | `masks` | `matrices` |", "|---|---:|---:|---:|"]
     for importance in IMPORTANCES:
-        lines.append(f"| `{importance}` | {' | '.join(cell(run, importance, repair, 0.5) for repair in REPAIRS)} |")
+        lines.append(f"| `{importance}` | {' | '.join(cell(run, importance, repair, share) for repair in REPAIRS)} |")
     return [*lines, "", origin(f"pruning/{data}")]
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
-    name: ((f"pruning/{name}",), lambda name=name: half(name))  # type: ignore[misc]
+    f"{name}{ending}": ((f"pruning/{name}",), partial(half, name, share))
     for name in DATA
+    for ending, share in (("", 0.5), ("-halves", "halves"))
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

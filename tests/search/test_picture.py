@@ -16,7 +16,7 @@ from imbik.search.space import Architecture
 
 
 def candidate(retention: float, ms: float) -> Candidate:
-    return Candidate(Architecture((0, 2), (2, 2), (64, 32)), retention, Cost(ms, 3e6))
+    return Candidate(Architecture((0, 2), (2, 2), (64, 32)), retention, Cost(ms, 3e6, ms))
 
 
 SEEN = [candidate(0.80, 1.0), candidate(0.99, 4.0), candidate(0.95, 2.0), candidate(0.90, 3.0)]

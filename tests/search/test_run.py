@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from imbik.models.pretrained import load_checkpoint
 from imbik.recipes.recipe import load_recipe
 from imbik.search import run as job
 from imbik.search.candidate import Candidate
-from imbik.search.costs import Cost, Table, _points, _solved
+from imbik.search.costs import Cost, Table, design
 from imbik.search.run import SearchOptions, search
 from imbik.search.sandwich import Sandwich
 from imbik.search.space import Architecture, Space
@@ -27,34 +27,48 @@ QUICK = {"supernet": Sandwich(epochs=1, batch_tokens=512), "vocabulary": False, 
 
 
 def true_cost(architecture):
-    """A machine whose last layer is cheaper than the others: what the table must find again."""
-    ms, size = 0.1, 1000.0
+    """A machine whose last layer is cheaper than the others, and an only layer cheaper still: what the table must find again."""
+    last = len(architecture.layers) - 1
+    ms, size = 0.1 + 0.07 * (last > 0), 1000.0
     for place, (heads, units) in enumerate(zip(architecture.heads, architecture.units, strict=True)):
-        share = 0.5 if place == len(architecture.layers) - 1 else 1.0
+        share = 1.0 if place < last else 0.5 if last else 0.2
         ms += share * (0.02 + 0.01 * heads + 0.0005 * units)
-        size += 100 * heads + 10 * units
-    return [ms, size]
+        size += share * (100 * heads + 10 * units)
+    return Cost(ms, size, ms / 3 + 0.01)
 
 
-@pytest.mark.parametrize("fixed", [(), (0,)])
-@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("fixed", [(), (0,), (0, 1, 2)])
+@pytest.mark.parametrize("depth", [1, 2, 5, 12])
 def test_the_table_adds_up_to_what_a_machine_of_that_form_takes(depth, fixed):
-    space = Space.of(depth, 4, 256, fixed if depth > 1 else ())
-    points = list(_points(space))
-    table = _solved(space, points, [true_cost(architecture) for _, architecture in points])
-    generator = np.random.default_rng(0)
+    space = Space.of(depth, 4, 256, tuple(place for place in fixed if place < depth))
+    points = list(design(space))
+    table = Table.fitted(space, points, [true_cost(architecture) for architecture in points])
+    again = Table(**json.loads(json.dumps(asdict(table))))
+    generator = np.random.default_rng(1)
     for _ in range(50):
         architecture = space.architecture(space.draw(generator))
-        if architecture.layers[-1] == depth - 1:
-            cost = table.cost(architecture)
-            assert [cost.ms, cost.bytes] == pytest.approx(true_cost(architecture))
-    again = Table(**json.loads(json.dumps(asdict(table))))
-    assert again.cost(space.architecture(space.full)) == table.cost(space.architecture(space.full))
+        assert astuple(again.cost(architecture)) == pytest.approx(astuple(true_cost(architecture))), architecture
+
+
+def test_the_table_minimizes_the_relative_error():
+    space, generator = Space.of(4, 4, 256), np.random.default_rng(2)
+    points = list(design(space))
+    noisy = [Cost(*(value * generator.uniform(0.8, 1.2) for value in astuple(true_cost(architecture)))) for architecture in points]
+
+    def error(table):
+        shares = [np.array(astuple(table.cost(one))) / np.array(astuple(cost)) - 1 for one, cost in zip(points, noisy, strict=True)]
+        return np.square(shares).sum(0)
+
+    table = Table.fitted(space, points, noisy)
+    for name in table.terms:
+        for factor in (0.99, 1.01):
+            moved = {**table.terms, name: [factor * value for value in table.terms[name]]}
+            assert (error(replace(table, terms=moved)) >= error(table) - 1e-12).all(), name
 
 
 def test_what_is_best():
     def candidate(retention, ms, mb):
-        return Candidate(Architecture((0,), (1,), (8,)), retention, Cost(ms, mb * 1e6))
+        return Candidate(Architecture((0,), (1,), (8,)), retention, Cost(ms, mb * 1e6, ms))
 
     good, fast, slow = candidate(0.99, 1.0, 5), candidate(0.96, 0.2, 3), candidate(1.0, 9.0, 20)
     limited = Limits(max_latency_ms=2.0, max_mb=6.0)
@@ -70,8 +84,8 @@ def quick_table(monkeypatch):
     """A table of made-up times: what a machine takes is not what is tested here."""
 
     def table(supernet, texts, folder, threads, progress):
-        points = list(_points(supernet.space))
-        return _solved(supernet.space, points, [true_cost(architecture) for _, architecture in points])
+        points = list(design(supernet.space))
+        return Table.fitted(supernet.space, points, [true_cost(architecture) for architecture in points])
 
     monkeypatch.setattr(job, "table_of", table)
 
@@ -130,8 +144,8 @@ def test_the_whole_search_makes_its_winner_with_a_recipe_that_compress_repeats(t
     repeated = load_checkpoint(tmp_path / "again" / "best" / "model")
     # to a rounding: where weights lie in memory decides the order in which some processors add
     np.testing.assert_allclose(logits_of(repeated, splits.test), logits_of(made, splits.test), atol=1e-3)
-    table = json.loads(next(tmp_path.rglob("costs.json")).read_text())
-    assert len(table["measured"]) == len(list(_points(Space.of(2, 2, 64)))) and all(entry["ms"] > 0 for entry in table["measured"])
+    table = json.loads(next(tmp_path.rglob("table.json")).read_text())
+    assert len(table["measured"]) == len(list(design(Space.of(2, 2, 64)))) and all(entry["cost"]["ms"] > 0 for entry in table["measured"])
     assert not list(tmp_path.rglob("search/*/artefacts")), "artefacts that were only timed are gone"
 
 

@@ -1,15 +1,15 @@
-"""What architectures cost, by a table: layers of every width are built and timed once, the rest are sums.
+"""What architectures cost, by a table: artefacts of a designed set are built and measured once, the rest are sums.
 
-time = t₀ + (layers - n₀) · c - Σ over layers (a(heads) + f(units)): t₀ is the shortest model of whole layers, n₀ its layers (one, as a
-rule), c one more whole layer, a and f what a narrower one saves. The last layer, of which artefacts compute the first token alone, has
-an a and f of its own. Every number is a difference between two artefacts as a user would run them (onnxruntime, int8, tokenizing
-included).
+cost = base + Σ over layers (layer + steps of its heads + steps of its units); a step is what the next width costs. A model of one layer
+has a base and steps of its own: its query is the same for every text, and is folded into the keys (:mod:`imbik.export.onnx.first_query`).
+So has the last of several, of which artefacts compute the first token alone. The terms are fitted to all measured artefacts at once, by
+least squares of the relative error, as a user would run them (onnxruntime, int8, tokenizing included).
 """
 
 from __future__ import annotations
 
 import shutil
-import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,16 +19,21 @@ import numpy as np
 
 from imbik.export.artefact import export
 from imbik.jobs.files import read_json, write_json
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
-from imbik.runtime.predictor import Predictor, load_artefact
+from imbik.runtime.predictor import Predictor, load_artefact, read_artefact
 from imbik.search.space import Architecture, Space
 from imbik.search.supernet import Supernet
+from imbik.search.timing import time_in_batches, time_one_by_one
 from imbik.training.probes import sample
-from imbik.types import Checkpoint, Examples
+from imbik.types import Artefact, Checkpoint, Examples
 
 INT8: dict[str, dict[str, Any]] = {"quantize": {"scheme": "dynamic"}}
 _TEXTS = 24
-_ROUNDS = 15
+_DEEP = 6
+"""Layers of the deepest artefact that is measured: many at once, since what one of them costs is small beside the noise."""
+_RANDOM = 6
+"""Architectures at random among those that are measured: they say what sums leave out."""
 
 
 @dataclass(frozen=True)
@@ -38,130 +43,132 @@ class Cost:
     Attributes:
         ms: median time of a single request.
         bytes: of its artefact.
+        batch_ms: time of a text in batches.
     """
 
     ms: float
     bytes: float
+    batch_ms: float
 
 
 @dataclass(frozen=True)
 class Table:
-    """Measured costs of layers.
+    """Fitted costs of the parts of an architecture.
 
     Attributes:
-        shortest: ``[ms, bytes]`` of the shortest model.
-        depth: its layers.
-        layer: ``[ms, bytes]`` of one more layer.
-        saved: ``inner`` or ``last`` -> ``heads`` or ``units`` -> width as text -> ``[ms, bytes]`` that it saves against the whole.
-        measured: what was timed: one entry for each artefact.
+        heads, units: the widths of the space.
+        terms: name of a part (:func:`terms_of`) -> ``[ms, bytes, batch_ms]``.
+        measured: what they were fitted to: one entry for each artefact.
     """
 
-    shortest: list[float]
-    depth: int
-    layer: list[float]
-    saved: dict[str, dict[str, dict[str, list[float]]]]
+    heads: list[int]
+    units: list[int]
+    terms: dict[str, list[float]]
     measured: list[dict[str, Any]]
+
+    @classmethod
+    def fitted(cls, space: Space, architectures: Sequence[Architecture], costs: Sequence[Cost]) -> Table:
+        """Return the table that explains measured costs best, in the relative error."""
+        heads, units = list(space.heads), list(space.units)
+        counted = [terms_of(one, heads, units) for one in architectures]
+        names = sorted({name for counts in counted for name in counts})
+        known = np.array([[counts[name] for name in names] for counts in counted], dtype=np.float64)
+        wanted = np.array([[cost.ms, cost.bytes, cost.batch_ms] for cost in costs])
+        # every row divided by what was measured: a percent counts alike in small models and large ones
+        terms = np.stack([np.linalg.lstsq(known / own[:, None], np.ones(len(own)), rcond=None)[0] for own in wanted.T], 1)
+        measured = [{**asdict(one), "cost": asdict(cost)} for one, cost in zip(architectures, costs, strict=True)]
+        return cls(heads, units, dict(zip(names, terms.tolist(), strict=True)), measured)
 
     def cost(self, chosen: Architecture) -> Cost:
         """Return what an architecture costs by the table."""
-        count = len(chosen.layers)
-        # time and bytes in one vector: both are sums over layers
-        total = np.array(self.shortest) + (count - self.depth) * np.array(self.layer)
-        for place, (heads, units) in enumerate(zip(chosen.heads, chosen.units, strict=True)):
-            saved = self.saved["last" if place == count - 1 else "inner"]
-            total = total - saved["heads"][str(heads)] - saved["units"][str(units)]
-        return Cost(float(total[0]), float(total[1]))
+        counts = terms_of(chosen, self.heads, self.units)
+        total = np.sum([count * np.array(self.terms[name]) for name, count in counts.items()], 0)
+        return Cost(*(float(value) for value in total))
+
+
+def terms_of(chosen: Architecture, heads: Sequence[int], units: Sequence[int]) -> Counter[str]:
+    """Return how often each part stands in an architecture.
+
+    >>> sorted(terms_of(Architecture((0, 3), (4, 2), (64, 32)), [2, 4], [32, 64]))
+    ['inner heads 4', 'inner layer', 'inner units 64', 'several layers']
+    """
+    last = len(chosen.layers) - 1
+    found = Counter(["several layers" if last else "one layer"])
+    for place, (own_heads, own_units) in enumerate(zip(chosen.heads, chosen.units, strict=True)):
+        kind = "inner" if place < last else "last" if last else "only"
+        # there is always one last layer: its own constant is part of the base
+        found.update(["inner layer"] if kind == "inner" else [])
+        found.update(f"{kind} heads {width}" for width in heads[1:] if width <= own_heads)
+        found.update(f"{kind} units {width}" for width in units[1:] if width <= own_units)
+    return found
 
 
 def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress) -> Table:
     """Return the table of a supernet on this machine: read where it was measured before, else measured now.
 
     Args:
-        texts: of the task; some are timed one by one.
-        folder: keeps ``costs.json``, and artefacts while they are needed.
+        texts: of the task; some are timed.
+        folder: keeps ``table.json``, and artefacts while they are needed.
         threads: of the engine.
     """
-    file = folder / "costs.json"
+    file = folder / "table.json"
     if file.is_file():
         return Table(**read_json(file))
-    points = list(_points(supernet.space))
-    chosen = sample(texts, _TEXTS, 0)
-    predictors, sizes = [], []
-    with progress.track("building artefacts for the table", len(points)) as bar:
-        for number, (_, architecture) in enumerate(points):
-            path = folder / "artefacts" / str(number)
-            size = _built(supernet.student(architecture), path, texts)
-            sizes.append(size)
-            predictors.append(load_artefact(path, threads=threads))
-            bar.advance()
-    times = time_one_by_one(predictors, chosen, progress)
-    table = _solved(supernet.space, points, [[ms, float(size)] for ms, size in zip(times, sizes, strict=True)])
+    chosen = list(design(supernet.space))
+    table = Table.fitted(supernet.space, chosen, measured(supernet, chosen, texts, folder / "artefacts", threads, progress))
     # whole before the artefacts go: a kill in between only leaves them behind
     write_json(file, asdict(table))
     shutil.rmtree(folder / "artefacts", ignore_errors=True)
     return table
 
 
-def _built(checkpoint: Checkpoint, path: Path, texts: Examples) -> int:
-    """Write a model's int8 artefact; return its bytes."""
+def measured(
+    supernet: Supernet, chosen: Sequence[Architecture], texts: Examples, folder: Path, threads: int, progress: Progress
+) -> list[Cost]:
+    """Return the costs of sub-networks, built as a user would run them and timed in turn; ``folder`` gets the artefacts."""
+    sizes: list[int] = []
+    predictors: list[Predictor] = []
+    with progress.track("building artefacts for the table", len(chosen)) as bar:
+        for architecture in chosen:
+            path = folder / key_of(asdict(architecture))
+            # a killed call goes on behind what it built
+            built = read_artefact(path) if path.is_dir() else _built(supernet.student(architecture), path, texts)
+            sizes.append(built.bytes)
+            predictors.append(load_artefact(path, threads=threads))
+            bar.advance()
+    alone, together = time_one_by_one(predictors, texts, progress), time_in_batches(predictors, texts, progress)
+    return [Cost(ms, float(size), batch) for ms, size, batch in zip(alone, sizes, together, strict=True)]
+
+
+def _built(checkpoint: Checkpoint, path: Path, texts: Examples) -> Artefact:
+    """Write a model's int8 artefact."""
     # what it answers does not matter here: a sub-network before its training may answer anything
-    return export(replace(checkpoint, steps=(INT8,)), "onnx", path, texts=sample(texts, _TEXTS, 0), least=None).bytes
+    return export(replace(checkpoint, steps=(INT8,)), "onnx", path, texts=sample(texts, _TEXTS, 0), least=None)
 
 
-def time_one_by_one(predictors: Sequence[Predictor], texts: Examples, progress: Progress) -> list[float]:
-    """Return the median milliseconds of a single request for each predictor, all of them in turn for every text."""
-    seconds: list[list[float]] = [[] for _ in predictors]
-    with progress.track("timing", _ROUNDS) as bar:
-        for round_ in range(_ROUNDS + 1):
-            # in turn for every text: what slows the machine slows all of them
-            for row, text in enumerate(texts.texts):
-                pair = None if texts.pairs is None else [texts.pairs[row]]
-                for predictor, own in zip(predictors, seconds, strict=True):
-                    began = time.perf_counter()
-                    predictor.scores([text], pair)
-                    if round_:  # the first warms up
-                        own.append(time.perf_counter() - began)
-            bar.advance(int(round_ > 0))
-    return [1000 * float(np.median(own)) for own in seconds]
+def design(space: Space) -> Iterator[Architecture]:
+    """Yield what is measured: every width alone in the only layer, in the last and in all inner ones, some depths, and some at random."""
+    fewest = max(1, len(space.fixed))
+    most = max(fewest, min(space.depth, _DEEP))
+    # the last layer's widths in the shortest model that has another one, where they are largest beside the rest
+    plan = {(fewest, "last"), (min(max(2, fewest), most), "last"), *([(most, "inner")] if most > 1 else [])}
+    for count, kind in sorted(plan):
+        yield _alike(space, count)
+        for heads in space.heads[:-1]:
+            yield _alike(space, count, kind, heads=heads)
+        for units in space.units[:-1]:
+            yield _alike(space, count, kind, units=units)
+    generator = np.random.default_rng(0)
+    for _ in range(_RANDOM):
+        yield space.architecture(space.draw(generator))
 
 
-Point = tuple[str, str, int]
-"""Which layer is narrow (``inner`` or ``last``), what of it (``heads`` or ``units``), and its width."""
-
-
-def _points(space: Space) -> Iterator[tuple[Point, Architecture]]:
-    """Yield what is measured, and the model by which it is."""
-    last = space.depth - 1
-    shortest = tuple(sorted({*space.fixed, last}))
-    # one more layer than the shortest has, or, where there is none, one of its own that is not the last
-    others = [*(place for place in range(space.depth) if place not in shortest), *shortest[:-1]]
-    inner = (("inner", tuple(sorted({*shortest, others[0]})), others[0]),) if others else ()
-    for kind, layers, narrow in (("last", shortest, last), *inner):
-        place = layers.index(narrow)
-        for what, widths in (("heads", space.heads), ("units", space.units)):
-            # the whole layer stands for both: it is built once
-            for width in widths if what == "heads" else widths[:-1]:
-                wide = {"heads": [space.heads[-1]] * len(layers), "units": [space.units[-1]] * len(layers)}
-                wide[what][place] = width
-                yield (kind, what, width), Architecture(layers, tuple(wide["heads"]), tuple(wide["units"]))
-
-
-def _solved(space: Space, points: Sequence[tuple[Point, Architecture]], costs: Sequence[Sequence[float]]) -> Table:
-    """Return the table that the measured artefacts give."""
-    found = {point: np.array(cost, dtype=np.float64) for (point, _), cost in zip(points, costs, strict=True)}
-    whole = {kind: found[kind, "heads", space.heads[-1]] for kind in dict.fromkeys(kind for kind, _, _ in found)}
-    saved: dict[str, dict[str, dict[str, list[float]]]] = {
-        # the widest feed-forward network saves nothing, and was not built a second time
-        kind: {"heads": {}, "units": {str(space.units[-1]): [0.0, 0.0]}}
-        for kind in whole
-    }
-    for (kind, what, width), cost in found.items():
-        # narrower is never dearer: where a measurement says so, that is noise
-        saved[kind][what][str(width)] = np.maximum(whole[kind] - cost, 0.0).tolist()
-    saved.setdefault("inner", saved["last"])
-    layer = np.maximum(whole.get("inner", whole["last"]) - whole["last"], 0.0)
-    measured = [
-        {"point": list(point), **asdict(architecture), "ms": cost[0], "bytes": cost[1]}
-        for (point, architecture), cost in zip(points, costs, strict=True)
-    ]
-    return Table(whole["last"].tolist(), len({*space.fixed, space.depth - 1}), layer.tolist(), saved, measured)
+def _alike(space: Space, count: int, kind: str = "last", heads: int | None = None, units: int | None = None) -> Architecture:
+    """Return ``count`` whole layers, of which the last one or all others are narrower."""
+    # what must stay, the last layer, then the first ones
+    order = dict.fromkeys((*space.fixed, space.depth - 1, *range(space.depth)))
+    stay = sorted(list(order)[:count])
+    narrow = [(place == count - 1) == (kind == "last") for place in range(count)]
+    wide = ((heads, space.heads[-1]), (units, space.units[-1]))
+    widths = [tuple(asked if asked and own else whole for own in narrow) for asked, whole in wide]
+    return Architecture(tuple(stay), *widths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def search(teacher: Checkpoint, splits: Splits, directory: Path, options: Search
     model = Teacher.of(teacher)
     with locked(directory):
         refuse_picture(directory)
-        study = _Study.begin(model, splits, directory, options, progress, say)
+        study = Study.begin(model, splits, directory, options, progress, say)
         finished = study.look(began)
         best = study.best()
         recipe = study.publish(best)
@@ -139,7 +139,7 @@ def search(teacher: Checkpoint, splits: Splits, directory: Path, options: Search
     return Found(best, recipe, len(study.known), finished, results)
 
 
-class _Study:
+class Study:
     """One search: its supernet, its table, and what was evaluated."""
 
     def __init__(
@@ -151,7 +151,7 @@ class _Study:
         self._read()
 
     @classmethod
-    def begin(cls, teacher: Teacher, splits: Splits, directory: Path, options: SearchOptions, progress: Progress, say: Say) -> _Study:
+    def begin(cls, teacher: Teacher, splits: Splits, directory: Path, options: SearchOptions, progress: Progress, say: Say) -> Study:
         """Train the supernet and time its layers, or find both finished."""
         check_strategy(options.strategy)
         # limits, strategy and number are no part of the key: what is evaluated holds for all of them
@@ -179,39 +179,51 @@ class _Study:
         return cls(supernet, table, quality, work, options)
 
     def look(self, began: float) -> bool:
-        """Evaluate what the strategy asks for; return whether all evaluations were made.
-
-        What is known is told again, in the order in which it was found: a strategy is a function of what it was told, so that a search
-        goes on where it was.
-        """
-        options, limits = self.options, self.options.limits
-        strategy = strategy_of(options.strategy, self.supernet.space, options.seed)
+        """Evaluate what the strategy asks for; return whether all evaluations were made."""
+        limits = self.options.limits
         best: Candidate | None = None
-        evaluated: set[Decisions] = set()
         try:
-            # most asks may be refused by the table: the loop ends all the same
-            for _ in range(20 * options.evaluations):
-                if len(evaluated) >= options.evaluations:
-                    break
-                decisions = strategy.ask()
-                architecture = self.supernet.space.architecture(decisions)
-                candidate = Candidate(architecture, 0.0, self.table.cost(architecture))
-                over = candidate.violation(limits)
-                # what is far too slow or large need not be looked at; the smallest is, whatever the limits
-                if over > _FAR and decisions != self.supernet.space.smallest:
-                    strategy.tell(decisions, -over)
-                    continue
-                if decisions not in self.known and options.minutes is not None and time.monotonic() - began > 60 * options.minutes:
+            for candidate in self.asked(began):
+                if candidate is None:
                     return False
-                candidate = replace(candidate, retention=self._evaluated(decisions, architecture))
-                evaluated.add(decisions)
-                strategy.tell(decisions, candidate.retention - over)
                 if best is None or candidate.rank(limits) > best.rank(limits):
                     best = candidate
                     self.publish(self.best())
         except KeyboardInterrupt:
             return False
         return True
+
+    def asked(self, began: float) -> Iterator[Candidate | None]:
+        """Yield what the strategy asks for, evaluated; None, the last one, when the time is up.
+
+        What is known is told again, in the order in which it was found: a strategy is a function of what it was told, so that a search
+        goes on where it was.
+
+        Args:
+            began: when the minutes began.
+        """
+        options, limits, space = self.options, self.options.limits, self.supernet.space
+        strategy = strategy_of(options.strategy, space, options.seed)
+        evaluated: set[Decisions] = set()
+        # most asks may be refused by the table: the loop ends all the same
+        for _ in range(20 * options.evaluations):
+            if len(evaluated) >= options.evaluations:
+                return
+            decisions = strategy.ask()
+            architecture = space.architecture(decisions)
+            candidate = Candidate(architecture, 0.0, self.table.cost(architecture))
+            over = candidate.violation(limits)
+            # what is far too slow or large need not be looked at; the smallest is, whatever the limits
+            if over > _FAR and decisions != space.smallest:
+                strategy.tell(decisions, -over)
+                continue
+            if decisions not in self.known and options.minutes is not None and time.monotonic() - began > 60 * options.minutes:
+                yield None
+                return
+            candidate = replace(candidate, retention=self._evaluated(decisions, architecture))
+            evaluated.add(decisions)
+            strategy.tell(decisions, candidate.retention - over)
+            yield candidate
 
     def best(self) -> Candidate:
         """Return the best of all that was ever evaluated, under these limits; the smallest architecture where nothing was."""

@@ -118,7 +118,7 @@ def _facts(found: Found, limits: Limits) -> dict[str, Any]:
     """Return what --json prints."""
     best = found.best
     facts = {"looked_at": found.looked_at, "finished": found.finished, "recipe": str(found.recipe), "over": best.violation(limits)}
-    cost = {"retention": best.retention, "ms": best.cost.ms, "bytes": best.cost.bytes}
+    cost = {"retention": best.retention, "ms": best.cost.ms, "bytes": best.cost.bytes, "items_per_s": 1000 / best.cost.batch_ms}
     return {**facts, **cost, **best.architecture.step()["prune"]}
 
 
@@ -127,7 +127,8 @@ def _line(found: Found, limits: Limits) -> str:
     best, over = found.best, found.best.violation(limits)
     layers = ", ".join(str(place + 1) for place in best.architecture.layers)
     shape = f"layers {layers}, heads {list(best.architecture.heads)}, units {list(best.architecture.units)}"
-    cost = f"{best.cost.ms:.3f} ms and {best.cost.bytes / 1e6:.1f} MB by the table"
+    rate = f"{1000 / best.cost.batch_ms:,.0f} texts a second"
+    cost = f"{best.cost.ms:.3f} ms, {rate} and {best.cost.bytes / 1e6:.1f} MB by the table"
     kept = f"as a part of the supernet {best.retention:.1%} of the teacher on dev"
     missed = f"; over the limits by {over:.0%}" if over else ""
     open_ = "" if found.finished else "; not finished: run the same command again to go on"

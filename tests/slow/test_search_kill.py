@@ -1,0 +1,76 @@
+"""SIGKILL at 20 random moments of a search: every restart continues, and what is found is what an undisturbed search finds."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from imbik.models.checkpoint import save_checkpoint
+from imbik.testing.tiny import WORDS, tiny_bert
+
+KILLS = 20
+PROGRAM = """
+import sys
+from pathlib import Path
+from imbik.data.load import load_data
+from imbik.jobs.progress import Silent
+from imbik.measure.values import Limits
+from imbik.models.checkpoint import labels_of
+from imbik.models.teacher import load_teachers
+from imbik.search.run import SearchOptions, search
+from imbik.search.sandwich import Sandwich
+teacher = load_teachers(["teacher"])
+options = SearchOptions(
+    limits=Limits(max_mb=0.3), supernet=Sandwich(epochs=30, batch_tokens=256), threads=1, save_every=0.3, make=False, evaluations=600
+)
+found = search(teacher, load_data("data.csv", labels=labels_of(teacher)), Path(sys.argv[1]), options, progress=Silent(), say=lambda _: None)
+assert found.finished
+"""
+
+
+def start(place, out):
+    command = [sys.executable, "-c", PROGRAM, out]
+    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def ended(process):
+    output = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_twenty_kills_of_a_search(tmp_path):
+    save_checkpoint(tiny_bert(layers=3, hidden=64, heads=4), tmp_path / "teacher")
+    generator = random.Random(0)
+    rows = [" ".join(generator.choices(WORDS, k=6)) + "," + generator.choice(("bad", "good", "other")) for _ in range(1500)]
+    (tmp_path / "data.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    kills = 0
+    while kills < KILLS:
+        process = start(tmp_path, "broken")
+        time.sleep(generator.uniform(4.0, 14.0))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        output = process.communicate()[0]
+        assert process.returncode in (0, -signal.SIGKILL), output
+        if process.returncode == 0:
+            break
+    ended(start(tmp_path, "broken"))
+    # times are no function of the seed: the undisturbed search gets the other one's table
+    table = next((tmp_path / "broken").rglob("table.json"))
+    copy = tmp_path / "straight" / table.relative_to(tmp_path / "broken")
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(table.read_bytes())
+    ended(start(tmp_path, "straight"))
+    logs = [next((tmp_path / name).rglob("evaluations.jsonl")).read_text() for name in ("broken", "straight")]
+    assert logs[0] == logs[1] and len(logs[0].splitlines()) > 100
+    for name in ("best.yaml", "best.json"):
+        assert (tmp_path / "broken" / name).read_text() == (tmp_path / "straight" / name).read_text()
+    assert kills == KILLS, f"the search ended after {kills} kills; make it longer"
