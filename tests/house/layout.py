@@ -14,7 +14,7 @@ FLOORS = (
     ("jobs", "tasks", "locale", "images"),
     ("data", "models"),
     ("training", "runtime", "recommend"),
-    ("measure", "serve", "predict", "students", "pretraining", "quantization", "factorization", "sharing", "linear", "trim"),
+    ("measure", "serve", "page", "predict", "students", "pretraining", "quantization", "factorization", "sharing", "linear", "trim"),
     ("finetune", "distillation", "pruning", "push"),
     ("advise", "methods"),
     ("roi", "export", "recipes"),

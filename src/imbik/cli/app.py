@@ -36,6 +36,7 @@ _COMMANDS = (
     "export",
     "predict",
     "serve",
+    "page",
     "measure",
     "advise",
     "decisions.roi",

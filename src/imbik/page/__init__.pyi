@@ -1,0 +1,2 @@
+from .write import Written as Written
+from .write import write_page as write_page
