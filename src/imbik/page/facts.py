@@ -36,6 +36,7 @@ def tokenizer_facts(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]
     kinds = (normal["type"], (state["pre_tokenizer"] or {"type": None})["type"], model["type"])
     if kinds != ("BertNormalizer", "BertPreTokenizer", "WordPiece"):
         raise _other(path, " · ".join(map(str, kinds)))
+    # special tokens stand in texts as they are written; other rules would each need code of their own in the browser
     added = state["added_tokens"]
     plain = [not (token["single_word"] or token["lstrip"] or token["rstrip"] or token["normalized"]) for token in added]
     if not all(plain):
@@ -53,6 +54,7 @@ def tokenizer_facts(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]
         "length": manifest["max_length"],
         "side": manifest["truncation_side"],
         "ideographs": normal["handle_chinese_chars"],
+        # None: as BERT does it, accents go where capitals go
         "decomposed": normal["lowercase"] if normal["strip_accents"] is None else normal["strip_accents"],
         "lowercase": normal["lowercase"],
         "dropped": _classes(dropped),
@@ -69,6 +71,7 @@ def _frame(path: Path, tokenizer: Tokenizer, post: Mapping[str, Any] | None) -> 
     """Return the ids before and after a text, found around a word."""
     if post is not None and post["type"] not in ("TemplateProcessing", "BertProcessing"):
         raise _other(path, str(post["type"]))
+    # cut to one token, the word would not be there
     tokenizer.no_truncation()
     tokenizer.no_padding()
     bare, whole = tokenizer.encode("a", add_special_tokens=False).ids, tokenizer.encode("a").ids
@@ -84,8 +87,10 @@ def _characters(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     normal = normalizer.normalize_str(_APART.join(f"a{chr(number)}a" for number in numbers)).split(_APART)
     dropped = [number for number, text in zip(numbers, normal, strict=True) if text == "aa"]
     cutter: Any = tokenizer.pre_tokenizer
+    # white space ends words for both; only what is left can stand alone
     singles = [number for number in numbers if not chr(number).isspace()]
     words = {place[0]: word for word, place in cutter.pre_tokenize_str("".join(f"a{chr(number)}a " for number in singles))}
+    # four characters each: the word that begins at the first is a lone "a" where the second stands apart
     return dropped, [number for row, number in enumerate(singles) if words[4 * row] == "a"]
 
 

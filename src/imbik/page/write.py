@@ -55,6 +55,7 @@ def write_page(artefact: Path, runtime: Path, out: Path, *, lang: str = "en") ->
     Raises:
         UserError: another kind of artefact or tokenizer; files of onnxruntime-web are missing; ``out`` is a file of somebody else.
     """
+    # before the work, which takes seconds
     refuse_foreign_file(out, lambda path: _MARK in path.open("rb").read(200))
     manifest = read_manifest(artefact)
     _check(artefact, manifest)
@@ -68,6 +69,7 @@ def write_page(artefact: Path, runtime: Path, out: Path, *, lang: str = "en") ->
     model = {"model": (artefact / manifest["model"]).read_bytes(), "facts": json.dumps(facts, ensure_ascii=False).encode()}
     packed = {name: _packed(content) for name, content in (parts | model).items()}
     text = _rendered(packed, lang)
+    # whole or not at all: a page that was cut off opens and then fails
     with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Written(out, out.stat().st_size, sum(len(packed[name]) for name in model))
@@ -97,6 +99,7 @@ def _runtime_file(folder: Path, name: str) -> bytes:
 
 def _packed(content: bytes) -> str:
     """Return bytes as the page unpacks them: gzip, as letters."""
+    # base64 has no letter that ends a script element; without a time the same model gives the same page
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 

@@ -40,6 +40,7 @@ class Actor:
     def __init__(self, files: dict[str, bytes], model: Model, form: str, top: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="imbik-")
         root = Path(self._folder.name) / "model"
+        # the same names below another root: what a manifest says of its files holds
         for name, content in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(content)
@@ -83,6 +84,7 @@ class RayWorker:
             raise answer
         written: Written
         written, content = answer
+        # this process alone writes: an actor that was taken for dead and answers after all harms no file
         with replacing(path) as temporary:
             temporary.write_bytes(content)
         return written
@@ -115,10 +117,12 @@ def on_ray(address: str, model: Model, form: str, top: int, workers: int | None)
     if begun:
         _connect(ray, address, None if workers is None else workers * threads)
     try:
+        # node by node: an actor cannot take threads of two machines
         fitting = sum(int(({"CPU": 0} | node["Resources"])["CPU"]) // threads for node in ray.nodes() if node["Alive"])
         if fitting < (workers or 1):
             found = f"processors for {fitting} workers of {threads} threads"
             raise UserError("too few processors in the cluster", where="--ray", found=found, fix="give fewer --workers or fewer --threads")
+        # put once, fetched once a machine
         files = ray.put({name: path.read_bytes() for name, path in _files(model.artefact)})
         count = workers or fitting
         with Workers(partial(RayWorker, files, model, form, top), count) as pool:
@@ -140,6 +144,7 @@ def _connect(ray: Any, address: str, processors: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
+        # "local" and not None: a cluster that an environment variable names is not meant
         ray.init(address=LOCAL, num_cpus=processors, include_dashboard=False, **quiet)
         return
     try:
