@@ -4,8 +4,9 @@
     python docs/site/build.py --translated PAGE   the Turkish text of this page says what the English says now
 
 A warning of Sphinx, a link that leads nowhere, a cell that differs from its stored run, and a Turkish text that is older than its English
-one (``translations.py``) each end the build with exit code 1. A page without a Turkish text is shown in English in the Turkish site, with
-a line that says so.
+one or missing (``translations.py``) each end the build with exit code 1. Only the pages for those who change the code, docstrings among
+them, are shown in English in the Turkish site, with a line that says so. Where this system has Chromium, the survey is printed beside its
+page (``survey_pdf.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from survey_pdf import survey_pdf
 from translations import faults, record
 
 LANGUAGES = ("en", "tr")
-ALSO = ("questions",)  # written in the language
+ALSO = ("questions", "reference/commands", "reference/recipes", "reference/results", "reference/python")  # written in the language
 REDIRECT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>imbik</title>
 <script>location.replace((navigator.language || "").startsWith("tr") ? "tr/index.html" : "en/index.html")</script>
 <meta name="viewport" content="width=device-width"><p><a href="en/index.html">English</a> · <a lang="tr" href="tr/index.html">Türkçe</a></p>

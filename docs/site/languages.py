@@ -1,4 +1,4 @@
-"""The language switch, the way to the survey's PDF, and a line on every page that is not yet Turkish in the Turkish site."""
+"""The language switch, the way to the survey's PDF, and a line on the pages of the code, which are English in the Turkish site."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from browser import chromium
 from docutils import nodes
 from sphinx.application import Sphinx
 
-NOT_YET = "Bu sayfa henüz Türkçeye çevrilmedi; İngilizcesi gösteriliyor."
+OF_THE_CODE = "Bu sayfa kodu değiştirenler içindir ve kodun dilinde, İngilizcedir."
 
 
 def add_context(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
@@ -20,11 +20,11 @@ def add_context(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     context["this_page"] = "search.html" if page == "search" else f"{page}.html"
 
 
-def say_not_translated(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Put the line at the top of a page that is not declared complete."""
+def say_english(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Put the line at the top of a page that is not in Turkish."""
     if app.config.language != "tr" or page in os.environ["IMBIK_SITE_COMPLETE"].split():
         return
-    note = nodes.note("", nodes.paragraph("", NOT_YET), classes=["not-translated"])
+    note = nodes.note("", nodes.paragraph("", OF_THE_CODE), classes=["not-translated"])
     section = next(iter(doctree.findall(nodes.section)), None)
     (section if section is not None else doctree).insert(1, note)
 
@@ -40,6 +40,6 @@ def lead_to_pdf(app: Sphinx, doctree: nodes.document, page: str) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all three."""
     app.connect("html-page-context", add_context)
-    app.connect("doctree-resolved", say_not_translated)
+    app.connect("doctree-resolved", say_english)
     app.connect("doctree-resolved", lead_to_pdf)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

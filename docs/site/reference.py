@@ -15,6 +15,8 @@ from typing import Any
 import typer
 import yaml
 
+from imbik.locale.language import speaking, translated
+
 SRC = Path(__file__).parents[2] / "src" / "imbik"
 PACKAGES = (
     "", "data", "models", "students", "training", "distillation", "quantization", "compress", "finetune", "measure", "advise", "roi",
@@ -27,75 +29,94 @@ def write_reference(source: Path, language: str) -> None:
     (source / "questions.md").write_text(questions(language), encoding="utf-8")
     folder = source / "reference"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("commands", commands()), ("recipes", recipes()), ("results", results())):
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    said = SAID[language]
+    with speaking(language):
+        for name, text in (("commands", commands(said)), ("recipes", recipes(said)), ("results", results(said))):
+            (folder / f"{name}.md").write_text(text, encoding="utf-8")
     (folder / "python").mkdir(exist_ok=True)
     names = [package for package in PACKAGES if public(package)]
     seen: dict[int, str] = {}
     for package in reversed(names):  # the face of imbik itself last: it only repeats names
         (folder / "python" / f"{package or 'imbik'}.rst").write_text(python(package, seen), encoding="utf-8")
     entries = "\n".join(f"python/{package or 'imbik'}" for package in names)
-    (folder / "python.md").write_text(PYTHON.format(entries=entries), encoding="utf-8")
+    (folder / "python.md").write_text(f"# Python\n\n{said['python']}\n\n```{{toctree}}\n:maxdepth: 2\n\n{entries}\n```\n", encoding="utf-8")
 
 
-PYTHON = """# Python
+SAID = {
+    "en": {
+        "python": "Programs import from the face of a package, such as `from imbik.compress import compress`; names load when first used.",
+        "commands": "# Commands\n\nWhat `imbik COMMAND --help` prints. Exit code 0: done; 2: something you can mend, said in one message.",
+        "arguments": "| argument | default | |",
+        "required": "required",
+        "recipes": "# Recipes\n\nShipped recipes; `imbik recipes NAME` prints one, and a copy of it is a recipe of your own.",
+        "results": "# results.json\n\n`imbik compress` and `imbik measure` write it; `advise`, `roi` and `report` read it.",
+        "fields": "| field | type |",
+        "or": "or",
+    },
+    "tr": {
+        "python": "Programlar bir paketin yüzünden alır: `from imbik.compress import compress`; adlar ilk kullanıldıklarında yüklenir. Belge\n"
+        "dizgileri kodun dilinde, İngilizcedir.",
+        "commands": "# Komutlar\n\n`imbik KOMUT --help --lang tr` ne yazdırıyorsa. Çıkış kodu 0: bitti; 2: düzeltebileceğiniz bir şey, tek iletide söylenir.",
+        "arguments": "| argüman | varsayılan | |",
+        "required": "zorunlu",
+        "recipes": "# Tarifler\n\nimbik ile gelen tarifler; `imbik recipes AD` birini yazdırır, onun kopyası kendi tarifinizdir.",
+        "results": "# results.json\n\nBunu `imbik compress` ve `imbik measure` yazar; `advise`, `roi` ve `report` okur.",
+        "fields": "| alan | tür |",
+        "or": "ya da",
+    },
+}
+"""The words of the generated pages; what a command says of itself comes from the catalogue of the command line."""
 
-Programs import from the face of a package, such as `from imbik.compress import compress`; names load when they are first used.
 
-```{{toctree}}
-:maxdepth: 2
-
-{entries}
-```
-"""
-
-
-def commands() -> str:
-    """Return the page of the command line, as `--help` says it."""
+def commands(said: dict[str, str]) -> str:
+    """Return the page of the command line, as `--help` says it in the language that is spoken."""
     from imbik.cli.app import build_app
 
-    lines = ["# Commands", "", "What `imbik COMMAND --help` prints. Exit code 0: done; 2: something you can mend, said in one message.", ""]
+    lines = [said["commands"], ""]
     for name, command in typer.main.get_command(build_app()).commands.items():  # type: ignore[attr-defined]
-        lines += _command(f"imbik {name}", command, 2)
+        lines += _command(f"imbik {name}", command, 2, said)
         for inner, part in getattr(command, "commands", {}).items():
-            lines += _command(f"imbik {name} {inner}", part, 3)
+            lines += _command(f"imbik {name} {inner}", part, 3, said)
     return "\n".join(lines)
 
 
-def _command(name: str, command: Any, depth: int) -> list[str]:
+def _command(name: str, command: Any, depth: int, said: dict[str, str]) -> list[str]:
     """Return the section of one command."""
     lines = [f"{'#' * depth} `{name}`", "", _plain(command.help or ""), ""]
     rows = [parameter for parameter in command.params if "--help" not in parameter.opts]
     if not rows or hasattr(command, "commands"):
         return lines
-    lines += ["| argument | default | |", "|---|---|---|"]
+    lines += [said["arguments"], "|---|---|---|"]
     for row in rows:
         option = row.param_type_name == "option"
         called = ", ".join(f"`{one}`" for one in [*row.opts, *row.secondary_opts]) if option else f"`{row.metavar or row.name.upper()}`"
-        default = "required" if row.required else "" if row.default in (None, False, ()) or callable(row.default) else f"`{row.default}`"
+        default = (
+            said["required"] if row.required else "" if row.default in (None, False, ()) or callable(row.default) else f"`{row.default}`"
+        )
         lines.append(f"| {called} | {default} | {_plain(row.help or '').replace('|', chr(92) + '|')} |")
     return [*lines, ""]
 
 
 def _plain(text: str) -> str:
     """Return help as Markdown: what is no markup there must be none here."""
-    joined = re.sub(r"\n(?!\n)", " ", text.replace("\f", "").replace("\b", "")).strip()
+    paragraphs = text.replace("\f", "").replace("\b", "").split("\n\n")
+    joined = "\n\n".join(translated(" ".join(one.split())) for one in paragraphs).strip()
     return re.sub(r"([*_<>\[\]$])", r"\\\1", re.sub(r"(?<![`\w])(--[a-z][a-z-]+)", r"`\1`", joined))
 
 
-def recipes() -> str:
+def recipes(said: dict[str, str]) -> str:
     """Return the page of the shipped recipes."""
-    lines = ["# Recipes", "", "Shipped recipes; `imbik recipes NAME` prints one, and a copy of it is a recipe of your own.", ""]
+    lines = [said["recipes"], ""]
     for path in sorted((SRC / "recipes").glob("*.yaml")):
         lines += [f"## {path.stem}", "", "```yaml", path.read_text(encoding="utf-8").strip(), "```", ""]
     return "\n".join(lines)
 
 
-def results() -> str:
+def results(said: dict[str, str]) -> str:
     """Return the page of the fields of results.json."""
     from imbik.measure.schema import _Document
 
-    lines = ["# results.json", "", "`imbik compress` and `imbik measure` write it; `advise`, `roi` and `report` read it.", ""]
+    lines = [said["results"], ""]
     seen: set[type] = set()
     waiting: list[type] = [_Document]
     while waiting:
@@ -103,11 +124,11 @@ def results() -> str:
         if cls in seen:
             continue
         seen.add(cls)
-        lines += [f"## {cls.__name__.lstrip('_')}", "", "| field | type |", "|---|---|"]
+        lines += [f"## {cls.__name__.lstrip('_')}", "", said["fields"], "|---|---|"]
         hints = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):
             hint = hints[field.name]
-            lines.append(f"| `{field.name}` | `{_hint(hint)}` |")
+            lines.append(f"| `{field.name}` | `{_hint(hint, said['or'])}` |")
             waiting += [part for part in _parts(hint) if dataclasses.is_dataclass(part)]
         lines.append("")
     return "\n".join(lines)
@@ -119,9 +140,9 @@ def _parts(hint: Any) -> list[Any]:
     return inner or [hint]
 
 
-def _hint(hint: Any) -> str:
+def _hint(hint: Any, either: str) -> str:
     text = str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
-    return re.sub(r"\b(?:[a-z_]+\.)+([A-Z]\w*)", r"\1", text).replace("|", "or").replace("NoneType", "None")
+    return re.sub(r"\b(?:[a-z_]+\.)+([A-Z]\w*)", r"\1", text).replace("|", either).replace("NoneType", "None")
 
 
 def questions(language: str) -> str:

@@ -26,6 +26,8 @@ CELL = re.compile(r"^```\{code-cell\}.*?^```$", re.M | re.S)
 HEADER = re.compile(r"\A---\n.*?\n---\n", re.S)
 FREE = ("start", "index")
 """Pages whose twin is a text of its own, not a translation."""
+OF_THE_CODE = "house/"
+"""Pages for those who change the code, in the language of the code; all others must have a twin."""
 
 
 def twin_of(path: Path, language: str) -> Path | None:
@@ -64,11 +66,13 @@ def recorded() -> dict[str, str]:
 
 
 def faults(pages: dict[str, Path], language: str = "tr") -> list[str]:
-    """Return one line for every twin that is older than its English text, and every record without a twin."""
+    """Return one line for every page without a twin, every twin that is older than its English text, and every record without a twin."""
     known = recorded()
     twins = {name: path for name, path in pages.items() if twin_of(path, language) and name not in FREE}
     late = [name for name, path in twins.items() if known.get(name) != digest(path)]
+    missing = [name for name, path in pages.items() if not twin_of(path, language) and not name.startswith(OF_THE_CODE)]
     return [
+        *(f"{name}: no Turkish text; write {pages[name].stem}.tr.md, then: build.py --translated {name}" for name in missing),
         *(
             f"{name}: the English text changed; bring {twins[name].stem}.tr.md up to date, then: build.py --translated {name}"
             for name in late
