@@ -54,9 +54,10 @@ SAID = {
         "or": "or",
     },
     "tr": {
-        "python": "Programlar bir paketin yüzünden alır: `from imbik.compress import compress`; adlar ilk kullanıldıklarında yüklenir. Belge\n"
-        "dizgileri kodun dilinde, İngilizcedir.",
-        "commands": "# Komutlar\n\n`imbik KOMUT --help --lang tr` ne yazdırıyorsa. Çıkış kodu 0: bitti; 2: düzeltebileceğiniz bir şey, tek iletide söylenir.",
+        "python": "Programlar bir paketin yüzünden alır: `from imbik.compress import compress`; adlar ilk kullanıldıklarında\n"
+        "yüklenir. Belge dizgileri kodun dilinde, İngilizcedir.",
+        "commands": "# Komutlar\n\n`imbik KOMUT --help --lang tr` ne yazdırıyorsa. Çıkış kodu 0: bitti; 2: düzeltebileceğiniz bir şey,\n"
+        "tek iletide söylenir.",
         "arguments": "| argüman | varsayılan | |",
         "required": "zorunlu",
         "recipes": "# Tarifler\n\nimbik ile gelen tarifler; `imbik recipes AD` birini yazdırır, onun kopyası kendi tarifinizdir.",
