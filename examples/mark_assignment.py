@@ -29,6 +29,8 @@ import numpy as np
 from imbik.advise import advise, load_scenario
 from imbik.data import load_evaluation
 from imbik.errors import UserError
+from imbik.locale.language import speaking, told
+from imbik.locale.phrases import Phrases
 from imbik.measure import Measurement, Results, load_results
 from imbik.runtime import load_artefact, verify
 from imbik.tasks.registry import task_of
@@ -38,10 +40,12 @@ LIMITS, BELIEVABLE, NEAR, ROWS = 60.0, 10.0, 0.1, 100
 SAID = {
     "en": {"limit": "limit", "believe": "believable", "total": "total", "of": "of", "missing": "not measured",
            "files": "files are those that were measured", "again": "the quality is found again", "interval": "interval, enough rows",
-           "rivals": "rivals in the same run", "candidate": "candidate"},
+           "rivals": "rivals in the same run", "candidate": "candidate",
+           "found": "{again:.4f} on {rows} rows; reported {value:.4f} on {n}"},
     "tr": {"limit": "sınır", "believe": "inandırıcılık", "total": "toplam", "of": "/", "missing": "ölçülmemiş",
            "files": "dosyalar ölçülenlerle aynı", "again": "nitelik yeniden bulundu", "interval": "güven aralığı, yeterli satır",
-           "rivals": "rakipler aynı koşuda", "candidate": "aday"},
+           "rivals": "rakipler aynı koşuda", "candidate": "aday",
+           "found": "{rows} satırda {again:.4f}; bildirilen: {n} satırda {value:.4f}"},
 }  # fmt: skip
 
 
@@ -61,18 +65,18 @@ class Mark:
     found: str
 
 
-def mark_limits(results: Results, candidate: str, limits: Path, missing: str) -> list[Mark]:
+def mark_limits(results: Results, candidate: str, limits: Path, lang: str) -> list[Mark]:
     """Judge one candidate by every limit, as `imbik advise` does."""
-    scenario = load_scenario(str(limits))
+    scenario, texts = load_scenario(str(limits)), Phrases(lang)
     verdict = advise(results, scenario).verdicts[candidate]
     whole = sum(one.weight for one in verdict.requirements)
     marks = []
     for one in verdict.requirements:
         share = 1.0 if one.meets else 0.5 if one.headroom is not None and one.headroom >= -NEAR else 0.0
         sign = "≥" if one.sense == "at_least" else "≤"
-        value = missing if one.value is None else f"{one.value:.4g}"
+        value = SAID[lang]["missing"] if one.value is None else texts.unit(one.value, one.unit)
         most = LIMITS * one.weight / whole
-        marks.append(Mark(one.quantity, round(share * most, 1), round(most, 1), f"{value} ({sign} {one.limit:g})"))
+        marks.append(Mark(one.quantity, round(share * most, 1), round(most, 1), f"{value} ({sign} {texts.limit(one.limit, one.unit)})"))
     return marks
 
 
@@ -85,24 +89,27 @@ def quality_again(artefact: Path, data: Path, measured: Measurement) -> tuple[fl
     return float(task_of(predictor.task).score(measured.quality.metric, answers, np.asarray(rows.targets))), len(rows)
 
 
-def mark_belief(results: Results, measured: Measurement, run: Path, data: Path) -> list[Mark]:
+def mark_belief(results: Results, measured: Measurement, run: Path, data: Path, lang: str) -> list[Mark]:
     """Check what makes the numbers believable."""
+    texts = Phrases(lang)
     artefact = run / measured.name / "artefacts" / measured.engine
     try:
         verify(artefact)
         intact, why = True, str(artefact)
     except UserError as error:
-        intact, why = False, str(error)
+        intact, why = False, told(error)
     quality, n = measured.quality, measured.quality.n or 0
     again, rows = quality_again(artefact, data, measured) if intact else (float("nan"), 0)
     # the same artefact on another processor may round one text in a thousand the other way
     same = intact and quality.value is not None and rows == n and abs(again - quality.value) <= max(2.0 / max(rows, 1), 0.002)
     spread = quality.low is not None and quality.high is not None and n >= ROWS
     rivals = [one.id for one in results.measurements if one.rival]
+    given = SAID[lang]["found"].format(again=again, rows=rows, value=quality.value or float("nan"), n=n)
+    ends = [texts.quality(quality.metric, end) for end in (quality.low, quality.high) if end is not None]
     found = [
         ("files", intact, why),
-        ("again", same, f"{again:.4f}, {rows} rows; reported {quality.value}, {n} rows"),
-        ("interval", spread, f"{quality.low} – {quality.high}, n = {n}"),
+        ("again", same, given.replace(".", ",") if lang == "tr" else given),
+        ("interval", spread, f"{' – '.join(ends)}, n = {n}"),
         ("rivals", bool(rivals), ", ".join(rivals) or "-"),
     ]
     return [Mark(name, BELIEVABLE if good else 0.0, BELIEVABLE, text) for name, good, text in found]
@@ -121,7 +128,7 @@ def mark(run: Path, data: Path, limits: Path, candidate: str | None = None, lang
         raise UserError(
             "no such candidate", where=run / "results.json", found=chosen, expected=", ".join(one.id for one in results.measurements)
         )
-    return chosen, [*mark_limits(results, chosen, limits, SAID[lang]["missing"]), *mark_belief(results, measured, run, data)]
+    return chosen, [*mark_limits(results, chosen, limits, lang), *mark_belief(results, measured, run, data, lang)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -134,16 +141,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lang", choices=sorted(SAID), default="en")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    try:
-        candidate, marks = mark(options.run, options.data, options.limits, options.candidate, options.lang)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    said = SAID[options.lang]
+    with speaking(options.lang):
+        try:
+            candidate, marks = mark(options.run, options.data, options.limits, options.candidate, options.lang)
+        except UserError as error:
+            print(told(error), file=sys.stderr)
+            return 2
+    said, texts = SAID[options.lang], Phrases(options.lang)
     print(f"{said['candidate']}: {candidate}")
     for one in marks:
         kind = said["limit"] if one.what not in said else said["believe"]
-        print(f"{kind:14} {said.get(one.what, one.what):34} {one.points:5.1f} {said['of']} {one.most:4.1f}   {one.found}")
+        what = said.get(one.what) or texts(f"quantity.{one.what}")
+        print(f"{kind:14} {what:34} {one.points:5.1f} {said['of']} {one.most:4.1f}   {one.found}")
     total = sum(one.points for one in marks)
     print(f"{said['total']:14} {'':34} {total:5.1f} {said['of']} {sum(one.most for one in marks):4.1f}")
     if options.json:

@@ -31,6 +31,7 @@ AFTER = """import json as _json
 print(_json.dumps({"numbers": {key: float(value) for key, value in numbers.items()}, "threads": __import__("torch").get_num_threads(),
 "seconds": round(_time.monotonic() - _began[0], 1), "cpu_seconds": round(_time.process_time() - _began[1], 1)}))"""
 NUMBER = re.compile(r"\{num\}`([^`]+)`")
+PICTURE = re.compile(r"(?<=\]\()(\.\./docs/img/[\w-]+\.svg)(?=\))")
 
 
 def execute(name: str) -> nbformat.NotebookNode:
@@ -52,6 +53,12 @@ def execute(name: str) -> nbformat.NotebookNode:
     return notebook
 
 
+def own_picture(link: str, language: str) -> str:
+    """Return the link to a picture in a language, where it is drawn in that one; the site finds it by itself."""
+    own = Path(link).with_suffix(f".{language}.svg")
+    return own.as_posix() if (HERE / own).exists() else link
+
+
 def for_jupyter(name: str, language: str = "en") -> nbformat.NotebookNode:
     """Return a notebook with its stored outputs, the numbers written into its text; in English where it has no Turkish text."""
     path = HERE / f"{name}.md"
@@ -62,6 +69,7 @@ def for_jupyter(name: str, language: str = "en") -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = NUMBER.sub(lambda found: written(name, found.group(1), language), cell.source)
+            cell.source = PICTURE.sub(lambda found: own_picture(found.group(1), language), cell.source)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     return notebook
 

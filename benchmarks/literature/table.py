@@ -9,6 +9,8 @@ import yaml
 
 from benchmarks.common import ROOT, read_result
 from benchmarks.common import origin as measured
+from benchmarks.literature import trained
+from benchmarks.literature.study import SETS
 
 NAMES = {"bert-base": "BERT-base", "distilbert": "DistilBERT", "mobilebert": "MobileBERT", "tinybert-4l-312": "TinyBERT-4L"}
 
@@ -109,5 +111,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     "architectures": (("literature/architectures",), architectures),
     "cases": (("literature/architectures",), cases),
     "origin": (("literature/architectures",), origin),
+    **{f"trained-{name}": ((f"compress/study-{name}",), lambda name=name: trained.models(name)) for name in SETS},  # type: ignore[misc]
+    **{f"cases-{name}": ((f"compress/study-{name}",), lambda name=name: trained.cases(name)) for name in SETS},  # type: ignore[misc]
 }
 """Name -> the result files that it reads, and the function that makes its lines."""
