@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import sys
@@ -31,6 +32,7 @@ AFTER = """import json as _json
 print(_json.dumps({"numbers": {key: float(value) for key, value in numbers.items()}, "threads": __import__("torch").get_num_threads(),
 "seconds": round(_time.monotonic() - _began[0], 1), "cpu_seconds": round(_time.process_time() - _began[1], 1)}))"""
 NUMBER = re.compile(r"\{num\}`([^`]+)`")
+PAGE = re.compile(r"(?<=\]\()\.\./((?:docs|benchmarks|examples)/[^)#]+\.(?:md|py))")
 PICTURE = re.compile(r"(?<=\]\()(\.\./docs/img/[\w-]+\.svg)(?=\))")
 
 
@@ -59,8 +61,9 @@ def own_picture(link: str, language: str) -> str:
     return own.as_posix() if (HERE / own).exists() else link
 
 
-def for_jupyter(name: str, language: str = "en") -> nbformat.NotebookNode:
-    """Return a notebook with its stored outputs, the numbers written into its text; in English where it has no Turkish text."""
+def for_jupyter(name: str, language: str, folder: Path) -> nbformat.NotebookNode:
+    """Return a notebook with its stored outputs, the numbers written into its text, its links leading from a folder to the repository."""
+    root = os.path.relpath(HERE.parent, folder)
     path = HERE / f"{name}.md"
     twin = twin_of(path, language)
     text = path.read_text(encoding="utf-8")
@@ -69,6 +72,7 @@ def for_jupyter(name: str, language: str = "en") -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = NUMBER.sub(lambda found: written(name, found.group(1), language), cell.source)
+            cell.source = PAGE.sub(lambda found: Path(root, found.group(1)).as_posix(), cell.source)
             cell.source = PICTURE.sub(lambda found: own_picture(found.group(1), language), cell.source)
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     return notebook
@@ -85,7 +89,7 @@ def main() -> None:
             for language in ("en", "tr"):
                 folder = options.write / language
                 folder.mkdir(parents=True, exist_ok=True)
-                nbformat.write(for_jupyter(name, language), folder / f"{name}.ipynb")
+                nbformat.write(for_jupyter(name, language, folder), folder / f"{name}.ipynb")
                 shutil.copytree(HERE / "data", folder / "data", dirs_exist_ok=True)
             shutil.copytree(HERE.parent / "docs" / "img", options.write / "docs" / "img", dirs_exist_ok=True)
             continue
