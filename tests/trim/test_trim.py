@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from typer.testing import CliRunner
 from word_piece_kinds import SENTENCES, bpe, unigram, wrapped
 
 from imbik.cli.app import build_app
-from imbik.data.documents import open_documents
+from imbik.data.documents import open_documents, open_split
 from imbik.data.formats.csv import read_lines
 from imbik.errors import UserError
 from imbik.jobs.progress import Silent
@@ -288,7 +289,7 @@ def test_a_killed_count_goes_on_and_ends_as_an_undisturbed_one(tmp_path):
     program = textwrap.dedent(f"""
         import os, signal
         from imbik.jobs.progress import Silent
-        from imbik.data.documents import open_documents
+        from imbik.data.documents import open_documents, open_split
         from imbik.trim import usage, trim
         usage._SAVE = 0.0
         write, times = usage._save_note, []
@@ -361,6 +362,34 @@ def test_models_that_write_text_and_other_tokenizers_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"cannot be pruned.*WordLevel"):
         cut(other, tmp_path / "after", corpus(tmp_path))
     assert not (tmp_path / "after" / "config.json").exists()
+
+
+def test_progress_ends_at_its_whole_where_a_context_is_read_once_a_question(tmp_path):
+    class Counted(Silent):
+        total = done = 0
+
+        @contextmanager
+        def track(self, what, total, done=0):
+            self.total += total
+            yield self
+
+        def advance(self, n=1, note=""):
+            self.done += n
+
+    questions = [{"id": str(n), "question": f"{n} nerede?", "answers": [{"text": "su", "answer_start": 0}]} for n in range(300)]
+    page = {"title": "a", "paragraphs": [{"context": "su buz " * 1000, "qas": questions}]}
+    (tmp_path / "train.json").write_text(json.dumps({"data": [page]}), encoding="utf-8")
+    shown = Counted()
+    used = usage.count_pieces(
+        [open_split(tmp_path / "train.json", joined=False)],
+        tokenizer_of("unigram").backend_tokenizer,
+        400,
+        0.0,
+        tmp_path / "note.npz",
+        shown,
+    )
+    assert used.characters > 2 << 20 > shown.total << 20
+    assert shown.done == shown.total
 
 
 def test_long_lines_are_read_a_few_at_a_time(tmp_path):

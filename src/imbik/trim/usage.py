@@ -96,7 +96,8 @@ def count_pieces(sources: Sequence[Documents], backend: Tokenizer, rows: int, sh
                 _save_note(note, counter.total(), done, characters)
                 saved = time.monotonic()
             size = sum(map(_bytes, texts))
-            bar.advance(((passed + size) >> 20) - (passed >> 20))
+            # at most the whole: a context of many questions, or a compressed file, gives more text than it has bytes
+            bar.advance(min(total, (passed + size) >> 20) - min(total, passed >> 20))
             passed += size
     if not done:
         where = ", ".join(source.source for source in sources)
