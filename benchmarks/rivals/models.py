@@ -1,11 +1,12 @@
 """Small text classifiers that others make, and imbik's artefacts, behind one interface: trained, then asked in a process of their own.
 
-    python peer_models.py train KIND ROWS.json MODEL [--base DIR]     # KIND: fasttext, fasttext-small, model2vec, model2vec-int8
-    python peer_models.py ask KIND MODEL ROWS.json                    # KIND: one of these, or imbik
+    python -m benchmarks.rivals.models train KIND ROWS.json MODEL [--base DIR]
+    python -m benchmarks.rivals.models ask KIND MODEL ROWS.json
 
-The peers need an environment of their own (``pip install model2vec[train,distill] fasttext-numpy2``; nothing of imbik is imported there):
+KIND is one of those below, or ``imbik`` for ``ask``. The peers need an environment of their own
+(``pip install model2vec[train,distill] fasttext-numpy2``); nothing of imbik is imported there.
 
-* ``fasttext`` and ``fasttext-small``: fastText's own search for settings on dev (``--seconds`` of it), the first unquantized in effect,
+* ``fasttext`` and ``fasttext-small``: fastText's own search for settings on dev (``--seconds`` of it), the first without a bound,
   the second quantized to at most 1 MB, as its search for a model of a size does.
 * ``model2vec`` and ``model2vec-int8``: vectors of every word piece distilled from the encoder of ``--base``, then fine-tuned on train
   with early stopping on dev; the second stores its vectors in 8 bits.

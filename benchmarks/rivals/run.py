@@ -1,11 +1,11 @@
 """Artefacts of a run beside the small classifiers that others make: accuracy, texts a second, one request, bytes.
 
-    python -m benchmarks.compress.peers --data banking77 --artefacts WORK/banking77/run --peer PEER_PYTHON --work DIR
+    python -m benchmarks.rivals.run --data banking77 --artefacts WORK/banking77/run --peer PEER_PYTHON --work DIR
         [--candidate NAME/ENGINE ...] [--rounds 7] [--core 0]
 
-Every model answers in a process of its own, all in turn, in every round anew, on one core (``peer_models.py`` says how, and what the peers'
+Every model answers in a process of its own, all in turn, in every round anew, on one core (``models.py`` says how, and what the peers'
 environment needs). Peers are trained once, on the rows that the run's students learned from, with its dev. The result,
-benchmarks/results/compress/peers-NAME.json, holds medians over the rounds.
+benchmarks/results/rivals/NAME.json, holds medians over the rounds.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import clock, in_turns, parser, record, stay_on, write_json
-from benchmarks.compress.peer_models import OPEN
 from benchmarks.compress.run import COLUMNS, data_path
+from benchmarks.rivals.models import OPEN
 from imbik.data import bundled_base, load_data
 from imbik.runtime import read_artefact
 from imbik.runtime.manifest import read_manifest
 from imbik.tasks.intervals import bootstrap_interval
 from imbik.types import Examples
 
-SCRIPT = Path(__file__).with_name("peer_models.py")
+SCRIPT = Path(__file__).with_name("models.py")
 PEERS = [kind for kind in OPEN if kind != "imbik"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -122,7 +122,7 @@ def main() -> None:
         found[kind] |= {"bytes": size(peer["model"]), "peer": True, "seconds": peer["seconds"]}
     versions = subprocess.run([options.peer, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout.split()
     kept = [line for line in versions if line.startswith(("model2vec", "fasttext"))]
-    record(f"compress/peers-{data.stem}", {"rows": len(gold), "versions": kept, "models": found}, options)
+    record(f"rivals/{data.stem}", {"rows": len(gold), "versions": kept, "models": found}, options)
 
 
 if __name__ == "__main__":
