@@ -135,7 +135,7 @@ def main() -> None:
     train.add_argument("rows", type=Path)
     train.add_argument("model", type=Path)
     train.add_argument("--base", help="a transformers folder, for model2vec")
-    train.add_argument("--seconds", type=int, default=120, help="of fastText's search")
+    train.add_argument("--seconds", type=int, default=60, help="of fastText's search")
     asked = commands.add_parser("ask")
     asked.add_argument("kind", choices=OPEN)
     asked.add_argument("model", type=Path)
