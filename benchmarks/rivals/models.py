@@ -9,7 +9,7 @@ KIND is one of those below, or ``imbik`` for ``ask``. The peers need an environm
 * ``fasttext`` and ``fasttext-small``: fastText's own search for settings on dev (``--seconds`` of it), the first without a bound,
   the second quantized to at most 1 MB, as its search for a model of a size does.
 * ``model2vec`` and ``model2vec-int8``: vectors of every word piece distilled from the encoder of ``--base``, then fine-tuned on train
-  with early stopping on dev; the second stores its vectors in 8 bits.
+  with early stopping on dev; the second is the first with its vectors in 8 bits.
 
 ROWS.json holds ``train``, ``dev`` and ``test``: ``{"texts": [...], "labels": [...]}``. ``ask`` reads dev first, unclocked, then answers
 300 texts of test one by one and the others at once, and prints JSON: ``single`` and ``batch`` in seconds, ``answers`` to all of test.
@@ -41,7 +41,7 @@ def cut_words(text: str) -> str:
     return " ".join(re.findall(r"\w+|[^\w\s]", text.lower()))
 
 
-def train_fasttext(kind: str, rows: dict[str, Any], out: Path, options: argparse.Namespace) -> None:
+def train_fasttext(kind: str, rows: dict[str, Any], out: Path, seconds: int) -> None:
     """Let fastText look for the best settings on dev."""
     import fasttext
 
@@ -50,25 +50,30 @@ def train_fasttext(kind: str, rows: dict[str, Any], out: Path, options: argparse
         for part in ("train", "dev"):
             lines = (f"__label__{labels.index(label)} {cut_words(text)}" for text, label in pairs(rows[part]) if label in labels)
             (Path(folder) / part).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        search = {"autotuneValidationFile": f"{folder}/dev", "autotuneDuration": options.seconds, "verbose": 0, "thread": 1}
+        search = {"autotuneValidationFile": f"{folder}/dev", "autotuneDuration": seconds, "verbose": 0, "thread": 1}
         size = {"autotuneModelSize": SIZES[kind]} if SIZES[kind] else {}
         model = fasttext.train_supervised(input=f"{folder}/train", **search, **size)
     model.save_model(str(out / ("model.ftz" if size else "model.bin")))
     (out / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
 
 
-def train_model2vec(kind: str, rows: dict[str, Any], out: Path, options: argparse.Namespace) -> None:
+def train_model2vec(rows: dict[str, Any], out: Path, base: str) -> None:
     """Distill vectors of the base's word pieces and fine-tune them with model2vec's defaults."""
     from model2vec.distill import distill
     from model2vec.train import StaticModelForClassification
 
-    model = StaticModelForClassification.from_static_model(model=distill(options.base))
+    model = StaticModelForClassification.from_static_model(model=distill(base))
     dev = {"X_val": rows["dev"]["texts"], "y_val": rows["dev"]["labels"]}
-    pipeline = model.fit(rows["train"]["texts"], rows["train"]["labels"], device="cpu", **dev).to_pipeline()
-    if kind == "model2vec-int8":
-        from model2vec.model import quantize_model
+    model.fit(rows["train"]["texts"], rows["train"]["labels"], device="cpu", **dev).to_pipeline().save_pretrained(str(out))
 
-        pipeline.model = quantize_model(pipeline.model, quantize_to="int8")
+
+def quantize_model2vec(out: Path, trained: str) -> None:
+    """Store the vectors of a trained model in 8 bits."""
+    from model2vec.inference import StaticModelPipeline
+    from model2vec.model import quantize_model
+
+    pipeline = StaticModelPipeline.from_pretrained(trained)
+    pipeline.model = quantize_model(pipeline.model, quantize_to="int8")
     pipeline.save_pretrained(str(out))
 
 
@@ -134,7 +139,7 @@ def main() -> None:
     train.add_argument("kind", choices=[kind for kind in OPEN if kind != "imbik"])
     train.add_argument("rows", type=Path)
     train.add_argument("model", type=Path)
-    train.add_argument("--base", help="a transformers folder, for model2vec")
+    train.add_argument("--base", help="a transformers folder for model2vec, the trained model for model2vec-int8")
     train.add_argument("--seconds", type=int, default=60, help="of fastText's search")
     asked = commands.add_parser("ask")
     asked.add_argument("kind", choices=OPEN)
@@ -146,8 +151,12 @@ def main() -> None:
         json.dump(ask(options.kind, options.model, rows), sys.stdout)
         return
     options.model.mkdir(parents=True, exist_ok=True)
-    make = train_model2vec if options.kind.startswith("model2vec") else train_fasttext
-    make(options.kind, rows, options.model, options)
+    if options.kind == "model2vec":
+        train_model2vec(rows, options.model, options.base)
+    elif options.kind == "model2vec-int8":
+        quantize_model2vec(options.model, options.base)
+    else:
+        train_fasttext(options.kind, rows, options.model, options.seconds)
 
 
 if __name__ == "__main__":

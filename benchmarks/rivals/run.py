@@ -47,8 +47,8 @@ def trained(kind: str, options: argparse.Namespace, rows: Path) -> dict[str, Any
     folder = options.work / kind
     note = folder / "seconds.json"
     if not note.is_file():
-        base = ["--base", str(bundled_base())] if kind.startswith("model2vec") else []
-        words = [options.peer, str(SCRIPT), "train", kind, str(rows), str(folder / "model"), *base]
+        base = {"model2vec": bundled_base(), "model2vec-int8": options.work / "model2vec" / "model"}.get(kind)
+        words = [options.peer, str(SCRIPT), "train", kind, str(rows), str(folder / "model"), *(["--base", str(base)] if base else [])]
         with clock() as spent:
             subprocess.run(words, check=True, env=ONE_THREAD, stdout=subprocess.DEVNULL)
         write_json(note, {"seconds": spent.wall})
