@@ -10,7 +10,7 @@ import pytest
 from imbik.linear.features import Vocabulary
 from imbik.linear.model import LinearModel
 from imbik.linear.select import Judge
-from imbik.linear.students import Lesson, linear_student
+from imbik.linear.students import SHARES, Lesson, linear_student
 from imbik.linear.support import smaller, tfidf_svm
 from imbik.runtime.ngrams import Cut, NgramTokenizer
 from imbik.tasks.registry import task_of
@@ -159,6 +159,35 @@ def test_a_student_learns_what_the_teacher_says() -> None:
     turned = replace(splits, dev=replace(splits.dev, targets=(np.asarray(splits.dev.targets) + 1) % 3))
     model = linear_student(turned, Lesson(splits.train.texts, logits, np.zeros(0, np.int64)), (Cut(1),))
     assert (model.scores(splits.test.texts).argmax(1) == (np.asarray(splits.test.targets) + 1) % 3).all()
+
+
+def test_the_mean_of_two_models_has_the_mean_of_their_logits() -> None:
+    model = tfidf_svm(tiny_splits(rows=90), (Cut(1),))
+    generator = np.random.default_rng(0)
+    weights, bias = (generator.normal(size=part.shape).astype(np.float32) for part in (model.weights, model.bias))
+    other = replace(model, weights=weights, bias=bias)
+    expected = 0.7 * model.scores(TEXTS) + 0.3 * other.scores(TEXTS)
+    np.testing.assert_allclose(model.mixed(weights, bias, 0.3).scores(TEXTS), expected, atol=1e-5)
+
+
+def test_a_machine_is_mixed_in_where_the_teacher_errs_and_left_out_where_it_does_not() -> None:
+    splits = _easy(3)
+    labels = np.asarray(splits.train.targets)
+    right = 8.0 * np.eye(3, dtype=np.float32)[labels]
+    taught = linear_student(splits, Lesson(splits.train.texts, right, labels), (Cut(1),))
+    assert "machine" not in taught.settings, "no mean is better than a student that is never wrong"
+    # a teacher that takes every text of one label for another's: half of the aim is the label, so the student cannot tell them apart
+    lesson = Lesson(splits.train.texts, 30.0 * np.eye(3, dtype=np.float32)[np.where(labels == 0, 1, labels)], labels)
+    mixed = linear_student(splits, lesson, (Cut(1),))
+    assert mixed.settings["machine"] in SHARES
+    assert Judge.of(splits).merit(mixed) == 1.0
+
+
+def test_pruning_never_costs_a_text_of_dev() -> None:
+    splits = tiny_splits(rows=300)
+    model = tfidf_svm(splits, (Cut(2),))
+    judge = Judge.of(splits)
+    assert judge.merit(smaller(model, splits)) >= judge.merit(model)
 
 
 def test_targets_mix_the_teacher_with_the_labels_that_there_are() -> None:

@@ -20,7 +20,7 @@ from imbik.errors import UserError
 from imbik.export.linear import ENGINE, write_linear
 from imbik.jobs.files import read_json, remove_folder, write_json
 from imbik.jobs.fingerprints import key_of
-from imbik.linear.students import Lesson, linear_student
+from imbik.linear.students import COST, SHARES, Lesson, linear_student
 from imbik.linear.support import WORDS, smaller
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.ngrams import Cut
@@ -68,7 +68,8 @@ def _made(teacher_key: str, run: Run) -> Built:
         UserError: a task that n-grams cannot answer.
     """
     folder = run.directory / LINEAR
-    key = key_of({"teacher": teacher_key, "student": LINEAR, "cuts": [[cut.words, cut.characters] for cut in CUTS]})
+    learned = {"cuts": [[cut.words, cut.characters] for cut in CUTS], "machine": [COST, *SHARES]}
+    key = key_of({"teacher": teacher_key, "student": LINEAR, **learned})
     record = read_json(folder / CANDIDATE_FILE)
     artefact = folder / "artefacts" / ENGINE
     if record.get("key") != key or not (artefact / MANIFEST_FILE).is_file():

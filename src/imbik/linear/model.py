@@ -78,6 +78,11 @@ class LinearModel:
         vocabulary = self.vocabulary.take(kept)
         return replace(self, vocabulary=vocabulary, weights=weights[kept] / vocabulary.idf[:, None])
 
+    def mixed(self, weights: Floats, bias: Floats, share: float) -> LinearModel:
+        """Return the model whose logits are (1 - share) times its own and ``share`` times those of other weights of the same n-grams."""
+        own, other = np.float32(1 - share), np.float32(share)
+        return replace(self, weights=own * self.weights + other * weights, bias=own * self.bias + other * bias)
+
     def scaled(self, factor: float) -> LinearModel:
         """Return the model with its logits times a factor: the same labels with other probabilities."""
         return replace(self, weights=self.weights * np.float32(factor), bias=self.bias * np.float32(factor))

@@ -13,7 +13,7 @@ from imbik.tasks.registry import task_of
 from imbik.tasks.task import Task
 from imbik.types import Examples, Splits
 
-_SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.5)
+_SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.5, 0.65, 0.8)
 _FACTORS = tuple(float(factor) for factor in np.geomspace(0.25, 16.0, 25))
 
 
@@ -57,15 +57,15 @@ class Judge:
         return next(model for merit, model in tried if merit >= best - self.unseen(best))
 
     def pruned(self, model: LinearModel) -> LinearModel:
-        """Return the model with the fewest weights whose loss on dev is less than half a standard error of an accuracy there.
+        """Return the model with the fewest weights that is as good on dev as the whole.
 
-        A difference that small is not seen in so many rows, and bytes are.
+        Not one that is within dev's noise, though bytes are seen without a doubt: an n-gram of few texts is rare in dev too, and what
+        dev does not miss there is missed elsewhere, while all of them together are some hundred kilobytes.
         """
         whole = self.merit(model)
-        allowed = self.unseen(whole)
         for share in _SHARES:
             smaller = model.pruned(share).stored()
-            if self.merit(smaller) >= whole - allowed:
+            if self.merit(smaller) >= whole:
                 return smaller
         return model
 

@@ -55,14 +55,21 @@ def tfidf_svm(splits: Splits, cuts: Sequence[Cut], say: Callable[[str], None] | 
 
 def _fitted(vocabulary: Vocabulary, train: csr_array, cost: float, splits: Splits, judge: Judge) -> tuple[float, LinearModel]:
     """Return what a setting is worth on dev, and its model."""
-    weights, bias = _solve(train, np.asarray(splits.train.targets), cost, len(splits.labels))
+    weights, bias = solve(train, np.asarray(splits.train.targets), cost, len(splits.labels))
     settings = cut_settings(vocabulary.cut) | {"c": cost}
     model = LinearModel(vocabulary, weights, bias, settings, exclusive=np.asarray(splits.train.targets).ndim == 1)
     return judge.merit(model), model
 
 
-def _solve(train: csr_array, targets: NDArray[Any], cost: float, labels: int) -> tuple[Floats, Floats]:
-    """Return weights ``(F, L)`` and bias ``(L,)``: one column a label."""
+def solve(train: csr_array, targets: NDArray[Any], cost: float, labels: int) -> tuple[Floats, Floats]:
+    """Return the machine's weights ``(F, L)`` and bias ``(L,)``, one column a label; of numbers, those of a ridge.
+
+    Args:
+        train: rows of n-grams, ``(N, F)``.
+        targets: their labels ``(N,)`` or ``(N, L)``, or their numbers ``(N,)``.
+        cost: C, see :data:`COSTS`.
+        labels: L.
+    """
     from sklearn.linear_model import Ridge
     from sklearn.svm import LinearSVC
 
