@@ -20,7 +20,8 @@ def beside(name: str) -> list[str]:
     """Return all models of one data set, fastest first, and for each peer what of ours dominates it."""
     numbers = read_result(f"rivals/{name}")
     models: dict[str, Any] = numbers["models"]
-    lines = ["| | test accuracy (95 %) | texts a second | one request, p50 | shipped |", "|---|---:|---:|---:|---:|"]
+    titles = ("", "test accuracy (95 %)", "texts a second", "one request, p50", "shipped", "as good and as fast", "as good and as small")
+    lines = [f"| {' | '.join(titles)} |", "|---|---:|---:|---:|---:|---|---|"]
     for key, one in sorted(models.items(), key=lambda item: -item[1]["texts_per_s"]):
         a = one["accuracy"]
         cells = (
@@ -29,26 +30,20 @@ def beside(name: str) -> list[str]:
             f"{one['texts_per_s']:,.0f}",
             f"{1000 * one['p50_ms']:,.0f} µs",
             f"{one['bytes'] / 1e6:,.2f} MB",
+            *((above(one, models, "texts_per_s", 1), above(one, models, "bytes", -1)) if one["peer"] else ("", "")),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines.append("")
-    lines += [f"* {TITLES[key]}: {verdict(one, models)}." for key, one in models.items() if one["peer"]]
-    return [*lines, "", f"{numbers['rows']:,} test texts; {', '.join(numbers['versions'])}. {origin(f'rivals/{name}')}"]
+    return [*lines, "", f"{numbers['rows']:,} test texts; {' and '.join(numbers['versions'])}.", "", origin(f"rivals/{name}")]
 
 
-def verdict(peer: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    """Return in words what of ours is at least as accurate and at least as fast, or as small, in points of this sample."""
-    parts = []
-    for word, better in (
-        ("as fast", lambda one: one["texts_per_s"] >= peer["texts_per_s"]),
-        ("as small", lambda one: one["bytes"] <= peer["bytes"]),
-    ):
-        above = [
-            key for key, one in models.items() if not one["peer"] and one["accuracy"]["value"] >= peer["accuracy"]["value"] and better(one)
-        ]
-        best = max(above, key=lambda key: models[key]["accuracy"]["value"], default=None)
-        parts.append(f"at least as accurate and {word}: {f'`{best}`' if best else 'nothing of ours'}")
-    return "; ".join(parts)
+def above(peer: Mapping[str, Any], models: Mapping[str, Any], cost: str, sign: int) -> str:
+    """Return the most accurate of ours that is no less accurate than a peer, and no worse in bytes or speed; a dash where none is."""
+    found = {
+        key: one["accuracy"]["value"]
+        for key, one in models.items()
+        if not one["peer"] and one["accuracy"]["value"] >= peer["accuracy"]["value"] and sign * one[cost] >= sign * peer[cost]
+    }
+    return f"`{max(found, key=lambda key: found[key])}`" if found else "–"
 
 
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
