@@ -57,7 +57,6 @@ def test_an_artefact_that_cannot_be_served_is_refused_before_a_worker_begins(wor
         server._checked(settings(workers, tmp_path / "b"))
 
 
-def test_an_artefact_that_reads_images_is_refused(tmp_path: Path):
+def test_an_artefact_that_reads_images_is_loaded_and_warm(tmp_path: Path):
     export(tiny_image_model(), "onnx", tmp_path / "a", texts=[np.zeros((16, 16, 3), np.uint8)])
-    with pytest.raises(UserError, match=r"answers texts, and this artefact reads images.*image-classification.*imbik predict"):
-        server._checked(settings(1, tmp_path / "a"))
+    assert server._checked(settings(1, tmp_path / "a"))["a"].predictor.task == "image-classification"

@@ -32,6 +32,10 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _ORIENTATION = 0x0112  # EXIF's tag for how the camera was held
 
 
+class TooLarge(UserError):
+    """An image of more pixels than are decoded."""
+
+
 class Decoded(NamedTuple):
     """An image as an array.
 
@@ -79,6 +83,18 @@ def decode(source: object, channels: int = 3, where: object = None) -> Decoded:
         expected = "a path, the bytes of a file, an array (H, W, 3) of 8-bit gray levels, or a Pillow image"
         raise UserError("not an image", where=where, found=type(source).__name__, expected=expected)
     return _of_bytes(bytes(source), channels, where)
+
+
+def check_header(data: bytes, where: object = None) -> None:
+    """Refuse bytes that are no image, or one of too many pixels, by the header alone: nothing is decoded.
+
+    Raises:
+        MissingExtra: without Pillow.
+        TooLarge: too many pixels.
+        UserError: no image.
+    """
+    with _opened(data, where):
+        pass
 
 
 def _pillow() -> Any:
@@ -133,9 +149,9 @@ def _opened(data: bytes, where: object) -> Iterator[Image]:
         yield image
 
 
-def _too_large(found: str, where: object) -> UserError:
+def _too_large(found: str, where: object) -> TooLarge:
     fix = "make it smaller first; networks read a few hundred pixels a side"
-    return UserError("the image is too large", where=where, found=found, expected=f"at most {MOST_PIXELS:,} pixels", fix=fix)
+    return TooLarge("the image is too large", where=where, found=found, expected=f"at most {MOST_PIXELS:,} pixels", fix=fix)
 
 
 def _of_bytes(data: bytes, channels: int, where: object) -> Decoded:

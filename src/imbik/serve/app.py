@@ -25,8 +25,9 @@ from imbik.serve.models import Loaded, Model
 from imbik.serve.openapi import document
 from imbik.serve.page import page
 from imbik.serve.parent import end_with_parent
+from imbik.serve.pictures import read_rows
 from imbik.serve.refusals import Refusal, stopping
-from imbik.serve.requests import Asked, check_kind, read_predict, timeout_of
+from imbik.serve.requests import Asked, check_kind, check_reads, timeout_of
 from imbik.serve.settings import Limits, Settings
 from imbik.serve.vectors import as_openai, normalized, read_embed, read_embeddings, vectors_of
 from imbik.tasks.task import Answer
@@ -113,9 +114,10 @@ class _House:
     # --- questions
 
     async def predict(self, request: Request) -> Response:
-        """Answer texts."""
-        asked, _ = await self._read(request, lambda body, limits: (read_predict(body, limits), None))
-        batcher, answers = await self._answered(request, self._model(request), asked)
+        """Answer texts, or images where the model reads those."""
+        model, kind = self._model(request), _header(request, "content-type")
+        asked, _ = await self._read(request, lambda body, limits: (read_rows(body, kind, limits, images=model.reads_images), None))
+        batcher, answers = await self._answered(request, model, asked)
         shown = [_as_predictions(answer, batcher.predictor.labels) for answer in answers]
         return _json(shown if asked.batch else shown[0])
 
@@ -150,6 +152,7 @@ class _House:
         """Return a model's answers, and the version that gave them: another may come while the body is read."""
         seconds = timeout_of(_header(request, "x-timeout-ms"), self.settings.limits)
         batcher = model.batcher
+        check_reads(model.reads_images, asked)
         check_kind(batcher.predictor.pairs, asked)
         return batcher, await batcher.answers(asked, seconds - (time.monotonic() - request.state.begun))
 
@@ -222,7 +225,7 @@ class _House:
 
     async def openapi(self, request: Request) -> Response:
         """Describe all of this to machines."""
-        return _json(document(self.settings))
+        return _json(document(self.settings, {name for name, model in self.models.items() if model.reads_images}))
 
 
 _ONLY_OURS = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"

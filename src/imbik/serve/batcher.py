@@ -143,12 +143,15 @@ class Batcher:
         return [next(answers) if refusal is None else refusal for refusal in checked]
 
     def _together(self, batch: list[Asked]) -> list[list[Answer] | Refusal]:
-        texts = [text for one in batch for text in one.texts]
+        texts = [row for one in batch for row in one.rows]
         pairs = None if batch[0].pairs is None else [text for one in batch for text in one.pairs or ()]
         try:
             outputs = self.predictor.scores(texts, pairs)
         except UserError as error:
-            return [invalid(str(error))] * len(batch)
+            if len(batch) > 1:
+                # one client's broken image must not cost the others their answers
+                return [self._together([one])[0] for one in batch]
+            return [invalid(str(error))]
         found: list[list[Answer] | Refusal] = []
         start = 0
         for one in batch:

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imbik.errors import UserError
 from imbik.jobs.files import sha256
+from imbik.runtime.images import ImagePredictor
 from imbik.runtime.manifest import MANIFEST_FILE, verify
 from imbik.runtime.predictor import Predictor, load_artefact
 from imbik.serve.batcher import Batcher
 from imbik.serve.metrics import Metrics
 from imbik.serve.settings import Limits, Served
-from imbik.tasks.outputs import IMAGES
+from imbik.tasks.outputs import IMAGES, TEXTS
 from imbik.tasks.registry import task_of
 
 _log = logging.getLogger(__name__)
@@ -51,17 +54,19 @@ def load(path: Path, threads: int) -> Loaded:
         threads: compute threads.
 
     Raises:
-        UserError: it is none, is damaged, reads images, or cannot run here.
+        UserError: it is none, is damaged, or cannot run here.
     """
     # looked at before it is read: a version that lands meanwhile is seen at the next look
     stamp = _stamp(path) if (path / MANIFEST_FILE).is_file() else (0, 0, 0)
     verify(path)
     predictor = load_artefact(path, threads=threads)
-    if task_of(predictor.task).reads == IMAGES:
-        fix = "ask it with imbik predict, or with imbik.load_artefact in Python"
-        raise UserError("the server answers texts, and this artefact reads images", where=path, found=predictor.task, fix=fix)
     predictor.warm_up()
-    predictor.predict(["a"], ["a"] if predictor.pairs or task_of(predictor.task).pairs else None)
+    if isinstance(predictor, ImagePredictor):
+        processor = predictor.processor
+        blank: Any = [np.zeros((processor.height, processor.width, processor.channels), np.uint8)]
+        predictor.predict(blank)
+    else:
+        predictor.predict(["a"], ["a"] if predictor.pairs or task_of(predictor.task).pairs else None)
     return Loaded(Version(sha256(path / MANIFEST_FILE), stamp), predictor)
 
 
@@ -93,12 +98,18 @@ class Model:
         """The version that answers now."""
         return self.batcher.predictor
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether the version that answers now reads images."""
+        return isinstance(self.predictor, ImagePredictor)
+
     def about(self) -> dict[str, Any]:
         """Return what a client may know of the model, in JSON's own types."""
         return {
             "name": self.name,
             "version": self.version.short,
             "task": self.predictor.task,
+            "reads": IMAGES if self.reads_images else TEXTS,
             "labels": list(self.predictor.labels),
             "max_length": self.predictor.max_length,
             "pairs": self.predictor.pairs,

@@ -6,11 +6,13 @@ The shapes are those of text-embeddings-inference's ``/predict``, so that its cl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imbik.images.named import NamedImages
 from imbik.serve.refusals import Refusal, invalid
 from imbik.serve.settings import Limits
 
@@ -58,6 +60,7 @@ class Asked:
         raw: whether the model's own numbers are wanted.
         top: labels of each text, at most.
         whole: whether a text that is longer than the model is to be refused.
+        images: N images, where it asks for those; texts are then their names.
     """
 
     texts: list[str]
@@ -66,6 +69,12 @@ class Asked:
     raw: bool
     top: int | None
     whole: bool
+    images: NamedImages | None = None
+
+    @property
+    def rows(self) -> Sequence[Any]:
+        """What a model is given."""
+        return self.texts if self.images is None else self.images
 
 
 def read_as(kind: type[Body], body: bytes, texts: str, expected: str) -> Body:
@@ -114,11 +123,35 @@ def check_size(rows: list[list[str]], limits: Limits) -> None:
     Raises:
         Refusal: 422.
     """
-    if len(rows) > limits.texts:
-        raise invalid(f"{len(rows)} texts in one request; at most {limits.texts}")
+    check_count(len(rows), limits, "texts")
     for number, row in enumerate(rows, 1):
         if sum(map(len, row)) > limits.characters:
             raise invalid(f"text {number} has {sum(map(len, row))} characters; at most {limits.characters}")
+
+
+def check_count(count: int, limits: Limits, what: str) -> None:
+    """Refuse more rows than one request may hold.
+
+    Args:
+        count: of them.
+        limits: of the server.
+        what: they are, texts or images.
+
+    Raises:
+        Refusal: 422.
+    """
+    if count > limits.texts:
+        raise invalid(f"{count} {what} in one request; at most {limits.texts}")
+
+
+def check_reads(images: bool, asked: Asked) -> None:
+    """Refuse texts for a model that reads images, and the other way round.
+
+    Raises:
+        Refusal: 422.
+    """
+    if images != (asked.images is not None):
+        raise invalid("the model reads images; send one to /predict" if images else "the model reads texts, not images")
 
 
 def check_kind(trained_on_pairs: bool | None, asked: Asked) -> None:
