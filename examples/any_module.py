@@ -60,7 +60,7 @@ def train_teacher(images: Tensor, labels: Tensor, epochs: int = 6) -> nn.Module:
     return teacher.eval()
 
 
-def main() -> dict[str, float]:
+def main(seed: int = 1) -> dict[str, float]:
     images, labels, test_images, test_labels = data()
     teacher = train_teacher(images, labels)
     batches = list(images[:100].split(25))
@@ -70,7 +70,7 @@ def main() -> dict[str, float]:
     }
     result = {"teacher": accuracy(teacher, test_images, test_labels)}
     for name, chosen in losses.items():
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         student = network(8)
         imbik.distill(teacher, student, batches, chosen, epochs=30, learning_rate=1e-2)
         result[name] = accuracy(student, test_images, test_labels)

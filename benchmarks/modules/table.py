@@ -34,8 +34,25 @@ def detector() -> list[str]:
     return [*lines, "", origin("modules/detector")]
 
 
+def hints() -> list[str]:
+    """Return the accuracy of the teacher, and of students of three seeds on logits alone and with a hint."""
+    run = read_result("modules/hints")
+    names = {
+        "teacher": "teacher",
+        "logits alone": "logits alone",
+        "middle layer too": "middle layer too, `HiddenMSE()`",
+        "learned projection": "middle layer too, `HiddenMSE(project=True)`",
+    }
+    lines = ["| student | test accuracy, each seed | mean |", "|---|---:|---:|"]
+    for name, shown in names.items():
+        values = run[name] if name != "teacher" else run[name][:1]
+        lines.append(f"| {shown} | {', '.join(f'{100 * one:.1f} %' for one in values)} | {100 * sum(values) / len(values):.1f} % |")
+    return [*lines, "", origin("modules/hints")]
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     "families": (("modules/families",), families),
     "detector": (("modules/detector",), detector),
+    "hints": (("modules/hints",), hints),
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

@@ -176,13 +176,58 @@ def test_gradients_are_finite_and_reach_every_real_token(loss, state):
 
 def test_images_are_matched_by_channels():
     s, t = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 4, 4)
-    loss = HiddenMSE()
+    loss = HiddenMSE(project=True)
     loss.bind(s, t)
     with torch.no_grad():
         loss.projection.weight.normal_()
     w = loss.projection.weight.detach().numpy()
     wanted = np.mean((np.einsum("bchw,cd->bdhw", s.numpy(), w) - t.numpy()) ** 2)
     assert float(loss(s, t).detach()) == pytest.approx(wanted, rel=1e-5)
+
+
+def maps(channels: int, seed: int) -> torch.Tensor:
+    return torch.randn(3, channels, 4, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def test_on_feature_maps_it_is_what_no_linear_map_explains():
+    """One less scikit-learn's R² of a ridge regression with an intercept, over all pixels, weighed by variance."""
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import r2_score
+
+    s = maps(4, 0)
+    t = 3 * torch.einsum("bchw,cd->bdhw", s, torch.randn(4, 6, generator=torch.Generator().manual_seed(2))) + maps(6, 1) + 5
+    x, y = (state.movedim(1, -1).flatten(0, -2).double().numpy() for state in (s, t))
+    ridge = Ridge(alpha=1e-2 * np.mean(np.sum((x - x.mean(0)) ** 2, axis=0))).fit(x, y)
+    wanted = 1 - r2_score(y, ridge.predict(x), multioutput="variance_weighted")
+    assert bound(HiddenMSE(), s, t, None) == pytest.approx(wanted, rel=1e-4)
+    assert list(HiddenMSE().parameters()) == [] and 0 < wanted < 0.5
+
+
+def test_on_feature_maps_neither_scale_nor_mixed_channels_matter():
+    s, t = maps(4, 0), maps(6, 1)
+    plain = bound(HiddenMSE(), s, t, None)
+    turned = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(3))).Q
+    assert bound(HiddenMSE(), 7 * torch.einsum("bchw,cd->bdhw", s, turned), 100 * t + 2, None) == pytest.approx(plain, rel=1e-4)
+    assert bound(HiddenMSE(), s, torch.full_like(t, 2.0), None) == pytest.approx(0.0, abs=1e-6), "nothing varies, nothing is asked"
+
+
+def test_on_feature_maps_the_gradient_is_that_of_the_solved_map():
+    """Central differences of NumPy's least squares, solved anew on both sides; the ridge moves it by a hundredth."""
+    s, t = maps(3, 0).requires_grad_(), maps(5, 1)
+    loss = HiddenMSE()
+    loss.bind(s, t)
+    loss(s, t).backward()
+
+    def share(x: np.ndarray) -> float:
+        x, y = (np.moveaxis(state, 1, -1).reshape(-1, state.shape[1]) for state in (x, t.double().numpy()))
+        x, y = x - x.mean(0), y - y.mean(0)
+        return float(np.sum((x @ np.linalg.lstsq(x, y, rcond=None)[0] - y) ** 2) / np.sum(y**2))
+
+    step = np.zeros(tuple(s.shape))
+    step[1, 2, 3, 4] = 1e-4
+    base = s.detach().double().numpy()
+    wanted = (share(base + step) - share(base - step)) / 2e-4
+    assert s.grad is not None and float(s.grad[1, 2, 3, 4]) == pytest.approx(wanted, rel=0.1)
 
 
 @pytest.mark.parametrize(

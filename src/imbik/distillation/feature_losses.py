@@ -27,11 +27,7 @@ class Projection(nn.Module):
 
     def __init__(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> None:
         super().__init__()
-        student_rows, teacher_rows = _rows(student, mask), _rows(teacher, mask)
-        moment = student_rows.T @ student_rows
-        # Features of few tokens may be dependent; the ridge is a hundredth of their mean square.
-        ridge = 1e-2 * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
-        self.weight = nn.Parameter(torch.linalg.solve(moment + ridge, student_rows.T @ teacher_rows).float())
+        self.weight = nn.Parameter(_least_squares(_rows(student, mask), _rows(teacher, mask)))
 
     def forward(self, x: Tensor) -> Tensor:
         last = x.movedim(_channel(x), -1)
@@ -58,14 +54,21 @@ class _Projected(nn.Module):
 class HiddenMSE(_Projected):
     """Mean squared difference of hidden states.
 
-    L = mean over real tokens and features of (h_S W - h_T)².
+    L = mean over real tokens and features of (h_S W - h_T)², TinyBERT's hidden and embedding loss (arXiv 1909.10351, eq. 8 and 9).
 
-    TinyBERT's hidden and embedding loss (arXiv 1909.10351, eq. 8 and 9), and a hint on any feature
-    map (Romero et al., arXiv 1412.6550).
+    On feature maps ``(B, C, …)`` of other widths it is a hint (Romero et al., arXiv 1412.6550) of another form: W and a bias b are solved
+    by least squares for every batch, and
+
+    L = Σ (h_S W + b - h_T)² / Σ (h_T - mean h_T)²,
+
+    the share of the teacher's variance that no linear map of the student's features explains: 1 - R² of a linear regression (Kornblith
+    et al., arXiv 1905.00414), the map eliminated as in variable projection (Golub, Pereyra 1973). A learned W lags behind a student
+    that moves fast, as those with batch norm do: its lag is most of the loss, and pulls the features back to where they began. A solved
+    one asks only what the features must hold, from 0 to 1 whatever their size is.
 
     Args:
         project: learn W ``(H_S, H_T)``; None: only where the widths differ (W is the identity
-            else).
+            else), and solved rather than learned on feature maps that are not normalized.
         normalize: compare after a layer norm without parameters: MobileBERT's feature map transfer
             (arXiv 2004.02984), to which :class:`FeatureMoments` adds what the norm takes out.
 
@@ -78,8 +81,22 @@ class HiddenMSE(_Projected):
     def __init__(self, project: bool | None = None, normalize: bool = False) -> None:
         super().__init__(project)
         self.normalize = normalize
+        self._solved = False
+
+    def bind(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> None:
+        """Make the projection, unless it is solved for every batch.
+
+        Raises:
+            UserError: other dimensions than the channels differ.
+        """
+        super().bind(student, teacher, mask)
+        self._solved = self.project is None and not self.normalize and student.ndim >= 4 and student.shape != teacher.shape
+        if self._solved:
+            self.projection = nn.Identity()
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self._solved:
+            return _unexplained(student, teacher, mask)
         student_state, teacher_state = self.projection(student).float(), teacher.float()
         if self.normalize:
             student_state, teacher_state = _standard(student_state), _standard(teacher_state)
@@ -190,6 +207,25 @@ def _channel(x: Tensor) -> int:
 def _rows(x: Tensor, mask: Tensor | None) -> Tensor:
     """Return all feature vectors of one example as ``(N, H)`` float64."""
     return _real(x.detach().double().movedim(_channel(x), -1), mask)
+
+
+def _least_squares(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return W ``(H_S, H_T)`` of the least squared difference of rows ``(N, H)``, float32."""
+    moment = student.T @ student
+    # Features of few tokens may be dependent; the ridge is a hundredth of their mean square.
+    ridge = 1e-2 * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
+    return torch.linalg.solve(moment + ridge, student.T @ teacher).float()
+
+
+def _unexplained(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the share of the variance of the teacher's features that no linear map of the student's explains."""
+    x, y = (_real(state.float().movedim(_channel(state), -1), mask) for state in (student, teacher.detach()))
+    # centered: what is left needs no bias
+    x, y = x - x.mean(0), y - y.mean(0)
+    # at its optimum the map has no part in the gradient
+    with torch.no_grad():
+        weight = _least_squares(x.double(), y.double())
+    return (x @ weight - y).square().sum() / y.square().sum().clamp_min(1e-12)
 
 
 def _real(last: Tensor, mask: Tensor | None) -> Tensor:
