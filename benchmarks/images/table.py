@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,16 @@ from benchmarks.common import read_result, result_path
 from benchmarks.compress.table import RIVAL, interval
 from benchmarks.distillation.table import difference
 
-CIFAR = "images/cifar10"
+CIFAR, VIT = "images/cifar10", "images/cifar10-vit"
 KEPT, FASTER, SMALLER = 0.97, 4.0, 4.0
 """The bars of students: quality kept, times the images a second, times fewer bytes."""
 TEACHER = 0.88
 """The bar of the teacher: accuracy on test."""
 
 
-def candidates() -> list[str]:
+def candidates(name: str = CIFAR) -> list[str]:
     """Return what was measured, the teacher in PyTorch first; those that reach all bars are bold."""
-    measured, base = _measured()
+    measured, base = _measured(name)
     lines = ["| candidate | test accuracy (95 %) | kept (95 %) | one image, p50 | images a second | shipped |", "|---|" + "---:|" * 5]
     for m in measured:
         bold = "**" if m is not base and not m.get("rival") and _reaches(m, base) else ""
@@ -42,7 +43,7 @@ def bars() -> list[str]:
     """Return whether the teacher is as good as was asked, and which candidates reach all bars, against it in PyTorch and its fastest
     artefact.
     """
-    measured, base = _measured()
+    measured, base = _measured(CIFAR)
     artefacts = [m for m in measured if m["name"] == base["name"] and m is not base]
     fastest = max(artefacts, key=_speed)
     others = [m for m in measured if m["name"] != base["name"] and not m.get("rival")]
@@ -70,9 +71,9 @@ def seeds() -> list[str]:
     return [*lines, "", said, "", verdict]
 
 
-def origin() -> list[str]:
+def origin(name: str = CIFAR) -> list[str]:
     """Return what the teacher took, and where the run comes from."""
-    document = json.loads(result_path(CIFAR).read_text(encoding="utf-8"))
+    document = json.loads(result_path(name).read_text(encoding="utf-8"))
     machine, run = document["environment"], document["numbers"]
     rows, steps = run["results"]["data"]["rows"], run["steps"]
     minutes = {name: f"{part['seconds'] / 60:.0f}" for name, part in {**steps, "all": {"seconds": _seconds(steps)}}.items()}
@@ -89,8 +90,8 @@ def _seconds(steps: Mapping[str, Any]) -> float:
     return float(sum(part["seconds"] for part in steps.values()))
 
 
-def _measured() -> tuple[list[Any], Any]:
-    results = read_result(CIFAR)["results"]
+def _measured(name: str) -> tuple[list[Any], Any]:
+    results = read_result(name)["results"]
     base = next(m for m in results["measurements"] if m["id"] == results["baseline"])
     return [base, *(m for m in results["measurements"] if m is not base)], base
 
@@ -115,5 +116,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     "cifar10-bars": ((CIFAR,), bars),
     "cifar10-seeds": ((CIFAR,), seeds),
     "cifar10-origin": ((CIFAR,), origin),
+    "vit": ((VIT,), partial(candidates, VIT)),
+    "vit-origin": ((VIT,), partial(origin, VIT)),
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

@@ -22,7 +22,7 @@ import imbik
 
 ROOT = Path(imbik.__file__).parent
 MOST = 12  # sentences that one expression may stand for; beyond it the parts are told apart at run time
-_ERRORS = ("UserError", "ParityError", "Failure")
+_ERRORS = ("UserError", "TooLarge", "ParityError", "Failure")
 _FIELDS = ("what", "where", "found", "expected", "fix", "error")
 _FIRST = (
     "say",

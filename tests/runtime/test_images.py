@@ -135,9 +135,10 @@ def test_int8_multiplies_in_integers_and_answers_nearly_alike(family, scheme, sh
     assert artefact.parity["float_parent"]["items_per_s"] > 0
 
 
-def test_openvino_answers_as_pytorch(tmp_path):
+@pytest.mark.parametrize("family", ["resnet", "efficientnet"])
+def test_openvino_answers_as_pytorch(family, tmp_path):
     pytest.importorskip("openvino")
-    checkpoint = tiny_image_model("resnet", LABELS)
+    checkpoint = tiny_image_model(family, LABELS)
     export(checkpoint, "openvino", tmp_path / "a", texts=PICTURES)
     np.testing.assert_allclose(load_artefact(tmp_path / "a", threads=1).predict(PICTURES), reference(checkpoint, PICTURES), atol=1e-4)
 

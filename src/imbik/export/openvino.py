@@ -15,6 +15,7 @@ from onnx import helper
 from imbik.errors import MissingExtra, UserError
 from imbik.export.calibration import calibration_feeds
 from imbik.export.onnx.build import TOLERANCE, difference, float_graph
+from imbik.export.onnx.convolutions import pool_whole
 from imbik.export.onnx.graph import Graph, fold_constants
 from imbik.export.onnx.int8 import Inputs, Weights, lower_table
 from imbik.export.onnx.operators import Product, operators, products, tables
@@ -93,7 +94,9 @@ def _small(graph: Graph, request: BuildRequest) -> Graph:
 
 def _read(graph: Graph) -> Any:
     """OpenVINO's model of an ONNX graph, batch and length dynamic; of images the batch alone, as the graph says."""
-    model = openvino.Core().read_model(io.BytesIO(graph.finish().SerializeToString()))
+    finished = graph.finish()
+    pool_whole(finished)
+    model = openvino.Core().read_model(io.BytesIO(finished.SerializeToString()))
     texts = {value: openvino.PartialShape([-1, -1]) for value in model.inputs if value.get_any_name() != PIXELS}
     if texts:
         model.reshape(texts)

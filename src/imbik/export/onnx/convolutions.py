@@ -33,6 +33,22 @@ def weighted(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type in WEIGHTED and any(name in constants for name in node.input)]
 
 
+def pool_whole(model: onnx.ModelProto) -> None:
+    """Turn averages over windows larger than the image that the network reads into averages over all that there is, in place.
+
+    EfficientNet's last pooling has such a window, which counts only what is there (``ceil_mode``, no padding); OpenVINO reads none that
+    is larger than what it lies on.
+    """
+    read = [value.type.tensor_type.shape.dim[2:] for value in model.graph.input if value.name == PIXELS]
+    sides = [side.dim_value for side in read[0]] if read else []
+    for node in model.graph.node:
+        if node.op_type == "AveragePool" and sides:
+            said = {"pads": [0], **{one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}}
+            if not any(said["pads"]) and all(0 < side < window for side, window in zip(sides, said["kernel_shape"], strict=True)):
+                node.op_type = "GlobalAveragePool"
+                del node.attribute[:]
+
+
 def lower_convolutions(model: onnx.ModelProto, checkpoint: Checkpoint, request: BuildRequest) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """Quantize a float graph, except the operators that stay in float.
 
