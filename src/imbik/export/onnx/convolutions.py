@@ -34,10 +34,13 @@ def weighted(model: onnx.ModelProto) -> list[str]:
 
 
 def pool_whole(model: onnx.ModelProto) -> None:
-    """Turn averages over windows larger than the image that the network reads into averages over all that there is, in place.
+    """Replace averages over windows larger than the image by averages over all of it.
 
     EfficientNet's last pooling has such a window, which counts only what is there (``ceil_mode``, no padding); OpenVINO reads none that
     is larger than what it lies on.
+
+    Args:
+        model: changed in place; the sides of its images are known.
     """
     read = [value.type.tensor_type.shape.dim[2:] for value in model.graph.input if value.name == PIXELS]
     sides = [side.dim_value for side in read[0]] if read else []
