@@ -5,7 +5,8 @@
 The supernet is trained once, with the settings of ``imbik search``. Then, each in cells of their own under --work (a call does the cells
 that are missing and starts no new one after --minutes):
 
-* ``latency``: 30 random sub-networks, and the table's own artefacts once more, built and timed in turn; what the table says of the 30.
+* ``latency``: 30 random sub-networks, and the table's own artefacts once more, built and timed in turn; what the table says of the 30
+  (``crossed``: what one says that was fitted to the other half of them as well).
 * ``STRATEGY SEED``: 200 evaluations of each strategy under one limit of time. What one has evaluated the others do not compute again:
   what a slice of the supernet keeps on dev is one number, whoever asks.
 * ``slice``, ``finished``, ``alone SEED``: the best architecture of all evaluations as it is in the supernet, after a short distillation
@@ -32,6 +33,7 @@ from imbik.measure.values import Limits
 from imbik.methods import make_method
 from imbik.search.costs import Cost, Table, design, measured
 from imbik.search.run import SearchOptions, Study
+from imbik.search.space import Architecture, Space
 from imbik.students import make_student
 from imbik.types import Checkpoint
 
@@ -108,6 +110,18 @@ class Opened:
         return student
 
 
+def crossed(space: Space, latency: dict[str, Any]) -> list[dict[str, float]]:
+    """Return what a table says of each random network that was fitted to the other half of them as well, as tables are."""
+    found = [[(Architecture(*(tuple(one[key]) for key in ("layers", "heads", "units"))), Cost(**one["measured"])) for one in latency[part]]
+             for part in ("fitted_to", "networks")]  # fmt: skip
+    said: list[dict[str, float]] = [{}] * len(found[1])
+    for half in (0, 1):
+        known = [*found[0], *found[1][1 - half :: 2]]
+        table = Table.fitted(space, [one for one, _ in known], [cost for _, cost in known])
+        said[half::2] = [asdict(table.cost(one)) for one, _ in found[1][half::2]]
+    return said
+
+
 def opened(bench: Bench, share: float, strategies: int) -> Opened:
     """Train the supernet and measure its table, or find both; the limit is a share of the whole model's time."""
     with clock() as spent:
@@ -135,13 +149,15 @@ def main() -> None:
     makers |= {"slice": partial(search.own, search.slice), "finished": partial(search.own, search.finished)}
     makers |= {f"alone {seed}": partial(search.own, partial(search.alone, seed)) for seed in SEEDS}
     left = options.minutes - (time.monotonic() - began) / 60
+    cells = in_pieces(makers, bench.work / "cells", left)
     numbers = {
         "teacher": bench.measured(bench.teacher),
         "rows": bench.rows,
         "space": {**asdict(search.study.supernet.space), "size": search.study.supernet.space.size},
         "limit_ms": search.study.options.limits.max_latency_ms,
         "whole_ms": search.study.options.limits.max_latency_ms / options.share,
-        "cells": in_pieces(makers, bench.work / "cells", left),
+        "cells": cells,
+        "crossed": crossed(search.study.supernet.space, cells["latency"]) if "latency" in cells else [],
         "looked_at": len(search.study.known),
         **in_pieces({"begin": lambda: search.seconds}, bench.work / "times", options.minutes),
     }

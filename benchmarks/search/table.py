@@ -21,11 +21,12 @@ PRUNED = ("layers-2+int8", "layers-2-half", "layers-2-quarter", "layers-2-cut", 
 
 def latency(data: str) -> list[str]:
     """Return how far predicted costs are from measured ones."""
-    networks = read_result(f"search/{data}")["cells"]["latency"]["networks"]
-    lines = ["| | mean error | within 10 % | largest error |", "|---|---:|---:|---:|"]
+    run = read_result(f"search/{data}")
+    networks = run["cells"]["latency"]["networks"]
+    lines = ["| predicted | mean error | within 10 % | largest error |", "|---|---:|---:|---:|"]
     for title, name in COSTS.items():
+        ratios = [said[name] / one["measured"][name] for said, one in zip(run["crossed"], networks, strict=True)]
         # a rate: its error is that of the reciprocal time
-        ratios = [one["table"][name] / one["measured"][name] for one in networks]
         errors = [abs((1 / ratio if name == "batch_ms" else ratio) - 1) for ratio in ratios]
         near = sum(error <= 0.1 for error in errors)
         lines.append(f"| {title} | {100 * fmean(errors):.1f} % | {near} of {len(errors)} | {100 * max(errors):.1f} % |")
@@ -53,7 +54,8 @@ def strategies(data: str) -> list[str]:
 
 def alone(data: str) -> list[str]:
     """Return what the best architecture keeps as a slice, finished from there, and made alone."""
-    cells = read_result(f"search/{data}")["cells"]
+    run = read_result(f"search/{data}")
+    cells = run["cells"]
     names = {"as it is in the supernet": "slice", "after a short distillation from there": "finished"}
     names |= {f"pruned and distilled alone, seed {seed}": f"alone {seed}" for seed in SEEDS}
     lines = ["| the same architecture | dev accuracy | test accuracy | kept | seconds |", "|---|---:|---:|---:|---:|"]
@@ -63,7 +65,14 @@ def alone(data: str) -> list[str]:
             kept = f"{100 * found['value']:.1f} % ({100 * found['low']:.1f} – {100 * found['high']:.1f})"
             accuracies = " | ".join(f"{100 * cell[split]['value']:.1f} %" for split in ("dev", "test"))
             lines.append(f"| {title} | {accuracies} | {kept} | {cell['seconds']:,.0f} |")
-    return lines
+    asked = [cell for name, cell in cells.items() if name.split()[0] in STRATEGIES]
+    computed = sum(cell["computed"] for cell in asked)
+    made = [cells[name]["seconds"] for name in names.values() if name.startswith("alone") and name in cells]
+    spent = f"The supernet and its table took {run['begin']['supernet_and_table'] / 60:.1f} minutes, {computed:,} evaluations "
+    spent += (
+        f"{sum(cell['seconds'] for cell in asked) / 60:.1f} minutes; made alone, one architecture takes {fmean(made) / 60:.1f} minutes."
+    )
+    return [*lines, "", spent]
 
 
 def pruned() -> list[str]:
