@@ -29,7 +29,7 @@ def latency(data: str) -> list[str]:
         # a rate: its error is that of the reciprocal time
         errors = [abs((1 / ratio if name == "batch_ms" else ratio) - 1) for ratio in ratios]
         near = sum(error <= 0.1 for error in errors)
-        lines.append(f"| {title} | {100 * fmean(errors):.1f} % | {near} of {len(errors)} | {100 * max(errors):.1f} % |")
+        lines.append(f"| {title} | {100 * fmean(errors):.1f} % | {near} of {len(errors)} networks | {100 * max(errors):.1f} % |")
     return [*lines, "", origin(f"search/{data}")]
 
 
