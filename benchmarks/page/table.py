@@ -18,7 +18,7 @@ def browser() -> list[str]:
     for run in found["runs"]:
         sizes = [f"{run[name] / 1e6:.2f} MB" for name in ("page_bytes", "model_bytes")]
         other = f"{run['other_labels']} / {run['texts']}"
-        rest = (f"{run['max_abs']:.4f}", f"{run['ms']:.2f}", f"{run['python_ms']:.2f}", f"{run['first_s']:.1f}")
+        rest = (f"{run['max_abs']:.7f}", f"{run['ms']:.2f}", f"{run['python_ms']:.2f}", f"{run['first_s']:.1f}")
         lines.append("| " + " | ".join((f"`{run['model']}`", *sizes, other, *rest)) + " |")
     asked = f"Asked with the network off: {found['browser']}, onnxruntime-web {found['onnxruntime-web']}."
     return [*lines, "", asked, "", origin(BROWSER)]
