@@ -76,7 +76,7 @@ def mark_limits(results: Results, candidate: str, limits: Path, lang: str) -> li
         sign = "≥" if one.sense == "at_least" else "≤"
         value = SAID[lang]["missing"] if one.value is None else texts.unit(one.value, one.unit)
         most = LIMITS * one.weight / whole
-        marks.append(Mark(one.quantity, round(share * most, 1), round(most, 1), f"{value} ({sign} {texts.limit(one.limit, one.unit)})"))
+        marks.append(Mark(one.quantity, share * most, most, f"{value} ({sign} {texts.limit(one.limit, one.unit)})"))
     return marks
 
 
@@ -153,7 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
         kind = said["limit"] if one.what not in said else said["believe"]
         what = said.get(one.what) or texts(f"quantity.{one.what}")
         print(f"{kind:14} {what:34} {one.points:5.1f} {said['of']} {one.most:4.1f}   {one.found}")
-    total = sum(one.points for one in marks)
+    # rounded once, at the end: thirds that are rounded one by one do not add up to a hundred
+    total = round(sum(one.points for one in marks), 1)
     print(f"{said['total']:14} {'':34} {total:5.1f} {said['of']} {sum(one.most for one in marks):4.1f}")
     if options.json:
         document = {"candidate": candidate, "total": total, "marks": [asdict(one) for one in marks]}
