@@ -10,8 +10,9 @@ import gzip
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ _INSIDE = "\t"
 
 _LONGEST = 64
 """Words or characters of a run, at most; a file that asks for longer ones is damaged."""
+
+_NONE = repeat(0)
 
 _REMEMBERED = 65536
 """Words whose n-grams of characters are remembered, at most."""
@@ -56,12 +59,12 @@ class Cut:
     words: int = 2
     characters: tuple[int, int] | None = None
 
-    def of_words(self, words: Sequence[str]) -> Iterator[str]:
-        """Yield the runs of words."""
-        yield from words
-        for length in range(2, self.words + 1):
-            # one iterator for each place in the run, from its first word on
-            yield from map(" ".join, zip(*(words[start:] for start in range(length)), strict=False))
+    def of_words(self, words: Sequence[str], length: int) -> Iterable[str]:
+        """Return the runs of ``length`` words."""
+        if length == 1:
+            return words
+        # one list for each place in the run, from its first word on
+        return map(" ".join, zip(*[words[start:] for start in range(length)], strict=False))
 
     def of_characters(self, word: str) -> Iterator[str]:
         """Yield the runs of characters of a word."""
@@ -80,7 +83,7 @@ class Cut:
         ['?', 'card', 'card ?', 'is', 'is my', 'my', 'my card', 'where', 'where is']
         """
         words = _WORD.findall(plain(text))
-        found = set(self.of_words(words))
+        found = set(chain.from_iterable(self.of_words(words, length) for length in range(1, self.words + 1)))
         if self.characters is not None:
             for word in set(words):
                 found.update(self.of_characters(word))
@@ -107,6 +110,7 @@ class NgramTokenizer:
         self.ngrams = tuple(ngrams)
         self._numbers = {ngram: number for number, ngram in enumerate(ngrams, 1)}
         self._inside: dict[str, frozenset[int]] = {}
+        self._lengths = range(1, cut.words + 1)
 
     def ids(self, texts: Sequence[str], first: int = 0) -> list[list[int]]:
         """Return the numbers of the known n-grams of every text, in no order; ``[0]`` where it has none.
@@ -125,7 +129,10 @@ class NgramTokenizer:
             raise UserError("not a text", where=f"row {row + 1}", found=type(text).__name__, expected="a string")
         words = _WORD.findall(plain(text))
         number = self._numbers.get
-        found = {number(ngram, 0) for ngram in self.cut.of_words(words)}
+        found: set[int] = set()
+        for length in self._lengths:
+            # no step of Python for each n-gram: a quarter of the time of a text
+            found.update(map(number, self.cut.of_words(words, length), _NONE))
         if self.cut.characters is not None:
             for word in words:
                 found |= self._inside_of(word)
