@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_module_and_leaves_the_users_draws_alone():
 
 def test_outputs_have_names():
     tensor = torch.zeros(1)
-    assert outputs_of((tensor, {"a": [tensor, None]})).keys() == {"0", "1.a.0"} and outputs_of(tensor).keys() == {"output"}
+    assert outputs_of((tensor, {"a": [tensor, None]})).keys() == {"output.0", "output.1.a.0"} and outputs_of(tensor).keys() == {"output"}
 
 
 def test_what_is_wrong_is_told_before_anything_is_done():
@@ -125,3 +125,23 @@ def test_what_is_wrong_is_told_before_anything_is_done():
     refused("needs data", recover={})
     refused("unknown field", recover={"epoch": 3}, loader=[example])
     refused("no such module", opaque=["nowhere"])
+    refused("has no batch", loader=[])
+    refused("does not take a batch", loader=[{"y": example}])
+    # the first of a tuple is what a network takes, unless it is said otherwise
+    two = nn.Bilinear(4, 4, 2)
+    with pytest.raises(UserError, match=r"does not take a batch of the loader. Found: missing a required argument: .input2"):
+        imbik.compress_module(two, (example[:, :4], example[:, :4]), ["cluster"], loader=[(example[:, :4], example[:, :4])])
+
+
+def test_a_batch_may_be_a_tuple_of_inputs_where_that_is_said():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = nn.Linear(64, 64), nn.Linear(64, 64)
+
+        def forward(self, x, y):
+            return self.one(x).relu() + self.other(y).relu()
+
+    x, y = torch.randn(2, 40, 64)
+    made = imbik.compress_module(Two(), (x, y), [{"low_rank": {"budget": 0.6}}], loader=[(x, y)], inputs=lambda batch: batch)
+    assert made.parameters < 0.65 * 2 * 64 * 65

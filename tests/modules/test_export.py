@@ -16,6 +16,7 @@ import imbik
 from imbik.errors import UserError
 from imbik.export.parity import ParityError
 from imbik.modules.export import artefact as exporting
+from imbik.modules.export.cells import PlainGRUCell, PlainLSTMCell
 
 EXPORTS = [
     *(pytest.param(name, engine, id=f"{name}-{engine}") for name in NAMES for engine in ("onnx", "openvino")),
@@ -54,6 +55,42 @@ def test_a_shared_weight_is_stored_once(tmp_path):
     shared = imbik.compress_module(model, example, ["share"])
     saved = shared.steps[0].parameters[0] - shared.parameters
     assert whole.bytes - imbik.export_module(shared, example, tmp_path / "shared")["onnx"].bytes > 3.5 * saved
+
+
+class Steps(nn.Module):
+    """Two cells in a row, with states that come in and go out, as models of speech have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.LSTMCell(6, 5), nn.GRUCell(5, 4)
+
+    def forward(self, x, hidden, memory):
+        hidden, memory = self.one(x, (hidden, memory))
+        return self.other(hidden), hidden, memory
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_cells_are_exported_for_any_number_of_rows(engine, tmp_path):
+    torch.manual_seed(0)
+    model = Steps()
+    given = [torch.randn(7, width) for width in (6, 5, 5)]
+    made = imbik.export_module(model, tuple(tensor[:2] for tensor in given), tmp_path, engines=[engine])[engine]
+    answers = imbik.load_module(made.path)(*(tensor.numpy() for tensor in given))
+    with torch.no_grad():
+        for found, expected in zip(answers.values() if isinstance(answers, dict) else answers, model(*given), strict=True):
+            np.testing.assert_allclose(found, expected.numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_plain_cell_is_pytorchs(batched):
+    shape = (3,) if batched else ()
+    for kind, plain, states in ((nn.LSTMCell, PlainLSTMCell, 2), (nn.GRUCell, PlainGRUCell, 1)):
+        for bias in (True, False):
+            cell = kind(6, 5, bias=bias)
+            x, state = torch.randn(*shape, 6), tuple(torch.randn(*shape, 5) for _ in range(states))
+            given = state if states == 2 else state[0]
+            for arguments in ((x,), (x, given)):
+                torch.testing.assert_close(plain(cell)(*arguments), cell(*arguments))
 
 
 class Several(nn.Module):

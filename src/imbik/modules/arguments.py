@@ -101,10 +101,12 @@ def answer(model: nn.Module, example: object) -> dict[str, Tensor]:
 
 
 def outputs_of(given: object, name: str = "") -> dict[str, Tensor]:
-    """Return the tensors in what a module gave, by name: ``output``, ``0.1`` in nested tuples, a mapping's own keys.
+    """Return the tensors in what a module gave, by name: ``output``, ``output.0`` in a tuple, a mapping's own keys.
 
     >>> sorted(outputs_of({"logits": torch.zeros(1), "states": (torch.zeros(1), None, torch.zeros(1))}))
     ['logits', 'states.0', 'states.2']
+    >>> sorted(outputs_of((torch.zeros(1), {"state": torch.zeros(1)})))
+    ['output.0', 'output.1.state']
     """
     if isinstance(given, Tensor):
         return {name or "output": given}
@@ -113,6 +115,8 @@ def outputs_of(given: object, name: str = "") -> dict[str, Tensor]:
         parts = given
     elif isinstance(given, tuple | list):
         parts = dict(enumerate(given))
+        # a number alone is no name to ONNX
+        name = name or "output"
     return {
         path: tensor for key, value in parts.items() for path, tensor in outputs_of(value, f"{name}.{key}" if name else str(key)).items()
     }

@@ -105,6 +105,8 @@ def compress_module(
     small = copy.deepcopy(model).cpu().eval()
     answer(small, example)
     call_inputs = inputs or usual_inputs
+    if loader is not None:
+        _check_batch(model, loader, call_inputs)
     teach = None if loader is None else _teacher(model, loader, call_inputs, label_loss, evaluate, seed, progress)
     job = Job(example, loader, call_inputs, label_loss, teach, seed, progress or Silent(), tuple(opaque))
     quality = None if evaluate is None else float(evaluate(small))
@@ -113,6 +115,29 @@ def compress_module(
         small, report = _taken(small, step, job)
         reports.append(_recovered(small, report, recovery, job, evaluate))
     return CompressedModule(small, tuple(reports), quality)
+
+
+def _check_batch(model: nn.Module, loader: Iterable[Any], inputs: Callable[[Any], Any]) -> None:
+    """Refuse a loader without batches, or with batches that the module does not take, before a step asks for them.
+
+    Raises:
+        UserError: see above.
+    """
+    # a loader that shuffles draws from the caller's random numbers
+    with torch.random.fork_rng(devices=[]):
+        batch = next(iter(loader), None)
+    if batch is None:
+        raise UserError("the loader has no batch", where="loader", expected="batches, iterated again and again")
+    try:
+        arguments_of(model, inputs(batch))
+    except UserError as error:
+        raise UserError(
+            "the module does not take a batch of the loader",
+            where="loader, first batch",
+            found=error.found,
+            expected="a tensor, (its one input, …), or a mapping of keyword arguments",
+            fix="say what the module takes of a batch: inputs=lambda batch: batch where a batch is a tuple of its inputs",
+        ) from None
 
 
 def make_step(step: object, where: str) -> ModuleStep:

@@ -268,7 +268,7 @@ def _arrays(value: object) -> list[Ids]:
 def _mapped(value: Any, change: Callable[[Any], Any], kind: type = np.ndarray) -> Any:
     """Change every array (or tensor) in nested tuples, lists and mappings."""
     if isinstance(value, kind):
-        return change(np.ascontiguousarray(value) if kind is np.ndarray else value)
+        return change(np.require(value, requirements=("C", "W")) if kind is np.ndarray else value)
     if isinstance(value, Mapping):
         return {name: _mapped(part, change, kind) for name, part in value.items()}
     if isinstance(value, list):

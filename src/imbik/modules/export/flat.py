@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from imbik.errors import UserError, first_line
 from imbik.models.layers.clustered import expanded
 from imbik.modules.arguments import Arguments, answer, arguments_of, outputs_of
+from imbik.modules.export.cells import plain_cells
 
 
 class Flat(nn.Module):
     """A module behind positional inputs and a tuple of outputs.
 
     Args:
-        model: a copy of it is made, with plain layers in the place of codebooks, in evaluation mode.
+        model: a copy of it is made, with plain layers in the place of codebooks and cells, in evaluation mode.
         example: what it is called with.
         rounded: its weights lie on the grids of int8.
 
@@ -30,7 +31,7 @@ class Flat(nn.Module):
 
     def __init__(self, model: nn.Module, example: object, rounded: bool = False) -> None:
         super().__init__()
-        self.inner = expanded(copy.deepcopy(model).cpu().eval())
+        self.inner = plain_cells(expanded(copy.deepcopy(model).cpu().eval()))
         self.rounded = rounded
         self.inputs: Arguments = arguments_of(model, example)
         self.outputs = answer(self.inner, example)

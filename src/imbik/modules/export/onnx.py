@@ -13,7 +13,7 @@ import torch
 from imbik.export.onnx.codebooks import pack_constants
 from imbik.export.onnx.graph import Graph, fold_constants
 from imbik.export.onnx.trace import OPSET
-from imbik.jobs.quiet import silenced
+from imbik.jobs.quiet import silenced, silenced_descriptor
 from imbik.modules.export.flat import Flat, exporting
 from imbik.modules.export.int8 import lower_rounded
 from imbik.runtime.engines.onnx import MODEL
@@ -32,7 +32,7 @@ def traced_graph(flat: Flat, batch: bool) -> Graph:
     buffer = io.BytesIO()
     names = [*flat.inputs.names, *flat.outputs]
     axes = {name: {0: "batch"} for name in names} if batch else None
-    with exporting(flat, "ONNX", "operations that ONNX has"), warnings.catch_warnings(), silenced(), torch.no_grad():
+    with exporting(flat, "ONNX", "operations that ONNX has"), warnings.catch_warnings(), silenced(), silenced_descriptor(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             flat,
