@@ -1,11 +1,11 @@
-"""The networks of the images' benchmark: folders with a config and no weights, which ``imbik finetune --base`` and ``from:`` begin with."""
+"""The networks of the images' benchmarks: folders with a config and no weights, which ``imbik finetune --base`` begins with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from transformers import ResNetConfig
+from transformers import ResNetConfig, ViTConfig
 
 from imbik.images.processor import ImageProcessor
 
@@ -15,6 +15,14 @@ SIDE = 64
 CHANNELS = (64, 128, 256)
 BLOCKS = 2
 """Of each stage of the teacher."""
+VIT: dict[str, Any] = {
+    "image_size": 32,
+    "patch_size": 4,
+    "hidden_size": 128,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+}
 
 
 def write_network(folder: Path, width: float = 1.0, blocks: int = BLOCKS) -> Path:
@@ -30,6 +38,18 @@ def write_network(folder: Path, width: float = 1.0, blocks: int = BLOCKS) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
     ImageProcessor.plain(SIDE, SIDE).save_pretrained(folder)
+    return folder
+
+
+def write_vit(folder: Path) -> Path:
+    """Write the config of a small vision Transformer, ``VIT``, for images of 32 × 32 pixels as they are.
+
+    Args:
+        folder: is made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ViTConfig(**VIT).save_pretrained(folder)
+    ImageProcessor.plain(VIT["image_size"], VIT["image_size"]).save_pretrained(folder)
     return folder
 
 

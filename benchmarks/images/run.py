@@ -67,9 +67,10 @@ class Work:
         self.steps = Steps(options.work / self.name, options.threads)
         self.folder = self.steps.folder
 
-    def finetune(self, name: str, base: str, epochs: int, seed: int = 0) -> Path:
-        """Train on labels alone; gives the folder of the model."""
+    def finetune(self, name: str, base: str, epochs: int, seed: int = 0, rate: float | None = None) -> Path:
+        """Train on labels alone, at the rate of the command unless one is given; gives the folder of the model."""
         more = ["--task", TASK, "--epochs", str(epochs), *(["--seed", str(seed)] if seed else [])]
+        more += [] if rate is None else ["--learning-rate", str(rate)]
         self._once(name, ["finetune", "--base", self.folder / base, "--data", self.data, "--out", self.folder / name, *more])
         return self.folder / name
 
