@@ -33,14 +33,23 @@ SEEDS = (0, 1, 2)
 RATE = 2e-3
 """Learning rate of all that starts from random weights: what ``imbik finetune`` takes for it."""
 INT8 = "int8-static"
+SCHEMES = {"int8": "dynamic", INT8: "static"}
+"""Name of what a recipe ends with -> its scheme; OpenVINO runs the static one alone."""
 
 
-def write_recipe(folder: Path, name: str, student: object, step: dict[str, Any], seed: int = 0, *, int8: bool = False) -> Path:
-    """Write a recipe; one with int8 begins like the one without, which is trained once for both."""
-    steps = [step, *([{"quantize": {"scheme": "static"}}] if int8 else [])]
-    file = folder / f"{name}{'+' + INT8 if int8 else ''}.yaml"
+def write_recipe(folder: Path, name: str, student: object, steps: list[dict[str, Any]], seed: int = 0, *, int8: str = "") -> Path:
+    """Write a recipe; one with int8 (of :data:`SCHEMES`) begins like the one without, which is trained once for both.
+
+    Args:
+        folder, name: of the file.
+        student: None for the teacher itself.
+        steps: what comes before int8, in order.
+    """
+    steps = [*steps, *([{"quantize": {"scheme": SCHEMES[int8]}}] if int8 else [])]
+    file = folder / f"{name}{'+' + int8 if int8 else ''}.yaml"
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump({"name": file.stem, "student": student, "steps": steps, "seed": seed}), encoding="utf-8")
+    recipe = {"name": file.stem, "steps": steps, "seed": seed} | ({} if student is None else {"student": student})
+    file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return file
 
 
@@ -48,9 +57,9 @@ def candidates(folder: Path, options: argparse.Namespace) -> list[str]:
     """Return the recipes of the main run: int8 of the teacher, and two students with and without it."""
     narrow = {"from": str(write_network(folder.parent / "narrow", width=0.5, blocks=1))}
     found = [INT8]
-    for int8 in (False, True):
-        found.append(str(write_recipe(folder, "blocks-1", "blocks-1", distilled(options.shallow, RATE / 2), int8=int8)))
-        found.append(str(write_recipe(folder, "narrow-0", narrow, distilled(options.narrow, RATE), int8=int8)))
+    for int8 in ("", INT8):
+        found.append(str(write_recipe(folder, "blocks-1", "blocks-1", [distilled(options.shallow, RATE / 2)], int8=int8)))
+        found.append(str(write_recipe(folder, "narrow-0", narrow, [distilled(options.narrow, RATE)], int8=int8)))
     return found
 
 
@@ -114,7 +123,7 @@ def work(options: argparse.Namespace) -> None:
         made = run
         if seed:
             step = distilled(options.narrow, RATE)
-            others = [str(write_recipe(recipes, f"narrow-{one}", narrow, step, one)) for one in SEEDS[1:]]
+            others = [str(write_recipe(recipes, f"narrow-{one}", narrow, [step], one)) for one in SEEDS[1:]]
             made = do.compress("run-seeds", others, "--engine", "onnx", "--no-rivals")
         right[f"labels {seed}"] = do.right(do.finetune(f"labels-{seed}", "narrow", options.narrow, seed))
         right[f"distilled {seed}"] = do.right(made / f"narrow-{seed}" / "model")

@@ -12,34 +12,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import yaml
-
 from benchmarks.common import parser, record, stay_on
 from benchmarks.compress.run import without_texts
 from benchmarks.images.networks import distilled, write_vit
-from benchmarks.images.run import Work
+from benchmarks.images.run import SCHEMES, Work, write_recipe
 
 RATE = 1e-3
 """Learning rate of what starts from random weights, and of the student of three layers; low ranks are repaired at half of it."""
-INT8 = {"int8": "dynamic", "int8-static": "static"}
-"""Names of recipes and schemes; OpenVINO runs the static one alone."""
 
 
 def recipes(folder: Path, options: argparse.Namespace) -> list[str]:
     """Return the recipes: int8 of both kinds, and three layers and low ranks with and without int8."""
-    shallow = {"student": "layers-3", "steps": [distilled(options.shallow, RATE)]}
-    low_rank = {"steps": [{"low_rank": {"method": "svd", "budget": 0.5}}, distilled(options.narrow, RATE / 2)]}
-    found = list(INT8)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, recipe in {"layers-3": shallow, "svd-50": low_rank}.items():
-        steps = recipe["steps"]
-        for full, last in {name: [], **{f"{name}+{kind}": [{"quantize": {"scheme": scheme}}] for kind, scheme in INT8.items()}}.items():
-            file = folder / f"{full}.yaml"
-            file.write_text(
-                yaml.safe_dump({"name": full, **recipe, "steps": [*steps, *last], "seed": 0}, sort_keys=False), encoding="utf-8"
-            )
-            found.append(str(file))
-    return found
+    made = {
+        "layers-3": ("layers-3", [distilled(options.shallow, RATE)]),
+        "svd-50": (None, [{"low_rank": {"method": "svd", "budget": 0.5}}, distilled(options.narrow, RATE / 2)]),
+    }
+    files = [write_recipe(folder, name, *made[name], int8=int8) for name in made for int8 in ("", *SCHEMES)]
+    return [*SCHEMES, *map(str, files)]
 
 
 def work(options: argparse.Namespace) -> None:

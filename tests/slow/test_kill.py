@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from random_kills import kill_at_random
 
 from imbik.measure.results import load_results
 from imbik.models.checkpoint import save_checkpoint
@@ -48,17 +47,8 @@ def test_twenty_kills(tmp_path):
     undisturbed = start(tmp_path, "straight")
     output = undisturbed.communicate(timeout=900)[0]
     assert undisturbed.returncode == 0, output
-    generator, kills = random.Random(1), 0
-    while kills < KILLS:
-        process = start(tmp_path, "broken")
-        time.sleep(generator.uniform(5.0, 16.0))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        output = process.communicate()[0]
-        assert process.returncode in (0, -signal.SIGKILL), output
-        if process.returncode == 0:
-            break
+    generator = random.Random(1)
+    kills = kill_at_random(lambda: start(tmp_path, "broken"), generator, (5.0, 16.0), KILLS)
     last = start(tmp_path, "broken")
     output = last.communicate(timeout=900)[0]
     assert last.returncode == 0, output

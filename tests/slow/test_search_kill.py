@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from random_kills import kill_at_random
 
 from imbik.models.checkpoint import save_checkpoint
 from imbik.testing.tiny import WORDS, tiny_bert
@@ -51,17 +50,7 @@ def test_twenty_kills_of_a_search(tmp_path):
     generator = random.Random(0)
     rows = [" ".join(generator.choices(WORDS, k=6)) + "," + generator.choice(("bad", "good", "other")) for _ in range(1500)]
     (tmp_path / "data.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    kills = 0
-    while kills < KILLS:
-        process = start(tmp_path, "broken")
-        time.sleep(generator.uniform(4.0, 14.0))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        output = process.communicate()[0]
-        assert process.returncode in (0, -signal.SIGKILL), output
-        if process.returncode == 0:
-            break
+    kills = kill_at_random(lambda: start(tmp_path, "broken"), generator, (4.0, 14.0), KILLS)
     ended(start(tmp_path, "broken"))
     # times are no function of the seed: the undisturbed search gets the other one's table
     table = next((tmp_path / "broken").rglob("table.json"))
