@@ -23,7 +23,8 @@ from imbik.testing.task_examples import TASK_EXAMPLES
 from imbik.testing.tiny import tiny_bert, tiny_splits
 from imbik.testing.tiny_images import tiny_image_model
 
-ARCHITECTURES = {None: "bert", "bag-16": "imbik_bag", "lstm-16": "imbik_lstm"}
+ARCHITECTURES = {None: "bert", "bigrams": "imbik_bag", "lstm-16": "imbik_lstm"}
+BIGRAMS = {"family": "bag", "hidden": 16, "bigrams": 50}
 FLOAT = {"name": "x86", "weight_bits": 8}
 
 
@@ -45,9 +46,11 @@ def test_an_engine_answers_as_pytorch_or_is_refused(name: str, task: str, studen
     teacher = tiny_image_model(labels=splits.labels, num_hidden_layers=1) if images else tiny_bert(splits.labels, task, layers=1)
     if student is not None and why_not(task, None) is not None:
         with pytest.raises(UserError, match="without layers"):
-            make_student(student, teacher, splits.train, 0)
+            make_student(BIGRAMS if student == "bigrams" else student, teacher, splits.train, 0)
         return
-    checkpoint = replace(make_student(student, teacher, splits.train, 0), pairs=pairs and not registered()[task].apart)
+    checkpoint = replace(
+        make_student(BIGRAMS if student == "bigrams" else student, teacher, splits.train, 0), pairs=pairs and not registered()[task].apart
+    )
     if refusal(name, (), ARCHITECTURES[student], task=task) is not None:
         with pytest.raises(UserError, match="does not run models"):
             export(checkpoint, name, tmp_path / "artefact", texts=splits.dev)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from word_piece_kinds import SENTENCES, bpe, unigram, wrapped
 
@@ -16,6 +17,7 @@ from imbik.locale.notes import sentence
 from imbik.methods.registry import make_method
 from imbik.models.tokenizers import Merges, characters, keep_pieces, pieces_of, special_ids, wrap_spec
 from imbik.runtime.predictor import load_artefact
+from imbik.students.catalogue import make_student
 from imbik.testing.contract import check_reload
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.training.encoding import encode
@@ -154,6 +156,19 @@ def test_settings_of_the_tokenizer_survive():
     for name in ("truncation_side", "padding_side", "model_max_length", "pad_token", "unk_token", "cls_token", "mask_token"):
         assert getattr(made, name) == getattr(tokenizer, name), name
     assert made.model_input_names == tokenizer.model_input_names
+
+
+def test_pairs_of_pieces_keep_their_rows(tmp_path):
+    student = make_student({"family": "bag", "hidden": 32, "bigrams": 50}, tiny_bert(layers=1), tiny_splits().train, 0)
+    torch.manual_seed(0)
+    for parameter in student.model.parameters():
+        parameter.data += torch.randn_like(parameter)
+    texts = SENTENCES[:3]
+    rows = Examples(texts, None, np.zeros(3, dtype=np.int64), "texts")
+    expected, size = logits_of(student, rows), student.model.config.vocab_size
+    after = _prune(student, tmp_path, texts=texts, margin=0)
+    assert len(after.model.keys) == after.model.config.vocab_size < size
+    np.testing.assert_allclose(logits_of(after, rows), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("step", ["vocabulary", "share", "cluster"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from imbik.models.architectures.ordered import BothWays, GatedConvolution
+from imbik.models.architectures.pooled import hashed
 from imbik.models.facts import flops
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import check_reload
@@ -20,6 +22,7 @@ from imbik.types import Checkpoint
 TEACHER, SPLITS = tiny_bert(layers=1), tiny_splits()
 WRITTEN = {
     "bag": {"family": "bag", "hidden": 32, "heads": 4},
+    "bigrams": {"family": "bag", "hidden": 32, "heads": 4, "bigrams": 50},
     "conv": {"family": "conv", "hidden": 32, "filters": 16, "heads": 4, "layers": 2, "kernel": 3},
     "separable": {"family": "conv", "hidden": 32, "filters": 16, "heads": 4, "layers": 2, "kernel": 3, "separable": True},
     "lstm": {"family": "lstm", "hidden": 32, "units": 6, "heads": 4, "layers": 2},
@@ -73,6 +76,11 @@ def plain(model: torch.nn.Module, ids: list[int]) -> np.ndarray:
     width, heads = config.hidden_size, config.num_attention_heads
     x = np.stack([table[one, :width] for one in ids])
     scores = np.stack([table[one, width:] for one in ids])
+    if config.bigrams:
+        rows, fraction = array(model.bigrams.weight), [one * 2654435769 % 2**32 / 2**32 for one in ids]
+        keys = [int(part * config.bigrams) for part in fraction]
+        pairs = np.stack([rows[(3 * one + other) % config.bigrams] for one, other in itertools.pairwise(keys)])
+        x, scores = np.concatenate([x, pairs[:, :width]]), np.concatenate([scores, pairs[:, width:]])
     y = None
     for layer in getattr(model, "layers", ()):
         read = convolved if isinstance(layer, GatedConvolution) else remembered
@@ -160,9 +168,11 @@ def test_a_folder_gives_the_same_bits_back(student: Checkpoint, tmp_path: Path) 
     check_reload(student, tmp_path, SPLITS.test)
 
 
-@pytest.mark.parametrize("kind", ["conv", "lstm"])
+@pytest.mark.parametrize("kind", ["bigrams", "conv", "lstm"])
 def test_order_matters_but_to_bags(kind: str) -> None:
     bag, ordered = (make_student(WRITTEN[name], TEACHER, SPLITS.train, 0).model for name in ("bag", kind))
+    if kind == "bigrams":  # which begin as nothing
+        torch.nn.init.normal_(ordered.bigrams.weight)
     one, other = torch.tensor([[2, 9, 14, 20, 3]]), torch.tensor([[2, 20, 9, 14, 3]])
     assert torch.allclose(bag(input_ids=one).logits, bag(input_ids=other).logits, atol=1e-5)
     assert not torch.allclose(ordered(input_ids=one).logits, ordered(input_ids=other).logits, atol=1e-3)
@@ -177,6 +187,24 @@ def test_scores_begin_without_a_preference_among_words(kind: str) -> None:
     before = copy.deepcopy(model.state_dict())
     again = make_student(WRITTEN[kind], TEACHER, SPLITS.train, 0).model.state_dict()
     assert all(torch.equal(before[name], again[name]) for name in before)
+
+
+def test_pairs_begin_as_if_they_were_not_there() -> None:
+    with_pairs, without = (make_student(WRITTEN[name], TEACHER, SPLITS.train, 0).model for name in ("bigrams", "bag"))
+    ids = torch.tensor([[2, 9, 14, 20, 3]])
+    for name, values in without.state_dict().items():
+        with_pairs.state_dict()[name].copy_(values)
+    assert (with_pairs.bigrams.weight == 0).all() and with_pairs.bigrams.weight.requires_grad
+    torch.testing.assert_close(with_pairs(input_ids=ids).logits, without(input_ids=ids).logits, atol=1e-5, rtol=1e-4)
+
+
+def test_pairs_share_rows_evenly() -> None:
+    keys = hashed(3000, 1024).numpy().astype(int)
+    assert keys.min() >= 0 and keys.max() == 1023
+    first, second = np.random.default_rng(0).integers(0, 3000, (2, 100_000))
+    found = np.bincount((3 * keys[first] + keys[second]) % 1024, minlength=1024)
+    assert found.min() > 40 and found.max() < 180, "about 98 each"
+    assert ((3 * keys[first] + keys[second]) % 1024 == (3 * keys[second] + keys[first]) % 1024).mean() < 0.01, "order counts"
 
 
 def test_operations_of_an_lstm_are_counted() -> None:

@@ -32,6 +32,7 @@ SPLITS = tiny_splits()
 TEXTS = ["my card", "", "please send the money to my old account", "card " * 100, "why is the fee so late", "[PAD] card"]
 WRITTEN = {
     "bag": {"family": "bag", "hidden": 32},
+    "bigrams": {"family": "bag", "hidden": 32, "bigrams": 50},
     "conv": {"family": "conv", "hidden": 32, "filters": 16, "layers": 2},
     "lstm": {"family": "lstm", "hidden": 32, "units": 8, "layers": 2},
     "separable": {"family": "conv", "hidden": 32, "filters": 16, "layers": 2, "separable": True},
@@ -129,7 +130,14 @@ def test_a_file_of_integers_is_read_as_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "quantize"),
-    [("bag", {}), ("conv", {}), ("separable", {"scheme": "weight-only", "bits": 4}), ("bag", {"scheme": "dynamic"}), ("lstm", {})],
+    [
+        ("bag", {}),
+        ("bigrams", {}),
+        ("conv", {}),
+        ("separable", {"scheme": "weight-only", "bits": 4}),
+        ("bag", {"scheme": "dynamic"}),
+        ("lstm", {}),
+    ],
 )
 def test_the_readme_runs_without_imbik(kind: str, quantize: dict[str, object], tmp_path: Path) -> None:
     artefact = _made(_student(kind), tmp_path / "a", **quantize)

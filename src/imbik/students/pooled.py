@@ -174,11 +174,21 @@ class Pooled(StudentSpec):
 
 @dataclass(frozen=True)
 class Bag(Pooled):
-    """``bag``, ``bag-N`` for a width of N, or ``{family: bag, hidden: …, heads: …, init: …}``."""
+    """``bag``, ``bag-N`` for a width of N, or ``{family: bag, hidden: …, heads: …, bigrams: …, init: …}``.
 
+    Attributes:
+        bigrams: rows that pairs of neighboring pieces share by a hash; None: pieces alone count.
+    """
+
+    bigrams: int | None = None
     family: ClassVar[str] = "bag"
+    fields: ClassVar[tuple[str, ...]] = ("bigrams", "family", "heads", "hidden", "init", "intermediate")
     planned: ClassVar[type[PooledPlan]] = BagPlan
     names: ClassVar[tuple[str, ...]] = ("bag", "bag-N")
+
+    def numbers(self) -> dict[str, int]:
+        """Return the numbers of the student's config."""
+        return super().numbers() | {"bigrams": self.bigrams or 0}
 
 
 @dataclass(frozen=True)

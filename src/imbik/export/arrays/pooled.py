@@ -18,7 +18,14 @@ _VECTORS = (BagForSentenceEmbedding, ConvForSentenceEmbedding, LstmForSentenceEm
 @lowers("imbik_bag")
 def arrays_of_bag(model: Any) -> Arrays:
     """Return the arrays of :class:`imbik.runtime.arrays.pooled.Bag`."""
-    return {"kind": np.array("bag"), **_shared(model)}
+    arrays = {"kind": np.array("bag"), **_shared(model)}
+    if model.config.bigrams:
+        pairs, width = floats(model.bigrams(torch.arange(model.config.bigrams))), int(model.config.hidden_size)
+        # one table: the pairs' rows stand behind the pieces'
+        arrays["vectors"] = np.concatenate([arrays["vectors"], pairs[:, :width]])
+        arrays["scores"] = np.concatenate([arrays["scores"], pairs[:, width:]])
+        arrays["keys"] = model.keys.numpy()
+    return arrays
 
 
 @lowers("imbik_conv")

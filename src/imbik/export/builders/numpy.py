@@ -39,7 +39,12 @@ keep = (ids != file["padding"])[..., None].astype(np.float32)
 x = vectors[ids] * keep
 """
 
-_BAG = """pooled = attend(x, np.exp(scores[ids].clip(-15, 15)) * keep)
+_BAG = """if "keys" in file:  # each two neighbors have a row behind the pieces' rows
+    keys, size = file["keys"][ids].astype(int), len(file["keys"])
+    pairs = (3 * keys[:, :-1] + keys[:, 1:]) % (len(vectors) - size) + size
+    ids, keep = np.concatenate([ids, pairs], 1), np.concatenate([keep, keep[:, :-1] * keep[:, 1:]], 1)
+    x = vectors[ids] * keep
+pooled = attend(x, np.exp(scores[ids].clip(-15, 15)) * keep)
 """
 
 _CONV = """features = x

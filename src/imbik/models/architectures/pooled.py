@@ -27,16 +27,24 @@ class BagConfig(PretrainedConfig):  # type: ignore[misc]
         num_attention_heads: H, learned queries; each pools its own d / H numbers.
         pad_token_id: the piece that counts for nothing.
         intermediate_size: units between the pooled numbers and the labels.
+        bigrams: rows for pairs of neighboring pieces, which share them by a hash; 0: pieces alone count.
     """
 
     model_type = "imbik_bag"
 
     def __init__(
-        self, vocab_size: int = 0, hidden_size: int = 128, num_attention_heads: int = 8, pad_token_id: int = 0, **more: Any
+        self,
+        vocab_size: int = 0,
+        hidden_size: int = 128,
+        num_attention_heads: int = 8,
+        pad_token_id: int = 0,
+        bigrams: int = 0,
+        **more: Any,
     ) -> None:
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_attention_heads = num_attention_heads
+        self.bigrams = bigrams
         super().__init__(pad_token_id=pad_token_id, **{"num_hidden_layers": 0, "intermediate_size": 256} | more)
 
 
@@ -83,12 +91,16 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
         if attention_mask is not None:
             keep = keep * attention_mask.to(keep.dtype)
         keep = keep.unsqueeze(-1)  # (B, T, 1)
-        rows = self.embeddings(input_ids)
+        rows, keep = self.read(input_ids, keep)
         width = self.config.hidden_size
         pooled = self.pool(rows[..., :width] * keep, rows[..., width:], keep)
         # divided by its root mean square (Zhang, Sennrich 2019, arXiv 1910.07467), without a gain: `inner` has one for each number
         even = nn.functional.normalize(pooled, dim=-1, eps=_LEAST) * self.pooled_width**0.5
         return SequenceClassifierOutput(logits=self.classifier(torch.relu(self.inner(even))))
+
+    def read(self, ids: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is pooled of ids ``(B, T)``: rows of the table ``(B, T, d + H)``, and which of them count, ``(B, T, 1)``."""
+        return self.embeddings(ids), keep
 
     def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
         """Return what the head reads, ``(B, pooled_width)``.
@@ -99,6 +111,16 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
             keep: ``(B, T, 1)``, 1 where there is no padding, else 0.
         """
         raise NotImplementedError
+
+
+def hashed(pieces: int, rows: int) -> Tensor:
+    """Return a number below ``rows`` for each piece, ``(V,)``: the upper bits of its id's product with 2^32 / φ (Knuth, TAOCP 3, 6.4).
+
+    >>> hashed(5, 1000).tolist()
+    [0, 618, 236, 854, 472]
+    """
+    spread = (torch.arange(pieces, dtype=torch.int64) * 2654435769) % 2**32
+    return (spread * rows // 2**32).int()
 
 
 def attend(vectors: Tensor, weights: Tensor) -> Tensor:
@@ -128,11 +150,40 @@ class BagForSequenceClassification(PooledModel):
 
     A Transformer of one layer whose first token is read asks its text by one constant query, so it is a weighted bag of its
     pieces too; here piece i brings its vector E_i and one score a query S_i from a table, and nothing is multiplied for a token.
+
+    With ``bigrams`` each two neighbors i, j bring a row of a second table too, number (3 k_i + k_j) mod B with k_i a hash of the piece
+    below B (hashed n-grams: Weinberger et al. 2009, arXiv 0902.2206; Joulin et al. 2017, arXiv 1607.01759), pooled among the pieces. The
+    hashes are kept, so that pieces may be numbered anew.
     """
+
+    keys: Tensor
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
+        if config.bigrams:
+            self.bigrams = nn.Embedding(config.bigrams, config.hidden_size + config.num_attention_heads)
+            self.register_buffer("keys", hashed(config.vocab_size, config.bigrams))
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Let pairs begin as if they were not there, whatever the pieces begin as."""
+        super()._init_weights(module)
+        if self.config.bigrams and module is self.bigrams:
+            nn.init.zeros_(self.bigrams.weight)
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Let the pieces keep their hashes when those of ``rows`` stay, in that order."""
+        if self.config.bigrams:
+            self.keys = self.keys[rows]
+
+    def read(self, ids: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows of the pieces, and of their pairs behind them."""
+        rows, keep = super().read(ids, keep)
+        if not self.config.bigrams:
+            return rows, keep
+        keys = self.keys[ids]  # (B, T)
+        pairs = self.bigrams((3 * keys[:, :-1] + keys[:, 1:]) % self.config.bigrams)
+        return torch.cat([rows, pairs], dim=1), torch.cat([keep, keep[:, :-1] * keep[:, 1:]], dim=1)
 
     def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
         """Return the heads' weighted means ``(B, d)``."""

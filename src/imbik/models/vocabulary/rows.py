@@ -50,6 +50,9 @@ def prune_rows(model: PreTrainedModel, old: list[int], tokenizer: PreTrainedToke
         replace_table(model, rows_of(table, torch.tensor(old), padding))
     else:
         _prune_both(model, torch.tensor(old), padding)
+    # what a model knows of a piece beside its row
+    if hasattr(model, "keep_rows"):
+        model.keep_rows(torch.tensor(old))
     model.config.vocab_size = len(old)
     for name in _NAMED:
         number = getattr(model.config, f"{name}_token_id", None)

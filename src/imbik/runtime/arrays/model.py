@@ -52,7 +52,7 @@ class ArrayModel(ABC):
 _ONES = np.ones(512, np.float32)
 
 
-def summed(table: Floats, ids: list[int]) -> Floats:
+def summed(table: Floats, ids: list[int] | Ids) -> Floats:
     """Return the sum of some rows of a table, ``(K,)``.
 
     >>> summed(np.eye(3, dtype=np.float32), [0, 2, 2]).tolist()

@@ -82,10 +82,12 @@ class Bag(ArrayModel):
         scores: ``(V, H)``.
         head: what turns pooled numbers into logits.
         padding: the id that counts for nothing.
+        keys: ``(V,)``, hashes of the pieces where two neighbors have a row as well; those rows, B of them, stand behind the pieces'.
     """
 
-    def __init__(self, vectors: Floats, scores: Floats, head: Head, padding: int) -> None:
+    def __init__(self, vectors: Floats, scores: Floats, head: Head, padding: int, keys: NDArray[np.int32] | None = None) -> None:
         self.width, self.heads = vectors.shape[1], scores.shape[1]
+        self.padding, self.keys = padding, None if keys is None else keys.astype(np.int64)
         weights = np.exp(scores.clip(-_STEEPEST, _STEEPEST))
         by_head = vectors.reshape(len(vectors), self.heads, -1) * weights[:, :, None]
         self.table = np.concatenate([by_head.reshape(vectors.shape), weights], axis=1).astype(np.float32)
@@ -97,22 +99,33 @@ class Bag(ArrayModel):
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Bag:
         """Make the bag from the arrays of a file."""
-        return cls(arrays["vectors"], arrays["scores"], Head.of(arrays), int(arrays["padding"]))
+        return cls(arrays["vectors"], arrays["scores"], Head.of(arrays), int(arrays["padding"]), arrays.get("keys"))
 
     @property
     def rows(self) -> int:
-        """Rows of the table: one for each piece."""
-        return len(self.table)
+        """Rows of the table that stand for pieces."""
+        return len(self.table if self.keys is None else self.keys)
+
+    def with_pairs(self, ids: Ids) -> Ids:
+        """Return ids ``(…, T)`` and behind them the rows of each two neighbors, ``(…, 2 T - 1)``: (3 k_i + k_j) mod B."""
+        assert self.keys is not None
+        keys = self.keys.take(ids)
+        pairs = (3 * keys[..., :-1] + keys[..., 1:]) % (len(self.table) - len(self.keys)) + len(self.keys)
+        padded = ids == self.padding
+        pairs[padded[..., :-1] | padded[..., 1:]] = self.padding
+        return np.concatenate([ids, pairs], axis=-1)
 
     def logits(self, ids: Ids) -> Floats:
         """Return ``(B, L)`` of token ids ``(B, T)``."""
+        if self.keys is not None:
+            ids = self.with_pairs(ids)
         sums: Floats = self.table.take(ids, axis=0).sum(axis=1)  # (B, d + H)
         means = sums[:, : self.width].reshape(len(ids), self.heads, -1) / sums[:, self.width :, None]
         return self.head.logits(means.reshape(len(ids), -1))
 
     def one(self, ids: list[int]) -> Floats:
         """Return ``(L,)`` of the ids of one text."""
-        sums = summed(self.table, ids)  # (d + H,)
+        sums = summed(self.table, ids if self.keys is None else self.with_pairs(np.array(ids, np.int64)))  # (d + H,)
         means = sums[: self.width].reshape(self.heads, -1)
         means /= sums[self.width :, None]
         return self.head.row(means.reshape(-1))
