@@ -40,7 +40,8 @@ def main() -> None:
             seek(server, number, requests, trials)
     best = {server: [trials.best(server, number) for number in range(options.rounds)] for server in servers}
     rate = statistics.median(best["imbik"])
-    overload(rate, requests, trials)
+    if options.overload_s > 0:
+        overload(rate, requests, trials)
     summary = {server: {"rates": rates, "median_per_s": statistics.median(rates)} for server, rates in best.items()}
     trials.save({"limit_ms": LIMIT_MS, "servers": summary})
     for server, facts in summary.items():
@@ -56,7 +57,7 @@ def _options() -> argparse.Namespace:
     made.add_argument("--peer", type=Path, help="Python of an environment with FastAPI, transformers and onnxruntime")
     made.add_argument("--workers", type=int, default=1, help="processes of every server")
     made.add_argument("--seconds", type=float, default=20.0, help="of a trial")
-    made.add_argument("--overload-s", type=float, default=60.0)
+    made.add_argument("--overload-s", type=float, default=60.0, help="seconds of half the rate, and of ten times the rate; 0: neither")
     made.add_argument("--first", type=float, default=25.0, help="the first rate that is tried")
     made.add_argument("--most", type=float, default=20_000.0, help="the highest rate that is tried")
     return made.parse_args()
@@ -128,12 +129,12 @@ def seek(server: str, number: int, requests: list[bytes], trials: Trials) -> Non
 
 
 def overload(rate: float, requests: list[bytes], trials: Trials) -> None:
-    """Ask imbik at half of what it holds, and at ten times as much as that half."""
-    if not rate or (trials.done("overload-half", 0, rate / 2) and trials.done("overload-ten", 0, rate * 5)):
+    """Ask imbik at half of what it holds, and at ten times what it holds."""
+    if not rate or (trials.done("overload-half", 0, rate / 2) and trials.done("overload-ten", 0, rate * 10)):
         return
     with running("imbik", trials.options) as port:
         trial(port, requests, trials.options.first, 3.0)
-        for name, factor in (("overload-half", 0.5), ("overload-ten", 5.0)):
+        for name, factor in (("overload-half", 0.5), ("overload-ten", 10.0)):
             before = memory(port)
             found = trial(port, requests, rate * factor, trials.options.overload_s)
             trials.keep(name, 0, rate * factor, {**found.numbers(), "rss_before": before, "rss_after": memory(port)})
