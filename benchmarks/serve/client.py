@@ -24,12 +24,14 @@ class Trial:
         statuses: how often each was answered; 0: no answer.
         seconds: latencies of those answered with 200.
         late: seconds behind its intended time at which the client sent each request: its own delay, counted as the server's.
+        again: requests that found their kept connection closed, and were sent over a new one.
     """
 
     sent: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
+    again: int = 0
 
     def numbers(self) -> dict[str, object]:
         """Return the trial as it is stored."""
@@ -38,6 +40,7 @@ class Trial:
             "sent": self.sent,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
             **{f"p{name}_ms": float(value) for name, value in zip(("50", "95", "99", "99.9"), percentiles, strict=True)},
+            "again": self.again,
             "client_late_p99_ms": float(np.percentile(self.late, 99) * 1000) if self.late else None,
         }
 
@@ -48,19 +51,33 @@ class Connections:
     def __init__(self, port: int) -> None:
         self.port = port
         self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.again = 0
 
     async def ask(self, request: bytes) -> int:
         """Send one request, and return the status of its answer; 0 where there is none."""
-        connection = self.idle.pop() if self.idle else None
+        while self.idle:
+            reader, writer = self.idle.pop()
+            try:
+                return await self._over(reader, writer, request)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                if getattr(error, "partial", b""):
+                    return 0
+                # closed for being idle before the request came, as servers may: every client sends it once more
+                self.again += 1
         try:
-            reader, writer = connection or await asyncio.open_connection("127.0.0.1", self.port)
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            lines = head.lower().split(b"\r\n")
-            length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-            await reader.readexactly(length)
+            return await self._over(*await asyncio.open_connection("127.0.0.1", self.port), request)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return 0
+
+    async def _over(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        try:
+            await reader.readexactly(length)
+        except (OSError, asyncio.IncompleteReadError):
+            return 0  # broken off in the middle of an answer
         if b"connection: close" in lines:
             writer.close()
         else:
@@ -108,6 +125,7 @@ async def _trial(port: int, requests: Sequence[bytes], rate: float, seconds: flo
             await task
     if unanswered:
         trial.statuses[0] += len(unanswered)
+    trial.again = connections.again
     for _, writer in connections.idle:
         writer.close()
     return trial

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.common import origin, read_result
 
-LOAD, OVERLOAD = "serve/load-banking77", "serve/load-banking77-int8"
+LOAD, OVERLOAD = "serve/load-banking77", "serve/load-banking77-teacher"
 _NAMES = {"imbik": "`imbik serve`", "onnxruntime": "FastAPI + onnxruntime", "transformers": "FastAPI + transformers"}
 
 

@@ -21,6 +21,7 @@ import pytest
 from running_server import Server, running
 
 from imbik.runtime.predictor import load_artefact
+from imbik.serve.server import KEEP_ALIVE_S
 
 ARTEFACTS = Path(__file__).parents[1] / "frozen" / "artefacts"
 SINGLE, PAIRS, TAGS = ARTEFACTS / "onnx-int8", ARTEFACTS / "pairs", ARTEFACTS / "tags"
@@ -191,6 +192,16 @@ def test_strangers_bytes_end_in_a_refusal_or_a_closed_line(strict, request_bytes
     answer = strict.raw(request_bytes)
     assert not answer or answer[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 2"), answer
     assert strict.predict("a")
+
+
+def test_a_connection_waits_longer_for_its_next_request_than_proxies_keep_it(server):
+    assert KEEP_ALIVE_S > 60, "what nginx and the load balancers of clouds wait"
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for pause in (0.0, 6.0):  # uvicorn's own time is 5 s
+        time.sleep(pause)
+        line.request("GET", "/health/live")
+        assert line.getresponse().read()
+    line.close()
 
 
 def test_only_clients_with_a_token_are_answered(tmp_path):

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 STOP_S = 30
 """Seconds that accepted requests get when the server is told to stop."""
 
+KEEP_ALIVE_S = 75
+"""Seconds that a connection may wait for its next request: more than the 60 of common proxies, which would else now and then send a request
+over a connection that is being closed."""
+
 
 def serve(settings: Settings, host: str, port: int, say: Say) -> None:
     """Serve until SIGTERM or Ctrl-C; what was accepted is answered first.
@@ -68,6 +72,7 @@ def _run(settings: Settings, loaded: Mapping[str, Loaded], listener: socket.sock
         log_config=log_config(),
         limit_concurrency=settings.limits.connections,
         timeout_graceful_shutdown=STOP_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         **options,
     )
     if settings.workers == 1:
