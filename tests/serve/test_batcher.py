@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ class Model:
         self.go = threading.Event()
         self.begun = threading.Event()
         self.error: Exception | None = None
+        self.pause = 0.0
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
         return [Encoding(text) for text in texts]
@@ -41,6 +43,7 @@ class Model:
         self.batches.append([*texts, *(pairs or [])])
         self.begun.set()
         assert self.go.wait(20)
+        time.sleep(self.pause * len(texts))
         if self.error:
             raise self.error
         return np.eye(10, dtype=np.float32)[[int(text) for text in texts]]
@@ -120,6 +123,30 @@ def test_a_full_queue_refuses_and_has_room_again():
         assert said(await batcher.answers(asked("2"), 10)) == ["2"]
 
     run(scene, Limits(queue=3))
+
+
+def test_a_line_that_is_too_long_in_time_refuses_and_batches_keep_within_it():
+    async def scene(batcher: Batcher, model: Model) -> None:
+        model.pause = 0.02  # seconds of a text
+        model.go.set()
+        await batcher.answers(asked("1"), 10)  # from now on it is known how long a text takes
+        model.go.clear()
+        model.begun.clear()
+        waiting = [asyncio.create_task(batcher.answers(asked("1"), 10))]
+        await begun(model)
+        waiting += [asyncio.create_task(batcher.answers(asked("2"), 10)) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert 0.1 < batcher._line() < 0.2, "five texts of 20 ms and what the machine adds"
+        for _ in range(20):  # more than 200 ms
+            waiting.append(asyncio.create_task(batcher.answers(asked("3"), 10)))
+        model.go.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        refused = [one for one in results if isinstance(one, Refusal)]
+        assert refused and all(one.status == 429 for one in refused) and len(refused) < 20
+        assert max(map(len, model.batches)) <= 0.2 / 0.02, "no batch takes longer than a line may be"
+        assert said(await batcher.answers(asked("4"), 10)) == ["4"]
+
+    run(scene, Limits(wait_s=0.2))
 
 
 def test_who_has_waited_too_long_is_told_so_and_is_never_computed():

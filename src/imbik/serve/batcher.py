@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from imbik.errors import UserError
@@ -72,8 +73,8 @@ class Batcher:
         if asked.raw and not self._task.one_row:
             raise invalid("raw_scores: a model whose answers lie in the text has no row of numbers; leave it out")
         # alone in the line a request is taken whatever its size, which the limit of a request bounds
-        if self._texts and self._texts + len(asked.texts) > self.limits.queue:
-            raise overloaded(self._texts * self._seconds_per_text)
+        if self._texts and (self._texts + len(asked.texts) > self.limits.queue or self._line() > (self.limits.wait_s or inf)):
+            raise overloaded(self._line())
         entry = _Waiting(asked, asyncio.get_running_loop().create_future(), time.monotonic() + seconds)
         self._waiting.append(entry)
         self._count(len(asked.texts))
@@ -90,6 +91,16 @@ class Batcher:
         if self._running is not None:
             await self._running
         self._thread.shutdown()
+
+    def _line(self) -> float:
+        """Return how many seconds the model needs for what is in the line and in work, as far as its last batches tell."""
+        return self._texts * self._seconds_per_text
+
+    def _most(self) -> int:
+        """Return how many texts may be computed at once."""
+        if self.limits.wait_s is None or not self._seconds_per_text:
+            return self.limits.batch
+        return min(self.limits.batch, max(1, int(self.limits.wait_s / self._seconds_per_text)))
 
     def _count(self, more: int) -> None:
         self._texts += more
@@ -113,7 +124,7 @@ class Batcher:
 
     def _next(self) -> Iterator[_Waiting]:
         """Yield requests of one kind from the front of the line, up to the size of a batch, without those that nobody waits for."""
-        size, pairs = 0, None
+        size, pairs, most = 0, None, self._most()
         while self._waiting:
             first = self._waiting[0]
             if first.answer.done() or first.until <= time.monotonic():
@@ -122,7 +133,7 @@ class Batcher:
                     first.answer.set_exception(too_late())
                 continue
             kind = first.asked.pairs is not None
-            if size and (kind != pairs or size + len(first.asked.texts) > self.limits.batch):
+            if size and (kind != pairs or size + len(first.asked.texts) > most):
                 return
             pairs, size = kind, size + len(first.asked.texts)
             yield self._waiting.popleft()

@@ -20,6 +20,8 @@ class Limits:
         characters: of one text, or of both texts of a pair.
         queue: texts that wait for a model; further requests are refused until there is room.
         batch: texts that are computed at once, at most.
+        wait_s: how long the line before a model may be, in seconds of its computing: requests that would find a longer one are refused, and
+            no batch takes longer; None: whatever ``queue`` and ``batch`` allow.
         timeout_s: how long a request may wait for its answer; ``X-Timeout-Ms`` may ask for less.
         body_s: how long a client may take to send its head, and then its body.
         connections: open connections, at most.
@@ -31,6 +33,7 @@ class Limits:
     characters: int = 100_000
     queue: int = 512
     batch: int = 64
+    wait_s: float | None = None
     timeout_s: float = 30.0
     body_s: float = 10.0
     connections: int = 1024

@@ -25,6 +25,7 @@ def serve(
     threads: ThreadsOption = None,
     queue: Annotated[int, typer.Option("--queue", help="Texts that may wait for a model; beyond it clients get 429.", min=1)] = 512,
     batch: Annotated[int, typer.Option("--batch", help="Texts computed at once, at most.", min=1)] = 64,
+    max_wait_ms: Annotated[float | None, typer.Option("--max-wait-ms", help="Refuse with 429 what would wait longer for a model.")] = None,
     max_texts: Annotated[int, typer.Option("--max-texts", help="Texts of one request.", min=1)] = 256,
     max_body_mb: Annotated[float, typer.Option("--max-body-mb", help="Size of one request, in MiB.")] = 4.0,
     timeout_ms: Annotated[float, typer.Option("--timeout-ms", help="How long a request may take; X-Timeout-Ms asks for less.")] = 30_000,
@@ -39,8 +40,17 @@ def serve(
 
     check_positive("--max-body-mb", max_body_mb)
     check_positive("--timeout-ms", timeout_ms)
+    if max_wait_ms is not None:
+        check_positive("--max-wait-ms", max_wait_ms)
     phrases = Phrases(lang)
-    limits = Limits(body_bytes=int(max_body_mb * 2**20), texts=max_texts, queue=queue, batch=batch, timeout_s=timeout_ms / 1000)
+    limits = Limits(
+        body_bytes=int(max_body_mb * 2**20),
+        texts=max_texts,
+        queue=queue,
+        batch=batch,
+        wait_s=None if max_wait_ms is None else max_wait_ms / 1000,
+        timeout_s=timeout_ms / 1000,
+    )
     if not limits.body_bytes:
         raise UserError("no room for a request", where="--max-body-mb", found=max_body_mb, expected="a millionth, or more")
     settings = Settings(
