@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from imbik.compress.linear import asked_for
+from imbik.compress.linear import CUTS, asked_for
 from imbik.compress.options import Options
+from imbik.compress.plan import LINEAR
 from imbik.compress.run import compress
 from imbik.jobs.progress import Silent
+from imbik.runtime.ngrams import Cut
 from imbik.runtime.predictor import load_artefact
 from imbik.testing.tiny import tiny_bert, tiny_splits
 
@@ -39,10 +41,30 @@ def test_pairs_are_a_failure_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipes", "rivals", "asked"), [(["linear"], False, True), (["int8"], True, False), ([], True, True), ([], False, False)]
+    ("recipes", "rivals", "asked"),
+    [
+        (["linear"], False, ("linear",)),
+        (["linear-words", "int8"], True, ("linear-words",)),
+        (["int8"], True, ()),
+        ([], True, ("linear", "linear-words")),
+        ([], False, ()),
+    ],
 )
-def test_when_it_is_asked_for(recipes: list[str], rivals: bool, asked: bool) -> None:
-    assert asked_for(Options(recipes=recipes, rivals=rivals), tiny_bert(layers=1)) is asked
+def test_when_they_are_asked_for(recipes: list[str], rivals: bool, asked: tuple[str, ...]) -> None:
+    assert asked_for(Options(recipes=recipes, rivals=rivals), tiny_bert(layers=1)) == asked
+
+
+def test_words_alone_are_a_student_of_their_own_but_where_the_other_reads_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits, said = tiny_splits(rows=90), list[str]()
+    options = Options(recipes=["linear", "linear-words"], threads=1)
+    monkeypatch.setitem(CUTS, "linear", (Cut(2),))
+    results = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=said.append)
+    cuts = {m.name: m.steps[-1]["linear"]["words"] for m in results.measurements if m.name in LINEAR}
+    assert cuts == {"linear": 2, "linear-words": 1}
+    monkeypatch.setitem(CUTS, "linear", (Cut(1),))
+    results = compress(tiny_bert(layers=1), splits, tmp_path / "same", options, progress=Silent(), say=said.append)
+    assert [m.name for m in results.measurements if m.name in LINEAR] == ["linear"]
+    assert any("linear-words would be the same" in line for line in said)
 
 
 def test_texts_without_labels_have_no_linear_student_beside() -> None:

@@ -7,7 +7,7 @@ that object, itself or through what it calls. Every call is followed as often as
 the way already is not entered again (recursion). A property of such an object counts like a call; a cached one the first time only, for
 it is computed once. An abstract method stands for all classes that have it. ``Method.apply`` ends the walk: what a method does with its
 teacher is a walk of its own. So does ``EngineBuilder.build``, of which one of several runs: what a builder does with a model is a walk of
-its own (at 401e489 it was reached through a module looked up by its name, which is not followed either). So does ``LinearStudent.make``,
+its own (at 401e489 it was reached through a module looked up by its name, which is not followed either). So does ``LinearStudents.make``,
 which is to the student without a network what a method is to the others.
 
 * A *stay* is a visit to one file: a call into another file than the one where the walk is. Calls within a file are no new stay.
@@ -29,7 +29,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "imbik"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-ENDS = {("EngineBuilder", "build"), ("LinearStudent", "make")}
+ENDS = {("EngineBuilder", "build"), ("LinearStudents", "make")}
 """Methods (class, name) that end the walk."""
 
 

@@ -1,9 +1,11 @@
-"""The student ``linear``: n-grams with weights that learn from the teacher. It is no network, so no recipe of steps makes it."""
+"""The students ``linear`` and ``linear-words``: n-grams with weights that learn from the teacher. They are no networks, so no recipe of
+steps makes them."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -30,46 +32,72 @@ from imbik.types import Checkpoint, Step
 
 logger = logging.getLogger(__name__)
 
-CUTS = (*WORDS[:2], Cut(2, (2, 4)))
-"""How its texts may be cut, simplest first: words, pairs of words, with characters."""
+STEP = "linear"
+"""What made both of them."""
+
+CUTS = {"linear": (*WORDS[:2], Cut(2, (2, 4))), "linear-words": WORDS[:1]}
+"""How the texts of each may be cut, simplest first: words, pairs of words, with characters, as dev decides; or words alone, which are
+looked up several times as fast, whatever dev says."""
 
 _COPIES, _MOST_MADE = 2, 20_000
 
 
-def asked_for(options: Options, teacher: Checkpoint) -> bool:
-    """Return whether the student is to be made: by name, or where no recipe is named, rivals are measured and texts have labels."""
+def asked_for(options: Options, teacher: Checkpoint) -> tuple[str, ...]:
+    """Return which are to be made: those named, or all where no recipe is named, rivals are measured and texts have labels."""
     task = task_of(teacher.task)
-    return LINEAR in options.recipes or (not options.recipes and options.rivals and not task.apart and task.reads == TEXTS)
+    if not options.recipes:
+        return LINEAR if options.rivals and not task.apart and task.reads == TEXTS else ()
+    return tuple(name for name in LINEAR if name in options.recipes)
 
 
-class LinearStudent:
-    """What makes the student: a method of its own, for there is no network that steps could be applied to."""
+class LinearStudents:
+    """What makes the students: a method of its own, for there is no network that steps could be applied to.
+
+    Args:
+        names: of :data:`imbik.compress.plan.LINEAR`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
 
     def make(self, made: Made, run: Run) -> Made:
-        """Return what was made with the linear student in front: the cheapest comes first. What fails is among the failures."""
-        run.say(LINEAR)
-        try:
-            built = _made(made.teacher_key, run)
-            run.front.add(built.name, built.artefacts)
-            return replace(made, built=(built, *made.built))
-        except OSError:
-            raise  # a disk that no candidate could be measured on either
-        except Exception as error:
-            logger.debug("the linear student failed", exc_info=True)
-            run.say(f"{LINEAR} failed: {error}")
-            failed = Failed(LINEAR, str(error) or type(error).__name__, type(error).__name__)
-            return replace(made, failures=(failed, *made.failures))
+        """Return what was made with the linear students in front: the cheapest come first. What fails is among the failures."""
+        built: list[Built] = []
+        failures: list[Failed] = []
+        for name in self.names:
+            run.say(name)
+            if any(_words_alone(one) for one in built):
+                run.say(f"{name} would be the same: {built[0].name} reads words alone on this data")
+                continue
+            try:
+                built.append(_made(name, made.teacher_key, run))
+                run.front.add(name, built[-1].artefacts)
+            except OSError:
+                raise  # a disk that no candidate could be measured on either
+            except Exception as error:
+                logger.debug("the student %s failed", name, exc_info=True)
+                run.say(f"{name} failed: {error}")
+                failures.append(Failed(name, str(error) or type(error).__name__, type(error).__name__))
+                if isinstance(error, UserError):
+                    break  # data that n-grams cannot answer: the next would be refused alike
+        # the fastest of them first
+        return replace(made, built=(*reversed(built), *made.built), failures=(*failures, *made.failures))
 
 
-def _made(teacher_key: str, run: Run) -> Built:
-    """Make the student, or find it made.
+def _words_alone(built: Built) -> bool:
+    settings = built.steps[-1][STEP]
+    return bool(settings["words"] == 1 and settings["characters"] == "none")
+
+
+def _made(name: str, teacher_key: str, run: Run) -> Built:
+    """Make a student, or find it made.
 
     Raises:
         UserError: a task that n-grams cannot answer.
     """
-    folder = run.directory / LINEAR
-    learned = {"cuts": [[cut.words, cut.characters] for cut in CUTS], "machine": [COST, *SHARES]}
-    key = key_of({"teacher": teacher_key, "student": LINEAR, **learned})
+    folder = run.directory / name
+    learned = {"cuts": [[cut.words, cut.characters] for cut in CUTS[name]], "machine": [COST, *SHARES]}
+    key = key_of({"teacher": teacher_key, "student": name, **learned})
     record = read_json(folder / CANDIDATE_FILE)
     artefact = folder / "artefacts" / ENGINE
     if record.get("key") != key or not (artefact / MANIFEST_FILE).is_file():
@@ -78,7 +106,7 @@ def _made(teacher_key: str, run: Run) -> Built:
         steps = [dict(step) for step in (*run.teacher.steps, step)]
         record = {"key": key, "train_seconds": time.monotonic() - began, "steps": steps, "failures": {}}
         write_json(folder / CANDIDATE_FILE, record)
-    return Built(LINEAR, key, {ENGINE: artefact}, tuple(record["steps"]), float(record["train_seconds"]), None, ())
+    return Built(name, key, {ENGINE: artefact}, tuple(record["steps"]), float(record["train_seconds"]), None, ())
 
 
 def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:
@@ -86,16 +114,18 @@ def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:
     splits = run.splits
     targets = np.asarray(splits.train.targets)  # of texts without labels an array of no dimension
     if task_of(splits.task).reads != TEXTS:
-        raise UserError("a linear student reads n-grams of texts", where=LINEAR, found=splits.task, fix="choose another recipe")
+        raise UserError("a linear student reads n-grams of texts", where=folder.name, found=splits.task, fix="choose another recipe")
     if targets.ndim != 1 or targets.dtype.kind == "f" or splits.train.pairs is not None or not task_of(splits.task).one_row:
         found = "pairs of texts" if splits.train.pairs is not None else splits.task
-        raise UserError("a linear student needs single texts with one label each", where=LINEAR, found=found, fix="choose another recipe")
-    model = smaller(linear_student(splits, _lesson(run), CUTS), splits)
+        raise UserError(
+            "a linear student needs single texts with one label each", where=folder.name, found=found, fix="choose another recipe"
+        )
+    model = smaller(linear_student(splits, _lesson(run), CUTS[folder.name]), splits)
     if folder.exists():
         remove_folder(folder, candidate_files(folder))
     begin_candidate(folder, key)
     artefact.parent.mkdir(parents=True, exist_ok=True)
-    step = {LINEAR: dict(model.settings)}
+    step = {STEP: dict(model.settings)}
     write_linear(model, artefact, splits, (*run.teacher.steps, step))
     return step
 

@@ -22,12 +22,13 @@ from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
 from imbik.types import Splits, Step, TaskName
 
-# what stands in the output folder beside the candidates
-_RESERVED = {"linear", "rivals", "results.json", "report.html"}
 _LONGEST = 100  # letters of a name
 _MADE_OF = 0.5  # share of the weights from which on a network is made of convolutions
-LINEAR = "linear"
-"""The student that is no network, and so has no recipe of steps (:mod:`imbik.compress.linear`)."""
+LINEAR = ("linear", "linear-words")
+"""The students that are no networks, and so have no recipe of steps (:mod:`imbik.compress.linear`)."""
+
+_RESERVED = {*LINEAR, "rivals", "results.json", "report.html"}
+"""What stands in the output folder beside the candidates."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def plan_all(teacher: Teacher, splits: Splits, options: Options) -> Plans:
     """
     convolutions = convolutional(teacher.model)
     named = ungrouped(options.recipes) or _ladder(teacher, convolutions)
-    recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe != LINEAR]
+    recipes = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in named if recipe not in LINEAR]
     _check_names([recipe.name for recipe in recipes])
     options.check()
     common = Common.of(teacher, splits)

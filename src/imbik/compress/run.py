@@ -8,11 +8,11 @@ from pathlib import Path
 
 from imbik.advise.choice import choose, pareto
 from imbik.compress.candidate import apply_steps, make_all
-from imbik.compress.linear import LinearStudent, asked_for
+from imbik.compress.linear import LinearStudents, asked_for
 from imbik.compress.measuring import Comparison
 from imbik.compress.options import Options, Run
 from imbik.compress.ownership import check_output
-from imbik.compress.plan import LINEAR, plan_all
+from imbik.compress.plan import plan_all
 from imbik.compress.rivals import Rivals, check_rivals, make_rivals
 from imbik.data.carving.apart import learned_apart
 from imbik.jobs.paths import with_home
@@ -66,12 +66,12 @@ def compress(
     # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
         # inside the lock and before any work: what stands there cannot change under this check
-        check_output(directory, [plan.name for plan in plans.candidates] + [LINEAR] * linear, chosen.engines, tuple(model.members))
+        check_output(directory, [plan.name for plan in plans.candidates] + [*linear], chosen.engines, tuple(model.members))
         check_rivals(directory)
         run = Run(model, splits, directory, chosen, progress, say)
         made = make_all(plans, run)
         if linear:
-            made = LinearStudent().make(made, run)
+            made = LinearStudents(linear).make(made, run)
         comparison = Comparison.of(made, make_rivals(run) if chosen.rivals else Rivals(), run)
         results = judge(comparison.measure(), run.limits)
         comparison.publish(results)
