@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from imbik.errors import UserError
 from imbik.recommend.data.ratings import Array, Ratings
+from imbik.recommend.data.splits import random_split
 from imbik.recommend.kernels.gaussian import chunks, padded
 from imbik.recommend.kernels.implicit import logistic_rows
-from imbik.recommend.kernels.sgd import BLOCKS, constrained_epoch, sgd_epoch, stratify
+from imbik.recommend.kernels.sgd import BLOCKS, IDENTITY, constrained_epoch, sgd_epoch, stratify
 from imbik.recommend.models.factors import NO_WEIGHTS
+from imbik.recommend.models.pmf import PMF
+from imbik.recommend.models.registry import load
 
 RATE, BIAS_RIDGE, RIDGE, MEAN = 0.05, 0.3, 0.2, 3.1
 RATES = tuple(np.float32(value) for value in (RATE, BIAS_RIDGE, RIDGE, MEAN, 1.0))
@@ -34,7 +41,7 @@ def test_an_epoch_of_sgd_takes_each_rating_once_as_the_formula_says(biased: floa
     users, items, values, borders = stratify(ratings, np.random.default_rng(2))
     diagonals = np.random.default_rng(3).permutation(BLOCKS)
     rates = (*RATES[:4], np.float32(biased))
-    error = sgd_epoch((users, items, values), borders, diagonals, (left, right), rates)
+    error = sgd_epoch((users, items, values), borders, diagonals, (left, right), rates, IDENTITY)
     total = 0.0
     order = [row for d in diagonals for row in range(borders[d * BLOCKS], borders[(d + 1) * BLOCKS])]
     assert sorted(order) == list(range(len(ratings)))
@@ -69,7 +76,7 @@ def test_an_epoch_of_constrained_pmf_follows_section_4_of_the_paper() -> None:
     p, q, w = (side.astype(np.float64) for side in (left, right, traits))
     by_user = ratings.by_user
     order = np.random.default_rng(5).permutation(ratings.shape[0])
-    error = constrained_epoch(order, (by_user.indptr, by_user.indices, by_user.values), (left, right), traits, RATES)
+    error = constrained_epoch(order, (by_user.indptr, by_user.indices, by_user.values), (left, right), traits, RATES, IDENTITY)
     total = 0.0
     for u in order:
         rated = by_user.indices[by_user.indptr[u] : by_user.indptr[u + 1]]
@@ -88,6 +95,64 @@ def test_an_epoch_of_constrained_pmf_follows_section_4_of_the_paper() -> None:
     for found, expected in ((left, p), (right, q), (traits, w)):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert error == pytest.approx(total, rel=1e-5)
+
+
+def g(x: Array) -> Array:
+    return np.asarray(1.0 / (1.0 + np.exp(-x)))
+
+
+def half_square(x: Array, low: float, high: float, target: float) -> float:
+    """What one rating adds to the objective of Salakhutdinov & Mnih (2007), in ratings: (high - low)^2 / 2 (t(r) - g(x))^2."""
+    t = (target - low) / (high - low)
+    return float((high - low) ** 2 / 2 * (t - g(x)) ** 2)
+
+
+@pytest.mark.parametrize("biased", [1.0, 0.0])
+def test_a_step_behind_the_logistic_link_goes_down_the_gradient_of_the_papers_objective(biased: float) -> None:
+    """The gradient is taken by central differences of the objective of each rating, in float64."""
+    low, high, mean = 1.0, 5.0, 0.4
+    ratings = data()
+    left, right = sides(ratings, 3)
+    if not biased:
+        left[:, 0] = right[:, 0] = 0.0
+    p, q = left.astype(np.float64), right.astype(np.float64)
+    users, items, values, borders = stratify(ratings, np.random.default_rng(2))
+    rates = tuple(np.float32(value) for value in (RATE, BIAS_RIDGE, RIDGE, mean, biased))
+    link = np.float32(low), np.float32(high - low)
+    error = sgd_epoch((users, items, values), borders, np.arange(BLOCKS), (left, right), rates, link)
+    total, tiny, ridges = 0.0, 1e-6, np.array([BIAS_RIDGE, RIDGE, RIDGE, RIDGE])
+    for u, i, value in zip(users, items, values, strict=True):
+
+        def objective(both: Array, value: float = value) -> float:
+            a, b = both[:4], both[4:]
+            return half_square(mean + a[0] + b[0] + a[1:] @ b[1:], low, high, value)
+
+        both = np.append(p[u], q[i])
+        total += 2 * objective(both)
+        slopes = np.array([(objective(both + tiny * e) - objective(both - tiny * e)) / (2 * tiny) for e in np.eye(8)])
+        moves = np.append(1.0, np.ones(3))
+        moves[0] = biased
+        p[u] -= RATE * moves * (slopes[:4] + ridges * both[:4])
+        q[i] -= RATE * moves * (slopes[4:] + ridges * both[4:])
+    np.testing.assert_allclose(left, p, atol=2e-5)
+    np.testing.assert_allclose(right, q, atol=2e-5)
+    assert error == pytest.approx(total, rel=1e-5)
+
+
+def test_constrained_pmf_behind_the_logistic_link_is_the_step_without_it_times_the_slope() -> None:
+    """One user with one rating: traits and rows move by the error times the slope of the link."""
+    low, high = 1.0, 5.0
+    p, q, w = np.array([[0.1, 0.3, -0.2]]), np.array([[0.2, -0.4, 0.5]]), np.array([[0.6, -0.1]])
+    left, right, traits = p.astype(np.float32), q.astype(np.float32), w.astype(np.float32)
+    rates = tuple(np.float32(value) for value in (RATE, BIAS_RIDGE, RIDGE, 0.4, 1.0))
+    by_user = np.array([0, 1]), np.array([0], np.int32), np.array([4.0], np.float32)
+    constrained_epoch(np.array([0]), by_user, (left, right), traits, rates, (np.float32(low), np.float32(high - low)))
+    share = float(g(np.array(0.4 + 0.1 + 0.2 + (p[0, 1:] + w[0]) @ q[0, 1:])))
+    e = (4.0 - low - (high - low) * share) * (high - low) * share * (1 - share)
+    np.testing.assert_allclose(left[0, 1:], p[0, 1:] + RATE * (e * q[0, 1:] - RIDGE * p[0, 1:]), atol=1e-6)
+    np.testing.assert_allclose(right[0, 1:], q[0, 1:] + RATE * (e * (p[0, 1:] + w[0]) - RIDGE * q[0, 1:]), atol=1e-6)
+    np.testing.assert_allclose(traits[0], w[0] + RATE * (e * q[0, 1:] - RIDGE * w[0]), atol=1e-6)
+    assert left[0, 0] == pytest.approx(0.1 + RATE * (e - BIAS_RIDGE * 0.1), abs=1e-6)
 
 
 def newton(
@@ -171,3 +236,56 @@ def test_non_events_are_drawn_apart_for_each_row_uniformly_and_anew_for_each_see
     assert chisquare(counts.sum(axis=0)).pvalue > 1e-3
     assert chisquare(np.bincount(counts[:, 0].astype(int), minlength=9)[:6], f_exp=None).pvalue < 1e-3  # and not evenly spread
     assert (drawn_by(rows=400, pool=8, per_row=20, seed=6) != counts).any()
+
+
+def bounded(seed: int = 0) -> Ratings:
+    """Ratings 1..5 that the logistic model itself has made, many at the ends of the scale."""
+    rng = np.random.default_rng(seed)
+    x = 0.5 + rng.standard_normal((80, 2)) @ (1.2 * rng.standard_normal((2, 50)))
+    user, item = np.nonzero(rng.random(x.shape) < 0.4)
+    noisy = 1 + 4 * g(x[user, item]) + 0.3 * rng.standard_normal(len(user))
+    return Ratings.of(user, item, np.clip(np.round(noisy), 1, 5))
+
+
+@pytest.mark.parametrize("more", [{}, {"biases": False}, {"constrained": True}])
+def test_the_logistic_link_learns_what_it_made_and_stays_inside_the_scale(more: dict[str, bool]) -> None:
+    ratings = bounded()
+    train, test = random_split(ratings, 0.2, 0)
+    settings = {"rank": 2, "solver": "sgd", "prior": "fixed", "ridge": 1.0, "bias_ridge": 1.0, "epochs": 200, "learning_rate": 0.05}
+    model = PMF(**settings, link="logistic", **more).fit(train)  # type: ignore[arg-type]
+    raw = model._pairs(*model.align(ratings))
+    assert raw.min() >= 1 and raw.max() <= 5 and raw.max() > 4.8  # before any clipping
+    error = float(np.sqrt(np.mean((model.predict_for(test) - test.values) ** 2)))
+    assert error < 0.65
+    if not more:  # the line that the other link draws is bent at the ends of the scale
+        other = PMF(**settings).fit(train).predict_for(test)  # type: ignore[arg-type]
+        assert error < float(np.sqrt(np.mean((other - test.values) ** 2)))
+    # without biases the prediction is the paper's formula, out of what is stored
+    if more == {"biases": False}:
+        left, right = model.arrays_["users"][:-1, 1:].astype(np.float64), model.arrays_["items"][:-1, 1:].astype(np.float64)
+        users, items = model.align(ratings)
+        np.testing.assert_allclose(raw, 1 + 4 * g((left @ right.T)[users, items]), atol=1e-5)
+        assert model.facts_["mean"] == 0.0
+
+
+def test_the_logistic_link_needs_no_unit_and_survives_its_folder(tmp_path: Path) -> None:
+    ratings = bounded()
+    settings = {"rank": 2, "solver": "sgd", "link": "logistic", "epochs": 20}
+    model = PMF(**settings).fit(ratings)  # type: ignore[arg-type]
+    percent = PMF(**settings).fit(replace(ratings, values=(ratings.values - 1) * 25))  # type: ignore[arg-type]
+    np.testing.assert_allclose(percent.predict_for(ratings), (model.predict_for(ratings) - 1) * 25, atol=0.05)
+    model.save(tmp_path / "model")
+    assert np.array_equal(load(tmp_path / "model").predict_for(ratings), model.predict_for(ratings))
+    again = PMF(**settings).fit(ratings, start=model)  # type: ignore[arg-type]
+    assert np.mean((again.predict_for(ratings) - ratings.values) ** 2) < np.mean((model.predict_for(ratings) - ratings.values) ** 2)
+
+
+def test_what_the_logistic_link_cannot_is_refused_with_its_reason() -> None:
+    ratings = bounded()
+    with pytest.raises(UserError, match=r"pmf\.link: rows have no closed form behind the logistic link"):
+        PMF(rank=2, link="logistic").fit(ratings)
+    with pytest.raises(UserError, match="unknown link"):
+        PMF(rank=2, link="probit").fit(ratings)  # type: ignore[arg-type]
+    start = PMF(rank=2, epochs=2).fit(ratings)
+    with pytest.raises(UserError, match="the model to continue has another link"):
+        PMF(rank=2, solver="sgd", link="logistic").fit(ratings, start=start)

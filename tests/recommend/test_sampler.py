@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from imbik.recommend.cluster.gibbs import ShardedSampler
+from imbik.recommend.cluster.place import HERE, Place
+from imbik.recommend.cluster.shards import sharded
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
 from imbik.recommend.data.splits import random_split
 from imbik.recommend.kernels.gaussian import chunks
@@ -24,12 +27,32 @@ class TooSure(BayesianPMF):
         return chain._replace(precision=rng.gamma(shape, 1.0 / (self.noise_rate + error / 2))), error
 
 
+class Sharded(BayesianPMF):
+    """The sampler with its users on three workers of this process, made anew for the new ratings of each sweep."""
+
+    def sweep(self, chain: Chain, data: Data, rng: np.random.Generator) -> tuple[Chain, float]:
+        with sharded(Place(HERE, 3), data.by_user, ITEMS, 1) as shards:
+            chain, error = ShardedSampler(self, shards, data.mean, np.ones(USERS, bool)).sweep(chain, rng)
+            return chain._replace(users=shards.users()), error
+
+
+class ShardedTooSure(Sharded):
+    """A mistake that only a division can make: what the users say of the items counts twice."""
+
+    def sweep(self, chain: Chain, data: Data, rng: np.random.Generator) -> tuple[Chain, float]:
+        with sharded(Place(HERE, 1), data.by_user, ITEMS, 1) as shards:
+            draw = shards.draw
+            shards.draw = lambda given: (lambda sums, population: (2 * sums, population))(*draw(given))  # type: ignore[method-assign]
+            chain, error = ShardedSampler(self, shards, data.mean, np.ones(USERS, bool)).sweep(chain, rng)
+            return chain._replace(users=shards.users()), error
+
+
 def model(kind: type[BayesianPMF] = BayesianPMF, biases: bool = True) -> BayesianPMF:
     return kind(rank=RANK, biases=biases, freedom=8.0, spread=3.0, noise_shape=6.0, noise_rate=6.0, threads=1)
 
 
 def from_the_prior(sampler: BayesianPMF, rng: np.random.Generator) -> Chain:
-    hyper = sampler._hyper(RANK + sampler.biases)
+    hyper = sampler.hyper(RANK + sampler.biases)
     nothing = np.zeros((0, RANK + sampler.biases))
     priors = [wishart.draw(nothing, hyper, rng) for _ in range(2)]
     rows = [np.stack([wishart.sample(p, rng) for _ in range(n)]).astype(np.float32) for p, n in zip(priors, (USERS, ITEMS), strict=True)]
@@ -92,14 +115,21 @@ def test_prior_and_chain_agree_on_the_joint_distribution(biases: bool) -> None:
     assert np.abs(z).max() < 4.0, z
 
 
-def test_the_joint_test_notices_a_wrong_sampler() -> None:
-    assert np.abs(geweke(model(TooSure), 1500, 1)).max() > 6.0
+def test_prior_and_chain_agree_where_users_are_on_workers() -> None:
+    z = geweke(model(Sharded), 300, 1)
+    assert np.abs(z).max() < 4.0, z
+
+
+@pytest.mark.parametrize(("kind", "length"), [(TooSure, 1500), (ShardedTooSure, 300)])
+def test_the_joint_test_notices_a_wrong_sampler(kind: type[BayesianPMF], length: int) -> None:
+    assert np.abs(geweke(model(kind), length, 1)).max() > 6.0
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "length"), [(BayesianPMF, 40_000), (Sharded, 3_000)])
 @pytest.mark.parametrize("biases", [True, False])
-def test_prior_and_chain_agree_at_length(biases: bool) -> None:
-    z = geweke(model(biases=biases), 40_000, 2)
+def test_prior_and_chain_agree_at_length(biases: bool, kind: type[BayesianPMF], length: int) -> None:
+    z = geweke(model(kind, biases), length, 2)
     assert np.abs(z).max() < 4.0, z
 
 

@@ -1,4 +1,4 @@
-"""How the commands read a file of ratings: one set of options for all of them."""
+"""Options that commands of ratings share: how a file is read, and where a model is fitted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from imbik.errors import UserError
+
 if TYPE_CHECKING:
     from imbik.recommend.data.ratings import Ratings
     from imbik.recommend.data.reading import Pairs
+    from imbik.recommend.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,23 @@ class Source(Columns):
         for note in data.notes:
             console.print(f"note: {escape(note)}")
         return data
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Options that say on which machines a model is fitted."""
+
+    ray: Annotated[str | None, typer.Option("--ray", help="Fit on a Ray cluster, users divided: its address, auto, or local.")] = None
+    workers: Annotated[int | None, typer.Option("--workers", help="Actors for --ray (default: one a processor).", min=1)] = None
+
+    def check(self, model: Model) -> None:
+        """Check that the model can be fitted there.
+
+        Raises:
+            UserError: it cannot, or workers without a cluster are asked for.
+        """
+        if self.ray is not None:
+            model.check_sharding()
+        elif self.workers is not None:
+            fix = "give --ray local, or leave --workers out"
+            raise UserError("workers belong to a cluster", where="--workers", found="no --ray", fix=fix)

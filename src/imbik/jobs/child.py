@@ -13,6 +13,10 @@ _PATIENCE = 10.0
 """Seconds that a process gets to end by itself."""
 
 
+class Died(Exception):
+    """A worker ended before it answered."""
+
+
 class Child:
     """A running module; what it says on its standard error is kept, for the message when it dies.
 

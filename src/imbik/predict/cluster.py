@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from imbik.errors import MissingExtra, UserError, first_line
+from imbik.errors import UserError
+from imbik.jobs.cluster import awaited, connected, end, ray_package, remote_class
 from imbik.jobs.files import replacing
-from imbik.jobs.trust import TRUST
-from imbik.machine import worker_environment
 from imbik.predict.answering import Model
 from imbik.predict.parts import Part, Written
-from imbik.predict.processes import Died, Workers
+from imbik.predict.processes import Workers
 from imbik.predict.sources import Rows
 from imbik.predict.worker import Answerer
-
-LOCAL = "local"
-"""In the place of an address: Ray is started on this machine, and ends with the run."""
-
-_PATIENCE = 5.0  # seconds that the machine of an address gets to accept a connection
 
 
 class Actor:
@@ -67,19 +58,12 @@ class RayWorker:
     """
 
     def __init__(self, files: Any, model: Model, form: str, top: int) -> None:
-        self._ray = _ray()
-        threads = model.threads or 1
-        # the libraries read it when they load; a trust that the user gave holds for the actors too
-        passed = {name: value for name, value in worker_environment(threads).items() if name.endswith("_NUM_THREADS") or name == TRUST}
-        kind = self._ray.remote(num_cpus=threads, runtime_env={"env_vars": passed})(Actor)
-        self._actor = kind.remote(files, model, form, top)
+        self._ray = ray_package()
+        self._actor = remote_class(self._ray, Actor, model.threads or 1).remote(files, model, form, top)
 
     def ask(self, part: Part, path: Path) -> Written:
         """Send a part, wait for its answer, and write the file here."""
-        try:
-            answer = self._ray.get(self._actor.answer.remote(part.rows.loaded()))
-        except self._ray.exceptions.RayError as error:
-            raise Died(first_line(error)) from error
+        answer = awaited(self._ray, self._actor.answer.remote(part.rows.loaded()))
         if isinstance(answer, UserError):
             raise answer
         written: Written
@@ -91,8 +75,7 @@ class RayWorker:
 
     def kill(self) -> None:
         """End the actor at once."""
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            self._ray.kill(self._actor)
+        end(self._ray, self._actor)
 
     def close(self) -> None:
         """End the actor, which has nothing left to do."""
@@ -104,32 +87,18 @@ def on_ray(address: str, model: Model, form: str, top: int, workers: int | None)
     """Yield workers on a cluster, and how many; a Ray that was started for them ends with them.
 
     Args:
-        address: as ``ray.init`` takes it (``host:6379``, ``ray://host:10001``, ``auto``), or :data:`LOCAL`.
+        address: as ``ray.init`` takes it (``host:6379``, ``ray://host:10001``, ``auto``), or :data:`imbik.jobs.cluster.LOCAL`.
         model, form, top: see :class:`Actor`.
         workers: actors; None: as many as the cluster has processors for.
 
     Raises:
         UserError: there is no such cluster, or it has fewer processors.
     """
-    ray = _ray()
-    threads = model.threads or 1
-    begun = not ray.is_initialized()
-    if begun:
-        _connect(ray, address, None if workers is None else workers * threads)
-    try:
-        # node by node: an actor cannot take threads of two machines
-        fitting = sum(int(({"CPU": 0} | node["Resources"])["CPU"]) // threads for node in ray.nodes() if node["Alive"])
-        if fitting < (workers or 1):
-            found = f"processors for {fitting} workers of {threads} threads"
-            raise UserError("too few processors in the cluster", where="--ray", found=found, fix="give fewer --workers or fewer --threads")
+    with connected(address, model.threads or 1, workers) as (ray, count):
         # put once, fetched once a machine
         files = ray.put({name: path.read_bytes() for name, path in _files(model.artefact)})
-        count = workers or fitting
         with Workers(partial(RayWorker, files, model, form, top), count) as pool:
             yield pool, count
-    finally:
-        if begun:
-            ray.shutdown()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -137,35 +106,3 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix(), path
-
-
-def _connect(ray: Any, address: str, processors: int | None) -> None:
-    # Ray would tell its makers of each cluster that it starts
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == LOCAL:
-        # "local" and not None: a cluster that an environment variable names is not meant
-        ray.init(address=LOCAL, num_cpus=processors, include_dashboard=False, **quiet)
-        return
-    try:
-        _reach(address)
-        ray.init(address=address, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError("no Ray cluster answers", where="--ray", found=f"{address}: {first_line(error)}",
-                        expected="HOST:PORT of its head, ray://HOST:PORT, auto, or local") from error  # fmt: skip
-
-
-def _reach(address: str) -> None:
-    """Fail at once where nobody listens; Ray itself tries for minutes, and ends the process."""
-    place = urlsplit(address if "://" in address else f"ray://{address}")
-    if place.port is not None:
-        socket.create_connection((place.hostname or "", place.port), _PATIENCE).close()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.exceptions
-    except ModuleNotFoundError as error:
-        raise MissingExtra("ray") from error
-    return ray

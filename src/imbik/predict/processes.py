@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Protocol
 
 from imbik.errors import UserError
-from imbik.jobs.child import Child
+from imbik.jobs.child import Child, Died
 from imbik.machine import memory_bytes, physical_cores
 from imbik.predict.answering import Model
 from imbik.predict.parts import Part, Written
@@ -60,10 +60,6 @@ class Here:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         pass
-
-
-class Died(Exception):
-    """A worker ended before it answered."""
 
 
 class Worker(Protocol):

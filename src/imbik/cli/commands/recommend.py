@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imbik.cli.options import JsonOption, grouped
-from imbik.cli.recommend_options import Columns, Source
+from imbik.cli.recommend_options import Cluster, Columns, Source
 from imbik.cli.speech import Speaker, say
 from imbik.errors import UserError
 from imbik.locale.language import translated
@@ -30,7 +30,6 @@ group = typer.Typer(help="Factorize a matrix of ratings or events: SVD, NMF, PMF
 File = Annotated[Path, typer.Argument(help="Ratings: CSV, TSV, '::'-separated or Parquet; user, item, rating[, time].")]
 Folder = Annotated[Path, typer.Argument(help="Folder of a fitted model.")]
 PLAIN = Source()
-PLAIN_COLUMNS = Columns()
 
 
 @group.command()
@@ -43,7 +42,9 @@ def fit(
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 0,
     threads: Annotated[int, typer.Option(help="0: all cores.")] = 0,
     setting: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the model as name=value; repeat.")] = None,
+    link: Annotated[str | None, typer.Option(help="Of pmf: identity, or logistic for ratings between a lowest and a highest.")] = None,
     start: Annotated[Path | None, typer.Option("--continue", help="Folder of a model to start from.")] = None,
+    cluster: Cluster = Cluster(),
     source: Source = PLAIN,
 ) -> None:
     """Learn a model from a file and write it to a folder."""
@@ -53,7 +54,8 @@ def fit(
 
     console = Speaker(stderr=True, highlight=False, soft_wrap=True)
     # Settings and folder are looked at before the file: a mistake is told in a second and not after an hour.
-    chosen = build(model, **_settings(model, rank=rank, seed=seed, threads=threads, extra=setting))
+    chosen = build(model, **_settings(model, rank=rank, seed=seed, threads=threads, extra=setting), **({"link": link} if link else {}))
+    cluster.check(chosen)
     check_output(out, MODEL_FILES)
     check_replaceable(out)
     data = source.read(ratings, console, MODELS[model].feedback == "implicit")
@@ -67,7 +69,7 @@ def fit(
             task.advance(share - shown, note=f"train loss {value:.4g}")
             shown = share
 
-        chosen.fit(data, start=before, report=report)
+        chosen.fit(data, start=before, report=report, ray=cluster.ray, workers=cluster.workers)
     chosen.save(out)
     console.print(f"{escape(str(out))}: {model}, {data.shape[0]} users, {data.shape[1]} items, {chosen.bytes / 1e6:.2f} MB")
 
@@ -117,7 +119,7 @@ def predict(
     level: Annotated[float, typer.Option(help="Level of the interval (bpmf only).")] = 0.9,
     cold: Annotated[bool, typer.Option("--cold", help="Allow ids that were not in training.")] = False,
     as_json: JsonOption = False,
-    columns: Columns = PLAIN_COLUMNS,
+    columns: Columns = Columns(),
 ) -> None:
     """Predict ratings (or chances) for one pair or a file of pairs; CSV on standard output."""
     from imbik.recommend.models.registry import load

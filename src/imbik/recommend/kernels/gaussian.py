@@ -76,7 +76,7 @@ def flush(work: Work, count: int) -> None:
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
-def _gather(side: Side, start: int, stop: int, other: Design, block: Array, matrix: Array, vector: Array) -> None:
+def gather(side: Side, start: int, stop: int, other: Design, block: Array, matrix: Array, vector: Array) -> None:
     """Copy the rows of the other side next to each other, scaled by sqrt(weight); vector += sum of t_j z_j."""
     _, indices, values, weights = side
     design, offset, spread = other
@@ -97,18 +97,30 @@ def _gather(side: Side, start: int, stop: int, other: Design, block: Array, matr
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
 def _normal_equations(row: int, side: Side, other: Design, prior: Prior, work: Work) -> None:
     """Fill work's A (upper triangle) and b for one row."""
-    indptr = side[0]
-    precision, shift, scale, by_count = prior
+    start, stop = side[0][row], side[0][row + 1]
+    sum_ratings(start, stop, side, other, work)
+    add_prior(stop - start, prior, work)
+
+
+@njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+def sum_ratings(start: int, stop: int, side: Side, other: Design, work: Work) -> None:
+    """Set work's matrix to the sum of w z z' (upper triangle) and its vector to that of t z, over ratings start..stop."""
     block, _, part_vector, matrix, vector = work
-    dims, width = precision.shape[0], matrix.shape[1]
     matrix[:] = 0.0
     vector[:] = 0.0
-    start, stop = indptr[row], indptr[row + 1]
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
-        _gather(side, first, last, other, block, matrix, part_vector)
+        gather(side, first, last, other, block, matrix, part_vector)
         flush(work, last - first)
-    ridge = max(stop - start, 1) if by_count else 1.0  # a row without ratings keeps its prior
+
+
+@njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+def add_prior(count: int, prior: Prior, work: Work) -> None:
+    """Turn the sums over the ``count`` ratings of a row into A and b."""
+    precision, shift, scale, by_count = prior
+    matrix, vector = work[3], work[4]
+    dims, width = precision.shape[0], matrix.shape[1]
+    ridge = max(count, 1) if by_count else 1.0  # a row without ratings keeps its prior
     for i in range(dims):
         vector[i] = scale * vector[i] + ridge * shift[i]
         for j in range(width):
@@ -138,7 +150,7 @@ def solve(matrix: Array, vector: Array, noise: Array, dims: int) -> None:
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
-def _inverse_diagonal(matrix: Array, dims: int, column: Array, out: Array) -> None:
+def inverse_diagonal(matrix: Array, dims: int, column: Array, out: Array) -> None:
     """Set out to diag(A^-1) from U: the squared rows of U^-1, one of its columns at a time."""
     out[:] = 0.0
     for k in range(dims):
@@ -180,7 +192,7 @@ def gaussian_rows(borders: Array, side: Side, other: Design, prior: Prior, noise
             for d in range(dims):
                 out[row, d] = vector[d]
             if len(variances):
-                _inverse_diagonal(matrix, dims, column, diagonal)
+                inverse_diagonal(matrix, dims, column, diagonal)
                 for d in range(dims):
                     variances[row, d] = diagonal[d]
         failed += bad

@@ -22,6 +22,9 @@ Sides = tuple[Array, Array]
 """Rows of users and items, (n, 1 + rank), bias first."""
 Rates = tuple[np.float32, np.float32, np.float32, np.float32, np.float32]
 """Learning rate, ridge on biases, ridge on factors, mean, 1 with biases or 0."""
+Link = tuple[np.float32, np.float32]
+"""Lowest rating, and what the highest is above it, of a prediction lowest + span g(x) with g the logistic function; span 0: x itself."""
+IDENTITY: Link = (np.float32(0.0), np.float32(0.0))
 
 
 def stratify(ratings: Ratings, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
@@ -36,8 +39,18 @@ def stratify(ratings: Ratings, rng: np.random.Generator) -> tuple[Array, Array, 
     return ratings.users[order], ratings.items[order], ratings.values[order], borders
 
 
+@njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
+def _error(value: np.float32, x: np.float32, link: Link) -> tuple[np.float32, np.float32]:
+    """Return the error of a rating that is predicted through a link, and the slope of the prediction over x."""
+    low, span = link
+    if span == np.float32(0.0):
+        return value - x, np.float32(1.0)
+    share = np.float32(1.0) / (np.float32(1.0) + np.exp(-x))
+    return value - low - span * share, span * share * (np.float32(1.0) - share)
+
+
 @parallel(fastmath=FAST)
-def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, rates: Rates) -> float:
+def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, rates: Rates, link: Link) -> float:
     """Pass over all ratings once; update both sides in place and return the sum of squared errors before each update."""
     users, items, values = triples
     left, right = sides
@@ -51,8 +64,9 @@ def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, 
                 guess = np.float32(0.0)
                 for d in range(1, len(p)):
                     guess += p[d] * z[d]
-                error = np.float32(values[q] - mean - p[0] - z[0] - guess)
+                error, slope = _error(values[q], np.float32(mean + p[0] + z[0] + guess), link)
                 total += float(error * error)
+                error *= slope  # minus half of the gradient of the square, over x
                 p[0] += biased * rate * (error - bias_ridge * p[0])
                 z[0] += biased * rate * (error - bias_ridge * z[0])
                 for d in range(1, len(p)):
@@ -64,7 +78,7 @@ def sgd_epoch(triples: Triples, borders: Array, diagonals: Array, sides: Sides, 
 
 
 @njit(cache=True, fastmath=FAST)  # type: ignore[untyped-decorator]
-def constrained_epoch(order: Array, by_user: Triples, sides: Sides, traits: Array, rates: Rates) -> float:
+def constrained_epoch(order: Array, by_user: Triples, sides: Sides, traits: Array, rates: Rates, link: Link) -> float:
     """Pass over all users once with constrained PMF: p_u + mean of the traits w_j of the items that u has rated.
 
     The gradient of the traits (items, rank) is collected over a user's ratings and applied once. Not parallel: every user
@@ -93,8 +107,9 @@ def constrained_epoch(order: Array, by_user: Triples, sides: Sides, traits: Arra
             guess = np.float32(0.0)
             for d in range(rank):
                 guess += (p[d + 1] + whole[d]) * z[d + 1]
-            error = np.float32(values[q] - mean - p[0] - z[0] - guess)
+            error, steepness = _error(values[q], np.float32(mean + p[0] + z[0] + guess), link)
             total += float(error * error)
+            error *= steepness
             p[0] += biased * rate * (error - bias_ridge * p[0])
             z[0] += biased * rate * (error - bias_ridge * z[0])
             for d in range(rank):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.recommend.cluster.place import Place
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
 from imbik.recommend.data.scale import Invariance
 from imbik.recommend.models import wishart
@@ -23,6 +24,7 @@ from imbik.recommend.models.factors import (
     with_cold_row,
 )
 from imbik.recommend.models.model import Model, Report, register
+from imbik.recommend.models.wishart import Chain
 
 
 @runtime_checkable
@@ -34,16 +36,6 @@ class PredictsIntervals(Protocol):
 
     def interval_codes(self, users: Array, items: Array, level: float = 0.9) -> Array:
         """Return the same for pairs of codes."""
-
-
-class Chain(NamedTuple):
-    """The state of the sampler: both sides (n, D), their priors, and the precision of an observation."""
-
-    users: Array
-    items: Array
-    user_prior: wishart.Normal
-    item_prior: wishart.Normal
-    precision: float
 
 
 class Data(NamedTuple):
@@ -88,10 +80,31 @@ class BayesianPMF(TrainedFactors):
     noise_rate: float = 1.0
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
+        data = prepare(ratings)
+        with threads(self.threads):
+            self._walk(ratings, start, report, lambda chain, rng: self.sweep(chain, data, rng), lambda chain: chain.users)
+
+    def _fit_on(self, place: Place, ratings: Ratings, start: Model | None, report: Report) -> None:
+        from imbik.recommend.cluster.gibbs import ShardedSampler
+        from imbik.recommend.cluster.shards import sharded
+
+        with sharded(place, ratings.by_user, ratings.shape[1], self.threads) as shards:
+            mean, rated = float(ratings.values.mean(dtype=np.float64)), np.diff(ratings.by_user.indptr) > 0
+            sampler = ShardedSampler(self, shards, mean, rated)
+            self._walk(ratings, start, report, sampler.sweep, lambda chain: shards.users())
+
+    def check_sharding(self) -> None:
+        """Accept: given the items, every worker draws its users, and sends what they say of the items."""
+
+    def _walk(
+        self, ratings: Ratings, start: Model | None, report: Report, sweep: Callable[[Chain, np.random.Generator], tuple[Chain, float]],
+        users_of: Callable[[Chain], Array],
+    ) -> None:  # fmt: skip
+        """Run the chain by ``sweep`` and keep its states; the rows of the users, which may be elsewhere, are given by ``users_of``."""
         if self.samples < 1 or self.thin < 1:
             raise UserError("no samples to keep", found=f"samples={self.samples}, thin={self.thin}", expected="both >= 1")
         rng = np.random.default_rng(self.seed)
-        data = prepare(ratings)
+        mean = float(ratings.values.mean(dtype=np.float64))
         dims = self.rank + self.biases
         sides = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
         # Any start will do: the first sweep draws both populations before it draws a row.
@@ -100,18 +113,17 @@ class BayesianPMF(TrainedFactors):
         kept: list[tuple[Array, Array, float]] = []
         # The first states still remember the start; between two that are kept ``thin`` are drawn, since neighbors resemble.
         total = self.burn_in + self.samples * self.thin
-        with threads(self.threads):
-            for sweep in range(total):
-                chain, error = self.sweep(chain, data, rng)
-                if sweep >= self.burn_in and (sweep - self.burn_in) % self.thin == self.thin - 1:
-                    kept.append((*self._frozen(chain, rng), chain.precision))
-                report(sweep + 1, total, float(np.sqrt(error / len(ratings))))
+        for done in range(total):
+            chain, error = sweep(chain, rng)
+            if done >= self.burn_in and (done - self.burn_in) % self.thin == self.thin - 1:
+                kept.append((*self._frozen(chain._replace(users=users_of(chain)), rng), chain.precision))
+            report(done + 1, total, float(np.sqrt(error / len(ratings))))
         self.arrays_ = {
             "users": np.stack([users for users, _, _ in kept]),  # (S, users + 1, 1 + rank)
             "items": np.stack([items for _, items, _ in kept]),
             "precision": np.array([precision for _, _, precision in kept], np.float64),
         }
-        self.facts_ = {"mean": data.mean, "precision": float(chain.precision)}
+        self.facts_ = {"mean": mean, "precision": float(chain.precision)}
 
     def sweep(self, chain: Chain, data: Data, rng: np.random.Generator) -> tuple[Chain, float]:
         """Draw the next state, in blocks; return it with its squared error on the ratings.
@@ -120,19 +132,25 @@ class BayesianPMF(TrainedFactors):
         """
         from imbik.recommend.kernels.gaussian import squared_error
 
-        prior = self._hyper(chain.users.shape[1])
+        prior = self.hyper(chain.users.shape[1])
+        keys = wishart.row_keys(rng)
         # Rows without ratings are left out of the population: they would only tell the prior what it told them.
         user_prior = wishart.draw(chain.users[np.diff(data.by_user.indptr) > 0], prior, rng)
-        users = _draw_rows(data.by_user, data.borders[0], chain.items, user_prior, chain.precision, data, self, rng)
+        users = _draw_rows(data.by_user, data.borders[0], chain.items, user_prior, chain.precision, data, self, keys[0])
         item_prior = wishart.draw(chain.items[np.diff(data.by_item.indptr) > 0], prior, rng)
-        items = _draw_rows(data.by_item, data.borders[1], users, item_prior, chain.precision, data, self, rng)
+        items = _draw_rows(data.by_item, data.borders[1], users, item_prior, chain.precision, data, self, keys[1])
         design = seen_through(items, data.mean, self.biases)
         error = float(squared_error(data.borders[0], as_side(data.by_user), users, NO_ROWS, tuple(design)))
-        # Gamma is conjugate to the precision of normal errors: half a count and half a square each.
-        shape, rate = self.noise_shape + len(data.by_user.values) / 2, self.noise_rate + error / 2
-        return Chain(users, items, user_prior, item_prior, rng.gamma(shape, 1.0 / rate)), error
+        return Chain(users, items, user_prior, item_prior, self.draw_precision(len(data.by_user.values), error, rng)), error
 
-    def _hyper(self, dims: int) -> wishart.Hyper:
+    def draw_precision(self, count: int, error: float, rng: np.random.Generator) -> float:
+        """Draw alpha given the squared error of so many ratings."""
+        # Gamma is conjugate to the precision of normal errors: half a count and half a square each.
+        shape, rate = self.noise_shape + count / 2, self.noise_rate + error / 2
+        return float(rng.gamma(shape, 1.0 / rate))
+
+    def hyper(self, dims: int) -> wishart.Hyper:
+        """Return the prior of both populations."""
         return wishart.Hyper(np.zeros(dims), self.beta, np.eye(dims) * self.spread, dims + self.freedom)
 
     def _frozen(self, chain: Chain, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -208,18 +226,16 @@ def prepare(ratings: Ratings) -> Data:
 
 def _draw_rows(
     side: Compressed, borders: Array, other: Array, prior: wishart.Normal, alpha: float, data: Data,
-    model: BayesianPMF, rng: np.random.Generator,
+    model: BayesianPMF, key: np.uint64,
 ) -> Array:  # fmt: skip
     """Draw every row of one side from N(A^-1 b, A^-1) given the other side."""
     from imbik.recommend.kernels.gaussian import gaussian_rows
+    from imbik.recommend.kernels.normals import normal_rows
 
-    dims = other.shape[1]
-    out = np.empty((len(side.indptr) - 1, dims), np.float32)
-    noise = np.asarray(rng.standard_normal(out.shape, dtype=np.float32))  # drawn here: the kernel's threads share no generator
+    out = np.empty((len(side.indptr) - 1, other.shape[1]), np.float32)
+    noise = normal_rows(key, 0, *out.shape)
     design = seen_through(other, data.mean, model.biases)
-    # A = Lambda + alpha sum z z', b = Lambda mu + alpha sum z (r - m - c): the kernel's P, h and scale.
-    given = (prior.precision, prior.precision @ prior.mean, float(alpha), False)
-    failed = gaussian_rows(borders, as_side(side), tuple(design), given, noise, out, NO_ROWS)
+    failed = gaussian_rows(borders, as_side(side), tuple(design), wishart.conditional(prior, alpha), noise, out, NO_ROWS)
     if failed:
         raise np.linalg.LinAlgError(f"{failed} rows whose equations have no one solution")
     return out

@@ -1,8 +1,8 @@
 """What every model of a ratings matrix shares: ids and codes, fit, prediction, recommendation.
 
-A model is a dataclass: its fields are its settings, attributes that end in an underscore exist after ``fit``. Rules for
-the cold: a user or item without training ratings has zero factors and zero bias (Bayesian: a draw from the population),
-so its prediction falls back to what is known of the other side, and to the global mean when nothing is.
+A model is a dataclass: its fields are its settings, attributes that end in an underscore exist after ``fit``. Rules for the cold: a user
+or item without training ratings has zero factors and zero bias (Bayesian: a draw from the population), so its prediction falls back to
+what is known of the other side, and to the global mean.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 
 from imbik.errors import UserError
 from imbik.jobs.paths import with_home
+from imbik.recommend.cluster.place import Place
 from imbik.recommend.data.ids import id_text
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
 from imbik.recommend.data.scale import Invariance, Scale, scale_of
-from imbik.recommend.models.settings import Setting, check_settings, make_model
+from imbik.recommend.models.settings import Setting, check_settings, check_start, make_model
 from imbik.recommend.models.storage import Document, write_folder
 
 Report = Callable[[int, int, float], None]
@@ -81,24 +82,49 @@ class Model(Protocol):
     def scores(self, users: Array) -> Array:
         """Return what the items of each user are ranked by, (len(users), items) float32; users are codes, -1 is cold."""
 
-    def fit(self, ratings: Ratings, *, start: Model | None = None, report: Report | None = None) -> Self:
+    def _fit_on(self, place: Place, ratings: Ratings, start: Model | None, report: Report) -> None:
+        """Fill the same with the users on the workers of a place; where :meth:`check_sharding` accepts that."""
+        raise NotImplementedError
+
+    def check_sharding(self) -> None:
+        """Raise a :class:`UserError` that says why the model cannot be fitted with its users on several machines; nothing if it can."""
+        raise UserError(
+            f"{self.name} is fitted on one machine", where="--ray",
+            found="a model whose steps need the rows of both sides in one memory",
+            expected="bpmf, pmf with solver=als, or als with conjugate_steps=0", fix="leave out --ray",
+        )  # fmt: skip
+
+    def fit(
+        self,
+        ratings: Ratings,
+        *,
+        start: Model | None = None,
+        report: Report | None = None,
+        ray: str | None = None,
+        workers: int | None = None,
+    ) -> Self:
         """Learn from ratings.
 
-        Deterministic: equal settings, ratings and seed give equal arrays on any number of threads. Ratings times ten
-        give predictions times ten; ratings plus ten give predictions plus ten (NMF apart, which adds up from zero).
+        Deterministic: equal settings, ratings and seed give equal arrays on any number of threads, and on a cluster on any number of
+        workers. Ratings times ten give predictions times ten, plus ten plus ten (NMF apart, which adds up from zero).
 
         Args:
             ratings: what to learn from.
             start: a fitted model of the same kind, to be continued instead of beginning at random.
             report: called after each pass.
+            ray: address of a Ray cluster that holds the users (``host:6379``, ``auto``), or ``local``; None: this process does.
+            workers: actors of the cluster; None: as many as it has processors for.
 
         Raises:
-            UserError: settings outside their range, too few or unusable ratings, a rank above the matrix, a fit that
-                diverges.
+            UserError: settings outside their range, too few or unusable ratings, a rank above the matrix, a fit that diverges, a model
+                that cannot be fitted on a cluster, a cluster that is not there.
         """
+        if ray is not None:
+            self.check_sharding()
         self._check(ratings)
         if start is not None:
-            self._check_start(start)
+            check_start(self, start)
+            start._check_fitted()
         self.arrays_, self.facts_ = {}, {}
         self.user_ids_, self.item_ids_, self.range_ = ratings.user_ids, ratings.item_ids, ratings.range
         self._codes_ = {}
@@ -112,7 +138,10 @@ class Model(Protocol):
                 report(done, total, value * scale.unit)
 
         try:
-            self._fit(scale.standardize(ratings), begin, tell)
+            if ray is None:
+                self._fit(scale.standardize(ratings), begin, tell)
+            else:
+                self._fit_on(Place(ray, workers), scale.standardize(ratings), begin, tell)
             if not all(np.isfinite(array).all() for array in self.arrays_.values()):
                 self._diverged("numbers that are not finite")
         except BaseException as error:
@@ -122,15 +151,6 @@ class Model(Protocol):
             raise
         self._restore(scale)
         return self
-
-    def _check_start(self, start: Model) -> None:
-        if not self.continues:
-            raise UserError(f"{self.name} is solved in one go and cannot continue a model", fix="leave out --continue")
-        if type(start) is not type(self):
-            raise UserError(
-                "a model can only be continued by its own kind", found=start.name, expected=self.name, fix="choose the same --model"
-            )
-        start._check_fitted()
 
     def _diverged(self, found: str) -> NoReturn:
         """Say what may help against a fit that diverges."""

@@ -7,8 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from imbik.errors import UserError
+from imbik.recommend.cluster.place import Place
 from imbik.recommend.data.ratings import Array, Compressed, Ratings
-from imbik.recommend.data.scale import Invariance
+from imbik.recommend.data.scale import Invariance, Scale
 from imbik.recommend.models.factors import NO_ROWS, Design, TrainedFactors, as_side, initial_rows, seen_through, threads
 from imbik.recommend.models.model import Model, Report, register
 from imbik.recommend.models.sgd import descend
@@ -36,6 +38,11 @@ class PMF(TrainedFactors):
     and so does ``constrained=True``: p_u = y_u + mean of w_j over the items that u rated (section 4 of the paper), which
     helps users with few ratings.
 
+    ``link="logistic"`` is the paper's own way to keep predictions between the lowest and the highest rating (its section 2):
+    t = (r - low) / (high - low) ~ N(g(m + b_u + c_i + p_u . q_i), sigma^2), g(x) = 1 / (1 + exp(-x)), with m the logit of the mean of t;
+    without biases m = 0, which is the paper's g(p_u . q_i). The error is counted in ratings, so that the ridges mean what they do without
+    the link. It has no closed form and wants ``solver="sgd"``. The model ``logistic`` is another one, of events.
+
     >>> ratings = Ratings.of("aabbcc", "xyxyxy", [5, 1, 4, 2, 5, 2])
     >>> bool(PMF(rank=1).fit(ratings).predict(["a"], ["x"])[0] > 3)
     True
@@ -50,17 +57,45 @@ class PMF(TrainedFactors):
     constrained: bool = False
     epochs: int = 30
     learning_rate: float = 0.01
+    link: Literal["identity", "logistic"] = "identity"
+
+    def _check(self, ratings: Ratings) -> None:
+        super()._check(ratings)
+        if self.link == "logistic" and not self._descends():
+            raise UserError(
+                "rows have no closed form behind the logistic link, and alternating least squares needs it", where="pmf.link",
+                found="solver=als", expected="solver=sgd", fix="give --set solver=sgd, or leave the link out",
+            )  # fmt: skip
 
     def _fit(self, ratings: Ratings, start: Model | None, report: Report) -> None:
+        if start is not None and start.settings["link"] != self.link:
+            fix = f"give --set link={start.settings['link']}"
+            raise UserError("the model to continue has another link", found=start.settings["link"], expected=self.link, fix=fix)
         with threads(self.threads):
             if self._descends():
-                self._keep(*descend(self, ratings, start, report, self.constrained))
+                self._keep(*descend(self, ratings, start, report, self.constrained, self.link == "logistic"))
             else:
                 self._alternate(ratings, start, report)
 
     def _descends(self) -> bool:
         """Return whether the model is fitted by SGD."""
         return self.solver == "sgd" or self.constrained
+
+    def _pairs(self, users: Array, items: Array) -> Array:
+        values = super()._pairs(users, items)
+        if self.link == "identity":
+            return values
+        low, high = self.range_
+        mapped: Array = low + (high - low) / (1.0 + np.exp(-values.astype(np.float64)))
+        return mapped.astype(np.float32)
+
+    def _rescaled(self, factor: float) -> Model:
+        # what stands inside of the logistic function has no unit
+        return super()._rescaled(factor) if self.link == "identity" else self
+
+    def _restore(self, scale: Scale) -> None:
+        if self.link == "identity":
+            super()._restore(scale)
 
     def _remedy(self) -> str:
         if self._descends():
@@ -88,12 +123,57 @@ class PMF(TrainedFactors):
                     self._diverged(f"{failed} rows whose equations have no one solution")
             other = seen_through(rows[1], mean, self.biases, priors[1].variances)
             error = float(squared_error(borders[0], as_side(sides[0]), rows[0], priors[0].variances, tuple(other)))
-            if self.prior == "adaptive":
-                # The mode of a Gamma posterior over the precision, with a prior worth two ratings of error 1.
-                noise = (len(ratings) + 2.0) / (error + 2.0)
+            noise = self._next_noise(noise, len(ratings), error)
             report(epoch + 1, self.epochs, float(np.sqrt(error / len(ratings))))
         self.facts_["noise"] = noise
         self._keep(users=rows[0], items=rows[1], mean=mean, biases=self.biases, cold=(priors[0].mean, priors[1].mean))
+
+    def check_sharding(self) -> None:
+        """Refuse SGD.
+
+        Raises:
+            UserError: each of its steps needs both rows where the step before left them.
+        """
+        if self._descends():
+            raise UserError(
+                "SGD changes the rows of both sides with every rating, and needs them in one memory", where="--ray",
+                found="constrained=True" if self.constrained else "solver=sgd", expected="solver=als",
+                fix="give --set solver=als, or leave out --ray",
+            )  # fmt: skip
+
+    def _fit_on(self, place: Place, ratings: Ratings, start: Model | None, report: Report) -> None:
+        from imbik.recommend.cluster.shards import sharded
+        from imbik.recommend.cluster.worker import Given
+
+        rng = np.random.default_rng(self.seed)
+        mean = float(ratings.values.mean(dtype=np.float64))
+        dims = self.rank + self.biases
+        _, items = (initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items"))
+        # The variances of the users are with the workers, like their rows.
+        user_prior, item_prior = Prior(self, dims, 0), Prior(self, dims, len(items))
+        noise = start.facts_.get("noise", 1.0) if start else 1.0
+        with sharded(place, ratings.by_user, len(items), self.threads) as shards:
+            for epoch in range(self.epochs):
+                statistics, users = shards.draw(Given(items, item_prior.variances, mean, self.biases, user_prior.given(noise)))
+                if self.prior == "adaptive":
+                    count, center, scatter = users.moments
+                    user_prior.adapt(count, center, np.diag(scatter) + users.variances)
+                # a new array: the old one must stay what the users were solved from, in case a worker has to repeat it
+                item_prior.variances = np.zeros_like(item_prior.variances)
+                items = shards.items(statistics, item_prior.given(noise), None, item_prior.variances)
+                if self.prior == "adaptive":
+                    item_prior.adapt_to(items, shards.counts > 0)
+                error = shards.squared_error(items, item_prior.variances)
+                noise = self._next_noise(noise, len(ratings), error)
+                report(epoch + 1, self.epochs, float(np.sqrt(error / len(ratings))))
+            users_rows = shards.users()
+        self.facts_["noise"] = noise
+        self._keep(users=users_rows, items=items, mean=mean, biases=self.biases, cold=(user_prior.mean, item_prior.mean))
+
+    def _next_noise(self, noise: float, count: int, error: float) -> float:
+        """Return the precision of the noise after a pass."""
+        # The mode of a Gamma posterior over the precision, with a prior worth two ratings of error 1.
+        return (count + 2.0) / (error + 2.0) if self.prior == "adaptive" else noise
 
 
 class Prior:
@@ -112,16 +192,23 @@ class Prior:
         from imbik.recommend.kernels.gaussian import gaussian_rows
 
         out = np.empty((len(side.indptr) - 1, len(self.mean)), np.float32)
-        # A row is pulled to the mean of its side; with a fixed prior that is zero.
-        given = (np.diag(self.precision), self.precision * self.mean, noise, self.kind == "weighted")
-        failed = int(gaussian_rows(borders, as_side(side), tuple(other), given, NO_ROWS, out, self.variances))
+        failed = int(gaussian_rows(borders, as_side(side), tuple(other), self.given(noise), NO_ROWS, out, self.variances))
         if self.kind == "adaptive" and not failed:
-            self._adapt(out, np.diff(side.indptr) > 0)
+            self.adapt_to(out, np.diff(side.indptr) > 0)
         return out, failed
 
-    def _adapt(self, rows: Array, rated: Array) -> None:
-        """Set 1 / lambda_d to the mean of (x_d - mean_d)^2 + var_d over the rated rows, held off zero by a weak prior."""
+    def given(self, noise: float) -> tuple[Array, Array, float, bool]:
+        """Return the prior as the kernels take it: P, h, the precision of the noise, and whether P and h count for each rating."""
+        # A row is pulled to the mean of its side; with a fixed prior that is zero.
+        return np.diag(self.precision), self.precision * self.mean, noise, self.kind == "weighted"
+
+    def adapt_to(self, rows: Array, rated: Array) -> None:
+        """Fit the prior to the rated rows and their variances."""
         rows, variances = rows[rated].astype(np.float64), self.variances[rated].astype(np.float64)
-        self.mean = rows.mean(axis=0)
-        spread = ((rows - self.mean) ** 2 + variances).sum(axis=0)  # (D,)
-        self.precision = (len(rows) + _WEAK_ROWS) / (spread + _WEAK_SPREAD)
+        mean = rows.mean(axis=0)
+        self.adapt(len(rows), mean, ((rows - mean) ** 2 + variances).sum(axis=0))
+
+    def adapt(self, count: int, mean: Array, spread: Array) -> None:
+        """Set 1 / lambda_d to the mean of (x_d - mean_d)^2 + var_d, whose sum over so many rows is given, held off zero by a weak prior."""
+        self.mean = mean
+        self.precision = (count + _WEAK_ROWS) / (spread + _WEAK_SPREAD)

@@ -29,6 +29,7 @@ class Configured(Protocol):
     name: ClassVar[str]
     feedback: ClassVar[str]
     reads_events: ClassVar[bool]
+    continues: ClassVar[bool]
 
     @property
     def settings(self) -> dict[str, Setting]:
@@ -118,6 +119,20 @@ def check_settings(model: Configured, ratings: Ratings) -> None:
             fix="set it with --rank",
         )
     check_limits(model)
+
+
+def check_start(model: Configured, start: Configured) -> None:
+    """Check that a model can be continued from another one.
+
+    Raises:
+        UserError: it is solved in one go, or the other is of another kind.
+    """
+    if not model.continues:
+        raise UserError(f"{model.name} is solved in one go and cannot continue a model", fix="leave out --continue")
+    if type(start) is not type(model):
+        raise UserError(
+            "a model can only be continued by its own kind", found=start.name, expected=model.name, fix="choose the same --model"
+        )
 
 
 def check_limits(model: Configured) -> None:

@@ -24,17 +24,23 @@ class DescentSettings(Protocol):
 
 
 def descend(
-    model: DescentSettings, ratings: Ratings, start: Model | None, report: Report, constrained: bool = False
+    model: DescentSettings, ratings: Ratings, start: Model | None, report: Report, constrained: bool = False, logistic: bool = False
 ) -> tuple[Array, Array, float]:
     """Return both sides (n, 1 + rank) and the mean, after ``epochs`` passes.
 
     The learning rate falls as 1 / (1 + 2 epoch / epochs), to a third. A ridge acts once for each rating in SGD, so it is
-    divided by the mean number of ratings of a user.
+    divided by the mean number of ratings of a user. ``logistic``: predictions are low + (high - low) g(x), with the lowest and the highest
+    rating; the constant is then that of x.
     """
-    from imbik.recommend.kernels.sgd import BLOCKS, constrained_epoch, sgd_epoch, stratify
+    from imbik.recommend.kernels.sgd import BLOCKS, IDENTITY, constrained_epoch, sgd_epoch, stratify
 
     rng = np.random.default_rng(model.seed)
-    mean = float(ratings.values.mean(dtype=np.float64))
+    mean, link = float(ratings.values.mean(dtype=np.float64)), IDENTITY
+    if logistic:
+        low, high = ratings.range
+        link = np.float32(low), np.float32(high - low)
+        # Without biases x is p . q and nothing else, as in the paper.
+        mean = float(np.log((mean - low) / (high - mean))) if model.biases else 0.0
     dims = model.rank + model.biases
     users, items = (
         with_bias_column(initial_rows(model, ratings, side, dims, start, rng, 0.1), model.biases) for side in ("users", "items")
@@ -51,9 +57,9 @@ def descend(
         rates = (rate, *ridges, np.float32(mean), np.float32(model.biases))
         if constrained:
             order = rng.permutation(len(ratings.user_ids))
-            error = constrained_epoch(order, ratings_of_users, (users, items), traits, rates)
+            error = constrained_epoch(order, ratings_of_users, (users, items), traits, rates, link)
         else:
-            error = sgd_epoch(triples, borders, rng.permutation(BLOCKS), (users, items), rates)
+            error = sgd_epoch(triples, borders, rng.permutation(BLOCKS), (users, items), rates, link)
         report(epoch + 1, model.epochs, float(np.sqrt(error / len(ratings))))
     if constrained:
         # A user's vector is y_u + mean of w_j: summed once here, it predicts like any other.
