@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import RESULTS, read_result
+from benchmarks.recommend.netflix import Assumed, lines
 from imbik.recommend.evaluation.measures import paired
 
 QUALITY = tuple(f"recommend/{path.stem}" for path in sorted((RESULTS / "recommend").glob("quality-*.json")))
@@ -101,6 +102,37 @@ def engine() -> list[str]:
     return table
 
 
+def cluster() -> list[str]:
+    """Return the table of seconds a sweep without Ray, on one actor and on two."""
+    result = read_result("recommend/cluster")
+    table = head("model", "where, one thread each", "s a sweep", "users", "items", "errors", "times without Ray")
+    for key, row in result["sweeps"].items():
+        model, place = key.split(", ")
+        parts = [f"{row[part]:.2f}" if part in row else "" for part in ("users", "items", "errors")]
+        times = row["seconds"] / result["sweeps"][f"{model}, alone"]["seconds"]
+        where = {"alone": "without Ray"}.get(place, place)
+        cells = [model, where, f"{row['seconds']:.2f}", *parts, f"{times:.2f}"]
+        table.append(f"| {' | '.join(cells)} |")
+    return table
+
+
+def cluster_quality() -> list[str]:
+    """Return the table of the two samplers on the same splits."""
+    rows = read_result("recommend/cluster")["quality"]
+    table = head("split", "RMSE without Ray", "RMSE, 2 actors", "90 % covers, without Ray", "90 % covers, 2 actors", "largest difference")
+    for seed, row in enumerate(rows):
+        cells = [f"{row[place][what]:.4f}" for what in ("rmse", "coverage") for place in ("alone", "2 actors")]
+        table.append(f"| {seed} | {' | '.join(cells)} | {row['largest difference']:.1e} |")
+    return table
+
+
+def netflix() -> list[str]:
+    """Return the table of what Netflix's matrix needs."""
+    table = head("232.5 million subscribers", "Bayesian PMF", "weighted ALS")
+    table += [f"| {what} | {' | '.join(cells)} |" for what, cells in lines(read_result("recommend/cluster"), Assumed())]
+    return table
+
+
 def derived() -> dict[str, Any]:
     """Return means over the splits, and medians of a sweep, for sentences: ``quality.bpmf.rmse``, ``sweep["gibbs 10"].imbik``."""
     rows = {f"{library} {name} {kind}": row for (library, name, kind), row in _quality_rows().items()}
@@ -118,5 +150,8 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[], list[str]]]] = {
     "scale": (("recommend/scale",), scale),
     "events": (("recommend/events", "recommend/events-implicit", "recommend/events-imbik"), events),
     "engine": (("recommend/engine",), engine),
+    "cluster": (("recommend/cluster",), cluster),
+    "cluster_quality": (("recommend/cluster",), cluster_quality),
+    "netflix": (("recommend/cluster",), netflix),
 }
 """Name -> the result files that it reads, and the function that makes its lines."""

@@ -217,3 +217,21 @@ def test_a_model_is_loaded_by_a_process_that_has_fitted_none(csv: Path, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(run("predict", tmp_path / "m", "--user", "u1", "--item", "i2", "--json"))
+
+
+def test_a_fit_on_a_cluster_and_a_logistic_link_are_asked_for_by_options(csv: Path, tmp_path: Path) -> None:
+    # "here" is the cluster without Ray: the workers are objects of this process
+    options = ["--model", "bpmf", "--rank", 2, "--set", "samples=5", "--set", "burn_in=5"]
+    run("fit", csv, *options, "--ray", "here", "--workers", 3, "--out", tmp_path / "three")
+    run("fit", csv, *options, "--ray", "here", "--workers", 1, "--out", tmp_path / "one")
+    assert (tmp_path / "three" / "arrays.safetensors").read_bytes() == (tmp_path / "one" / "arrays.safetensors").read_bytes()
+    run("fit", csv, "--model", "pmf", "--rank", 2, "--link", "logistic", "--set", "solver=sgd", "--out", tmp_path / "bent")
+    assert json.loads((tmp_path / "bent" / "model.json").read_text())["settings"]["link"] == "logistic"
+
+
+def test_what_a_cluster_or_a_link_cannot_is_told_before_the_file_is_read(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.csv"
+    assert "svd is fitted on one machine" in mistake("fit", nowhere, "--model", "svd", "--ray", "local", "--out", tmp_path / "m")
+    assert "conjugate gradients go on from rows" in mistake("fit", nowhere, "--model", "als", "--ray", "local", "--out", tmp_path / "m")
+    assert "workers belong to a cluster" in mistake("fit", nowhere, "--workers", 2, "--out", tmp_path / "m")
+    assert "the svd model has no such setting" in mistake("fit", nowhere, "--model", "svd", "--link", "logistic", "--out", tmp_path / "m")

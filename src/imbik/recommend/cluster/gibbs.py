@@ -51,10 +51,12 @@ class ShardedSampler:
         population = chain.users[self._rated] if self._population is None else self._population
         user_prior = wishart.draw(population, prior, rng)
         conditional = wishart.conditional(user_prior, chain.precision)
+        # the first of two rounds: items and population out, sums over users back
         statistics, after = shards.draw(Given(chain.items, NO_ROWS, self._mean, model.biases, conditional, keys[0]))
         self._population = after.moments
         item_prior = wishart.draw(chain.items[shards.counts > 0], prior, rng)
         items = shards.items(statistics, wishart.conditional(item_prior, chain.precision), keys[1])
+        # the second: from the sums alone the error would be a difference of large numbers
         error = shards.squared_error(items)
         precision = model.draw_precision(shards.ratings, error, rng)
         return wishart.Chain(NO_ROWS, items, user_prior, item_prior, precision), error

@@ -72,6 +72,7 @@ def shares(leaves: int, workers: int) -> list[tuple[int, int]]:
         raise UserError(
             "too many workers for these ratings", where="--workers", found=workers, expected=f"at most {leaves}", fix="give fewer --workers"
         )
+    # leaves cost about the same, so as many for each
     borders = [round(leaves * k / workers) for k in range(workers + 1)]
     return list(pairwise(borders))
 
@@ -79,6 +80,7 @@ def shares(leaves: int, workers: int) -> list[tuple[int, int]]:
 def part_of(side: Compressed, weights: Array, items: int, borders: Array, share: tuple[int, int]) -> Part:
     """Return the part of the users in a share of the leaves."""
     first, last = borders[share[0]], borders[share[1]]
+    # views: what is sent to a worker is copied on the way
     start, stop = side.indptr[first], side.indptr[last]
     own = Compressed(side.indptr[first : last + 1] - start, side.indices[start:stop], side.values[start:stop])
     leaves = borders[share[0] : share[1] + 1] - first

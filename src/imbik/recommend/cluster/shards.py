@@ -91,6 +91,7 @@ def _population(leaves: list[LeafMoments]) -> Population:
     """Add up leaves, in their order."""
     count = sum(leaf.number for leaf in leaves)
     sums, squares, variances = (sum(getattr(leaf, name) for leaf in leaves) for name in ("sums", "squares", "variances"))
+    # float64 about zero, moved to the center: rows are of the order of 1, so little is lost in the difference
     mean = sums / max(count, 1)
     return Population(Moments(count, mean, squares - count * np.outer(mean, mean)), variances)
 
@@ -109,6 +110,7 @@ def sharded(place: Place, side: Compressed, items: int, threads: int, weights: A
     Raises:
         UserError: no such cluster, too few processors, more workers than leaves, workers that die again and again.
     """
+    # by the ratings alone: the same leaves whoever will hold them
     borders = leaf_borders(side.indptr)
     leaves = len(borders) - 1
     counts = np.bincount(side.indices, minlength=items)
@@ -127,4 +129,5 @@ def sharded(place: Place, side: Compressed, items: int, threads: int, weights: A
     if place.workers is not None:
         shares(leaves, place.workers)  # before Ray is started for them
     with connected(place.address, threads or 1, place.workers) as (ray, count):
+        # processors that were not asked for, beyond the leaves, stay idle
         yield from yielded(RayTransport(ray, threads or 1), count if place.workers else min(count, leaves))

@@ -66,6 +66,7 @@ class Team:
         return self._ask_all(question, self._transport.share(arguments))
 
     def _ask_all(self, question: str, shared: Any) -> list[Any]:
+        # all are asked before the first is waited for
         waiting = [handle.ask(question, shared) for handle in self._handles]
         return [self._answer(k, answer, question, shared) for k, answer in enumerate(waiting)]
 
@@ -79,6 +80,7 @@ class Team:
                 self.replaced += 1
                 self._handles[number].end()
                 self._handles[number] = handle = self._transport.start(self._part(number))
+                # a draw needs nothing of what was before; other questions need the rows
                 repeated = question != "draw" and self._given is not None
                 wait = _after(handle, self._given if repeated else None, question, shared)
         raise UserError(

@@ -87,6 +87,7 @@ class Worker:
         self._spread = np.zeros((users, dims), np.float32) if len(given.spread) else NO_ROWS
         precision, shift, scale, by_count = given.prior
         with threads(self._threads):
+            # rows of the one table of all users: where they are drawn does not matter
             noise = NO_ROWS if given.key is None else normal_rows(given.key, self._part.first_row, users, dims)
             design = seen_through(given.items, given.mean, given.biases, given.spread)
             prior = np.array(precision), np.array(shift), scale, by_count
@@ -97,6 +98,7 @@ class Worker:
     def _statistics(self, given: Given) -> Iterator[tuple[Node, Array]]:
         from imbik.recommend.kernels.statistics import item_statistics
 
+        # the roles are changed now: what the items' targets lose is the users' part of the prediction
         design = tuple(seen_through(self._rows, given.mean, given.biases, self._spread))
         first, side = self._part.first_leaf, as_side(self._by_item, self._item_weights)
         for start, size in subtrees(first, first + len(self._part.leaves) - 1):
@@ -106,6 +108,7 @@ class Worker:
     def _moments(self) -> Iterator[LeafMoments]:
         rated = np.diff(self._side.indptr) > 0
         for first, last in zip(self._part.leaves[:-1], self._part.leaves[1:], strict=True):
+            # users without ratings would only tell the population what it told them
             rows = self._rows[first:last][rated[first:last]].astype(np.float64)
             variances = (
                 self._spread[first:last][rated[first:last]].astype(np.float64) if len(self._spread) else np.zeros((0, rows.shape[1]))
@@ -124,6 +127,7 @@ class Worker:
             design = tuple(seen_through(items, self._given.mean, self._given.biases, np.array(spread)))
             for first, last in zip(self._part.leaves[:-1], self._part.leaves[1:], strict=True):
                 start, stop = indptr[first], indptr[last]
+                # a leaf as if it were alone, so that its runs of rows, and with them its sum, are its own
                 leaf = Compressed(indptr[first : last + 1] - start, indices[start:stop], values[start:stop])
                 variances = self._spread[first:last] if len(self._spread) else NO_ROWS
                 found.append(float(squared_error(chunks(leaf.indptr, 16), as_side(leaf), self._rows[first:last], variances, design)))

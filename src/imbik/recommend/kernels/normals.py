@@ -74,6 +74,7 @@ def normal_rows(key: np.uint64, first: int, count: int, dims: int) -> Array:
     True
     """
     out = np.empty((count, dims), np.float32)
+    # no generator, no state: every cell begins a sequence of its own
     for row in prange(count):
         for d in range(dims):
             place = np.uint64((first + row) * dims + d)

@@ -83,7 +83,7 @@ def item_statistics(borders: Array, side: Side, leaves: Array, other: Design, di
                 last = first
                 while last < stop and indices[last] < leaves[leaf + 1]:
                     last += 1
-                some = last > first
+                some = last > first  # an empty leaf costs nothing: its sums are not even cleared
                 if some:
                     sum_ratings(first, last, side, other, work)
                     _pack(work[3], work[4], dims, current)

@@ -91,7 +91,7 @@ class Model(Protocol):
         raise UserError(
             f"{self.name} is fitted on one machine", where="--ray",
             found="a model whose steps need the rows of both sides in one memory",
-            expected="bpmf, pmf with solver=als, or als with conjugate_steps=0", fix="leave out --ray",
+            expected="bpmf, pmf with solver=als, or als with conjugate_steps=0", fix="leave --ray out",
         )  # fmt: skip
 
     def fit(
@@ -125,9 +125,8 @@ class Model(Protocol):
         if start is not None:
             check_start(self, start)
             start._check_fitted()
-        self.arrays_, self.facts_ = {}, {}
+        self.arrays_, self.facts_, self._codes_ = {}, {}, {}
         self.user_ids_, self.item_ids_, self.range_ = ratings.user_ids, ratings.item_ids, ratings.range
-        self._codes_ = {}
         self.seen_ = ratings.by_user
         # A start learnt on another unit is brought to that of these ratings.
         scale = scale_of(ratings, self.invariance)

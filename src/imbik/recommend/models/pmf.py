@@ -85,6 +85,7 @@ class PMF(TrainedFactors):
         values = super()._pairs(users, items)
         if self.link == "identity":
             return values
+        # float64: near the ends of the scale g leaves few digits
         low, high = self.range_
         mapped: Array = low + (high - low) / (1.0 + np.exp(-values.astype(np.float64)))
         return mapped.astype(np.float32)
