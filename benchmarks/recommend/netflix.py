@@ -7,7 +7,8 @@ assumed: two cores are the most that were measured.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from imbik.recommend.cluster.parts import MOST
@@ -24,7 +25,7 @@ class Assumed:
         cores: of a machine.
         memory: of a machine that ratings and rows may fill, in bytes.
         network: bytes a second into the machine that asks.
-        sweeps: of a fit.
+        sweeps: of a fit, by model: as many as its default settings take.
     """
 
     users: float = 232.5e6
@@ -33,7 +34,7 @@ class Assumed:
     cores: int = 32
     memory: float = 200e9
     network: float = 1.25e9
-    sweeps: int = 250
+    sweeps: Mapping[str, int] = field(default_factory=lambda: {"bpmf": 250, "als": 15})
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def needs(measured: dict[str, Any], model: str, assumed: Assumed) -> Needs:
     total = workers + asking + network
     return Needs(
         ratings, ratings_bytes, factors, (assumed.users + assumed.items) * (measured["rank"] + 1) * 4, ratings * 20, machines, up, down,
-        workers, asking, network, total, total * assumed.sweeps,
+        workers, asking, network, total, total * assumed.sweeps[model],
     )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def lines(measured: dict[str, Any], assumed: Assumed) -> list[tuple[str, list[st
         ("rank, as measured", str(measured["rank"])),
     ]  # fmt: skip
     rows = [(what, [cell] * len(found)) for what, cell in alike]
+    rows.append(("assumed: sweeps of a fit", [str(assumed.sweeps[model]) for model in ("bpmf", "als")]))
     rows.append(("measured: ratings a second on one core", [_rate(measured, model) for model in ("bpmf", "als")]))
     for what, write in (
         ("ratings", lambda n: f"{n.ratings / 1e9:.1f} billion"),
@@ -114,7 +116,7 @@ def lines(measured: dict[str, Any], assumed: Assumed) -> list[tuple[str, list[st
         ("a sweep: workers", lambda n: f"{n.workers_s:.1f} s"),
         ("a sweep: the machine that asks", lambda n: f"{n.asking_s:.2f} s"),
         ("a sweep: network", lambda n: f"{n.network_s:.2f} s"),
-        (f"{assumed.sweeps} sweeps", lambda n: f"{n.fit_s / 60:.0f} min"),
+        ("a fit, of the sweeps above", lambda n: f"{n.fit_s / 60:.0f} min"),
         ("memory of the machine that asks, for reading", lambda n: f"{n.asking_bytes / 1e9:,.0f} GB"),
         ("a stored model: bytes of one sample", lambda n: f"{n.sample_bytes / 1e9:.1f} GB"),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
 
@@ -35,13 +37,13 @@ def _mixed(state: np.uint64) -> np.uint64:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _uniform(bits: np.uint64) -> np.float64:
+def _uniform(bits: np.uint64) -> Any:
     """Return a number above 0 and at most 1 out of the highest 53 bits."""
     return (float(bits >> np.uint64(11)) + 1.0) * 1.1102230246251565e-16
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _normal(state: np.uint64) -> np.float64:
+def _normal(state: np.uint64) -> Any:
     """Draw a standard normal number by the ziggurat; ``state`` begins a sequence of its own."""
     while True:
         bits = _mixed(state)
