@@ -115,7 +115,7 @@ class PMF(TrainedFactors):
         dims = self.rank + self.biases
         rows = [initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items")]
         priors = [Prior(self, dims, len(side.indptr) - 1) for side in sides]
-        noise = start.facts_.get("noise", 1.0) if start else 1.0
+        noise = _first_noise(start)
         for epoch in range(self.epochs):
             for k in (0, 1):  # users given items, then items given users
                 other = seen_through(rows[1 - k], mean, self.biases, priors[1 - k].variances)
@@ -152,7 +152,7 @@ class PMF(TrainedFactors):
         _, items = (initial_rows(self, ratings, side, dims, start, rng, 0.1) for side in ("users", "items"))
         # The variances of the users are with the workers, like their rows.
         user_prior, item_prior = Prior(self, dims, 0), Prior(self, dims, len(items))
-        noise = start.facts_.get("noise", 1.0) if start else 1.0
+        noise = _first_noise(start)
         with sharded(place, ratings.by_user, len(items), self.threads) as shards:
             for epoch in range(self.epochs):
                 statistics, users = shards.draw(Given(items, item_prior.variances, mean, self.biases, user_prior.given(noise)))
@@ -175,6 +175,11 @@ class PMF(TrainedFactors):
         """Return the precision of the noise after a pass."""
         # The mode of a Gamma posterior over the precision, with a prior worth two ratings of error 1.
         return (count + 2.0) / (error + 2.0) if self.prior == "adaptive" else noise
+
+
+def _first_noise(start: Model | None) -> float:
+    """Return the precision of the noise to begin with: that of the model that is continued, or 1."""
+    return start.facts_.get("noise", 1.0) if start else 1.0
 
 
 class Prior:
