@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,21 +38,8 @@ def serve(
     from imbik.serve.server import serve as run
     from imbik.serve.settings import Limits, Settings, named, read_tokens
 
-    check_positive("--max-body-mb", max_body_mb)
-    check_positive("--timeout-ms", timeout_ms)
-    if max_wait_ms is not None:
-        check_positive("--max-wait-ms", max_wait_ms)
     phrases = Phrases(lang)
-    limits = Limits(
-        body_bytes=int(max_body_mb * 2**20),
-        texts=max_texts,
-        queue=queue,
-        batch=batch,
-        wait_s=None if max_wait_ms is None else max_wait_ms / 1000,
-        timeout_s=timeout_ms / 1000,
-    )
-    if not limits.body_bytes:
-        raise UserError("no room for a request", where="--max-body-mb", found=max_body_mb, expected="a millionth, or more")
+    limits = Limits(texts=max_texts, queue=queue, batch=batch, **_in_units(max_body_mb, timeout_ms, max_wait_ms))
     settings = Settings(
         models=named(artefacts),
         limits=limits,
@@ -64,3 +51,15 @@ def serve(
     )
     # at once also into a pipe: what waits for the server reads it there
     run(settings, host, port, lambda address: typer.echo(phrases("serve.listening", address=address)))
+
+
+def _in_units(max_body_mb: float, timeout_ms: float, max_wait_ms: float | None) -> dict[str, Any]:
+    """Return the limits that are asked for in MiB and milliseconds, in bytes and seconds."""
+    check_positive("--max-body-mb", max_body_mb)
+    check_positive("--timeout-ms", timeout_ms)
+    if max_wait_ms is not None:
+        check_positive("--max-wait-ms", max_wait_ms)
+    body = int(max_body_mb * 2**20)
+    if not body:
+        raise UserError("no room for a request", where="--max-body-mb", found=max_body_mb, expected="a millionth, or more")
+    return {"body_bytes": body, "timeout_s": timeout_ms / 1000, "wait_s": None if max_wait_ms is None else max_wait_ms / 1000}

@@ -99,7 +99,12 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
         return SequenceClassifierOutput(logits=self.classifier(torch.relu(self.inner(even))))
 
     def read(self, ids: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is pooled of ids ``(B, T)``: rows of the table ``(B, T, d + H)``, and which of them count, ``(B, T, 1)``."""
+        """Return the rows that are pooled, ``(B, T, d + H)``, and which of them count.
+
+        Args:
+            ids: ``(B, T)``.
+            keep: ``(B, T, 1)``, 1 where there is no padding, else 0.
+        """
         return self.embeddings(ids), keep
 
     def pool(self, vectors: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
@@ -114,7 +119,9 @@ class PooledModel(PreTrainedModel):  # type: ignore[misc]
 
 
 def hashed(pieces: int, rows: int) -> Tensor:
-    """Return a number below ``rows`` for each piece, ``(V,)``: the upper bits of its id's product with 2^32 / φ (Knuth, TAOCP 3, 6.4).
+    """Return a number below ``rows`` for each piece, ``(V,)``.
+
+    It is the upper bits of the id's product with 2^32 / φ (Knuth, TAOCP 3, 6.4).
 
     >>> hashed(5, 1000).tolist()
     [0, 618, 236, 854, 472]
