@@ -11,6 +11,7 @@ An hour a set, and more for SST-2. Then ``make figures``.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +29,22 @@ def words(options: argparse.Namespace, data: str) -> list[str]:
     return [*found, "--teacher", str(teacher)] if teacher is not None and teacher.is_dir() else found
 
 
+def complete(data: str) -> bool:
+    """Return whether a set has its result, and nothing in it was left for want of time."""
+    path = result_path(f"compress/study-{data}")
+    if not path.is_file():
+        return False
+    failures = json.loads(path.read_text(encoding="utf-8"))["numbers"]["results"].get("failures", ())
+    return not any(failure.get("skipped") for failure in failures)
+
+
 def main() -> None:
     arguments = parser(__doc__, "work!", "minutes", "core", "threads")
     arguments.add_argument("--data", nargs="+", default=SETS, choices=SETS)
     arguments.add_argument("--teachers", type=Path, help="folder with SET/teacher")
     options = arguments.parse_args()
     for data in options.data:
-        if not result_path(f"compress/study-{data}").is_file():
+        if not complete(data):
             subprocess.run([sys.executable, *words(options, data)], check=True)
 
 
