@@ -364,6 +364,23 @@ def corpus(folder: Path) -> None:
 
 ASK = command("predict", "@model", "where is my card", "--json", "--threads", "1")
 PREDICT = command("predict", "@onnx-float", "where is my card", "--json", "--threads", "1")
+
+
+def _costs(folder: Path) -> None:
+    """A table of costs as a search keeps it."""
+    from imbik.pruning.table import CostFile, Shape, Table
+
+    parts = ["one layer", "only heads 2", "only units 8"]
+    table = Table([1, 2], [4, 8], {name: [0.5, 10.0, 0.25] for name in parts}, [{"layers": [0], "cost": {"ms": 1.5}}])
+    CostFile(Shape("bert", 16, 1, 2, 8, 100), "onnx", 1, "dynamic", {"cpu": "x"}, table).write(folder / "costs.json")
+
+
+def _read_costs(folder: Path) -> object:
+    from imbik.pruning.table import CostFile
+
+    return CostFile.read(folder / "costs.json")
+
+
 RUN = of_frozen("finished/results.json", "scenario.yaml", "prices.yaml", "skipped-run/results.json")
 STUDENT = "students/albert"
 STEP = "823dda719abdca3ccff48a85"
@@ -421,6 +438,7 @@ READERS: Mapping[str, Reader] = {
     "results for advice": Reader("json", "results.json", RUN, command("advise", "@results.json", "--json")),
     "results for costs": Reader("json", "results.json", RUN, command("roi", "@results.json", "--requests-per-day", "1000")),
     "results of a device": Reader("json", "device.json", _device, command("advise", "@results.json", "--device", "@device.json")),
+    "table of costs": Reader("json", "costs.json", _costs, _read_costs),
     "scenario": Reader("yaml", "scenario.yaml", RUN, command("advise", "@results.json", "--scenario", "@scenario.yaml")),
     "scenario of a report": Reader(
         "yaml", "scenario.yaml", RUN, command("report", "@results.json", "--scenario", "@scenario.yaml", "--out", "@report.md")

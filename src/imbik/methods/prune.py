@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from annotated_types import Ge, Gt, Lt
-from numpy.typing import NDArray
 from pydantic import model_validator
 
 from imbik.errors import UserError
-from imbik.factorization.moments import count_uses
 from imbik.methods.distill import Distill
 from imbik.methods.registry import Method, method
 from imbik.methods.stages import in_stages
 from imbik.models.blocks import Block, blocks_of, layer_stack
-from imbik.pruning.allocation import Costs, alike, choices, most_important, shared
-from imbik.pruning.costs import Measure, costs_of
+from imbik.pruning.allocation import most_important
+from imbik.pruning.budget import Budget
+from imbik.pruning.costs import Counted, Measure, Prices, Timed
 from imbik.pruning.cuts import cut, prunable
 from imbik.pruning.depth import keep_layers, least_missed, removable
 from imbik.pruning.importance import Importance, importance
 from imbik.pruning.repair import Reference, Repair, reference, repair
+from imbik.pruning.table import CostFile
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.losses import moved
@@ -34,6 +33,8 @@ from imbik.types import Checkpoint, Note
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from imbik.models.teacher import Teacher
 
 PROBE_TEXTS = 128
 """Texts on which it is measured how far the model's answers move."""
@@ -46,7 +47,7 @@ class _Whole:
     """What a model was before its first stage.
 
     Attributes:
-        cost: of all its blocks, in the measure of the budget.
+        cost: of all its blocks, in the measure of the budget; of milliseconds of the whole model.
         heads, units: how many each of its layers had; of kinds that cannot be cut none.
         layers: its depth.
     """
@@ -72,20 +73,24 @@ class Prune(Method):
     Attributes:
         budget: share of the cost of all heads and units that may be left; what layers cost that go counts as saved.
         measure: what ``budget`` is a share of: ``flops`` of a text of the mean length, or ``parameters``.
+        budget_ms: instead, milliseconds that a request may take by ``table``, all layers and what is around them included.
+        table: the ``costs.json`` of a search of the same teacher (:mod:`imbik.pruning.table`).
         layers: how many layers stay, or which, counted from 1.
         heads: how many heads each layer keeps: one number for all, or one for each layer that stays.
         units: the same of feed-forward units.
         importance: ``fisher``, ``taylor``, ``activation`` or ``magnitude``.
         repair: ``matrices`` (all numbers of what writes), ``masks`` (one factor for each head and unit) or ``none``.
         texts: train texts that importance and repair look at.
-        multiple: with ``budget``, units are kept in multiples of it, for the processor's sake.
-        alike: with ``budget``, every layer keeps as many heads and units as the others.
+        multiple: with a budget, units are kept in multiples of it, for the processor's sake.
+        alike: with a budget, every layer keeps as many heads and units as the others.
         stages: above 1, the cut is made in that many steps of like ratio with a distillation after each but the last.
         recovery: settings of ``distill`` between the stages.
     """
 
     budget: Annotated[float, Gt(0), Lt(1)] | None = None
     measure: Measure = "flops"
+    budget_ms: Annotated[float, Gt(0)] | None = None
+    table: str = ""
     layers: Counts = None
     heads: Counts = None
     units: Counts = None
@@ -100,9 +105,13 @@ class Prune(Method):
     @model_validator(mode="after")
     def _one_size(self) -> Prune:
         widths = self.heads is not None or self.units is not None
-        if self.budget is not None and widths:
+        if self._budget is not None and widths:
             raise ValueError("a budget, or numbers of heads and units")
-        if self.budget is None and not widths and self.layers is None:
+        if self.budget is not None and self.budget_ms is not None:
+            raise ValueError("budget, a share, or budget_ms, milliseconds")
+        if (self.budget_ms is not None) != bool(self.table):
+            raise ValueError("budget_ms together with table, the costs.json of imbik search")
+        if self._budget is None and not widths and self.layers is None:
             raise ValueError("a budget, or numbers of heads, units or layers")
         if isinstance(self.layers, tuple) and list(self.layers) != sorted(set(self.layers)):
             raise ValueError("layers: each once, ascending")
@@ -115,12 +124,17 @@ class Prune(Method):
         Raises:
             UserError: an architecture whose layers are unknown, numbers that it does not have, or a budget that is too small.
         """
-        whole = self._whole(checkpoint, context)
-        return in_stages(checkpoint, context, partial(self._cut, context, whole), "prune", self.stages, self.recovery)
+        prices = self._prices()
+        whole = self._whole(checkpoint, context, prices)
+        return in_stages(checkpoint, context, partial(self._cut, context, whole, prices), "prune", self.stages, self.recovery)
+
+    def reads(self, teacher: Teacher) -> list[str]:
+        """Return the table's file."""
+        return [self.table] if self.table else []
 
     def refuse_before(self, later: Method) -> str | None:
         """Refuse to tie layers of different widths."""
-        same = self.alike or (not any(isinstance(counts, tuple) for counts in (self.heads, self.units)) and self.budget is None)
+        same = self.alike or (not any(isinstance(counts, tuple) for counts in (self.heads, self.units)) and self._budget is None)
         return f"alike: true, so that {later.name} finds layers of one width" if later.ties_layers and not same else None
 
     def refuse_after(self, earlier: Method) -> str | None:
@@ -128,22 +142,29 @@ class Prune(Method):
         rewritten = earlier.rewrites_matrices and not earlier.ties_layers
         return f"put prune before {earlier.name}: it cuts plain matrices" if rewritten else None
 
-    def _whole(self, checkpoint: Checkpoint, context: Context) -> _Whole:
+    @property
+    def _budget(self) -> Budget | None:
+        amount = self.budget if self.budget_ms is None else self.budget_ms
+        return None if amount is None else Budget(amount, self.budget_ms is not None, self.multiple, self.alike)
+
+    def _prices(self) -> Prices:
+        return Timed(CostFile.read(self.table), self.table) if self.table else Counted(self.measure)
+
+    def _whole(self, checkpoint: Checkpoint, context: Context, prices: Prices) -> _Whole:
         model = checkpoint.model
         blocks = prunable(model)
-        data = self._data(checkpoint, context)
-        costs = self._costs(checkpoint, blocks, data)
+        prices.check(model, blocks)
+        costs = prices.of(model, blocks, self._data(checkpoint, context))
         counted = {kind: tuple(block.count for block in blocks if block.kind == kind) for kind in ("heads", "units")}
-        return _Whole(sum(float(cost[-1]) for cost in costs.values()), counted["heads"], counted["units"], len(layer_stack(model)[1]))
+        cost = prices.fixed(model) + sum(float(cost[-1]) for cost in costs.values())
+        return _Whole(cost, counted["heads"], counted["units"], len(layer_stack(model)[1]))
 
     def _data(self, checkpoint: Checkpoint, context: Context) -> Encoded:
         return encode_for(checkpoint.task, sample(context.splits.train, self.texts, context.seed), checkpoint.tokenizer)
 
-    def _costs(self, checkpoint: Checkpoint, blocks: Sequence[Block], data: Encoded) -> dict[str, NDArray[np.float64]]:
-        uses = count_uses(checkpoint.model, {block.writer: checkpoint.model.get_submodule(block.writer) for block in blocks}, data)
-        return costs_of(checkpoint.model, blocks, self.measure, uses, float(data.lengths.mean()))
-
-    def _cut(self, context: Context, whole: _Whole, checkpoint: Checkpoint, done: float) -> tuple[Checkpoint, tuple[Note, ...]]:
+    def _cut(
+        self, context: Context, whole: _Whole, prices: Prices, checkpoint: Checkpoint, done: float
+    ) -> tuple[Checkpoint, tuple[Note, ...]]:
         """Cut once; ``done``, up to 1, is how far this stage goes."""
         model = checkpoint.model
         rows = sample(context.splits.train, self.texts, context.seed)
@@ -163,11 +184,14 @@ class Prune(Method):
         if len(stay) < len(layer_stack(model)[1]):
             keep_layers(model, stay)
         blocks = prunable(model)
-        costs = self._costs(checkpoint, blocks, data)
+        costs, fixed = prices.of(model, blocks, data), prices.fixed(model)
         scores = importance(self.importance, model, blocks, data, targets_of(rows, data, context), checkpoint.task)
-        counts = self._asked(blocks, scores, costs, whole, done)
+        if self._budget is None:
+            counts = self._written(blocks, whole, done)
+        else:
+            counts = self._budget.counts(blocks, scores, costs, fixed, whole.cost, done)
         kept = {block.writer: most_important(scores[block.writer], count) for block, count in zip(blocks, counts, strict=True)}
-        left = sum(float(costs[writer][len(chosen)]) for writer, chosen in kept.items()) / whole.cost
+        left = (fixed + sum(float(costs[writer][len(chosen)]) for writer, chosen in kept.items())) / whole.cost
         blocks = cut(model, blocks, kept)
         moves = (distance(), None) if known is None else self._repaired(model, blocks, known, context, distance)
         model.eval()
@@ -205,27 +229,6 @@ class Prune(Method):
             raise UserError("the first layer of this architecture stays", where="prune.layers", found=list(self.layers), expected="1, …")
         return stay
 
-    def _asked(
-        self, blocks: Sequence[Block], scores: Mapping[str, NDArray[np.float64]], costs: Costs, whole: _Whole, done: float
-    ) -> list[int]:
-        """Return how many heads or units each block keeps."""
-        if self.budget is None:
-            return self._written(blocks, whole, done)
-        # stages of one ratio: the last one reaches the budget itself
-        share = self.budget**done
-        # both know the same costs and scores; alike has fewer choices
-        choose = alike if self.alike else shared
-        counts = choose(blocks, scores, costs, share * whole.cost, self.multiple)
-        if counts is None:
-            least = sum(float(costs[block.writer][choices(block, self.multiple)[0]]) for block in blocks) / whole.cost
-            raise UserError(
-                "the budget is below the smallest heads and units",
-                where="prune.budget",
-                found=round(share, 3),
-                expected=f"above {least:.3f}, or a smaller multiple than {self.multiple}",
-            )
-        return counts
-
     def _written(self, blocks: Sequence[Block], whole: _Whole, done: float) -> list[int]:
         """Return the numbers that the settings name, of an early stage those on the way to them."""
         asked = {"heads": self.heads, "units": self.units}
@@ -259,7 +262,7 @@ class Prune(Method):
         return Note.of(
             kind,
             importance=self.importance,
-            measure=self.measure,
+            measure="milliseconds" if self.table else self.measure,
             layers=layers,
             all_layers=whole.layers,
             heads=now["heads"],

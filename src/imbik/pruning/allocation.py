@@ -82,4 +82,10 @@ def _lost(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _points(block: Block, scores: NDArray[np.float64], costs: NDArray[np.float64], multiple: int) -> list[Point]:
     lost = _lost(scores)
-    return [(float(costs[count]), float(lost[count]), count) for count in choices(block, multiple)]
+    found: list[Point] = []
+    for count in choices(block, multiple):
+        # of equals the widest: what a measured table says of widths below the narrowest that was measured
+        if found and costs[count] <= found[-1][0]:
+            found.pop()
+        found.append((float(costs[count]), float(lost[count]), count))
+    return found
