@@ -31,9 +31,11 @@ from benchmarks.factorization.run import Bench
 from imbik.jobs.progress import Silent
 from imbik.measure.values import Limits
 from imbik.methods import make_method
-from imbik.search.costs import Cost, Table, design, measured
-from imbik.search.run import SearchOptions, Study
-from imbik.search.space import Architecture, Space
+from imbik.pruning.table import Architecture, Cost, Table
+from imbik.search.costs import design, measured
+from imbik.search.options import SearchOptions
+from imbik.search.space import Space
+from imbik.search.study import Study
 from imbik.students import make_student
 from imbik.types import Checkpoint
 

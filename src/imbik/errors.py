@@ -89,6 +89,7 @@ EXTRAS: Mapping[str, str] = {
     "prometheus_client": "serve",
     "nanotoken": "fast",
     "ray": "ray",
+    "optuna": "search",
 }
 """Package, by the name that is imported -> the extra of imbik that brings it. Any other package that is missing is a defect of ours."""
 

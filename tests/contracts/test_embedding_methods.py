@@ -15,7 +15,8 @@ from imbik.methods.registry import make_method
 from imbik.models.checkpoint import labels_of
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import parse_recipe
-from imbik.search.run import SearchOptions, search
+from imbik.search.options import SearchOptions
+from imbik.search.run import search
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import EXAMPLES, check_reload, quick
 from imbik.testing.tiny import tiny_bert, tiny_context, tiny_splits

@@ -33,6 +33,7 @@ ALLOWED = {
     "matplotlib": set(),
     "PIL": set(),
     "ray": set(),
+    "optuna": set(),
 }  # fmt: skip
 
 

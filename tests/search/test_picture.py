@@ -9,10 +9,9 @@ import pytest
 from imbik.errors import UserError
 from imbik.locale.phrases import Phrases
 from imbik.measure.values import Limits
+from imbik.pruning.table import Architecture, Cost
 from imbik.search.candidate import Candidate
-from imbik.search.costs import Cost
 from imbik.search.picture import draw, write_picture
-from imbik.search.space import Architecture
 
 
 def candidate(retention: float, ms: float) -> Candidate:

@@ -14,16 +14,26 @@ from imbik.jobs.progress import Silent
 from imbik.measure.values import Limits
 from imbik.models.blocks import blocks_of
 from imbik.models.pretrained import load_checkpoint
+from imbik.pruning.costs import shape_of
+from imbik.pruning.table import Architecture, Cost, CostFile, Table
 from imbik.recipes.recipe import load_recipe
-from imbik.search import run as job
+from imbik.search import costs as timed
+from imbik.search import study as job
 from imbik.search.candidate import Candidate
-from imbik.search.costs import Cost, Table, design
-from imbik.search.run import SearchOptions, search
+from imbik.search.costs import design
+from imbik.search.options import SearchOptions
+from imbik.search.run import search
 from imbik.search.sandwich import Sandwich
-from imbik.search.space import Architecture, Space
+from imbik.search.space import Space
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits
 
-QUICK = {"supernet": Sandwich(epochs=1, batch_tokens=512), "vocabulary": False, "distill": {"epochs": 1}, "threads": 1}
+QUICK = {
+    "levers": "architecture",
+    "supernet": Sandwich(epochs=1, batch_tokens=512),
+    "vocabulary": False,
+    "distill": {"epochs": 1},
+    "threads": 1,
+}
 
 
 def true_cost(architecture):
@@ -85,9 +95,10 @@ def quick_table(monkeypatch):
 
     def table(supernet, texts, folder, threads, progress):
         points = list(design(supernet.space))
-        return Table.fitted(supernet.space, points, [true_cost(architecture) for architecture in points])
+        fitted = Table.fitted(supernet.space, points, [true_cost(architecture) for architecture in points])
+        return CostFile(shape_of(supernet.start.model, supernet.blocks), "onnx", threads, "dynamic", {}, fitted)
 
-    monkeypatch.setattr(job, "table_of", table)
+    monkeypatch.setattr(timed, "table_of", table)
 
 
 def run(directory, teacher, splits, **options):
@@ -144,7 +155,9 @@ def test_the_whole_search_makes_its_winner_with_a_recipe_that_compress_repeats(t
     repeated = load_checkpoint(tmp_path / "again" / "best" / "model")
     # to a rounding: where weights lie in memory decides the order in which some processors add
     np.testing.assert_allclose(logits_of(repeated, splits.test), logits_of(made, splits.test), atol=1e-3)
-    table = json.loads(next(tmp_path.rglob("table.json")).read_text())
+    kept = CostFile.read(tmp_path / "costs.json")
+    table = asdict(kept.table)
+    assert kept.threads == 1 and kept.machine["cpu"] and kept.shape.layers == 2
     assert len(table["measured"]) == len(list(design(Space.of(2, 2, 64)))) and all(entry["cost"]["ms"] > 0 for entry in table["measured"])
     assert not list(tmp_path.rglob("search/*/artefacts")), "artefacts that were only timed are gone"
 

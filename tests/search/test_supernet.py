@@ -10,8 +10,9 @@ import torch
 
 from imbik.errors import UserError
 from imbik.models.blocks import layer_stack
+from imbik.pruning.table import Architecture
 from imbik.search.sandwich import Sandwich, train_supernet
-from imbik.search.space import SKIP, Architecture, Space
+from imbik.search.space import SKIP, Space
 from imbik.search.supernet import Supernet
 from imbik.students.catalogue import make_student
 from imbik.testing.contract import check_reload

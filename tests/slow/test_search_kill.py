@@ -22,11 +22,13 @@ from imbik.jobs.progress import Silent
 from imbik.measure.values import Limits
 from imbik.models.checkpoint import labels_of
 from imbik.models.teacher import load_teachers
-from imbik.search.run import SearchOptions, search
+from imbik.search.options import SearchOptions
+from imbik.search.run import search
 from imbik.search.sandwich import Sandwich
 teacher = load_teachers(["teacher"])
 options = SearchOptions(
-    limits=Limits(max_mb=0.3), supernet=Sandwich(epochs=30, batch_tokens=256), threads=1, save_every=0.3, make=False, evaluations=600
+    limits=Limits(max_mb=0.3), supernet=Sandwich(epochs=30, batch_tokens=256), threads=1, save_every=0.3, make=False,
+    evaluations=600, levers="architecture"
 )
 found = search(teacher, load_data("data.csv", labels=labels_of(teacher)), Path(sys.argv[1]), options, progress=Silent(), say=lambda _: None)
 assert found.finished
@@ -53,7 +55,7 @@ def test_twenty_kills_of_a_search(tmp_path):
     kills = kill_at_random(lambda: start(tmp_path, "broken"), generator, (4.0, 14.0), KILLS)
     ended(start(tmp_path, "broken"))
     # times are no function of the seed: the undisturbed search gets the other one's table
-    table = next((tmp_path / "broken").rglob("table.json"))
+    table = next((tmp_path / "broken").rglob("search/*/costs.json"))
     copy = tmp_path / "straight" / table.relative_to(tmp_path / "broken")
     copy.parent.mkdir(parents=True)
     copy.write_bytes(table.read_bytes())

@@ -22,13 +22,16 @@ from imbik.errors import UserError
 from imbik.export.linear import ENGINE, write_linear
 from imbik.jobs.files import read_json, remove_folder, write_json
 from imbik.jobs.fingerprints import key_of
+from imbik.jobs.paths import with_home
+from imbik.jobs.validated import read_yaml
 from imbik.linear.students import COST, SHARES, Lesson, linear_student
 from imbik.linear.support import WORDS, smaller
+from imbik.recipes.recipe import Recipe
 from imbik.runtime.manifest import MANIFEST_FILE
 from imbik.runtime.ngrams import Cut
 from imbik.tasks.outputs import TEXTS
 from imbik.tasks.registry import task_of
-from imbik.types import Checkpoint, Step
+from imbik.types import Checkpoint, Splits, Step
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,45 @@ def asked_for(options: Options, teacher: Checkpoint) -> tuple[str, ...]:
     if not options.recipes:
         return LINEAR if options.rivals and not task.apart and task.reads == TEXTS else ()
     return tuple(name for name in LINEAR if name in options.recipes)
+
+
+def check_linear(splits: Splits, name: str) -> None:
+    """Check that a linear student of this name can learn of data.
+
+    Raises:
+        UserError: what it reads or answers is nothing for n-grams.
+    """
+    targets = np.asarray(splits.train.targets)  # of texts without labels an array of no dimension
+    if task_of(splits.task).reads != TEXTS:
+        raise UserError("a linear student reads n-grams of texts", where=name, found=splits.task, fix="choose another recipe")
+    if targets.ndim != 1 or targets.dtype.kind == "f" or splits.train.pairs is not None or not task_of(splits.task).one_row:
+        found = "pairs of texts" if splits.train.pairs is not None else splits.task
+        raise UserError("a linear student needs single texts with one label each", where=name, found=found, fix="choose another recipe")
+
+
+def spelled(recipes: Sequence[str | Path | Recipe]) -> tuple[str | Path | Recipe, ...]:
+    """Return recipes with the student's name in the place of files that hold it alone: ``student: linear``, ``steps: []``.
+
+    It has no steps that a recipe could list; a search whose winner it is writes such a file.
+
+    Raises:
+        UserError: such a file with steps.
+    """
+    return tuple(_linear_name(recipe) or recipe for recipe in recipes)
+
+
+def _linear_name(recipe: str | Path | Recipe) -> str | None:
+    if isinstance(recipe, Recipe) or with_home(recipe).suffix not in (".yaml", ".yml"):
+        return None
+    document = read_yaml(with_home(recipe), "recipe file", fix="check the path, or list the names with: imbik recipes")
+    if not isinstance(document, dict):
+        return None
+    given: dict[str, object] = {"student": None, "steps": [], **document}
+    if given["student"] not in LINEAR:
+        return None
+    if given["steps"]:
+        raise UserError("the linear student takes no steps", where=recipe, found=given["steps"], expected="steps: []")
+    return str(given["student"])
 
 
 class LinearStudents:
@@ -112,14 +154,7 @@ def _made(name: str, teacher_key: str, run: Run) -> Built:
 def _train(folder: Path, artefact: Path, key: str, run: Run) -> Step:
     """Train the student, write its artefact, and return the step that made it."""
     splits = run.splits
-    targets = np.asarray(splits.train.targets)  # of texts without labels an array of no dimension
-    if task_of(splits.task).reads != TEXTS:
-        raise UserError("a linear student reads n-grams of texts", where=folder.name, found=splits.task, fix="choose another recipe")
-    if targets.ndim != 1 or targets.dtype.kind == "f" or splits.train.pairs is not None or not task_of(splits.task).one_row:
-        found = "pairs of texts" if splits.train.pairs is not None else splits.task
-        raise UserError(
-            "a linear student needs single texts with one label each", where=folder.name, found=found, fix="choose another recipe"
-        )
+    check_linear(splits, folder.name)
     model = smaller(linear_student(splits, _lesson(run), CUTS[folder.name]), splits)
     if folder.exists():
         remove_folder(folder, candidate_files(folder))

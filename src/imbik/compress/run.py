@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imbik.advise.choice import choose, pareto
 from imbik.compress.candidate import apply_steps, make_all
-from imbik.compress.linear import LinearStudents, asked_for
+from imbik.compress.linear import LinearStudents, asked_for, spelled
 from imbik.compress.measuring import Comparison
 from imbik.compress.options import Options, Run
 from imbik.compress.ownership import check_output
@@ -57,6 +57,7 @@ def compress(
             cannot be written. A recipe that fails while it runs is recorded in ``failures`` and the others go on.
     """
     chosen = (options or Options()).changed(changes)
+    chosen = replace(chosen, recipes=spelled(chosen.recipes))
     model = _as_teacher(teacher, splits, chosen.source)
     # from here on train holds what a student reads; dev and test stay what quality is stated of
     splits = learned_apart(splits)

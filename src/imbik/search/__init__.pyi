@@ -1,4 +1,4 @@
-from .run import Found as Found
-from .run import SearchOptions as SearchOptions
+from .options import Found as Found
+from .options import SearchOptions as SearchOptions
 from .run import search as search
 from .supernet import Supernet as Supernet

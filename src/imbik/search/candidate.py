@@ -1,25 +1,25 @@
-"""An architecture that was looked at, and what is better among them."""
+"""What was looked at, architectures and whole recipes, and what is better among them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from imbik.measure.values import Limits
-from imbik.search.costs import Cost
-from imbik.search.space import Architecture
+from imbik.pruning.table import Architecture, Cost
+
+One = TypeVar("One", bound="Rated")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An architecture that was looked at.
+class Rated:
+    """Something with a quality and a cost.
 
     Attributes:
-        architecture: what it is.
-        retention: share of the teacher's dev quality, as a part of the supernet.
-        cost: by the table.
+        retention: share of the teacher's dev quality.
+        cost: what it costs.
     """
 
-    architecture: Architecture
     retention: float
     cost: Cost
 
@@ -38,3 +38,46 @@ class Candidate:
         limited = limits.max_latency_ms is not None or limits.max_mb is not None
         kept = self.retention if limited else min(self.retention, limits.min_retention)
         return (-self.violation(limits), kept, -self.cost.ms)
+
+    def beats(self, other: Rated) -> bool:
+        """Return whether it is nowhere worse in retention, time of a request and bytes, and somewhere better."""
+        own, its = ((-one.retention, one.cost.ms, one.cost.bytes) for one in (self, other))
+        return own != its and all(a <= b for a, b in zip(own, its, strict=True))
+
+
+@dataclass(frozen=True)
+class Candidate(Rated):
+    """An architecture that was looked at.
+
+    Attributes:
+        architecture: what it is.
+        retention: share of the teacher's dev quality, as a part of the supernet.
+        cost: by the table.
+    """
+
+    architecture: Architecture
+    retention: float
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Made(Rated):
+    """A recipe that was made and measured on one engine.
+
+    Attributes:
+        name: of the recipe, and of its folder.
+        engine: what ran it.
+        document: the recipe, as YAML has it.
+        retention, cost: as they were measured.
+    """
+
+    name: str
+    engine: str
+    document: dict[str, Any]
+    retention: float
+    cost: Cost
+
+
+def front(candidates: Sequence[One]) -> list[One]:
+    """Return those that no other beats in retention, time of a request and bytes, in their order."""
+    return [one for one in candidates if not any(other.beats(one) for other in candidates)]

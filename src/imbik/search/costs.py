@@ -1,34 +1,39 @@
 """What architectures cost, by a table: artefacts of a designed set are built and measured once, the rest are sums.
 
-cost = base + Σ over layers (layer + steps of its heads + steps of its units); a step is what the next width costs. A model of one layer
-has a base and steps of its own: its query is the same for every text, and is folded into the keys (:mod:`imbik.export.onnx.first_query`).
-So has the last of several, of which artefacts compute the first token alone. The terms are fitted to all measured artefacts at once, by
-least squares of the relative error, as a user would run them (onnxruntime, int8, tokenizing included).
+The parts are those of :mod:`imbik.pruning.table`: a model of one layer has steps of its own since its query is folded into the keys
+(:mod:`imbik.export.onnx.first_query`). They are fitted to all measured artefacts at once, by least squares of the relative error, as a
+user would run them (onnxruntime, int8, tokenizing included).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imbik.errors import UserError
 from imbik.export.artefact import export
-from imbik.jobs.files import read_json, write_json
 from imbik.jobs.fingerprints import key_of
 from imbik.jobs.progress import Progress
+from imbik.machine import environment
+from imbik.pruning.costs import shape_of
+from imbik.pruning.table import Architecture, Cost, CostFile, Table
 from imbik.runtime.predictor import Predictor, load_artefact, read_artefact
-from imbik.search.space import Architecture, Space
+from imbik.search.space import Space
 from imbik.search.supernet import Supernet
 from imbik.search.timing import time_in_batches, time_one_by_one
 from imbik.training.probes import sample
 from imbik.types import Artefact, Checkpoint, Examples
 
 INT8: dict[str, dict[str, Any]] = {"quantize": {"scheme": "dynamic"}}
+COSTS = "costs.json"
+"""The table's file in the output folder."""
+
+ENGINE = "onnx"
 _TEXTS = 24
 _DEEP = 6
 """Layers of the deepest artefact that is measured: many at once, since what one of them costs is small beside the noise."""
@@ -36,90 +41,55 @@ _RANDOM = 20
 """Architectures at random among those that are measured: without, short models with one narrow layer come out a fifth too slow."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one architecture costs.
+def costs_for(supernet: Supernet, texts: Examples, folder: Path, out: Path, given: Path | None, threads: int, progress: Progress) -> Table:
+    """Return the table of a supernet, and keep it as ``costs.json`` in the output folder.
 
-    Attributes:
-        ms: median time of a single request.
-        bytes: of its artefact.
-        batch_ms: time of a text in batches.
+    Args:
+        supernet: whose parts cost something.
+        texts: of the task; some are timed.
+        folder: where :func:`table_of` keeps its work.
+        out: the output folder.
+        given: a file of another search, instead of measuring.
+        threads: of the engine.
+        progress: where progress is shown.
+
+    Raises:
+        UserError: a given table of another model or other widths.
     """
-
-    ms: float
-    bytes: float
-    batch_ms: float
-
-
-@dataclass(frozen=True)
-class Table:
-    """Fitted costs of the parts of an architecture.
-
-    Attributes:
-        heads, units: the widths of the space.
-        terms: name of a part (:func:`terms_of`) -> ``[ms, bytes, batch_ms]``.
-        measured: what they were fitted to: one entry for each artefact.
-    """
-
-    heads: list[int]
-    units: list[int]
-    terms: dict[str, list[float]]
-    measured: list[dict[str, Any]]
-
-    @classmethod
-    def fitted(cls, space: Space, architectures: Sequence[Architecture], costs: Sequence[Cost]) -> Table:
-        """Return the table that explains measured costs best, in the relative error."""
-        heads, units = list(space.heads), list(space.units)
-        counted = [terms_of(one, heads, units) for one in architectures]
-        names = sorted({name for counts in counted for name in counts})
-        known = np.array([[counts[name] for name in names] for counts in counted], dtype=np.float64)
-        wanted = np.array([[cost.ms, cost.bytes, cost.batch_ms] for cost in costs])
-        # every row divided by what was measured: a percent counts alike in small models and large ones
-        terms = np.stack([np.linalg.lstsq(known / own[:, None], np.ones(len(own)), rcond=None)[0] for own in wanted.T], 1)
-        measured = [{**asdict(one), "cost": asdict(cost)} for one, cost in zip(architectures, costs, strict=True)]
-        return cls(heads, units, dict(zip(names, terms.tolist(), strict=True)), measured)
-
-    def cost(self, chosen: Architecture) -> Cost:
-        """Return what an architecture costs by the table."""
-        counts = terms_of(chosen, self.heads, self.units)
-        total = np.sum([count * np.array(self.terms[name]) for name, count in counts.items()], 0)
-        return Cost(*(float(value) for value in total))
+    shape, space = shape_of(supernet.start.model, supernet.blocks), supernet.space
+    if given is not None:
+        kept = CostFile.read(given)
+        kept.check(shape, given, pieces=True)
+        if (kept.table.heads, kept.table.units) != (list(space.heads), list(space.units)):
+            found, expected = f"heads {kept.table.heads}, units {kept.table.units}", f"heads {list(space.heads)}, units {list(space.units)}"
+            raise UserError("the table has other widths than the search", where=given, found=found, expected=expected)
+    else:
+        kept = table_of(supernet, texts, folder, threads, progress)
+    kept.write(out / COSTS)
+    return kept.table
 
 
-def terms_of(chosen: Architecture, heads: Sequence[int], units: Sequence[int]) -> Counter[str]:
-    """Return how often each part stands in an architecture.
-
-    >>> sorted(terms_of(Architecture((0, 3), (4, 2), (64, 32)), [2, 4], [32, 64]))
-    ['inner heads 4', 'inner layer', 'inner units 64', 'several layers']
-    """
-    last = len(chosen.layers) - 1
-    found = Counter(["several layers" if last else "one layer"])
-    for place, (own_heads, own_units) in enumerate(zip(chosen.heads, chosen.units, strict=True)):
-        kind = "inner" if place < last else "last" if last else "only"
-        # there is always one last layer: its own constant is part of the base
-        found.update(["inner layer"] if kind == "inner" else [])
-        found.update(f"{kind} heads {width}" for width in heads[1:] if width <= own_heads)
-        found.update(f"{kind} units {width}" for width in units[1:] if width <= own_units)
-    return found
-
-
-def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress) -> Table:
+def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress) -> CostFile:
     """Return the table of a supernet on this machine: read where it was measured before, else measured now.
 
     Args:
+        supernet: whose parts cost something.
         texts: of the task; some are timed.
-        folder: keeps ``table.json``, and artefacts while they are needed.
+        folder: keeps the table, and artefacts while they are needed.
         threads: of the engine.
+        progress: where progress is shown.
     """
-    file = folder / "table.json"
+    file = folder / COSTS
     if file.is_file():
-        return Table(**read_json(file))
+        return CostFile.read(file)
     chosen = list(design(supernet.space))
     table = Table.fitted(supernet.space, chosen, measured(supernet, chosen, texts, folder / "artefacts", threads, progress))
+    shape = shape_of(supernet.start.model, supernet.blocks)
+    kept = CostFile(shape, ENGINE, threads, str(INT8["quantize"]["scheme"]), environment(threads), table)
     # whole before the artefacts go: a kill in between only leaves them behind
-    write_json(file, asdict(table))
+    kept.write(file)
     shutil.rmtree(folder / "artefacts", ignore_errors=True)
-    return table
+    return kept
 
 
 def measured(
@@ -143,7 +113,7 @@ def measured(
 def _built(checkpoint: Checkpoint, path: Path, texts: Examples) -> Artefact:
     """Write a model's int8 artefact."""
     # what it answers does not matter here: a sub-network before its training may answer anything
-    return export(replace(checkpoint, steps=(INT8,)), "onnx", path, texts=sample(texts, _TEXTS, 0), least=None)
+    return export(replace(checkpoint, steps=(INT8,)), ENGINE, path, texts=sample(texts, _TEXTS, 0), least=None)
 
 
 def design(space: Space) -> Iterator[Architecture]:

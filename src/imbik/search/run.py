@@ -1,278 +1,200 @@
-"""The job: train a supernet once, time its layers once, and look for the best architecture under a budget."""
+"""The job: look for the best model under a budget, an architecture by a supernet and whole recipes by making them."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from imbik.compress.run import compress
 from imbik.errors import UserError
 from imbik.jobs.files import replacing, write_json
-from imbik.jobs.fingerprints import key_of
 from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress
-from imbik.jobs.workspace import WORK_FOLDER, locked
+from imbik.jobs.workspace import locked
 from imbik.measure.results import Results
-from imbik.measure.values import Limits
-from imbik.methods.registry import make_method
 from imbik.models.teacher import Teacher
-from imbik.recipes.recipe import parse_recipe
-from imbik.search.candidate import Candidate
-from imbik.search.costs import INT8, Table, table_of
+from imbik.pruning.table import CostFile, refuse_costs
+from imbik.search.candidate import Candidate, Made, front
+from imbik.search.costs import COSTS
+from imbik.search.levers import Levers, Size, layers_of, recipe_of
+from imbik.search.options import Found, SearchOptions
 from imbik.search.picture import refuse_picture, write_picture
-from imbik.search.sandwich import Sandwich, scored, train_supernet
-from imbik.search.space import Architecture, Decisions
-from imbik.search.strategies import check_strategy, strategy_of
-from imbik.search.supernet import Supernet
-from imbik.students.catalogue import make_student
+from imbik.search.recipes import Recipes
+from imbik.search.sampling import check_sampler
+from imbik.search.strategies import check_strategy
+from imbik.search.study import Study
 from imbik.tasks.registry import task_of
-from imbik.training.context import Context
-from imbik.training.encoding import encode_for
-from imbik.training.prediction import dev_quality
-from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
-Say = Callable[[str], None]
-
-_FAR = 0.25
-"""Share over the limits beyond which an architecture is not looked at."""
+_SIZES = 12
+"""Architectures of the supernet that recipes may begin with, at most."""
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """How a search goes.
-
-    Attributes:
-        limits: what the winner must meet: the time of a single request, bytes, and the share of the teacher's dev quality.
-        strategy: ``evolution``, ``controller`` or ``random``.
-        evaluations: architectures that are looked at.
-        minutes: none is looked at after this time.
-        vocabulary: the word pieces that the task does not use go first.
-        supernet: how the supernet is trained.
-        distill: settings of the winner's ``distill`` step.
-        seed: of everything random.
-        threads: of the engine that times; None: the physical cores.
-        save_every: seconds between training states on disk.
-        make: distil, export and measure the winner.
-        lang: of the picture, ``en`` or ``tr``.
-    """
-
-    limits: Limits = field(default_factory=Limits)
-    strategy: str = "evolution"
-    evaluations: int = 200
-    minutes: float | None = None
-    vocabulary: bool = True
-    supernet: Sandwich = field(default_factory=Sandwich)
-    distill: dict[str, Any] = field(default_factory=lambda: {"target_steps": 1500, "learning_rate": 3e-4})
-    seed: int = 0
-    threads: int | None = None
-    save_every: float = 30.0
-    make: bool = True
-    lang: str = "en"
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search found.
-
-    Attributes:
-        best: the best one so far.
-        recipe: the file that makes it.
-        looked_at: how many architectures were evaluated, those of earlier calls included.
-        finished: whether all evaluations were made.
-        results: of the winner, measured; None where it was not made.
-    """
-
-    best: Candidate
-    recipe: Path
-    looked_at: int
-    finished: bool
-    results: Results | None
-
-
-def search(teacher: Checkpoint, splits: Splits, directory: Path, options: SearchOptions, *, progress: Progress, say: Say) -> Found:
+def search(
+    teacher: Checkpoint, splits: Splits, directory: Path, options: SearchOptions, *, progress: Progress, say: Callable[[str], None]
+) -> Found:
     """Search; run again, it continues behind what is finished, under the same limits or others.
 
     Args:
         teacher: the model to compress.
         splits: the data; ``dev`` decides.
-        directory: gets ``best.yaml``, ``best.json``, the picture ``search.html`` and, where the winner is made, ``run/``.
+        directory: gets ``best.yaml``, ``best.json``, ``costs.json``, the picture ``search.html`` and ``run/``, where recipes are made.
+        options: how it goes.
+        progress: where progress is shown.
+        say: takes one line for the user.
 
     Raises:
-        UserError: an architecture that cannot be made smaller, an unknown strategy, or a task whose models read texts apart.
+        UserError: an architecture that cannot be made smaller, an unknown strategy, a table of another model, or a task whose models
+            read texts apart.
+        MissingExtra: Optuna is asked for and not installed.
     """
     began = time.monotonic()
-    if task_of(splits.task).apart:  # what it times are rows that a model reads as one
-        fix = "name recipes with imbik compress --recipe, such as layers-3+int8"
-        raise UserError("a search is not for models that read two texts apart", where="imbik search", found=splits.task, fix=fix)
+    _check(splits, options)
     directory = with_home(directory)
     model = Teacher.of(teacher)
     with locked(directory):
         refuse_picture(directory)
-        study = Study.begin(model, splits, directory, options, progress, say)
-        finished = study.look(began)
-        best = study.best()
-        recipe = study.publish(best)
-        say(f"the search as a picture: {write_picture(study.candidates(), best, options.limits, directory, options.lang)}")
+        refuse_costs(directory / COSTS)
+        # the supernet is trained and its parts are timed here, or found finished
+        search_ = _Search(model, splits, directory, options, progress, say)
+        finished = search_.look(began)
+        if finished and options.make:
+            search_.make_winner()
+        best = search_.best()
+        recipe = search_.publish()
+        found = search_.candidates()
+        say(f"the search as a picture: {write_picture(found, best, options.limits, directory, options.lang)}")
     # outside the lock: compress takes one of its own, of a folder inside this one
-    results = None
-    if finished and options.make:
-        say(f"making the winner: {recipe}")
-        results = compress(
-            model,
-            splits,
-            directory / "run",
-            recipes=[recipe],
-            limits=options.limits,
-            threads=options.threads,
-            lang=options.lang,
-            progress=progress,
-            say=say,
-        )
-    return Found(best, recipe, len(study.known), finished, results)
+    results = search_.results(recipe) if finished and options.make else None
+    return Found(best, recipe, search_.looked_at, search_.made, finished, results)
 
 
-class Study:
-    """One search: its supernet, its table, and what was evaluated."""
+def _check(splits: Splits, options: SearchOptions) -> None:
+    """Refuse what cannot be done, now and not after hours of training."""
+    if task_of(splits.task).apart:  # what it times are rows that a model reads as one
+        fix = "name recipes with imbik compress --recipe, such as layers-3+int8"
+        raise UserError("a search is not for models that read two texts apart", where="imbik search", found=splits.task, fix=fix)
+    options.check_levers()
+    check_strategy(options.strategy)
+    if options.levers != "architecture":
+        check_sampler(options.sampler)
+    if options.table is not None:
+        CostFile.read(options.table)
+
+
+class _Search:
+    """Both parts of a search, and the winner over all that they looked at."""
 
     def __init__(
-        self, supernet: Supernet, table: Table, quality: Callable[[Architecture], float], folder: Path, options: SearchOptions
+        self, teacher: Teacher, splits: Splits, directory: Path, options: SearchOptions, progress: Progress, say: Callable[[str], None]
     ) -> None:
-        self.supernet, self.table, self.quality, self.folder, self.options = supernet, table, quality, folder, options
-        self.known: dict[Decisions, float] = {}
-        self.log = folder / "evaluations.jsonl"
-        self._read()
-
-    @classmethod
-    def begin(cls, teacher: Teacher, splits: Splits, directory: Path, options: SearchOptions, progress: Progress, say: Say) -> Study:
-        """Train the supernet and time its layers, or find both finished."""
-        check_strategy(options.strategy)
-        # limits, strategy and number are no part of the key: what is evaluated holds for all of them
-        settings = {"supernet": asdict(options.supernet), "vocabulary": options.vocabulary, "seed": options.seed}
-        work = directory / WORK_FOLDER / "search" / key_of({"teacher": teacher.fingerprint, "data": splits.fingerprint, **settings})
-        cache = TeacherCache(work / "teacher", teacher)
-        context = Context(teacher, splits, cache, options.seed, progress, work / "training", work / "shared", options.save_every)
-        student = make_student(None, teacher, splits.train, options.seed)
-        if options.vocabulary:
-            student = make_method({"vocabulary": {}}, "search").apply(student, context)
-        supernet = Supernet.of(student, context)
-        say(f"a space of {supernet.space.size:,} architectures")
-        train_supernet(supernet, context, options.supernet)
-        dev = encode_for(splits.task, splits.dev, supernet.checkpoint.tokenizer)
-        judge = dev_quality(splits, dev)
-        whole = cache.dev_quality(splits, progress)
-        table = table_of(supernet, splits.dev, work, options.threads or 1, progress)
-        merit = task_of(splits.task).metric(splits.metric).merit
-
-        def quality(architecture: Architecture) -> float:
-            value = scored(supernet, architecture, judge)
-            # an error (rmse) is kept where it does not grow
-            return value / whole if merit(1.0) > 0 else whole / max(value, 1e-12)
-
-        return cls(supernet, table, quality, work, options)
+        self.teacher, self.splits, self.directory, self.options = teacher, splits, directory, options
+        self.progress, self.say = progress, say
+        self.study = Study.begin(teacher, splits, directory, options, progress, say) if options.levers != "settings" else None
+        # what earlier calls made counts at once; what there is to choose is known when the architectures are
+        self.recipes = self._recipes() if options.levers != "architecture" else None
 
     def look(self, began: float) -> bool:
-        """Evaluate what the strategy asks for; return whether all evaluations were made."""
-        limits = self.options.limits
-        best: Candidate | None = None
-        try:
-            for candidate in self.asked(began):
-                if candidate is None:
-                    return False
-                if best is None or candidate.rank(limits) > best.rank(limits):
-                    best = candidate
-                    self.publish(self.best())
-        except KeyboardInterrupt:
+        """Look at architectures, then make recipes; return whether all were looked at."""
+        if self.study is not None and not self.study.look(began, self._publish):
             return False
-        return True
+        if self.recipes is None:
+            return True
+        # anew: now the front of the architectures is known, which recipes may begin with
+        self.recipes = self._recipes()
+        return self.recipes.look(began, self._publish)
 
-    def asked(self, began: float) -> Iterator[Candidate | None]:
-        """Yield what the strategy asks for, evaluated; None, the last one, when the time is up.
+    def candidates(self) -> list[Candidate | Made]:
+        """Return all that was ever looked at: architectures first, each in the order of time."""
+        return [*(self.study.candidates() if self.study else ()), *(self.recipes.candidates() if self.recipes else ())]
 
-        What is known is told again, in the order in which it was found: a strategy is a function of what it was told, so that a search
-        goes on where it was.
+    def best(self) -> Candidate | Made:
+        """Return the best of all under these limits; an architecture that was made counts as it was measured, not as it was estimated."""
+        made = self.recipes.candidates() if self.recipes else []
+        if self.study is not None:
+            self.study.look_at_one()
+        steps = [step for one in made for step in one.document["steps"]]
+        estimates = [one for one in self.study.candidates() if one.architecture.step() not in steps] if self.study else []
+        pool: list[Candidate | Made] = [*estimates, *made]
+        # a call that was stopped before its first recipe, or all of them failed
+        if not pool:
+            errors = [str(entry["error"]) for entry in self.recipes.entries] if self.recipes else []
+            fix = "read the errors, or search with --levers architecture" if errors else "run the same command again, with more minutes"
+            raise UserError("no recipe was made", where=self.directory, found="; ".join(errors[:3]) or "nothing yet", fix=fix)
+        return max(pool, key=lambda one: one.rank(self.options.limits))
 
-        Args:
-            began: when the minutes began.
-        """
-        options, limits, space = self.options, self.options.limits, self.supernet.space
-        strategy = strategy_of(options.strategy, space, options.seed)
-        evaluated: set[Decisions] = set()
-        # most asks may be refused by the table: the loop ends all the same
-        for _ in range(20 * options.evaluations):
-            if len(evaluated) >= options.evaluations:
-                return
-            decisions = strategy.ask()
-            architecture = space.architecture(decisions)
-            candidate = Candidate(architecture, 0.0, self.table.cost(architecture))
-            over = candidate.violation(limits)
-            # what is far too slow or large need not be looked at; the smallest is, whatever the limits
-            if over > _FAR and decisions != space.smallest:
-                strategy.tell(decisions, -over)
-                continue
-            if decisions not in self.known and options.minutes is not None and time.monotonic() - began > 60 * options.minutes:
-                yield None
-                return
-            candidate = replace(candidate, retention=self._evaluated(decisions, architecture))
-            evaluated.add(decisions)
-            strategy.tell(decisions, candidate.retention - over)
-            yield candidate
+    def make_winner(self) -> None:
+        """Make the winner where it is an architecture that was only estimated, so that it is compared as it is."""
+        best = self.best()
+        if self.recipes is not None and isinstance(best, Candidate):
+            self.recipes.make(self._document(best))
 
-    def best(self) -> Candidate:
-        """Return the best of all that was ever evaluated, under these limits; the smallest architecture where nothing was."""
-        space = self.supernet.space
-        if not self.known:
-            self._evaluated(space.smallest, space.architecture(space.smallest))
-        return max(self.candidates(), key=lambda one: one.rank(self.options.limits))
-
-    def candidates(self) -> list[Candidate]:
-        """Return all that was ever evaluated, in the order of time."""
-        return [
-            Candidate(architecture := self.supernet.space.architecture(decisions), retention, self.table.cost(architecture))
-            for decisions, retention in self.known.items()
-        ]
-
-    def publish(self, best: Candidate) -> Path:
+    def publish(self) -> Path:
         """Write the best so far where a user finds it: as a recipe that ``imbik compress`` takes, and as numbers."""
-        out = self.folder.parents[2]
-        first: list[dict[str, Any]] = [{"vocabulary": {}}] if self.options.vocabulary else []
-        steps = [*first, best.architecture.step(), {"distill": self.options.distill}, INT8]
-        recipe = {"name": "best", "steps": steps, "seed": self.options.seed}
-        text = yaml.safe_dump(recipe, sort_keys=False)
-        parse_recipe(text, "best.yaml")
-        with replacing(out / "best.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        write_json(out / "best.json", {**asdict(best), "violation": best.violation(self.options.limits), "looked_at": len(self.known)})
-        return out / "best.yaml"
+        best, file = self.best(), self.directory / "best.yaml"
+        document = {**self._document(best), "name": "best"}
+        # parsed before it is written: a recipe that compress would refuse never lies there
+        recipe_of(document, "best.yaml")
+        with replacing(file) as temporary:
+            temporary.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        made = self.recipes.candidates() if self.recipes else []
+        facts = {"measured": isinstance(best, Made), "violation": best.violation(self.options.limits)}
+        counts = {"looked_at": self.looked_at, "made": self.made}
+        write_json(self.directory / "best.json", {**asdict(best), **facts, **counts, "front": [asdict(one) for one in front(made)]})
+        return file
 
-    def _evaluated(self, decisions: Decisions, architecture: Architecture) -> float:
-        """Return the share of the teacher's dev quality, computed once and kept on disk."""
-        if decisions not in self.known:
-            value = self.quality(architecture)
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"decisions": decisions, "retention": value}) + "\n")
-                # on disk before it counts: what was told to the strategy must be known after a kill
-                file.flush()
-                os.fsync(file.fileno())
-            self.known[decisions] = value
-        return self.known[decisions]
+    def results(self, recipe: Path) -> Results | None:
+        """Measure the winner, or the front of the recipes side by side."""
+        if self.recipes is not None:
+            return self.recipes.side_by_side()
+        self.say(f"making the winner: {recipe}")
+        limits, threads, lang = self.options.limits, self.options.threads, self.options.lang
+        chosen: dict[str, Any] = {"recipes": [recipe], "limits": limits, "threads": threads, "lang": lang}
+        return compress(self.teacher, self.splits, self.directory / "run", progress=self.progress, say=self.say, **chosen)
 
-    def _read(self) -> None:
-        """Read what earlier calls evaluated; a line that a kill left half is cut off."""
-        if not self.log.is_file():
-            return
-        whole = self.log.read_bytes()
-        end = whole.rfind(b"\n") + 1
-        if end < len(whole):
-            with self.log.open("r+b") as file:
-                file.truncate(end)
-        for line in whole[:end].decode("utf-8").splitlines():
-            entry = json.loads(line)
-            self.known[tuple(entry["decisions"])] = float(entry["retention"])
+    @property
+    def looked_at(self) -> int:
+        """Architectures that were evaluated."""
+        return len(self.study.known) if self.study else 0
+
+    @property
+    def made(self) -> int:
+        """Recipes that were made."""
+        return len(self.recipes.entries) if self.recipes else 0
+
+    def _publish(self) -> None:
+        self.publish()
+
+    def _recipes(self) -> Recipes:
+        sizes = layers_of(self.teacher) if self.study is None else sizes_of(self.study)
+        levers = Levers(self.teacher, self.splits, sizes, self.options.distill, self.options.seed)
+        return Recipes(self.teacher, self.splits, self.directory, levers, self.options, self.progress, self.say)
+
+    def _document(self, one: Candidate | Made) -> dict[str, Any]:
+        """Return the recipe of a candidate, as YAML has it."""
+        if isinstance(one, Made):
+            return one.document
+        assert self.study is not None, "architectures come from a supernet"
+        return self.study.document(one.architecture)
+
+
+def sizes_of(study: Study) -> tuple[Size, ...]:
+    """Return the students with layers that recipes may begin with: the front of a supernet's architectures, and the whole model."""
+    space = study.supernet.space
+    whole = study.table.cost(space.architecture(space.full)).ms
+    chosen: list[Candidate] = []
+    for one in sorted(study.candidates(), key=lambda one: (one.cost.ms, -one.retention)):
+        # one that is slower than the whole model by the table is noise, or no use
+        if one.cost.ms < whole and (not chosen or one.retention > chosen[-1].retention):
+            chosen.append(one)
+    # evenly along the front, both ends among them
+    places = sorted({round(place) for place in np.linspace(0, len(chosen) - 1, min(_SIZES, len(chosen)))}) if chosen else []
+    few = [chosen[place] for place in places]
+    sizes = [Size(str(study.document(one.architecture)["name"]), one.cost.ms / whole, None, (one.architecture.step(),)) for one in few]
+    return (*sizes, Size("whole", 1.0))

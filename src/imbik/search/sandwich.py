@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from imbik.distillation.soft_labels import train_on_soft_labels
-from imbik.search.space import Architecture
+from imbik.pruning.table import Architecture
 from imbik.search.supernet import Supernet
 from imbik.training.context import Context
 from imbik.training.loop import Evaluate

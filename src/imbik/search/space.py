@@ -5,37 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from imbik.pruning.table import Architecture
 
 SKIP = -1
 """A layer's decision to be left out."""
 
 Decisions = tuple[int, ...]
 """For every layer two numbers: which of the space's widths its attention and its feed-forward network have, or twice :data:`SKIP`."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One point of the space.
-
-    Attributes:
-        layers: places of the layers that stay in the teacher, counted from 0, ascending.
-        heads, units: how many each of them keeps.
-    """
-
-    layers: tuple[int, ...]
-    heads: tuple[int, ...]
-    units: tuple[int, ...]
-
-    def step(self) -> dict[str, Any]:
-        """Return the recipe step that makes it of a teacher.
-
-        >>> Architecture((0, 2), (4, 2), (64, 32)).step()
-        {'prune': {'layers': [1, 3], 'heads': [4, 2], 'units': [64, 32]}}
-        """
-        return {"prune": {"layers": [place + 1 for place in self.layers], "heads": list(self.heads), "units": list(self.units)}}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from imbik.models.hooks import put_everywhere
 from imbik.pruning.cuts import cut, prunable
 from imbik.pruning.depth import keep_layers, removable
 from imbik.pruning.importance import importance
-from imbik.search.space import Architecture, Space
+from imbik.pruning.table import Architecture
+from imbik.search.space import Space
 from imbik.training.context import Context
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.probes import sample, targets_of

@@ -25,14 +25,14 @@ from imbik.locale.language import translated
 
 if TYPE_CHECKING:
     from imbik.measure.values import Limits
-    from imbik.search.run import Found
+    from imbik.search.options import Found, SearchOptions
 
 
 @dataclass(frozen=True)
 class SearchBudget:
     """What the winner must meet."""
 
-    max_latency_ms: Annotated[float | None, typer.Option(help="Time of a single request, by the table of layers.")] = None
+    max_latency_ms: Annotated[float | None, typer.Option(help="Median time of a single request, measured or by the table.")] = None
     max_mb: Annotated[float | None, typer.Option(help="Million bytes shipped, tokenizer included.")] = None
     min_retention: Annotated[float, typer.Option(help="Share of the teacher's dev quality to keep.")] = 0.97
     minutes: Annotated[float | None, typer.Option(help="Nothing new is looked at after this time; run again to go on.")] = None
@@ -50,8 +50,14 @@ class SearchBudget:
 class SearchConduct:
     """How it is looked for."""
 
+    levers: Annotated[
+        str, typer.Option(help="all, architecture (layers, heads, widths) or settings (whole recipes: kind of student, bits and so on).")
+    ] = "all"
     strategy: Annotated[str, typer.Option(help="evolution, controller (REINFORCE, as in ENAS) or random.")] = "evolution"
     evaluations: Annotated[int, typer.Option(help="Architectures that are looked at.", min=1)] = 200
+    sampler: Annotated[str, typer.Option(help="Who chooses recipes: optuna or random.")] = "optuna"
+    recipes: Annotated[int, typer.Option(help="Recipes that are made and measured.", min=1)] = 24
+    table: Annotated[Path | None, typer.Option(help="costs.json of another search, measured on another machine: nothing is timed.")] = None
     supernet_steps: Annotated[int, typer.Option(help="Updates of the supernet.", min=1)] = 600
     vocabulary: Annotated[bool, typer.Option("--vocabulary/--no-vocabulary", help="Word pieces that the task does not use go.")] = True
     make: Annotated[bool, typer.Option("--make/--no-make", help="Distil, export and measure the winner.")] = True
@@ -59,6 +65,28 @@ class SearchConduct:
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0
     trust_remote_code: TrustOption = False
     lang: LangOption = "en"
+
+    def options(self, limits: Limits, minutes: float | None) -> SearchOptions:
+        """Return what the job takes."""
+        from imbik.search.options import SearchOptions
+        from imbik.search.sandwich import Sandwich
+
+        return SearchOptions(
+            limits=limits,
+            levers=self.levers,
+            strategy=self.strategy,
+            evaluations=self.evaluations,
+            sampler=self.sampler,
+            recipes=self.recipes,
+            table=self.table,
+            minutes=minutes,
+            vocabulary=self.vocabulary,
+            supernet=Sandwich(target_steps=self.supernet_steps),
+            seed=self.seed,
+            threads=self.threads,
+            make=self.make,
+            lang=self.lang,
+        )
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +105,9 @@ def search(
     conduct: SearchConduct,
     as_json: JsonOption = False,
 ) -> None:
-    """Search layers, heads and widths for the best model under a budget; run again, with another budget or more minutes, to go on.
+    """Search for the best model under a budget: layers, heads and widths by a supernet, then whole recipes, each made and measured.
+
+    Run again, with another budget or more minutes, to go on.
 
     best.yaml in the output folder is the best recipe so far at any time, also after Ctrl-C; imbik compress --recipe makes it. search.html
     shows what was looked at.
@@ -88,27 +118,13 @@ def search(
     from imbik.data.load import load_data
     from imbik.models.checkpoint import labels_of
     from imbik.models.teacher import load_teachers
-    from imbik.search.run import SearchOptions
     from imbik.search.run import search as run
-    from imbik.search.sandwich import Sandwich
 
     console, say = consoles()
     loaded = load_teachers(teacher)
     named = columns.given() | {"task": columns.task or loaded.task}
     splits = load_data(data, labels=labels_of(loaded), seed=conduct.seed, say=say, **named)
-    options = SearchOptions(
-        limits=limits,
-        strategy=conduct.strategy,
-        evaluations=conduct.evaluations,
-        minutes=budget.minutes,
-        vocabulary=conduct.vocabulary,
-        supernet=Sandwich(target_steps=conduct.supernet_steps),
-        seed=conduct.seed,
-        threads=conduct.threads,
-        make=conduct.make,
-        lang=conduct.lang,
-    )
-    found = run(loaded, splits, out, options, progress=progress_for(console, translated), say=say)
+    found = run(loaded, splits, out, conduct.options(limits, budget.minutes), progress=progress_for(console, translated), say=say)
     echo(_facts(found, limits), _line(found, limits), as_json)
     if found.results is not None and not as_json:
         show(found.results, Path(out) / "run", conduct.lang)
@@ -116,20 +132,32 @@ def search(
 
 def _facts(found: Found, limits: Limits) -> dict[str, Any]:
     """Return what --json prints."""
+    from imbik.search.candidate import Candidate
+
     best = found.best
-    facts = {"looked_at": found.looked_at, "finished": found.finished, "recipe": str(found.recipe), "over": best.violation(limits)}
+    counts = {"looked_at": found.looked_at, "made": found.made, "finished": found.finished}
     cost = {"retention": best.retention, "ms": best.cost.ms, "bytes": best.cost.bytes, "items_per_s": 1000 / best.cost.batch_ms}
-    return {**facts, **cost, **best.architecture.step()["prune"]}
+    facts = {**counts, "recipe": str(found.recipe), "over": best.violation(limits), **cost}
+    if isinstance(best, Candidate):
+        return {**facts, "measured": False, **best.architecture.step()["prune"]}
+    return {**facts, "measured": True, "name": best.name, "engine": best.engine, "steps": best.document["steps"]}
 
 
 def _line(found: Found, limits: Limits) -> str:
     """Return what was found, for a reader."""
+    from imbik.search.candidate import Candidate
+
     best, over = found.best, found.best.violation(limits)
-    layers = ", ".join(str(place + 1) for place in best.architecture.layers)
-    shape = f"layers {layers}, heads {list(best.architecture.heads)}, units {list(best.architecture.units)}"
-    rate = f"{1000 / best.cost.batch_ms:,.0f} texts a second"
-    cost = f"{best.cost.ms:.3f} ms, {rate} and {best.cost.bytes / 1e6:.1f} MB by the table"
-    kept = f"as a part of the supernet {best.retention:.1%} of the teacher on dev"
+    rate, size = f"{1000 / best.cost.batch_ms:,.0f} texts a second", f"{best.cost.bytes / 1e6:.1f} MB"
     missed = f"; over the limits by {over:.0%}" if over else ""
     open_ = "" if found.finished else "; not finished: run the same command again to go on"
-    return f"best of {found.looked_at}: {shape}; {kept}, {cost}{missed}; recipe: {found.recipe}{open_}"
+    ending = f"{missed}; recipe: {found.recipe}{open_}"
+    if not isinstance(best, Candidate):
+        counts = f"{found.looked_at} architectures and {found.made} recipes"
+        measured = f"{best.retention:.1%} of the teacher on dev, {best.cost.ms:.3f} ms, {rate} and {size}, measured"
+        return f"best of {counts}: {best.name} on {best.engine}; {measured}{ending}"
+    layers = ", ".join(str(place + 1) for place in best.architecture.layers)
+    shape = f"layers {layers}, heads {list(best.architecture.heads)}, units {list(best.architecture.units)}"
+    cost = f"{best.cost.ms:.3f} ms, {rate} and {size} by the table"
+    kept = f"as a part of the supernet {best.retention:.1%} of the teacher on dev"
+    return f"best of {found.looked_at}: {shape}; {kept}, {cost}{ending}"
