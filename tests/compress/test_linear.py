@@ -10,7 +10,8 @@ import pytest
 from imbik.compress.linear import CUTS, asked_for
 from imbik.compress.options import Options
 from imbik.compress.plan import LINEAR
-from imbik.compress.run import compress
+from imbik.compress.run import apply_recipe, compress
+from imbik.errors import UserError
 from imbik.jobs.progress import Silent
 from imbik.runtime.ngrams import Cut
 from imbik.runtime.predictor import load_artefact
@@ -69,3 +70,9 @@ def test_words_alone_are_a_student_of_their_own_but_where_the_other_reads_no_mor
 
 def test_texts_without_labels_have_no_linear_student_beside() -> None:
     assert not asked_for(Options(recipes=[], rivals=True), replace(tiny_bert(layers=1), task="embedding"))
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_no_checkpoint_is_made_of_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no network"):
+        apply_recipe(tiny_bert(layers=1), tiny_splits(), name, tmp_path / "out")

@@ -15,6 +15,7 @@ from imbik.compress.ownership import check_output
 from imbik.compress.plan import plan_all
 from imbik.compress.rivals import Rivals, check_rivals, make_rivals
 from imbik.data.carving.apart import learned_apart
+from imbik.errors import UserError
 from imbik.jobs.paths import with_home
 from imbik.jobs.progress import Progress, Silent
 from imbik.jobs.workspace import locked
@@ -106,7 +107,11 @@ def apply_recipe(
     options = Options().changed({"recipes": (recipe,)})
     model = _as_teacher(teacher, splits, None)
     splits = learned_apart(splits)
-    (plan,) = plan_all(model, splits, options).candidates
+    plans = plan_all(model, splits, options).candidates
+    if not plans:
+        fix = "compress makes it, as an artefact: compress(…, recipes=[…])"
+        raise UserError("a linear student is no network: there is no checkpoint of it", where=recipe, fix=fix)
+    (plan,) = plans
     with locked(with_home(directory)):
         student, _seconds = apply_steps(plan, Run(model, splits, with_home(directory), options, progress or Silent(), say))
     return replace(student, model=student.model.eval())
