@@ -1,6 +1,7 @@
 """A nightly batch: seconds of `imbik predict --file`, starting and reading included, as rows and processes grow.
 
     python -m benchmarks.predict.run NAME TEXTS.csv ARTEFACT... [--column text] [--rows 200000 2000000] [--workers 1 2] [--rounds 3]
+        [--ray local]
 
 The rows are the texts of the file again and again; from the second time on two neighbouring words of each have changed places, so that
 no text is answered from memory. Artefacts and numbers of processes take turns. Recorded are the median of the wall times, the memory of
@@ -45,11 +46,12 @@ def write_rows(file: Path, texts: list[str], rows: int) -> None:
         writer.writerows(enumerate(islice(varied(texts), rows)))
 
 
-def answer(artefact: Path, file: Path, rows: int, workers: int) -> dict[str, float]:
+def answer(artefact: Path, file: Path, rows: int, workers: int, ray: str | None) -> dict[str, float]:
     """Answer a file once."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         out = Path(folder) / "answers.csv"
         words = ["predict", str(artefact), "--file", str(file), "--out", str(out), "--keep", "number", "--workers", str(workers)]
+        words += ["--ray", ray, "--threads", "1"] if ray else []
         found = run_imbik(words, file.parent)
         with out.open(encoding="utf-8", newline="") as lines:
             numbers = [int(row["number"]) for row in csv.DictReader(lines)]
@@ -71,6 +73,7 @@ def main() -> None:
     arguments.add_argument("--column", default="text")
     arguments.add_argument("--rows", type=int, nargs="+", default=[200_000, 2_000_000])
     arguments.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    arguments.add_argument("--ray", help="address of a cluster, or local: workers are its actors, of one thread each")
     options = arguments.parse_args()
     with options.texts.open(encoding="utf-8", newline="") as lines:
         texts = [row[options.column] for row in csv.DictReader(lines)]
@@ -80,7 +83,11 @@ def main() -> None:
         for rows in options.rows:
             file = place / f"{rows}.csv"
             write_rows(file, texts, rows)
-            cells = {(artefact, workers): (artefact, file, rows, workers) for artefact in options.artefacts for workers in options.workers}
+            cells = {
+                (artefact, workers): (artefact, file, rows, workers, options.ray)
+                for artefact in options.artefacts
+                for workers in options.workers
+            }
             turns = in_turns({json.dumps((str(a), w)): lambda cell=cell: answer(*cell) for (a, w), cell in cells.items()}, options.rounds)
             for (artefact, workers), found in zip(cells, turns.values(), strict=True):
                 seconds = statistics.median(one["seconds"] for one in found)
