@@ -172,7 +172,7 @@ def test_what_there_is_not_is_refused(options, told, tmp_path):
 def test_every_choice_is_a_recipe_that_can_be_planned(task):
     levers = levers_of(task, layers=3, hidden=160, heads=4)
     assert ("bag" in levers.kinds) == (task != "token-classification") and ("linear" in levers.kinds) == (task == "classification")
-    assert levers.narrow == ("mini-2x128",) and levers.kinds[-1] == "narrow"
+    assert levers.narrow == (64, 128) and levers.kinds[-1] == "narrow"
     drawn = [*levers.starts(), *(ask("random", levers, [], (place,)) for place in range(200))]
     assert {one["kind"] for one in drawn} == set(levers.kinds)
     for choices in drawn:
@@ -202,6 +202,26 @@ def test_shipped_students_are_trained_as_their_recipes_say():
     assert document["name"] == "bag-64+vocabulary-tight+int4" and {name: document[name] for name in shipped} == shipped
     made = levers.document({**choices, "bag copies": 8})["steps"][0]["distill"]
     assert made["augment"] == {"masked_model": "none", "copies": 8, "most": 45000}
+
+
+def test_hidden_widths_are_those_that_can_begin_at_the_teachers():
+    # heads of 32 each: as many as the teacher has at most, and none wider than its own
+    assert levers_of(layers=3, hidden=384, heads=12).narrow == (64, 128, 192, 256, 320)
+    assert levers_of(hidden=384, heads=6).narrow == (64, 128, 192)
+    assert levers_of(hidden=384, heads=24).narrow == levers_of(hidden=64, heads=2).narrow == levers_of(hidden=160, heads=1).narrow == ()
+    levers = levers_of(layers=3, hidden=384, heads=12)
+    drawn = [one for place in range(300) if (one := ask("random", levers, [], (place,)))["kind"] == "narrow"]
+    assert {(one["narrow depth"], one["narrow width"]) for one in drawn} == {(d, w) for d in (1, 2, 3) for w in levers.narrow}
+    students = {levers.document(one)["student"] for one in drawn}
+    assert "mini-3x320" in students and not any(recipe_of(levers.document(one), "test").student.plan(levers.teacher) is None for one in drawn)
+
+
+def test_what_cannot_be_chosen_any_more_is_not_told(caplog):
+    levers = levers_of(layers=3)
+    old = Told({"kind": "narrow", "narrow shape": "mini-2x128"}, 0.9, 0.1, 1e5)
+    gone = Told({**levers.starts()[2], "bag bits": "int3"}, 0.9, 0.1, 1e5)
+    known = Told(levers.starts()[2], 0.9, 0.1, 1e5)
+    assert ask("optuna", levers, [old, known, gone], (1, 1)) == ask("optuna", levers, [known], (1, 1))
 
 
 def test_sizes_are_taken_by_the_nearest_and_noted_as_they_are():

@@ -18,7 +18,7 @@ from imbik.sharing.albert import to_albert
 from imbik.students.catalogue import make_student
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import _narrowed, principal_directions
-from imbik.students.shape import CATALOGUE
+from imbik.students.shape import CATALOGUE, named_shape
 from imbik.testing.tiny import logits_of, tiny_bert, tiny_splits
 
 FAMILIES = ["bert", "roberta", "electra", "distilbert", "albert", "mpnet", "camembert"]
@@ -90,9 +90,10 @@ def _angles(one, other):
     return float(np.corrcoef((a @ a.T).flatten(), (b @ b.T).flatten())[0, 1])
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
+@pytest.mark.parametrize("name", [*sorted(CATALOGUE), "mini-1x64", "mini-12x512"])
 def test_heads_divide_the_width(name):
-    assert CATALOGUE[name].hidden % CATALOGUE[name].heads == 0
+    shape = named_shape(name)
+    assert shape.hidden % shape.heads == 0
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,9 @@ def test_heads_divide_the_width(name):
         ("layers-9", "more layers"),
         ("layers-0", "more layers"),
         ("tiny", "unknown student"),
+        ("mini-2x100", "cannot have"),
+        ("mini-2x0", "cannot have"),
+        ("mini-0x64", "at least one layer"),
         ({"depth": 3}, "unknown field"),
         ({"layers": 2, "hidden": 30, "heads": 4}, "do not divide"),
         ({"layers": "two"}, "whole number"),

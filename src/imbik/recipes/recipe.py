@@ -28,11 +28,13 @@ _ANY_NUMBER = {
     r"bag-\d+": "bag",
     r"conv-\d+": "conv",
     r"lstm-\d+": "lstm",
+    r"mini-\d+x\d+": "mini-2x192",
     r"blocks-\d+": "blocks-1",
     r"bag-\d+-augmented": "bag-augmented",
     r"conv-\d+-augmented": "conv-augmented",
+    r"mini-\d+x\d+-augmented": "mini-2x192-augmented",
 }
-"""Names with a number of one's own (layers, or the width of piece vectors) -> the shipped recipe that has their steps."""
+"""Names with numbers of one's own (layers, the width of piece vectors or of hidden states) -> the shipped recipe that has their steps."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 

@@ -17,11 +17,12 @@ from imbik.compress.linear import check_linear
 from imbik.compress.plan import LINEAR, able_engines
 from imbik.errors import UserError
 from imbik.export.builders.registry import DEFAULT_ENGINES
+from imbik.models.blocks import head_size
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe, load_recipe, parse_recipe
 from imbik.students.catalogue import parse_student
 from imbik.students.pooled import why_not
-from imbik.students.shape import CATALOGUE
+from imbik.students.shape import MINI_HEAD, MINI_STEP
 from imbik.students.spec import SAME
 from imbik.tasks.outputs import TEXTS
 from imbik.tasks.registry import task_of
@@ -100,11 +101,14 @@ class Levers:
         return (*self._linear(), *pooled, "layers", *(["narrow"] if self.narrow else []))
 
     @cached_property
-    def narrow(self) -> tuple[str, ...]:
-        """Students that are narrower than the teacher: names of the catalogue."""
-        hidden, depth = int(self.teacher.model.config.hidden_size), self.teacher.depth
-        small = {name: shape for name, shape in CATALOGUE.items() if name.startswith("mini-") and self._texts}
-        return tuple(sorted((name for name, one in small.items() if one.layers <= depth and one.hidden < hidden), key=_work))
+    def narrow(self) -> tuple[int, ...]:
+        """Hidden sizes that students narrower than the teacher may have, ascending; none where they could not begin at the teacher's."""
+        model = self.teacher.model
+        if not self._texts or head_size(model) < MINI_HEAD:
+            return ()
+        # more heads than the teacher has, or as wide as it: nothing to begin with, or nothing gained
+        end = min(int(model.config.hidden_size), MINI_HEAD * int(model.config.num_attention_heads) + 1)
+        return tuple(range(MINI_STEP, end, MINI_STEP))
 
     def bits(self, kind: str) -> tuple[str, ...]:
         """Return the schemes that some engine can build for a kind of student.
@@ -122,7 +126,7 @@ class Levers:
         """Kind of student -> the schemes that some engine can build; asked once, for a sampler asks for every recipe that it was told."""
         found, own = {}, str(self.teacher.model.config.model_type)
         for kind in (kind for kind in self.kinds if kind not in LINEAR):
-            spec = parse_student(kind if kind in POOLED else self.narrow[0] if kind == "narrow" else None)
+            spec = parse_student(kind if kind in POOLED else f"mini-1x{self.narrow[0]}" if kind == "narrow" else None)
             planned = spec.plan(self.teacher).architecture
             architecture = own if planned == SAME else planned
             steps = {name: (*self.teacher.steps, *(_shipped_part(name).records())) for name in BITS}
@@ -139,7 +143,8 @@ class Levers:
         if kind in POOLED:
             found[f"{kind} width"] = draw.one_of(f"{kind} width", WIDTHS)
         elif kind == "narrow":
-            found["narrow shape"] = draw.one_of("narrow shape", self.narrow)
+            found["narrow depth"] = draw.one_of("narrow depth", range(1, self.teacher.depth + 1))
+            found["narrow width"] = draw.one_of("narrow width", self.narrow)
         else:
             # as it is, and not as it was asked for: the sampler learns what was made
             found["layers size"] = self.nearest(draw.share("layers size")).share
@@ -172,7 +177,8 @@ class Levers:
                 shares = dict.fromkeys(self.nearest(share).share for share in _FIRST)
                 found += [self._start(kind, size=share, rank=1.0, vocabulary="vocabulary", bits="int8", copies=0) for share in shares]
             else:
-                found.append(self._start(kind, shape=self.narrow[0], vocabulary="vocabulary", bits="int8", copies=0))
+                depth, width = min(2, self.teacher.depth), self.narrow[len(self.narrow) // 2]
+                found.append(self._start(kind, depth=depth, width=width, vocabulary="vocabulary", bits="int8", copies=0))
         return found
 
     def _start(self, kind: str, **chosen: Value) -> Choices:
@@ -192,7 +198,7 @@ class Levers:
         if kind == "layers":
             name, student, steps = self._layered(float(own["size"]), float(own["rank"]), copies)
         else:
-            student = f"{kind}-{own['width']}" if kind in POOLED else str(own["shape"])
+            student = f"{kind}-{own['width']}" if kind in POOLED else f"mini-{own['depth']}x{own['width']}"
             name, steps = student, [{"distill": _shipped(student) | _made(copies)}]
         # behind the training, which students of other vocabularies and bits share
         parts = [part for part in (vocabulary, bits) if part != "all"]
@@ -248,8 +254,3 @@ def _shipped(student: str) -> dict[str, Any]:
 def _made(copies: int) -> dict[str, Any]:
     """Return the setting of ``distill`` that makes texts."""
     return {"augment": {"masked_model": "none", "copies": copies, "most": _MOST_MADE}} if copies else {}
-
-
-def _work(name: str) -> int:
-    shape = CATALOGUE[name]
-    return shape.layers * shape.hidden**2

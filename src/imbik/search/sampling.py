@@ -108,13 +108,22 @@ class _Replayed:
         from optuna.distributions import CategoricalDistribution
 
         self.distributions[name] = CategoricalDistribution(list(options))
-        return self.choices[name]
+        return self._chosen(name, options)
 
     def share(self, name: str) -> float:
         from optuna.distributions import FloatDistribution
 
         self.distributions[name] = FloatDistribution(0.0, 1.0)
-        return float(self.choices[name])
+        return float(self._chosen(name))
+
+    def _chosen(self, name: str, options: Sequence[Value] | None = None) -> Any:
+        if name not in self.choices or (options is not None and self.choices[name] not in options):
+            raise _NoChoiceError(name)
+        return self.choices[name]
+
+
+class _NoChoiceError(Exception):
+    """What was measured cannot be chosen here: an engine is not installed any more, or an older imbik had other choices."""
 
 
 def _trial(levers: Levers, told: Sequence[Told], seed: int) -> Trial:
@@ -124,15 +133,19 @@ def _trial(levers: Levers, told: Sequence[Told], seed: int) -> Trial:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # in memory: the log is the database, and the seed of each question makes its answer a function of it
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed))
-    study.add_trials([_finished(levers, one) for one in told])
+    study.add_trials([trial for one in told if (trial := _finished(levers, one)) is not None])
     return study.ask()
 
 
-def _finished(levers: Levers, one: Told) -> FrozenTrial:
+def _finished(levers: Levers, one: Told) -> FrozenTrial | None:
+    """Return a measured recipe as Optuna knows it; None where it is none of the choices that there are."""
     import optuna
 
     replayed = _Replayed(one.choices)
-    levers.draw(replayed)
+    try:
+        levers.draw(replayed)
+    except _NoChoiceError:
+        return None
     # logarithms: half the time counts alike in fast models and slow ones
     values = [one.retention, math.log(one.ms), math.log(one.bytes)]
     params = {name: one.choices[name] for name in replayed.distributions}

@@ -27,7 +27,7 @@ from imbik.models.teacher import Teacher
 from imbik.models.units import inherit_units
 from imbik.students.layer_map import uniform_layers
 from imbik.students.projection import project
-from imbik.students.shape import CATALOGUE, Shape, check_attention, check_shape, shape_of
+from imbik.students.shape import CATALOGUE, MINI, Shape, check_attention, check_shape, named_shape, shape_of
 from imbik.students.spec import Inherited, StudentPlan, StudentSpec, Written, count_of, family_of, init_of, refuse_unknown
 from imbik.tasks.outputs import IMAGES
 from imbik.tasks.registry import task_of
@@ -38,10 +38,10 @@ FIELDS = ("family", "from", "heads", "hidden", "init", "intermediate", "layers")
 
 @dataclass(frozen=True)
 class Bert(StudentSpec):
-    """``layers-N``, a name of the catalogue, or a mapping of numbers; what is left out is the teacher's.
+    """``layers-N``, the name of a shape, or a mapping of numbers; what is left out is the teacher's.
 
     Attributes:
-        named: the shape that a name of the catalogue stands for.
+        named: the shape that the name stands for.
         layers, hidden, heads, intermediate: the numbers that are given.
         init: where the weights start: ``teacher`` or ``random``.
     """
@@ -52,17 +52,18 @@ class Bert(StudentSpec):
     heads: int | None = None
     intermediate: int | None = None
     init: str = "teacher"
-    names: ClassVar[tuple[str, ...]] = tuple(CATALOGUE)
+    names: ClassVar[tuple[str, ...]] = ("layers-N", MINI, *CATALOGUE)
     images: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, written: Written) -> Bert | None:
-        """Return the spec of ``layers-N``, a name of the catalogue, or a mapping of the family ``bert``."""
+        """Return the spec of ``layers-N``, a name of a shape, or a mapping of the family ``bert``."""
         if isinstance(written, str):
             match = re.fullmatch(r"layers-(\d+)", written)
             if match:
                 return cls(written, layers=int(match[1]))
-            return cls(written, named=CATALOGUE[written]) if written in CATALOGUE else None
+            named = named_shape(written)
+            return None if named is None else cls(written, named=named)
         if not isinstance(written, Mapping) or family_of(written) != "bert":
             return None
         refuse_unknown(written, FIELDS)

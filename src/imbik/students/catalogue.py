@@ -11,7 +11,6 @@ from imbik.students.distilbert import DistilBert
 from imbik.students.given import Copy, Given
 from imbik.students.mobilebert import MobileBert
 from imbik.students.pooled import Bag, Conv, Lstm
-from imbik.students.shape import CATALOGUE
 from imbik.students.spec import StudentSpec, Written, family_of
 from imbik.students.stages import Stages
 from imbik.types import Checkpoint, Examples
@@ -31,15 +30,15 @@ FAMILIES: dict[str, type[StudentSpec]] = {
 
 
 def student_names() -> list[str]:
-    """Return all names that a recipe may use, ``layers-N`` for any N included."""
-    return ["layers-N", *DistilBert.names, *MobileBert.names, *CATALOGUE, *Bag.names, *Conv.names, *Lstm.names, *Stages.names]
+    """Return all names that a recipe may use; capital letters stand for numbers."""
+    return [name for family in FAMILIES.values() for name in family.names]
 
 
 def parse_student(written: Written) -> StudentSpec:
     """Read what a recipe says of its student.
 
     Args:
-        written: None (a copy of the teacher), ``layers-N``, a name of :data:`imbik.students.shape.CATALOGUE`, ``{"layers": …,
+        written: None (a copy of the teacher), ``layers-N``, a name of :data:`imbik.students.shape.CATALOGUE`, ``mini-2x192`` for any numbers, ``{"layers": …,
             "hidden": …, "heads": …, "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's),
             ``{"from": folder or hub name}``, ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family":
             "distilbert", "layers": …, "init": …}``, a MobileBERT, see

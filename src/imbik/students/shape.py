@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,32 @@ CATALOGUE: dict[str, Shape] = {
     # the two students that TinyBERT's authors published
     "tinybert-4l-312": Shape(4, 312, 12, 1200),
     "tinybert-6l-768": Shape(6, 768, 12, 3072),
-    "mini-4x256": Shape(4, 256, 8, 1024),
-    "mini-3x256": Shape(3, 256, 8, 1024),
-    "mini-2x192": Shape(2, 192, 6, 768),
-    "mini-2x128": Shape(2, 128, 4, 512),
 }
-"""Shapes by name. The ``mini`` ones have heads of 32 and widths that are multiples of 64: what processors multiply fastest."""
+"""Shapes by name."""
+
+MINI = "mini-LxH"
+"""How the names of shapes with heads of 32 and BERT's proportions are written: L layers of H numbers."""
+
+MINI_HEAD, MINI_STEP = 32, 64
+"""Numbers of a head of such a shape, and what its width is a multiple of: what processors multiply fastest."""
+
+
+def named_shape(name: str) -> Shape | None:
+    """Return the shape that a name stands for, None where it is no name of a shape.
+
+    Raises:
+        UserError: a width that such shapes cannot have.
+
+    >>> named_shape("mini-2x192")
+    Shape(layers=2, hidden=192, heads=6, intermediate=768)
+    """
+    match = re.fullmatch(r"mini-(\d+)x(\d+)", name)
+    if match is None:
+        return CATALOGUE.get(name)
+    layers, hidden = int(match[1]), int(match[2])
+    if not hidden or hidden % MINI_STEP:
+        raise UserError("a width that this shape cannot have", where="student", found=name, expected=f"{MINI}, H a multiple of {MINI_STEP}")
+    return Shape(layers, hidden, hidden // MINI_HEAD, 4 * hidden)
 
 
 def shape_of(teacher: Teacher, layers: int) -> Shape:
