@@ -20,6 +20,7 @@ from imbik.methods.registry import make_method, make_methods
 from imbik.models.anatomy import anatomy, listen
 from imbik.models.checkpoint import save_checkpoint
 from imbik.models.teacher import Teacher
+from imbik.models.units import Units, answer_in
 from imbik.students.catalogue import make_student, parse_student
 from imbik.students.mobilebert import PUBLISHED, MobileShape, make_ib_bert, make_mobilebert
 from imbik.students.spec import Inherited
@@ -72,6 +73,32 @@ def test_an_ib_bert_starts_near_its_classic_teacher(world):
         return np.corrcoef((theirs - theirs.mean(0)).ravel(), (logits - logits.mean(0)).ravel())[0, 1]
 
     assert alike(logits_of(ib, splits.train)) > 0.5 > alike(random_start)
+
+
+@pytest.mark.parametrize("mean", [0.0, 300.0])
+def test_an_ib_bert_of_a_regression_starts_at_its_teachers_units(mean):
+    """The head computes standardized numbers, the model answers in the user's units: the start must be fitted to the former."""
+    teacher, splits = tiny_bert(("score",), "regression", layers=3, hidden=48, heads=4), tiny_splits("regression", rows=80)
+    answer_in(teacher.model, Units(mean, 20.0))
+    ib = make_ib_bert(Inherited.of(teacher), shape_of(make_student("mobilebert", teacher, splits.train, 0).model), 48, 96)
+    batch = sample(encode(splits.train, teacher.tokenizer))
+    torch.manual_seed(0)
+    start_ib_bert(teacher.model, anatomy(teacher.model), ib.model, block_map(3, 3), batch)
+    start_head(teacher.model, ib.model, batch)
+    theirs, ours = logits_of(teacher, splits.train), logits_of(ib, splits.train)
+    assert ((ours - theirs) ** 2).mean() < theirs.var() and np.corrcoef(theirs[:, 0], ours[:, 0])[0, 1] > 0.5
+
+
+def test_the_head_does_not_learn_the_few_rows_of_its_start_by_heart(world):
+    """As many numbers as rows: the answers to other rows stay those of the teacher."""
+    teacher, student, _, splits, data = world
+    ib = make_ib_bert(Inherited.of(teacher), shape_of(student.model), 48, 96)
+    few = sample(data, 24)
+    torch.manual_seed(0)
+    start_ib_bert(teacher.model, anatomy(teacher.model), ib.model, block_map(3, 3), few)
+    start_head(teacher.model, ib.model, few)
+    theirs, ours = logits_of(teacher, splits.dev), logits_of(ib, splits.dev)
+    assert ((ours - theirs) ** 2).mean() < 1.25 * theirs.var(axis=0).mean()
 
 
 def test_no_norm_starts_as_the_mean_of_the_layer_norm(world):

@@ -213,7 +213,9 @@ def test_hidden_widths_are_those_that_can_begin_at_the_teachers():
     drawn = [one for place in range(300) if (one := ask("random", levers, [], (place,)))["kind"] == "narrow"]
     assert {(one["narrow depth"], one["narrow width"]) for one in drawn} == {(d, w) for d in (1, 2, 3) for w in levers.narrow}
     students = {levers.document(one)["student"] for one in drawn}
-    assert "mini-3x320" in students and not any(recipe_of(levers.document(one), "test").student.plan(levers.teacher) is None for one in drawn)
+    assert "mini-3x320" in students and not any(
+        recipe_of(levers.document(one), "test").student.plan(levers.teacher) is None for one in drawn
+    )
 
 
 def test_what_cannot_be_chosen_any_more_is_not_told(caplog):

@@ -38,7 +38,7 @@ def parse_student(written: Written) -> StudentSpec:
     """Read what a recipe says of its student.
 
     Args:
-        written: None (a copy of the teacher), ``layers-N``, a name of :data:`imbik.students.shape.CATALOGUE`, ``mini-2x192`` for any numbers, ``{"layers": …,
+        written: None (a copy of the teacher), ``layers-N``, ``mini-LxH``, a name of :data:`imbik.students.shape.CATALOGUE`, ``{"layers": …,
             "hidden": …, "heads": …, "intermediate": …, "init": "teacher" | "random"}`` (what is left out is the teacher's),
             ``{"from": folder or hub name}``, ``distilbert`` (half of the teacher's layers), ``distilbert-6l`` or ``{"family":
             "distilbert", "layers": …, "init": …}``, a MobileBERT, see

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from imbik.models.anatomy import Anatomy, listen
 from imbik.models.blocks import layer_stack, roles_of
 from imbik.models.hooks import module_at
+from imbik.models.units import units_of
 from imbik.students.mobilebert import stand_for_layer_norm
 from imbik.training.prediction import Batch, model_inputs
 
@@ -133,13 +136,25 @@ def _standard(states: Tensor) -> Tensor:
 
 @torch.no_grad()
 def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> None:
-    """Open the pooler at random and fit the classifier behind it to the classic model's logits by least squares."""
-    logits = classic(**model_inputs(batch)).logits.float()
-    width = ib.mobilebert.pooler.dense.weight.shape[0]
-    # orthogonal, so that nothing is lost; 0.7 keeps tanh bent but not saturated
-    ib.mobilebert.pooler.dense.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * 0.7)
-    pooled = ib.mobilebert(**model_inputs(batch)).pooler_output.float()
-    _least_squares(ib.classifier, pooled, logits)
+    """Open the pooler at random and fit the classifier behind it to the classic model's logits.
+
+    The fit is a ridge regression, as strong as texts that were left out of it want it: rows are about as many as numbers.
+    """
+    wanted = classic(**model_inputs(batch)).logits.float()
+    units = units_of(ib.config)
+    if units is not None:  # a regression's head gives z, and the model mean + scale · z
+        wanted = (wanted - units.mean) / units.scale
+    states = ib.mobilebert(**model_inputs(batch)).last_hidden_state[:, 0].float()
+    width, mean = states.shape[1], states.mean(0)
+    # orthogonal, so that nothing is lost; 0.7 of the deviation keeps tanh bent but not saturated. First tokens have most in common: what
+    # differs is a hundredth of a state, which only huge weights behind the pooler would bring to a logit's size
+    pooler = ib.mobilebert.pooler.dense
+    pooler.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * (0.7 / (states - mean).square().mean().sqrt()))
+    pooler.bias.copy_(-pooler.weight @ mean)
+    pooled = torch.tanh(pooler(states))
+    ridge = RidgeCV(alphas=len(pooled) * float(pooled.var(0).mean()) * np.logspace(-3, 3, 13)).fit(pooled.numpy(), wanted.numpy())
+    ib.classifier.weight.copy_(torch.from_numpy(ridge.coef_.reshape(ib.classifier.weight.shape)))
+    ib.classifier.bias.copy_(torch.from_numpy(np.ravel(ridge.intercept_)))
 
 
 @torch.no_grad()
