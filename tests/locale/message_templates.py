@@ -35,6 +35,7 @@ _FIRST = (
     "translate",
     "Table",
     "progress",
+    "remark",
 )  # their first argument is read by a user
 _WORDS = ("help", "note", "title", "caption")  # keywords whose value is read by a user, in whatever call
 _DEVELOPERS = ("testing", "moved.py")  # what only a programmer reads

@@ -40,9 +40,12 @@ def silenced_descriptor() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' warnings and progress bars off the console while it loads or saves."""
+    """Keep transformers' warnings and progress bars, and the hub's retries, off the console while it loads or saves."""
     from transformers.utils import logging as verbosity
 
+    hub = logging.getLogger("huggingface_hub")
+    told = hub.level
+    hub.setLevel(logging.ERROR)
     level = verbosity.get_verbosity()
     bars = verbosity.is_progress_bar_enabled()
     verbosity.set_verbosity_error()
@@ -50,6 +53,7 @@ def quiet_transformers() -> Iterator[None]:
     try:
         yield
     finally:
+        hub.setLevel(told)
         verbosity.set_verbosity(level)
         if bars:
             verbosity.enable_progress_bar()

@@ -119,8 +119,8 @@ class Workspace:
             raise UserError(
                 "the output folder holds a model already",
                 where=self.directory,
-                found="config.json of a model that was made from something else, or with other settings",
-                fix="choose another folder with --out, or delete this one",
+                found="a config.json that is not of this run: of other inputs or settings, or of a model of your own",
+                fix="choose another folder with --out",
             )
         if taken:
             self._lock.close()

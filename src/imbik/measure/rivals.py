@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ from imbik.tasks.retention import Evaluable, gain
 
 
 def best_rival(measurements: Sequence[Measurement]) -> Measurement | None:
-    """Return the rival that is best on dev; None where none was measured."""
+    """Return the rival that is best on dev, of equals the fastest; None where none was measured."""
     rivals = [m for m in measurements if m.rival and m.dev_quality.value is not None]
     # the id last: the same measurements always give the same rival
-    return min(rivals, key=lambda m: (-dev_merit(m), m.id), default=None)
+    return min(rivals, key=lambda m: (-dev_merit(m), m.latency_ms.p50 or math.inf, m.id), default=None)
 
 
 def over_rivals(

@@ -90,7 +90,7 @@ def parse_results(text: str, path: Path) -> Results:
 
 def _object(text: str, path: Path) -> Json:
     """Return the JSON object in ``text``."""
-    fix = "run imbik compress again; it writes the file anew"
+    fix = "name the results.json of a run; where that one is damaged, imbik compress writes it anew"
     # numbers of 5,000 digits and brackets without end break the parser itself
     with damage_told("not valid JSON", path, fix=fix):
         try:

@@ -137,13 +137,16 @@ def stream_rows(files: Sequence[Path], names: ColumnNames, keep: Sequence[str], 
         UserError: a column or a text is missing, or is none (file, row, column); every text is empty.
     """
     columns: Columns | None = None
-    full = False
+    full = some = False
     for path in files:
         table, columns = open_with(path, columns, names, keep, say)
         for chunk, texts, pairs in stream_texts(table, columns, also=keep):
             cells = handed_on(table, chunk, keep)
+            some = some or bool(texts)
             full = full or any(text and not text.isspace() for text in texts)
             yield Rows(list(texts), None if pairs is None else list(pairs), cells)
+    if columns is not None and not some:
+        raise UserError("no rows", where=files[0], found="only a header", expected="a header and rows")
     if columns is not None and not full:
         raise UserError("every text is empty", where=f"{files[0]}, column {columns.text!r}", fix="name the text column with --text")
 

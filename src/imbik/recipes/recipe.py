@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -158,12 +159,13 @@ def _part(name: str, whole: str) -> Recipe:
     if family is not None:  # any number: the same steps as the shipped one
         template = parse_recipe((folder / f"{family}.yaml").read_text(encoding="utf-8"), name)
         return Recipe(name, template.steps, _student(name.removesuffix("-augmented"), name), template.seed)
+    close = difflib.get_close_matches(name, shipped(), 1)
     raise UserError(
         "no such recipe",
         where=whole if whole != name else None,
         found=repr(name),
         expected="a YAML file, or one of " + ", ".join(shipped()) + ", joined by +",
-        fix="imbik recipes lists them with what they do",
+        fix=f"did you mean {close[0]}?" if close else "imbik recipes lists them with what they do",
     )
 
 

@@ -21,7 +21,7 @@ def results_table(results: Results, lang: str = "en") -> Table:
     if base is not None:
         title += texts("terminal.against", baseline=base.id)
     table = Table(title=title)
-    captions = []
+    captions = [texts("terminal.front")]
     if any(m.rival for m in results.measurements):
         captions.append(texts("terminal.rival"))
     if any(slowed_down(m, results.measurements) for m in results.measurements):

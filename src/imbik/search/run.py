@@ -125,8 +125,11 @@ class _Search:
         # a call that was stopped before its first recipe, or all of them failed
         if not pool:
             errors = [str(entry["error"]) for entry in self.recipes.entries] if self.recipes else []
-            fix = "read the errors, or search with --levers architecture" if errors else "run the same command again, with more minutes"
-            raise UserError("no recipe was made", where=self.directory, found="; ".join(errors[:3]) or "nothing yet", fix=fix)
+            if not errors:
+                fix = "run the same command again: it goes on where it stopped"
+                raise UserError("the search ended before its first recipe was measured", where=self.directory, fix=fix)
+            fix = "read the errors, or search with --levers architecture"
+            raise UserError("no recipe was made", where=self.directory, found="; ".join(errors[:3]), fix=fix)
         return max(pool, key=lambda one: one.rank(self.options.limits))
 
     def make_winner(self) -> None:

@@ -164,7 +164,7 @@ def _answer_files(model: Model, files: list[Path], out: Path | None, form: str |
     done = predict_files(model, files, place, asked=asked, form=form, progress=progress_for(console, translated), say=say)
     if out is not None:
         earlier = f" ({done.earlier:,} of them earlier)" if done.earlier else ""
-        say(f"{out}: {done.rows:,} rows answered in {done.seconds:.1f} s, {done.workers} processes{earlier}")
+        say(f"{out}: {done.rows:,} rows answered in {done.seconds:.1f} s, processes: {done.workers}{earlier}")
 
 
 def _show(answers: Sequence[dict[str, Any]], task: Task) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+import yaml
 from rich.table import Table
 
 from imbik.cli.speech import Speaker
@@ -17,23 +18,33 @@ def register(app: typer.Typer) -> None:
     def recipes(
         name: Annotated[str | None, typer.Argument(help="A shipped name, names joined by '+', or a YAML file.")] = None,
     ) -> None:
-        """List the recipes, or check one and print it as YAML to copy and edit."""
+        """List the recipes, or check one and print it as YAML to copy and edit; of a name for several, each of them."""
+        from imbik.compress.plan import LINEAR
         from imbik.recipes.groups import GROUPS
         from imbik.recipes.recipe import dump_recipe, load_recipe, shipped
 
         if name is not None:
-            typer.echo(dump_recipe(load_recipe(name)), nl=False)
+            said = [_linear(one) if one in LINEAR else dump_recipe(load_recipe(one)) for one in GROUPS.get(name, (name,))]
+            typer.echo("---\n".join(said), nl=False)
             return
-        table = Table(title="Recipes; join parts by '+': layers-3+int8. N of layers-N is any number of the teacher's layers")
+        free = "layers-N, distilbert-Nl, mini-LxH, bag-N, conv-N, lstm-N, blocks-N"
+        table = Table(title=f"Recipes; join parts by '+': layers-3+int8. Capital letters are numbers of your own in {free}")
         for column in ("name", "student", "steps"):
             table.add_column(column)
         for part in shipped():
             recipe = load_recipe(part)
             steps = ", ".join(step.name for step in recipe.steps)
             table.add_row(part, _in_words(recipe.student.written), steps)
+        for linear in LINEAR:
+            table.add_row(linear, linear, "")
         for group, names in GROUPS.items():
             table.add_row(group, "", ", ".join(names))
         Speaker().print(table)
+
+
+def _linear(name: str) -> str:
+    """Return the YAML of a linear student, which is no network: there are no steps to edit."""
+    return yaml.safe_dump({"name": name, "student": name, "steps": []}, sort_keys=False)
 
 
 def _in_words(student: object) -> str:

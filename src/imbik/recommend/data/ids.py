@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imbik.errors import UserError
-from imbik.recommend.data.remarks import on_ids
+from imbik.recommend.data.remarks import on_ids, remark
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,8 +116,8 @@ def encode(ids: Sequence[object] | NDArray[np.generic] | pa.ChunkedArray, kind: 
     positions: dict[str, int] = {}
     mapping = np.array([positions.setdefault(name, len(positions)) for name in stripped], np.int32)
     merged = len(names) - len(positions)
-    why = "had blanks around them, or accents as letters of their own, and were changed"
-    note = f"{changed} {kind} id(s) {why}; {merged} became equal to another id"
+    cause = "had blanks around them, or accents as letters of their own, and were changed"
+    note = remark(f"{changed:,} {kind} id(s) {cause}; {merged:,} became equal to another id")
     return Encoded(mapping[codes], id_table(positions), (note, *on_ids(positions, kind)))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from imbik.errors import UserError
 from imbik.recommend.data.given import one_column
 from imbik.recommend.data.ids import Place, encode
-from imbik.recommend.data.remarks import on_values
+from imbik.recommend.data.remarks import on_values, remark
 from imbik.recommend.data.times import seconds_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -267,5 +267,5 @@ def _without_duplicates(raw: Ratings, rule: Duplicates, place: Place) -> Ratings
         item_ids=raw.item_ids,
         times=None if raw.times is None else raw.times[rows],
         implicit=raw.implicit,
-        notes=(*raw.notes, f"{repeated} row(s) repeat a (user, item) pair; rule: {rule}"),
+        notes=(*raw.notes, remark(f"{repeated:,} row(s) repeat a (user, item) pair; rule: {rule}")),
     )

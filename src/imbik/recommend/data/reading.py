@@ -14,6 +14,7 @@ from imbik.jobs.paths import with_home
 from imbik.recommend.data.cells import numbers, plain
 from imbik.recommend.data.ids import Place, id_text
 from imbik.recommend.data.ratings import Duplicates, Ratings, check_implicit, check_rule
+from imbik.recommend.data.remarks import remark
 from imbik.recommend.data.roles import find_header, find_places
 from imbik.recommend.data.separators import cut, guess_separator, sample_lines, separator_named, split_line
 from imbik.recommend.data.times import times_of
@@ -108,7 +109,7 @@ def read_ratings(
 def _events_note(columns: _Columns, used: list[int]) -> str:
     unread = [repr(name) for number, name in enumerate(columns.table.column_names) if number not in used]
     more = f"; not read: {', '.join(unread[:5])} (--rating-column)" if unread and columns.named else ""
-    return f"no rating column: each row is an event of weight 1 ({columns.how}){more}"
+    return remark(f"no rating column: each row is an event of weight 1 ({columns.how}){more}")
 
 
 def read_pairs(

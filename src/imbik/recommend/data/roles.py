@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imbik.errors import UserError
+from imbik.recommend.data.remarks import remark
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,9 +63,10 @@ def find_header(rows: Sequence[Sequence[str]], named: Sequence[str]) -> tuple[bo
     again = any(cell == row[place].strip() for row in rows[1:] for place, cell in enumerate(first) if place < len(row))
     digits = any(any(letter.isdigit() for letter in cell) for cell in first)
     if known and not again and not any(_is_number(cell) for cell in first):
-        return True, (f"the first row is read as the names of the columns: {', '.join(first)}",)
+        return True, (remark(f"the first row is read as the names of the columns: {', '.join(first)}"),)
     if len(first) == 2 and not again and not digits and len(rows) > 1:
-        return False, (f"the first row ({', '.join(first)}) is read as data; if it is a header, use --user-column and --item-column",)
+        told = remark(f"the first row ({', '.join(first)}) is read as data; if it is a header, use --user-column and --item-column")
+        return False, (told,)
     return False, ()
 
 
@@ -104,7 +106,7 @@ def find_places(
             places[role] = candidates[0] if candidates else None
             if len(candidates) > 1:
                 others = ", ".join(repr(names[number]) for number in candidates[1:])
-                notes.append(f"the {role} is column {names[candidates[0]]!r}; {others} could be it too (--{role}-column)")
+                notes.append(remark(f"the {role} is column {names[candidates[0]]!r}; {others} could be it too (--{role}-column)"))
         else:
             places[role] = order if order < len(names) else None
     taken = [place for role, place in places.items() if role != "time"]
@@ -115,7 +117,7 @@ def find_places(
         notes += _take_the_last(names, places)
     elif not any(asked.values()):
         roles = [role for role, place in places.items() if place is not None]
-        notes.append(f"no header: columns are read as {', '.join(roles)}, in this order")
+        notes.append(remark(f"no header: columns are read as {', '.join(roles)}, in this order"))
     _check_places(table, places, path)
     return places, tuple(notes)
 
@@ -133,7 +135,7 @@ def _take_the_last(names: list[str], places: Places) -> list[str]:
     if len(missing) != 1 or len(left) != 1:
         return []
     places[missing[0]] = left[0]
-    return [f"the {missing[0]} is column {names[left[0]]!r}, the only one left (--{missing[0]}-column)"]
+    return [remark(f"the {missing[0]} is column {names[left[0]]!r}, the only one left (--{missing[0]}-column)")]
 
 
 def _check_places(table: pa.Table, places: Places, path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from imbik.errors import UserError
+from imbik.recommend.data.remarks import remark
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +87,7 @@ def guess_separator(lines: list[str]) -> tuple[str, tuple[str, ...]]:
     numeric = [mark for mark in strong if _has_numbers(lines, mark)]
     best = (numeric or strong)[0]
     others = ", ".join(repr(mark) for mark in strong if mark != best)
-    note = f"columns are separated by {best!r}; {others} would cut every row alike too (--separator)"
+    note = remark(f"columns are separated by {best!r}; {others} would cut every row alike too (--separator)")
     return best, (note,) if others else ()
 
 
@@ -139,9 +140,9 @@ def cut(raw: bytes, mark: str, header: bool, path: Path, skipped: int = 0) -> Cu
     rows = table.num_rows
     table = _without_header(table, names) if header else table
     notes = {
-        f"row {line + 1 + skipped}: a quote that encloses no cell; in this file quotes are read as letters": quoting == "literal",
-        f"{empty} row(s) hold nothing and are left out; row numbers do not count them": empty > 0,
-        f"{rows - table.num_rows} row(s) are the header again and are left out": table.num_rows < rows,
+        remark(f"row {line + 1 + skipped}: a quote that encloses no cell; in this file quotes are read as letters"): quoting == "literal",
+        remark(f"{empty:,} row(s) hold nothing and are left out; row numbers do not count them"): empty > 0,
+        remark(f"{rows - table.num_rows:,} row(s) are the header again and are left out"): table.num_rows < rows,
     }
     return Cut(table, tuple(note for note, true in notes.items() if true))
 

@@ -114,7 +114,7 @@ def check_settings(model: Configured, ratings: Ratings) -> None:
     if not 1 <= rank <= min(ratings.shape):
         raise UserError(
             "the rank does not fit the matrix",
-            found=rank,
+            found=f"rank {rank}",
             expected=f"1 to {min(ratings.shape)} ({ratings.shape[0]} users, {ratings.shape[1]} items)",
             fix="set it with --rank",
         )
