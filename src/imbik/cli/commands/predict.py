@@ -18,7 +18,8 @@ from imbik.cli.speech import Speaker
 from imbik.errors import UserError
 from imbik.jobs.files import replacing
 from imbik.jobs.progress import progress_for
-from imbik.locale.language import translated
+from imbik.locale.catalogue import with_marks
+from imbik.locale.language import language, translated
 
 if TYPE_CHECKING:
     from imbik.predict.answering import Model
@@ -174,7 +175,7 @@ def _show(answers: Sequence[dict[str, Any]], task: Task) -> None:
     for answer in answers:
         shown = Text(_short(answer[asked] if "pair" not in answer else f"{answer[asked]} / {answer['pair']}"))
         for number, (what, how_sure) in enumerate(task.lines(answer)):
-            table.add_row(shown if number == 0 else "", Text(what), f"{how_sure:.4f}")
+            table.add_row(shown if number == 0 else "", Text(what), with_marks(f"{how_sure:.4f}", language()))
     console.print(table)
 
 
