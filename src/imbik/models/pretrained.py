@@ -234,20 +234,10 @@ def _config(path: str, role: str) -> PretrainedConfig:
             config = AutoConfig.from_pretrained(path, trust_remote_code=remote_code_trusted())
     except Exception as error:
         check_remote_code(path, error, role)
-        if not Path(path).is_dir():
-            raise UserError(
-                f"there is no such folder for the {role}, and no hub gives a model of this name",
-                where=path,
-                found=first_line(error),
-                expected="a transformers folder, or a hub name that can be reached from here",
-                fix="check the path",
-            ) from None
-        raise UserError(
-            f"the {role} cannot be opened",
-            where=path,
-            found=first_line(error),
-            expected="a transformers folder, or a hub name that can be reached from here",
-        ) from None
+        none = f"there is no such folder for the {role}, and no hub gives a model of this name"
+        what = f"the {role} cannot be opened" if Path(path).is_dir() else none
+        expected = "a transformers folder, or a hub name that can be reached from here"
+        raise UserError(what, where=path, found=first_line(error), expected=expected) from None
     if not remote_code_trusted() and hasattr(config, "auto_map"):
         del config.auto_map  # transformers has the architecture; nothing that is made of this model may look for code again
     return config

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from imbik.models.anatomy import Anatomy, listen
@@ -140,6 +139,8 @@ def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> N
 
     The fit is a ridge regression, as strong as texts that were left out of it want it: rows are about as many as numbers.
     """
+    from sklearn.linear_model import RidgeCV
+
     wanted = classic(**model_inputs(batch)).logits.float()
     units = units_of(ib.config)
     if units is not None:  # a regression's head gives z, and the model mean + scale · z
