@@ -27,6 +27,7 @@ from imbik.students.spec import Inherited
 from imbik.testing.contract import quick
 from imbik.testing.tiny import WORDS, logits_of, tiny_bert, tiny_context, tiny_splits
 from imbik.training.encoding import encode
+from imbik.training.prediction import to_batch
 from imbik.training.settings import Training
 
 WEIGHTS = Weights(attention=1.0, hidden=100.0, mean=5000.0, variance=5.0)
@@ -99,6 +100,14 @@ def test_the_head_does_not_learn_the_few_rows_of_its_start_by_heart(world):
     start_head(teacher.model, ib.model, few)
     theirs, ours = logits_of(teacher, splits.dev), logits_of(ib, splits.dev)
     assert ((ours - theirs) ** 2).mean() < 1.25 * theirs.var(axis=0).mean()
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_head_starts_on_texts_that_are_all_the_same(world, rows):
+    teacher, student, _, splits, data = world
+    ib = make_ib_bert(Inherited.of(teacher), shape_of(student.model), 48, 96)
+    start_head(teacher.model, ib.model, to_batch(data, np.zeros(rows, np.int64)))
+    assert np.isfinite(logits_of(ib, splits.dev)).all()
 
 
 def test_no_norm_starts_as_the_mean_of_the_layer_norm(world):

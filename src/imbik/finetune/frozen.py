@@ -17,7 +17,7 @@ from imbik.models.anatomy import anatomy, listen
 from imbik.models.blocks import layer_stack
 from imbik.models.hooks import evaluating
 from imbik.models.inputs import reads_images
-from imbik.models.units import units_of
+from imbik.models.units import Units, units_of
 from imbik.tasks.registry import task_of
 from imbik.training.encoding import Encoded, encode_for
 from imbik.training.precision import precision
@@ -204,19 +204,18 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
 def _best(rows: Floats, targets: NDArray[Any], dev: Floats, checkpoint: Checkpoint, splits: Splits) -> tuple[float, float, Floats, Floats]:
     """Return merit on dev, C, weights ``(L, H)`` and bias ``(L,)`` of the best head on some rows."""
     task, metric = task_of(splits.task), task_of(splits.task).metric(splits.metric)
-    units = units_of(checkpoint.model.config)
-    mean, scale = (0.0, 1.0) if units is None else (units.mean, units.scale)
+    units = units_of(checkpoint.model.config) or Units()
     best: tuple[float, float, Floats, Floats] | None = None
     # By its root mean square and not by its deviation: what the penalty then asks for is what dropout asks for (Wager, Wang, Liang 2013),
     # and a state that hardly differs from text to text gets no weight that dropout would turn into noise a hundred times the signal.
     center, size = rows.mean(0), np.sqrt(np.square(rows).mean(0))
     spread = np.maximum(size, 1e-3 * max(float(np.median(size)), 1e-6))
-    aims = (targets - mean) / scale if targets.dtype.kind == "f" and targets.ndim == 1 else targets
+    aims = (targets - units.mean) / units.scale if targets.dtype.kind == "f" and targets.ndim == 1 else targets
     for cost in COSTS:
         weights, bias = _solve((rows - center) / spread, aims, cost, splits)
         weights = (weights / spread).astype(np.float32)
         bias = (bias - weights @ center).astype(np.float32)
-        logits = (dev @ weights.T + bias) * np.float32(scale) + np.float32(mean)
+        logits = (dev @ weights.T + bias) * np.float32(units.scale) + np.float32(units.mean)
         merit = metric.merit(float(task.score(splits.metric, task.decode(logits), np.asarray(splits.dev.targets))))
         if best is None or merit > best[0]:
             best = merit, cost, weights, bias

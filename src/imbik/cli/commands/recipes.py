@@ -22,12 +22,13 @@ def register(app: typer.Typer) -> None:
         from imbik.compress.plan import LINEAR
         from imbik.recipes.groups import GROUPS
         from imbik.recipes.recipe import dump_recipe, load_recipe, shipped
+        from imbik.students.catalogue import student_names
 
         if name is not None:
             said = [_linear(one) if one in LINEAR else dump_recipe(load_recipe(one)) for one in GROUPS.get(name, (name,))]
             typer.echo("---\n".join(said), nl=False)
             return
-        free = "layers-N, distilbert-Nl, mini-LxH, bag-N, conv-N, lstm-N, blocks-N"
+        free = ", ".join(name for name in student_names() if not name.islower())
         table = Table(title=f"Recipes; join parts by '+': layers-3+int8. Capital letters are numbers of your own in {free}")
         for column in ("name", "student", "steps"):
             table.add_column(column)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from imbik.models.anatomy import Anatomy, listen
 from imbik.models.blocks import layer_stack, roles_of
 from imbik.models.hooks import module_at
-from imbik.models.units import units_of
+from imbik.models.units import Units, units_of
 from imbik.students.mobilebert import stand_for_layer_norm
 from imbik.training.prediction import Batch, model_inputs
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _CLOSING = 8.0  # how much larger than the outer residual what a block gives is
+_ALIKE = 1e-6  # a deviation below it is none: of one text, or of texts that are all the same
 
 
 @torch.no_grad()
@@ -141,19 +142,20 @@ def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch) -> N
     """
     from sklearn.linear_model import RidgeCV
 
-    wanted = classic(**model_inputs(batch)).logits.float()
-    units = units_of(ib.config)
-    if units is not None:  # a regression's head gives z, and the model mean + scale · z
-        wanted = (wanted - units.mean) / units.scale
+    # a regression's head gives z, and the model mean + scale · z
+    units = units_of(ib.config) or Units()
+    wanted = (classic(**model_inputs(batch)).logits.float() - units.mean) / units.scale
     states = ib.mobilebert(**model_inputs(batch)).last_hidden_state[:, 0].float()
     width, mean = states.shape[1], states.mean(0)
     # orthogonal, so that nothing is lost; 0.7 of the deviation keeps tanh bent but not saturated. First tokens have most in common: what
     # differs is a hundredth of a state, which only huge weights behind the pooler would bring to a logit's size
     pooler = ib.mobilebert.pooler.dense
-    pooler.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * (0.7 / (states - mean).square().mean().sqrt()))
+    pooler.weight.copy_(torch.linalg.qr(torch.randn(width, width))[0] * (0.7 / (states - mean).square().mean().sqrt().clamp_min(_ALIKE)))
     pooler.bias.copy_(-pooler.weight @ mean)
     pooled = torch.tanh(pooler(states))
-    ridge = RidgeCV(alphas=len(pooled) * float(pooled.var(0).mean()) * np.logspace(-3, 3, 13)).fit(pooled.numpy(), wanted.numpy())
+    ridge = RidgeCV(alphas=len(pooled) * max(float(pooled.var(0, correction=0).mean()), _ALIKE) * np.logspace(-3, 3, 13)).fit(
+        pooled.numpy(), wanted.numpy()
+    )
     ib.classifier.weight.copy_(torch.from_numpy(ridge.coef_.reshape(ib.classifier.weight.shape)))
     ib.classifier.bias.copy_(torch.from_numpy(np.ravel(ridge.intercept_)))
 
