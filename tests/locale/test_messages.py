@@ -8,15 +8,21 @@ from string import Formatter
 
 import pytest
 from message_templates import ROOT, House, as_yaml, is_sentence, missing
+from pydantic import BaseModel, Field
 
 from imbik.errors import UserError
+from imbik.jobs.validated import parse_yaml, validated
 from imbik.locale.catalogue import with_marks
 from imbik.locale.language import speaking, told, translated
 from imbik.locale.messages import Messages, catalogue, messages, sections
 
-FOREIGN = ("typer", "pydantic", "heads")  # whose English is another library's, or a word that stands somewhere in the source
+FOREIGN = ("typer", "pydantic", "yaml", "heads")  # whose English is another library's, or a word that stands somewhere in the source
 PRINTERS = ("print", "typer.echo", "typer.prompt", "sys.stdout.write", "sys.stderr.write")
 PLACE = re.compile(r"{(\d+)(?::([^}]*))?}")
+
+
+class _Pair(BaseModel):
+    of: tuple[str, ...] = Field(min_length=2, max_length=2)
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +151,19 @@ def test_no_line_reaches_a_user_beside_the_catalogue() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Console" and path.parent.name != "report":
                 beside.append(f"{path.relative_to(ROOT)}:{node.lineno}: a console of rich; take imbik.cli.speech.Speaker")
     assert not beside, "\n".join(beside)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: b: c", "[a, b", "{a: b", "a: 'x", "\ta: b", "a: *x", "- a\nb: c", "a: 1\n---\nb: 2", "a: b\na: c", "a: !foo b"]
+)
+def test_a_mistake_in_a_yaml_file_is_told_in_turkish(text: str, turkish: Messages) -> None:
+    with pytest.raises(UserError) as told_of:
+        parse_yaml(text, "x.yaml")
+    assert not re.search(r"\b(found|expected|not|here|key|document|tag)\b", turkish.error(told_of.value).removeprefix("x.yaml"))
+
+
+@pytest.mark.parametrize("value", [[], [1, 2, 3], "a", None])
+def test_a_list_of_another_length_is_told_in_turkish(value: object, turkish: Messages) -> None:
+    with pytest.raises(UserError) as told_of:
+        validated(_Pair, {"of": value}, "x.yaml")
+    assert not re.search(r"\b(should|item|items|list|string)\b", turkish.error(told_of.value))

@@ -65,10 +65,13 @@ def compress(
     linear = asked_for(chosen, model)
     plans = plan_all(model, splits, chosen)  # refuses now, not after hours
     directory = with_home(directory)
+    names = [*(plan.name for plan in plans.candidates), *linear]
+    # a folder that is refused stays as it was, without even the lock's file
+    check_output(directory, names, chosen.engines, tuple(model.members))
     # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
-        # inside the lock and before any work: what stands there cannot change under this check
-        check_output(directory, [plan.name for plan in plans.candidates] + [*linear], chosen.engines, tuple(model.members))
+        # and inside the lock: what stands there cannot change under this check
+        check_output(directory, names, chosen.engines, tuple(model.members))
         check_rivals(directory)
         run = Run(model, splits, directory, chosen, progress, say)
         made = make_all(plans, run)

@@ -79,7 +79,7 @@ class Store:
                 raise UserError(
                     "the folder holds answers of another model, or with other settings",
                     where=self.folder,
-                    fix="choose another folder with --out, or delete this one",
+                    fix="choose another folder with --out",
                 )
             self._remove(self._begun)
             self.dropped = True

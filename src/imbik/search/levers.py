@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import yaml
 
 from imbik.compress.linear import check_linear
-from imbik.compress.plan import LINEAR, able_engines
+from imbik.compress.plan import LINEAR, able_engines, linear_document
 from imbik.errors import UserError
 from imbik.export.builders.registry import DEFAULT_ENGINES
 from imbik.models.blocks import head_size
@@ -192,7 +192,7 @@ class Levers:
         """Return the recipe of some choices, as YAML has it."""
         kind = str(choices["kind"])
         if kind in LINEAR:
-            return {"name": kind, "student": kind, "steps": []}
+            return linear_document(kind)
         own = {name.removeprefix(f"{kind} "): value for name, value in choices.items()}
         copies, vocabulary, bits = int(own["copies"]), str(own["vocabulary"]), str(own["bits"])
         if kind == "layers":

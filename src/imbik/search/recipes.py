@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imbik.compress.run import compress
-from imbik.jobs.fingerprints import key_of
+from imbik.jobs.fingerprints import key_of, made_key
 from imbik.jobs.lines import append_line, read_lines
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
@@ -57,7 +57,7 @@ class Recipes:
         self.progress, self.say = progress, say
         self.run = directory / "run"
         # limits, sampler and number are no part of the key: what is measured holds for all of them
-        key = key_of({"teacher": teacher.fingerprint, "data": splits.fingerprint, "seed": options.seed, "threads": options.threads})
+        key = made_key({"teacher": teacher.fingerprint, "data": splits.fingerprint, "seed": options.seed, "threads": options.threads})
         work = directory / WORK_FOLDER / "recipes" / key
         work.mkdir(parents=True, exist_ok=True)
         self.log = work / "recipes.jsonl"

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from imbik.jobs.fingerprints import key_of
+from imbik.jobs.fingerprints import key_of, made_key
 from imbik.jobs.lines import append_line, read_lines
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
@@ -52,7 +52,7 @@ class Study:
         check_strategy(options.strategy)
         # limits, strategy and number are no part of the key: what is evaluated holds for all of them
         settings = {"supernet": asdict(options.supernet), "vocabulary": options.vocabulary, "seed": options.seed}
-        work = directory / WORK_FOLDER / "search" / key_of({"teacher": teacher.fingerprint, "data": splits.fingerprint, **settings})
+        work = directory / WORK_FOLDER / "search" / made_key({"teacher": teacher.fingerprint, "data": splits.fingerprint, **settings})
         cache = TeacherCache(work / "teacher", teacher)
         context = Context(teacher, splits, cache, options.seed, progress, work / "training", work / "shared", options.save_every)
         student = make_student(None, teacher, splits.train, options.seed)

@@ -19,13 +19,16 @@ def register(app: typer.Typer) -> None:
         name: Annotated[str | None, typer.Argument(help="A shipped name, names joined by '+', or a YAML file.")] = None,
     ) -> None:
         """List the recipes, or check one and print it as YAML to copy and edit; of a name for several, each of them."""
-        from imbik.compress.plan import LINEAR
+        from imbik.compress.plan import LINEAR, linear_document
         from imbik.recipes.groups import GROUPS
         from imbik.recipes.recipe import dump_recipe, load_recipe, shipped
         from imbik.students.catalogue import student_names
 
         if name is not None:
-            said = [_linear(one) if one in LINEAR else dump_recipe(load_recipe(one)) for one in GROUPS.get(name, (name,))]
+            said = [
+                yaml.safe_dump(linear_document(one), sort_keys=False) if one in LINEAR else dump_recipe(load_recipe(one))
+                for one in GROUPS.get(name, (name,))
+            ]
             typer.echo("---\n".join(said), nl=False)
             return
         free = ", ".join(name for name in student_names() if not name.islower())
@@ -41,11 +44,6 @@ def register(app: typer.Typer) -> None:
         for group, names in GROUPS.items():
             table.add_row(group, "", ", ".join(names))
         Speaker().print(table)
-
-
-def _linear(name: str) -> str:
-    """Return the YAML of a linear student, which is no network: there are no steps to edit."""
-    return yaml.safe_dump({"name": name, "student": name, "steps": []}, sort_keys=False)
 
 
 def _in_words(student: object) -> str:

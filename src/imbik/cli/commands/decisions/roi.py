@@ -85,7 +85,7 @@ def _print(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load:
 def _table(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> Table:
     volume = texts.number(load.per_day)
     table = Table(title=escape(texts(f"roi.title_{load.mode.replace('-', '_')}", volume=volume)))
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     for key in ("instances", "p95" if load.mode == "always-on" else "busy", "yearly", "saving", "per_million"):
         table.add_column(texts(f"roi.{key}"), justify="right", overflow="fold")
     for cost in costs:
