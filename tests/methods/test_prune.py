@@ -90,6 +90,36 @@ def test_stages_end_where_one_cut_ends(tmp_path):
     check_reload(halves, tmp_path / "saved", tiny_splits().test)
 
 
+@pytest.mark.parametrize(("stages", "importance"), [(1, "taylor"), (3, "taylor"), (3, "fisher")])
+def test_a_budget_holds_where_an_early_stage_leaves_one_head(stages, importance, tmp_path):
+    teacher = tiny_bert(layers=3)
+    settings = {"budget": 0.35, "measure": "parameters", "multiple": 4, "importance": importance, "repair": "none"}
+    made = prune(settings | {"stages": stages, "recovery": {"epochs": 1}}, tmp_path, teacher)
+    assert left(made, "heads") == [1, 1, 1]
+    gone = parameters(teacher.model) - parameters(made.model)
+    blocks = 3 * (2 * (4 * 16 * 32 + 3 * 16) + 64 * (2 * 32 + 1))
+    assert gone >= 0.65 * blocks * 0.999 and made.notes[-1].values["left"] == pytest.approx(1 - gone / blocks)
+    assert made.notes[-1].values["heads"] == 3 and not [note for note in made.notes if note.kind == "prune_fixed_heads"]
+
+
+def test_one_head_in_every_stage_from_the_second_on(tmp_path):
+    made = prune({"heads": 1, "units": 16, "stages": 4, "recovery": {"epochs": 1}, "repair": "none"}, tmp_path, tiny_bert(layers=2))
+    assert left(made, "heads") == [1, 1] and left(made, "units") == [16, 16]
+
+
+def test_a_budget_that_the_last_stage_cannot_reach_is_refused_before_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("imbik.methods.distill.Distill.apply", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UserError, match="below the smallest heads and units") as told:
+        prune({"budget": 0.05, "stages": 3, "multiple": 32, "recovery": {"epochs": 1}}, tmp_path)
+    assert told.value.found == 0.05
+
+
+def test_layers_of_different_widths_are_not_cut_alike(tmp_path):
+    uneven = prune({"units": [8, 16, 24, 32], "repair": "none"}, tmp_path / "uneven")
+    with pytest.raises(UserError, match="cannot be cut alike"):
+        prune({"budget": 0.9, "alike": True, "multiple": 8}, tmp_path, uneven)
+
+
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
 def test_artefacts_of_a_pruned_model_answer_as_it_does(family, tmp_path):
     made = prune({"budget": 0.5, "multiple": 8}, tmp_path, tiny_bert(heads=4, family=family))
@@ -120,6 +150,9 @@ def test_fixed_heads_are_said(tmp_path):
     ({}, "a budget, or numbers of heads, units or layers"),
     ({"budget": 0.5, "heads": 2}, "a budget, or numbers of heads and units"),
     ({"layers": [2, 1]}, "layers: each once, ascending"),
+    ({"layers": []}, "layers: one at least"),
+    ({"layers": True}, "yes, no, true and false are neither"),
+    ({"heads": [2, True]}, "yes, no, true and false are neither"),
     ({"budget": 1.0}, "less than 1"),
     ({"budget": 0.5, "recovery": {"epochz": 1}}, "epochz"),
 ])  # fmt: skip

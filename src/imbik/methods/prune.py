@@ -113,6 +113,8 @@ class Prune(Method):
             raise ValueError("budget_ms together with table, the costs.json of imbik search")
         if self._budget is None and not widths and self.layers is None:
             raise ValueError("a budget, or numbers of heads, units or layers")
+        if self.layers == ():
+            raise ValueError("layers: one at least")
         if isinstance(self.layers, tuple) and list(self.layers) != sorted(set(self.layers)):
             raise ValueError("layers: each once, ascending")
         Distill.of(self.recovery, "prune.recovery")

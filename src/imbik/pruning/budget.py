@@ -38,20 +38,31 @@ class Budget:
             done: up to 1, how far this stage goes; stages are of one ratio, and the last one reaches the budget itself.
 
         Raises:
-            UserError: the least that may stay costs more.
+            UserError: the least that may stay costs more than the last stage's budget, or layers of different widths are to be alike.
         """
         # more than the whole model takes is no budget: everything stays
         share = min(1.0, self.amount / whole) if self.in_ms else self.amount
-        allowed = share**done * whole
+        self._check_least(blocks, costs, fixed, whole, share * whole)
         # both know the same costs and scores; alike has fewer choices
         choose = alike if self.alike else shared
-        counts = choose(blocks, scores, costs, allowed - fixed, self.multiple)
+        counts = choose(blocks, scores, costs, share**done * whole - fixed, self.multiple)
         if counts is None:
-            least = fixed + sum(float(costs[block.writer][choices(block, self.multiple)[0]]) for block in blocks)
+            widths = {kind: [block.count for block in blocks if block.kind == kind] for kind in ("heads", "units")}
+            raise UserError(
+                "layers of different widths cannot be cut alike",
+                where="prune.alike",
+                found=", ".join(f"{kind} {numbers}" for kind, numbers in widths.items() if numbers),
+                fix="leave alike out",
+            )
+        return counts
+
+    def _check_least(self, blocks: Sequence[Block], costs: Costs, fixed: float, whole: float, wanted: float) -> None:
+        """Refuse a budget that the last stage cannot reach, before the first one is trained."""
+        least = fixed + sum(float(costs[block.writer][choices(block, self.multiple)[0]]) for block in blocks)
+        if least > wanted + 1e-9:
             raise UserError(
                 "the budget is below the smallest heads and units",
                 where="prune.budget_ms" if self.in_ms else "prune.budget",
-                found=round(allowed if self.in_ms else share**done, 3),
+                found=round(wanted if self.in_ms else wanted / whole, 3),
                 expected=f"above {least if self.in_ms else least / whole:.3f}, or a smaller multiple than {self.multiple}",
             )
-        return counts

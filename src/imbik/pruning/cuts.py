@@ -120,7 +120,8 @@ def prunable(model: PreTrainedModel) -> list[Block]:
     """Return the blocks of a model that may lose heads or units.
 
     Found out by taking one away, as a mask and as smaller matrices: a kind for which the two differ, or the smaller one does not run,
-    is left out, since the architecture's code counts on all of them (DeBERTa's and MPNet's heads).
+    is left out, since the architecture's code counts on all of them (DeBERTa's and MPNet's heads). A kind of which every block has one
+    left stays.
 
     Raises:
         UserError: matrices that another method has replaced, or no block at all.
@@ -139,14 +140,19 @@ def prunable(model: PreTrainedModel) -> list[Block]:
 
 
 def _can_lose(blocks: Sequence[Block], model: PreTrainedModel) -> bool:
-    """Return whether a model answers the same without the first block's last unit as with that unit masked."""
-    block = next((one for one in blocks if one.count > 1), None)
-    if block is None or any(type(model.get_submodule(path)) not in (nn.Linear, SizedLinear) for path in (*block.readers, block.writer)):
+    """Return whether a model answers the same without the first block's last unit as with that unit masked.
+
+    Blocks of one unit each have none to lose, and nothing of them needs to be known: they count among the costs, with one choice.
+    """
+    if not blocks or any(type(model.get_submodule(path)) not in (nn.Linear, SizedLinear) for path in _paths(blocks[0])):
         return False
+    block = next((one for one in blocks if one.count > 1), None)
+    if block is None:
+        return True
     # the last one alone: a count that the code keeps anywhere shows with one that is missing
     mask = torch.ones(block.count)
     mask[-1] = 0.0
-    old = [(path, model.get_submodule(path)) for path in (*block.readers, block.writer)]
+    old = [(path, model.get_submodule(path)) for path in _paths(block)]
     with evaluating(model), torch.no_grad():
         with masked(model, [block], {block.writer: mask}):
             wanted = _answer(model)
@@ -160,6 +166,10 @@ def _can_lose(blocks: Sequence[Block], model: PreTrainedModel) -> bool:
             for path, module in old:
                 put_everywhere(model, path, module)
     return bool(torch.allclose(wanted, found, rtol=1e-4, atol=1e-5))
+
+
+def _paths(block: Block) -> tuple[str, ...]:
+    return (*block.readers, block.writer)
 
 
 def _answer(model: PreTrainedModel) -> Tensor:
