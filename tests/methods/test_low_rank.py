@@ -80,6 +80,12 @@ def test_a_budget_below_the_smallest_ranks_is_refused(tmp_path):
         cut({"budget": 0.01}, tmp_path)
 
 
+def test_a_budget_that_the_last_stage_cannot_reach_is_refused_before_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("imbik.methods.distill.Distill.apply", lambda *_: pytest.fail("trained"))
+    with pytest.raises(UserError, match="below the smallest ranks"):
+        cut({"budget": 0.001, "stages": 4, "recovery": {"epochs": 1}}, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

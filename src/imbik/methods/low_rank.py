@@ -159,10 +159,12 @@ class LowRank(Method):
             cost = _sensitivity(checkpoint, name, matrix, share, probe, before) if matrix.largest else 0.0
             curves.append(Curve(cost * matrix.losses, matrix.unit, matrix.now, step))
         dense = sum(matrix.dense for matrix in matrices.values())
+        least = sum(curve.points()[0][0] for curve in curves) / dense
         ranks = allocate(curves, share * dense)
-        if ranks is None:
-            least = sum(curve.points()[0][0] for curve in curves) / dense
-            raise UserError("the budget is below the smallest ranks", where="low_rank.budget", found=share, expected=f"above {least:.3f}")
+        # what the last stage cannot reach is refused before the first one is trained
+        if ranks is None or least > self.budget + 1e-9:
+            expected = f"above {least:.3f}"
+            raise UserError("the budget is below the smallest ranks", where="low_rank.budget", found=self.budget, expected=expected)
         return dict(zip(matrices, ranks, strict=True))
 
     def _refuse_nothing(self, matrices: Mapping[str, Matrix], ranks: Mapping[str, int]) -> None:
