@@ -62,6 +62,7 @@ def test_words_alone_are_a_student_of_their_own_but_where_the_other_reads_no_mor
     results = compress(tiny_bert(layers=1), splits, tmp_path / "out", options, progress=Silent(), say=said.append)
     cuts = {m.name: m.steps[-1]["linear"]["words"] for m in results.measurements if m.name in LINEAR}
     assert cuts == {"linear": 2, "linear-words": 1}
+    assert [line for line in said if line.startswith("[")] == ["[1/2] linear", "[2/2] linear-words"]
     monkeypatch.setitem(CUTS, "linear", (Cut(1),))
     results = compress(tiny_bert(layers=1), splits, tmp_path / "same", options, progress=Silent(), say=said.append)
     assert [m.name for m in results.measurements if m.name in LINEAR] == ["linear"]

@@ -100,8 +100,13 @@ class Made:
     failures: tuple[Failed, ...]
 
 
-def make_all(plans: Plans, run: Run) -> Made:
+def make_all(plans: Plans, run: Run, others: int = 0) -> Made:
     """Make the teacher's artefacts and every candidate.
+
+    Args:
+        plans: of the candidates.
+        run: the call.
+        others: how many students are made behind these, for the lines that count them.
 
     Raises:
         UserError: the teacher cannot be exported at all.
@@ -109,7 +114,7 @@ def make_all(plans: Plans, run: Run) -> Made:
     """
     exported = export_teachers(plans.teacher_key, run)
     engines = [_engine_failure(name, engine, why) for name, one in exported.items() for engine, why in one.failures.items()]
-    outcomes = list(_outcomes(plans.candidates, run))
+    outcomes = list(_outcomes(plans.candidates, run, len(plans.candidates) + others))
     built = tuple(outcome for outcome in outcomes if isinstance(outcome, Built))
     engines += [failure for candidate in built for failure in candidate.failures]
     for failure in engines:
@@ -117,7 +122,7 @@ def make_all(plans: Plans, run: Run) -> Made:
     return Made(plans.teacher_key, built, (*(outcome for outcome in outcomes if isinstance(outcome, Failed)), *engines))
 
 
-def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Failed]:
+def _outcomes(plans: Sequence[CandidatePlan], run: Run, count: int) -> Iterator[Built | Failed]:
     began = time.monotonic()
     minutes = run.options.minutes
     for number, plan in enumerate(plans, 1):
@@ -125,7 +130,7 @@ def _outcomes(plans: Sequence[CandidatePlan], run: Run) -> Iterator[Built | Fail
             note = Note.of("not_started", minutes=minutes)
             yield Failed(plan.name, sentence(note), note=note)
             continue
-        run.say(f"[{number}/{len(plans)}] {plan.name}")
+        run.say(f"[{number}/{count}] {plan.name}")
         try:
             built = make_candidate(plan, run)
             run.front.add(built.name, built.artefacts)

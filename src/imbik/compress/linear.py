@@ -97,17 +97,18 @@ class LinearStudents:
 
     Args:
         names: of :data:`imbik.compress.plan.LINEAR`.
+        behind: how many candidates are made before them, for the lines that count them.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, names: Sequence[str], behind: int = 0) -> None:
+        self.names, self.behind = names, behind
 
     def make(self, made: Made, run: Run) -> Made:
         """Return what was made with the linear students in front: the cheapest come first. What fails is among the failures."""
         built: list[Built] = []
         failures: list[Failed] = []
-        for name in self.names:
-            run.say(name)
+        for number, name in enumerate(self.names, self.behind + 1):
+            run.say(f"[{number}/{self.behind + len(self.names)}] {name}")
             if any(_words_alone(one) for one in built):
                 run.say(f"{name} would be the same: {built[0].name} reads words alone on this data")
                 continue

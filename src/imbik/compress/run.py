@@ -74,9 +74,9 @@ def compress(
         check_output(directory, names, chosen.engines, tuple(model.members))
         check_rivals(directory)
         run = Run(model, splits, directory, chosen, progress, say)
-        made = make_all(plans, run)
+        made = make_all(plans, run, len(linear))
         if linear:
-            made = LinearStudents(linear).make(made, run)
+            made = LinearStudents(linear, len(plans.candidates)).make(made, run)
         comparison = Comparison.of(made, make_rivals(run) if chosen.rivals else Rivals(), run)
         results = judge(comparison.measure(), run.limits)
         comparison.publish(results)
