@@ -93,7 +93,7 @@ def test_what_is_best():
 def quick_table(monkeypatch):
     """A table of made-up times: what a machine takes is not what is tested here."""
 
-    def table(supernet, texts, folder, threads, progress):
+    def table(supernet, texts, folder, threads, progress, say):
         points = list(design(supernet.space))
         fitted = Table.fitted(supernet.space, points, [true_cost(architecture) for architecture in points])
         return CostFile(shape_of(supernet.start.model, supernet.blocks), "onnx", threads, "dynamic", {}, fitted)

@@ -8,7 +8,7 @@ user would run them (onnxruntime, int8, tokenizing included).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,16 @@ _RANDOM = 20
 """Architectures at random among those that are measured: without, short models with one narrow layer come out a fifth too slow."""
 
 
-def costs_for(supernet: Supernet, texts: Examples, folder: Path, out: Path, given: Path | None, threads: int, progress: Progress) -> Table:
+def costs_for(
+    supernet: Supernet,
+    texts: Examples,
+    folder: Path,
+    out: Path,
+    given: CostFile | None,
+    threads: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Table:
     """Return the table of a supernet, and keep it as ``costs.json`` in the output folder.
 
     Args:
@@ -49,28 +58,32 @@ def costs_for(supernet: Supernet, texts: Examples, folder: Path, out: Path, give
         texts: of the task; some are timed.
         folder: where :func:`table_of` keeps its work.
         out: the output folder.
-        given: a file of another search, instead of measuring.
+        given: the table of another search, instead of measuring.
         threads: of the engine.
         progress: where progress is shown.
-
-    Raises:
-        UserError: a given table of another model or other widths.
+        say: takes one line for the user.
     """
-    shape, space = shape_of(supernet.start.model, supernet.blocks), supernet.space
-    if given is not None:
-        kept = CostFile.read(given)
-        kept.check(shape, given, pieces=True)
-        if (kept.table.heads, kept.table.units) != (list(space.heads), list(space.units)):
-            found, expected = f"heads {kept.table.heads}, units {kept.table.units}", f"heads {list(space.heads)}, units {list(space.units)}"
-            raise UserError("the table has other widths than the search", where=given, found=found, expected=expected)
-    else:
-        kept = table_of(supernet, texts, folder, threads, progress)
+    kept = given or table_of(supernet, texts, folder, threads, progress, say)
     kept.write(out / COSTS)
     return kept.table
 
 
-def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress) -> CostFile:
-    """Return the table of a supernet on this machine: read where it was measured before, else measured now.
+def given_table(supernet: Supernet, path: Path) -> CostFile:
+    """Return the table of another search.
+
+    Raises:
+        UserError: it is none, or one of another model or other widths.
+    """
+    kept, space = CostFile.read(path), supernet.space
+    kept.check(shape_of(supernet.start.model, supernet.blocks), path, pieces=True)
+    if (kept.table.heads, kept.table.units) != (list(space.heads), list(space.units)):
+        found, expected = f"heads {kept.table.heads}, units {kept.table.units}", f"heads {list(space.heads)}, units {list(space.units)}"
+        raise UserError("the table has other widths than the search", where=path, found=found, expected=expected)
+    return kept
+
+
+def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress, say: Callable[[str], None]) -> CostFile:
+    """Return the table of a supernet on this machine: read where it was measured so before, else measured now.
 
     Args:
         supernet: whose parts cost something.
@@ -78,18 +91,31 @@ def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, pr
         folder: keeps the table, and artefacts while they are needed.
         threads: of the engine.
         progress: where progress is shown.
+        say: takes one line for the user.
     """
-    file = folder / COSTS
+    file, here = folder / COSTS, environment(threads)
     if file.is_file():
-        return CostFile.read(file)
+        kept = CostFile.read(file)
+        if kept.threads == threads and _one_machine(kept.machine, here):
+            return kept
+        say("the table of costs was measured with other threads or on another machine: it is measured again")
     chosen = list(design(supernet.space))
     table = Table.fitted(supernet.space, chosen, measured(supernet, chosen, texts, folder / "artefacts", threads, progress))
     shape = shape_of(supernet.start.model, supernet.blocks)
-    kept = CostFile(shape, ENGINE, threads, str(INT8["quantize"]["scheme"]), environment(threads), table)
+    kept = CostFile(shape, ENGINE, threads, str(INT8["quantize"]["scheme"]), here, table)
     # whole before the artefacts go: a kill in between only leaves them behind
     kept.write(file)
     shutil.rmtree(folder / "artefacts", ignore_errors=True)
     return kept
+
+
+def _one_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether times of one machine are those of the other: processor, its instruction sets, and the engine's version."""
+
+    def facts(machine: Mapping[str, Any]) -> tuple[object, ...]:
+        return (*(machine.get(name) for name in ("cpu", "flags", "machine")), dict(machine.get("versions") or {}).get("onnxruntime"))
+
+    return facts(one) == facts(other)
 
 
 def measured(

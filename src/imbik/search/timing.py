@@ -38,7 +38,7 @@ def time_in_batches(predictors: Sequence[Predictor], texts: Examples, progress: 
 def _in_turn(calls: Sequence[Sequence[Callable[[], object]]], rounds: int, progress: Progress) -> np.ndarray:
     """Time calls, ``(N, P)``; return seconds ``(rounds, N, P)``."""
     seconds = np.empty((rounds + 1, len(calls), len(calls[0])))
-    with progress.track("timing", rounds) as bar:
+    with progress.track("timing the artefacts", rounds) as bar:
         for round_ in range(rounds + 1):
             # all predictors in turn: what slows the machine slows all of them
             for row, own in enumerate(calls):
