@@ -36,11 +36,12 @@ class Bench:
     """Stands for ``compress``: every recipe keeps a twentieth of the teacher, those of some names fail."""
 
     def __init__(self):
-        self.made, self.failing = [], ("never",)
+        self.made, self.failing, self.searched = [], ("never",), None
 
     def __call__(self, teacher, splits, directory, *, recipes, **options):
         names = [one if isinstance(one, str) else one.name for one in recipes]
         self.made += names
+        self.searched = options["searched"]
         failed = [{"name": name, "error": "no room", "kind": "ValueError"} for name in names if name.startswith(self.failing)]
         made = [_measurement(name, "onnx", 0.05, 0.5) for name in names if not name.startswith(self.failing)]
         baseline = _measurement("teacher", "torch", 1.0, 9.0)
@@ -73,6 +74,7 @@ def test_estimates_that_keep_less_when_they_are_made_give_way_to_what_was_measur
     assert isinstance(found.best, Made) and found.finished and json.loads((tmp_path / "best.json").read_text())["measured"]
     winners = [name for name in bench.made if name.startswith("pruned")]
     assert 2 <= len(set(winners)) <= searching._WINNERS, "the next best estimate is made too, a few at most"
+    assert bench.searched == f"{found.best.name}/{found.best.engine}", "the table at the end marks what best.yaml makes"
     known = set(bench.made)
     bench.made = []
     again = run(tmp_path)

@@ -78,7 +78,7 @@ def compress(
         if linear:
             made = LinearStudents(linear).make(made, run)
         comparison = Comparison.of(made, make_rivals(run) if chosen.rivals else Rivals(), run)
-        results = judge(comparison.measure(), run.limits)
+        results = judge(comparison.measure(), run.limits, chosen.searched)
         comparison.publish(results)
     return results
 
@@ -120,9 +120,9 @@ def apply_recipe(
     return replace(student, model=student.model.eval())
 
 
-def judge(results: Results, limits: Limits) -> Results:
-    """Return the same measurements with the Pareto front and the choice under ``limits``."""
-    choice = choose(results.measurements, results.baseline, limits)
+def judge(results: Results, limits: Limits, searched: str | None = None) -> Results:
+    """Return the same measurements with the Pareto front and the choice under ``limits``; ``searched`` as :func:`choose` takes it."""
+    choice = choose(results.measurements, results.baseline, limits, searched)
     return replace(results, choice=choice, pareto=pareto(results.measurements))
 
 

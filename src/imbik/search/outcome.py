@@ -1,4 +1,4 @@
-"""What a user finds in the output folder: the best so far as a recipe and as numbers."""
+"""What a search writes into its output folder, the best so far as a recipe and as numbers; and what must not stand there before."""
 
 from __future__ import annotations
 
@@ -10,16 +10,50 @@ from typing import Any
 
 import yaml
 
-from imbik.jobs.files import refuse_foreign_file, replacing, write_json
+from imbik.compress.ownership import check_output
+from imbik.compress.rivals import check_rivals
+from imbik.export.builders.registry import DEFAULT_ENGINES
+from imbik.jobs.files import refuse_foreign, refuse_foreign_file, replacing, write_json
 from imbik.measure.values import Limits
+from imbik.models.teacher import Teacher
+from imbik.pruning.table import refuse_costs
 from imbik.search.candidate import Candidate, Made, front
-from imbik.search.levers import recipe_of
+from imbik.search.costs import COSTS
+from imbik.search.levers import Levers, layers_of, recipe_of
+from imbik.search.options import SearchOptions
+from imbik.search.picture import refuse_picture
+from imbik.types import Splits
 
 RECIPE, NUMBERS = "best.yaml", "best.json"
 FORMAT = "imbik search"
 """What ``best.json`` says of itself."""
 
 _MARK = "# written by imbik search, and replaced by it: copy it before you change it\n"
+
+
+def check_folder(teacher: Teacher, splits: Splits, directory: Path, options: SearchOptions) -> None:
+    """Refuse an output folder that holds files of others where the search, and compress inside it, will write.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    refuse_picture(directory)
+    refuse_costs(directory / COSTS)
+    refuse_best(directory)
+    run = directory / "run"
+    if run.is_file():
+        refuse_foreign(run, None)
+    check_output(run, _names(teacher, splits, options), DEFAULT_ENGINES, tuple(teacher.members))
+    check_rivals(run)
+
+
+def _names(teacher: Teacher, splits: Splits, options: SearchOptions) -> list[str]:
+    """Return the recipes that will be made, as far as they are known before anything is looked at."""
+    if options.levers == "architecture":
+        return ["best"]
+    levers = Levers(teacher, splits, layers_of(teacher), options.distill, options.seed)
+    # which layers recipes begin with is what a supernet is trained for
+    return [str(levers.document(one)["name"]) for one in levers.starts() if options.levers == "settings" or one["kind"] != "layers"]
 
 
 def refuse_best(directory: Path) -> None:

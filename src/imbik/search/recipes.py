@@ -124,11 +124,16 @@ class Recipes:
                 found.append(Made(str(document["name"]), one["engine"], document, one["retention"], cost))
         return found
 
-    def side_by_side(self) -> Results | None:
-        """Measure the front again, all of it in one interleaved run, with its report; None where nothing was made."""
-        names = dict.fromkeys(one.name for one in front(self.candidates()))
+    def side_by_side(self, best: Made | None) -> Results | None:
+        """Measure the front again, all of it in one interleaved run, with its report; None where nothing was made.
+
+        Args:
+            best: what ``best.yaml`` makes: measured too, and marked as the choice.
+        """
+        names = dict.fromkeys(one.name for one in (*front(self.candidates()), *([best] if best else [])))
         documents = {str(entry["document"]["name"]): entry["document"] for entry in self.entries}
-        return self._compressed([documents[name] for name in names], self.options.limits) if names else None
+        chosen = None if best is None else f"{best.name}/{best.engine}"
+        return self._compressed([documents[name] for name in names], self.options.limits, chosen) if names else None
 
     def _next(self) -> Choices | None:
         """Return what to make next; None where everything there is was made."""
@@ -148,7 +153,7 @@ class Recipes:
         """Return whether a recipe was made, or failed."""
         return any(entry["key"] == _key(document) for entry in self.entries)
 
-    def _compressed(self, documents: list[dict[str, Any]], limits: Limits | None = None) -> Results:
+    def _compressed(self, documents: list[dict[str, Any]], limits: Limits | None = None, searched: str | None = None) -> Results:
         """Make and measure recipes with ``imbik compress``.
 
         What is made is the same whatever the budget: quantized artefacts keep the share of quality that compress keeps unless told.
@@ -159,6 +164,7 @@ class Recipes:
             self.run,
             recipes=[recipe_of(document, str(document["name"])) for document in documents],
             limits=limits or Limits(),
+            searched=searched,
             threads=self.options.threads,
             save_every=self.options.save_every,
             lang=self.options.lang,

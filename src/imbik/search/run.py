@@ -18,15 +18,19 @@ from imbik.jobs.workspace import WORK_FOLDER, locked
 from imbik.machine import physical_cores
 from imbik.measure.results import Results
 from imbik.models.teacher import Teacher
+from imbik.pruning.table import CostFile
 from imbik.search.candidate import Candidate, Made
 from imbik.search.costs import INT8
 from imbik.search.levers import Levers, Size, layers_of
 from imbik.search.options import Found, SearchOptions
-from imbik.search.outcome import write_best
+from imbik.search.outcome import check_folder, write_best
 from imbik.search.picture import write_picture
 from imbik.search.recipes import Recipes
-from imbik.search.refusals import check_folder, check_search
+from imbik.search.sampling import check_sampler
+from imbik.search.strategies import check_strategy
 from imbik.search.study import Study, reference
+from imbik.tasks.outputs import TEXTS
+from imbik.tasks.registry import task_of
 from imbik.training.teacher_cache import TeacherCache
 from imbik.types import Checkpoint, Splits
 
@@ -59,7 +63,7 @@ def search(
     began = time.monotonic()
     # decided once: the table's engine and compress count in the same threads
     options = replace(options, threads=options.threads or physical_cores())
-    check_search(splits, options)
+    _check(splits, options)
     directory = with_home(directory)
     model = as_teacher(teacher, splits, None)
     with locked(directory):
@@ -76,6 +80,27 @@ def search(
     # outside the lock: compress takes one of its own, of a folder inside this one
     results = search_.results(recipe) if finished and options.make else None
     return Found(best, recipe, search_.looked_at, search_.made, finished, results, search_.interrupted)
+
+
+def _check(splits: Splits, options: SearchOptions) -> None:
+    """Refuse what cannot be done, now and not after hours of training.
+
+    Raises:
+        UserError: as said.
+        MissingExtra: Optuna is asked for and not installed.
+    """
+    if task_of(splits.task).apart:  # what it times are rows that a model reads as one
+        fix = "name recipes with imbik compress --recipe, such as layers-3+int8"
+        raise UserError("a search is not for models that read two texts apart", where="imbik search", found=splits.task, fix=fix)
+    options.check_levers()
+    if options.levers != "settings" and task_of(splits.task).reads != TEXTS:
+        fix = "search whole recipes alone: --levers settings"
+        raise UserError("architectures are searched for models of texts", where="imbik search", found=splits.task, fix=fix)
+    check_strategy(options.strategy)
+    if options.levers != "architecture":
+        check_sampler(options.sampler)
+    if options.table is not None:
+        CostFile.read(options.table)
 
 
 class _Search:
@@ -158,7 +183,8 @@ class _Search:
     def results(self, recipe: Path) -> Results | None:
         """Measure the winner, or the front of the recipes side by side."""
         if self.recipes is not None:
-            return self.recipes.side_by_side()
+            best = self.best()
+            return self.recipes.side_by_side(best if isinstance(best, Made) else None)
         self.say(f"making the winner: {recipe}")
         limits, threads, lang = self.options.limits, self.options.threads, self.options.lang
         chosen: dict[str, Any] = {"recipes": [recipe], "limits": limits, "threads": threads, "lang": lang}
