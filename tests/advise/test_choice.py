@@ -296,3 +296,14 @@ def test_what_is_gained_over_a_rival_is_said_in_points_with_both_ends_of_the_int
     for lacking in (OverRival(id=rival.id), OverRival(value=0.021, id="another"), OverRival()):
         choice = choose([TEACHER, candidate("a", over_rival=lacking), rival], TEACHER.id, ANY)
         assert "choice_rival" not in [note.kind for note in choice.reasons]
+
+
+def test_what_a_search_chose_is_the_choice_with_the_limits_that_it_does_not_keep():
+    fast, good = candidate("fast", p50=1.0, p95=2.0, dev=0.95), candidate("good", p50=3.0, p95=6.0, dev=0.99)
+    found = choose([TEACHER, fast, good], TEACHER.id, Limits(0.9, max_latency_ms=4.0), good.id)
+    assert found.id == found.single.id == good.id and not found.meets and list(found.shortfall) == ["latency_p95_ms"]
+    assert [note.kind for note in found.reasons] == ["choice_searched", "choice_lacks_latency_p95_ms"]
+    kept = choose([TEACHER, fast, good], TEACHER.id, Limits(0.9), good.id)
+    assert kept.id == good.id and kept.meets and kept.reasons[0].kind == "choice_searched"
+    for unknown in ("other/onnx", TEACHER.id):
+        assert choose([TEACHER, fast, good], TEACHER.id, Limits(0.9), unknown) == choose([TEACHER, fast, good], TEACHER.id, Limits(0.9))

@@ -146,8 +146,10 @@ def test_a_space_that_is_used_up_ends_the_search(tmp_path, bench, monkeypatch):
 
 
 def test_nothing_made_is_told(tmp_path, bench):
-    bench.left = 0
     with pytest.raises(UserError, match="before its first recipe was measured"):
+        run(tmp_path, minutes=0.0)
+    bench.left = 0
+    with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, astuple, replace
 
 import numpy as np
 import pytest
+from made_up_costs import true_cost
 
 from imbik.compress.run import compress
 from imbik.errors import UserError
@@ -14,10 +15,8 @@ from imbik.jobs.progress import Silent
 from imbik.measure.values import Limits
 from imbik.models.blocks import blocks_of
 from imbik.models.pretrained import load_checkpoint
-from imbik.pruning.costs import shape_of
 from imbik.pruning.table import Architecture, Cost, CostFile, Table
 from imbik.recipes.recipe import load_recipe
-from imbik.search import costs as timed
 from imbik.search import study as job
 from imbik.search.candidate import Candidate
 from imbik.search.costs import design
@@ -34,17 +33,6 @@ QUICK = {
     "distill": {"epochs": 1},
     "threads": 1,
 }
-
-
-def true_cost(architecture):
-    """A machine whose last layer is cheaper than the others, and an only layer cheaper still: what the table must find again."""
-    last = len(architecture.layers) - 1
-    ms, size = 0.1 + 0.07 * (last > 0), 1000.0
-    for place, (heads, units) in enumerate(zip(architecture.heads, architecture.units, strict=True)):
-        share = 1.0 if place < last else 0.5 if last else 0.2
-        ms += share * (0.02 + 0.01 * heads + 0.0005 * units)
-        size += share * (100 * heads + 10 * units)
-    return Cost(ms, size, ms / 3 + 0.01)
 
 
 @pytest.mark.parametrize("fixed", [(), (0,), (0, 1, 2)])
@@ -87,18 +75,6 @@ def test_what_is_best():
     assert max((good, fast, slow), key=lambda one: one.rank(Limits(min_retention=0.95))) == fast, "the fastest that keeps enough"
     assert max((good, fast, slow), key=lambda one: one.rank(Limits(min_retention=0.995))) == slow
     assert slow.violation(limited) == pytest.approx(9 / 2 - 1 + 20 / 6 - 1)
-
-
-@pytest.fixture
-def quick_table(monkeypatch):
-    """A table of made-up times: what a machine takes is not what is tested here."""
-
-    def table(supernet, texts, folder, threads, progress):
-        points = list(design(supernet.space))
-        fitted = Table.fitted(supernet.space, points, [true_cost(architecture) for architecture in points])
-        return CostFile(shape_of(supernet.start.model, supernet.blocks), "onnx", threads, "dynamic", {}, fitted)
-
-    monkeypatch.setattr(timed, "table_of", table)
 
 
 def run(directory, teacher, splits, **options):

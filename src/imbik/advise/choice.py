@@ -3,13 +3,13 @@ learned, nothing hidden."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from imbik.advise.shortfall import lacking, shortfalls_of
 from imbik.locale.notes import sentence
 from imbik.measure.measurement import Measurement
 from imbik.measure.quantities import dev_merit, dev_retention, less_is_better
-from imbik.measure.values import Choice, Limits, Shortfall, Use, Uses
+from imbik.measure.values import Choice, Limits, Use, Uses
 from imbik.runtime.engines.registry import shown_only
 from imbik.types import Note
 
@@ -92,7 +92,7 @@ def without_slowed(pool: Sequence[Measurement], measurements: Sequence[Measureme
     return [m for m in pool if m in left or _p50(m) * _TIE < fastest]
 
 
-def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Limits | None = None) -> Choice:
+def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Limits | None = None, searched: str | None = None) -> Choice:
     """Choose the candidate to ship under the limits, with the reason.
 
     Limits: dev quality over the baseline's (point estimates) is at least ``min_retention``; single-request
@@ -110,6 +110,8 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
         measurements: the whole run.
         baseline: id of its baseline, which is never chosen itself; nor is a rival, nor what runs on an engine that is only shown.
         limits: None: 97 % of the baseline's quality, nothing else.
+        searched: id of the candidate that ``imbik search`` chose: it is the choice here too, with the limits that it does not keep by this
+            rule, such as that of p95; None, or one that was not measured: the rule chooses.
     """
     limits = limits or Limits()
     teacher = next((m for m in measurements if m.id == baseline), None)
@@ -117,9 +119,14 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
     if not candidates:
         nothing = Note.of("choice_none")
         return Choice(id=None, meets=False, why=sentence(nothing), reasons=(nothing,), limits=limits)
-    shortfalls = {m.id: _shortfall(m, teacher, limits) for m in candidates}
+    shortfalls = {m.id: shortfalls_of(m, teacher, limits) for m in candidates}
     meeting = [m for m in candidates if not shortfalls[m.id]]
-    if meeting:
+    given = next((m for m in candidates if m.id == searched), None)
+    if given is not None:
+        chosen = batch = given
+        said = lacking(shortfalls[given.id], given, teacher) or _reasons(given, teacher, None)
+        reasons = (Note.of("choice_searched", id=given.id), *said)
+    elif meeting:
         pool = without_slowed(meeting, measurements)
         chosen = _fastest(pool, teacher)
         batch = _busiest(meeting, teacher)
@@ -129,11 +136,11 @@ def choose(measurements: Sequence[Measurement], baseline: str | None, limits: Li
         )
     else:
         chosen = batch = min(candidates, key=lambda m: (sum(s.by or 0.0 for s in shortfalls[m.id].values()), _p50(m), m.id))
-        reasons = (Note.of("choice_closest", id=chosen.id), *_lacking(shortfalls[chosen.id], chosen, teacher))
+        reasons = (Note.of("choice_closest", id=chosen.id), *lacking(shortfalls[chosen.id], chosen, teacher))
     reasons = (*reasons, *_beside_rival(chosen, measurements))
     return Choice(
         id=chosen.id,
-        meets=bool(meeting),
+        meets=not shortfalls[chosen.id],
         why=" ".join(sentence(reason) for reason in reasons),
         reasons=reasons,
         limits=limits,
@@ -209,52 +216,6 @@ def _unseen(m: Measurement) -> float:
     """Return a difference in quality that dev does not show: half a standard error, from its 95 % interval; 0 where there is none."""
     low, high = m.dev_quality.low, m.dev_quality.high
     return 0.0 if low is None or high is None else _HALF * (high - low) / _NORMAL_95
-
-
-@dataclass(frozen=True)
-class _Limit:
-    """A limit beside what a candidate has: at least (``sign`` -1) or at most (1) ``limit``."""
-
-    name: str
-    value: float | None
-    limit: float | None
-    sign: int
-
-    def shortfall(self) -> Shortfall | None:
-        """Return how far the value is beyond the limit, relative to it; None where it is kept."""
-        if self.limit is None:
-            return None
-        if self.value is None:
-            # not measured is not kept: as far away as a value twice the limit
-            return Shortfall(limit=self.limit, value=None, by=1.0)
-        # relative, so that milliseconds, megabytes and shares can be added up; of a limit of 0 there is no
-        # share, and the distance itself counts
-        by = self.sign * (self.value - self.limit) / (self.limit or 1.0)
-        return Shortfall(limit=self.limit, value=self.value, by=by) if by > 0 else None
-
-
-def _shortfall(m: Measurement, teacher: Measurement | None, limits: Limits) -> dict[str, Shortfall]:
-    """Return the limits that ``m`` does not keep."""
-    kept = dev_retention(m, teacher) if teacher else None
-    checked = (
-        _Limit("retention", kept, limits.min_retention if teacher else None, -1),
-        _Limit("latency_p95_ms", m.latency_ms.p95, limits.max_latency_ms, 1),
-        _Limit("megabytes", None if m.bytes is None else m.bytes / 1e6, limits.max_mb, 1),
-    )
-    return {limit.name: found for limit in checked if (found := limit.shortfall()) is not None}
-
-
-def _lacking(shortfalls: Mapping[str, Shortfall], chosen: Measurement, teacher: Measurement | None) -> tuple[Note, ...]:
-    """Return what a candidate lacks, a note per limit."""
-    own, reference = chosen.dev_quality.value, teacher.dev_quality.value if teacher else None
-    return tuple(
-        Note.of("choice_no_share", quality=reference)
-        if name == "retention" and lacking.value is None and own is not None and reference is not None
-        else Note.of("choice_not_measured", name=name)
-        if lacking.value is None
-        else Note.of(f"choice_lacks_{name}", value=lacking.value, limit=lacking.limit or 0.0)
-        for name, lacking in shortfalls.items()
-    )
 
 
 def _why(chosen: Measurement, best: Measurement, meeting: int, candidates: int) -> Note:

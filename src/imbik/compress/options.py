@@ -40,6 +40,7 @@ class Options:
         save_every: seconds between training states on disk.
         rivals: whether what a user would try first is measured beside the candidates (:mod:`imbik.compress.rivals`).
         preset: the processor that int8 artefacts are made for, :func:`imbik.runtime.processors.int8_preset`; None: this one.
+        searched: id of the candidate that :mod:`imbik.search` chose, which is the choice then; None: the rule chooses.
         rounds: turns of each candidate while requests and batches are timed, three at least.
     """
 
@@ -53,6 +54,7 @@ class Options:
     save_every: float = 30.0
     preset: Mapping[str, Any] | None = None
     rivals: bool = False
+    searched: str | None = None
     rounds: int = ROUNDS
 
     def changed(self, values: Mapping[str, object]) -> Options:

@@ -59,7 +59,7 @@ def compress(
     """
     chosen = (options or Options()).changed(changes)
     chosen = replace(chosen, recipes=spelled(chosen.recipes))
-    model = _as_teacher(teacher, splits, chosen.source)
+    model = as_teacher(teacher, splits, chosen.source)
     # from here on train holds what a student reads; dev and test stay what quality is stated of
     splits = learned_apart(splits)
     linear = asked_for(chosen, model)
@@ -78,7 +78,7 @@ def compress(
         if linear:
             made = LinearStudents(linear, len(plans.candidates)).make(made, run)
         comparison = Comparison.of(made, make_rivals(run) if chosen.rivals else Rivals(), run)
-        results = judge(comparison.measure(), run.limits)
+        results = judge(comparison.measure(), run.limits, chosen.searched)
         comparison.publish(results)
     return results
 
@@ -108,7 +108,7 @@ def apply_recipe(
         UserError: as :func:`compress`.
     """
     options = Options().changed({"recipes": (recipe,)})
-    model = _as_teacher(teacher, splits, None)
+    model = as_teacher(teacher, splits, None)
     splits = learned_apart(splits)
     plans = plan_all(model, splits, options).candidates
     if not plans:
@@ -120,13 +120,13 @@ def apply_recipe(
     return replace(student, model=student.model.eval())
 
 
-def judge(results: Results, limits: Limits) -> Results:
-    """Return the same measurements with the Pareto front and the choice under ``limits``."""
-    choice = choose(results.measurements, results.baseline, limits)
+def judge(results: Results, limits: Limits, searched: str | None = None) -> Results:
+    """Return the same measurements with the Pareto front and the choice under ``limits``; ``searched`` as :func:`choose` takes it."""
+    choice = choose(results.measurements, results.baseline, limits, searched)
     return replace(results, choice=choice, pareto=pareto(results.measurements))
 
 
-def _as_teacher(checkpoint: Checkpoint, splits: Splits, source: str | None) -> Teacher:
+def as_teacher(checkpoint: Checkpoint, splits: Splits, source: str | None) -> Teacher:
     """Return the checkpoint as the teacher of this data; what it learns of the data is whether texts come in pairs.
 
     Raises:

@@ -113,6 +113,25 @@ class Table:
         total = np.sum([count * np.array(self.terms[name]) for name, count in counts.items()], 0)
         return Cost(*(float(value) for value in total))
 
+    def least(self, layers: int) -> NDArray[np.float64]:
+        """Return the least that an architecture of up to so many layers costs: ms, bytes and batch_ms, each on its own.
+
+        >>> Table([1], [4, 8], {"one layer": [2.0, 9.0, 1.0], "only units 8": [-0.5, 1.0, 0.0]}).least(1).tolist()
+        [1.5, 9.0, 1.0]
+        """
+        terms = {name: np.asarray(values, dtype=np.float64) for name, values in self.terms.items()}
+
+        def narrowest(where: str) -> NDArray[np.float64]:
+            kinds = (("heads", self.heads), ("units", self.units))
+            steps = [[np.zeros(3), *(terms[f"{where} {kind} {width}"] for width in widths[1:])] for kind, widths in kinds]
+            return np.asarray(sum(np.cumsum(own, 0).min(0) for own in steps))
+
+        found = [terms["one layer"] + narrowest("only")]
+        if layers > 1:
+            base, inner = terms["several layers"] + narrowest("last"), terms["inner layer"] + narrowest("inner")
+            found += [base + inner, base + (layers - 1) * inner]
+        return np.asarray(np.min(found, 0))
+
     def fixed_ms(self, layers: int) -> float:
         """Return the milliseconds of a model of so many layers that none of its heads and units above the least can save."""
         return self._ms("several layers" if layers > 1 else "one layer") + (layers - 1) * self._ms("inner layer")
@@ -232,6 +251,12 @@ class CostFile:
         missing = sorted(found._names() - found.table.terms.keys())
         if missing or any(len(values) != 3 for values in found.table.terms.values()):
             raise UserError("the table lacks parts", where=path, found=", ".join(missing) or "parts without three numbers", fix=fix)
+        least = found.table.least(found.shape.layers)
+        # a part may have come out negative, which is noise; no whole model costs nothing, and none NaN
+        if not np.isfinite(list(found.table.terms.values())).all() or not (least > 0).all():
+            shown = ", ".join(f"{value:.4g}" for value in least)
+            expected = "finite numbers by which every architecture costs more than nothing"
+            raise UserError("the table gives a model no cost", where=path, found=shown, expected=expected, fix=fix)
         return found
 
     def write(self, path: Path) -> None:

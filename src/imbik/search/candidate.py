@@ -30,10 +30,15 @@ class Rated:
             over += max(0.0, value / limit - 1.0) if limit is not None else 0.0
         return over
 
+    def shortfall(self, limits: Limits) -> float:
+        """Return by how much it keeps less than it should, as a part of the teacher's quality; 0 where it keeps enough."""
+        return max(0.0, limits.min_retention - self.retention)
+
     def rank(self, limits: Limits) -> tuple[float, float, float]:
         """Return what the best one has most of.
 
         Least over the limits first; then, where time or bytes are limited, retention and speed, else speed among those that keep enough.
+        Where one within the limits keeps enough, so does the best one.
         """
         limited = limits.max_latency_ms is not None or limits.max_mb is not None
         kept = self.retention if limited else min(self.retention, limits.min_retention)

@@ -8,7 +8,8 @@ user would run them (onnxruntime, int8, tokenizing included).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from imbik.pruning.table import Architecture, Cost, CostFile, Table
 from imbik.runtime.predictor import Predictor, load_artefact, read_artefact
 from imbik.search.space import Space
 from imbik.search.supernet import Supernet
-from imbik.search.timing import time_in_batches, time_one_by_one
 from imbik.training.probes import sample
 from imbik.types import Artefact, Checkpoint, Examples
 
@@ -40,8 +40,25 @@ _DEEP = 6
 _RANDOM = 20
 """Architectures at random among those that are measured: without, short models with one narrow layer come out a fifth too slow."""
 
+_DECIDE = ("cpu", "flags", "machine", "versions")
+"""What of a machine decides how long its artefacts take."""
 
-def costs_for(supernet: Supernet, texts: Examples, folder: Path, out: Path, given: Path | None, threads: int, progress: Progress) -> Table:
+_ALONE = 24
+_ROUNDS = 15
+_TOGETHER = 256
+_PASSES = 7
+
+
+def costs_for(
+    supernet: Supernet,
+    texts: Examples,
+    folder: Path,
+    out: Path,
+    given: CostFile | None,
+    threads: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Table:
     """Return the table of a supernet, and keep it as ``costs.json`` in the output folder.
 
     Args:
@@ -49,28 +66,32 @@ def costs_for(supernet: Supernet, texts: Examples, folder: Path, out: Path, give
         texts: of the task; some are timed.
         folder: where :func:`table_of` keeps its work.
         out: the output folder.
-        given: a file of another search, instead of measuring.
+        given: the table of another search, instead of measuring.
         threads: of the engine.
         progress: where progress is shown.
-
-    Raises:
-        UserError: a given table of another model or other widths.
+        say: takes one line for the user.
     """
-    shape, space = shape_of(supernet.start.model, supernet.blocks), supernet.space
-    if given is not None:
-        kept = CostFile.read(given)
-        kept.check(shape, given, pieces=True)
-        if (kept.table.heads, kept.table.units) != (list(space.heads), list(space.units)):
-            found, expected = f"heads {kept.table.heads}, units {kept.table.units}", f"heads {list(space.heads)}, units {list(space.units)}"
-            raise UserError("the table has other widths than the search", where=given, found=found, expected=expected)
-    else:
-        kept = table_of(supernet, texts, folder, threads, progress)
+    kept = given or table_of(supernet, texts, folder, threads, progress, say)
     kept.write(out / COSTS)
     return kept.table
 
 
-def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress) -> CostFile:
-    """Return the table of a supernet on this machine: read where it was measured before, else measured now.
+def given_table(supernet: Supernet, path: Path) -> CostFile:
+    """Return the table of another search.
+
+    Raises:
+        UserError: it is none, or one of another model or other widths.
+    """
+    kept, space = CostFile.read(path), supernet.space
+    kept.check(shape_of(supernet.start.model, supernet.blocks), path, pieces=True)
+    if (kept.table.heads, kept.table.units) != (list(space.heads), list(space.units)):
+        found, expected = f"heads {kept.table.heads}, units {kept.table.units}", f"heads {list(space.heads)}, units {list(space.units)}"
+        raise UserError("the table has other widths than the search", where=path, found=found, expected=expected)
+    return kept
+
+
+def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, progress: Progress, say: Callable[[str], None]) -> CostFile:
+    """Return the table of a supernet on this machine: read where it was measured so before, else measured now.
 
     Args:
         supernet: whose parts cost something.
@@ -78,18 +99,28 @@ def table_of(supernet: Supernet, texts: Examples, folder: Path, threads: int, pr
         folder: keeps the table, and artefacts while they are needed.
         threads: of the engine.
         progress: where progress is shown.
+        say: takes one line for the user.
     """
-    file = folder / COSTS
+    file, here = folder / COSTS, environment(threads)
     if file.is_file():
-        return CostFile.read(file)
+        kept = CostFile.read(file)
+        if kept.threads == threads and _one_machine(kept.machine, here):
+            return kept
+        say("the table of costs was measured with other threads or packages, or on another machine: it is measured again")
     chosen = list(design(supernet.space))
     table = Table.fitted(supernet.space, chosen, measured(supernet, chosen, texts, folder / "artefacts", threads, progress))
     shape = shape_of(supernet.start.model, supernet.blocks)
-    kept = CostFile(shape, ENGINE, threads, str(INT8["quantize"]["scheme"]), environment(threads), table)
+    kept = CostFile(shape, ENGINE, threads, str(INT8["quantize"]["scheme"]), here, table)
     # whole before the artefacts go: a kill in between only leaves them behind
     kept.write(file)
     shutil.rmtree(folder / "artefacts", ignore_errors=True)
     return kept
+
+
+def _one_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether times of one machine are those of the other."""
+    first, second = ({name: value for name, value in machine.items() if name in _DECIDE} for machine in (one, other))
+    return first == second
 
 
 def measured(
@@ -106,8 +137,41 @@ def measured(
             sizes.append(built.bytes)
             predictors.append(load_artefact(path, threads=threads))
             bar.advance()
-    alone, together = time_one_by_one(predictors, texts, progress), time_in_batches(predictors, texts, progress)
+    alone, together = _one_by_one(predictors, texts, progress), _in_batches(predictors, texts, progress)
     return [Cost(ms, float(size), batch) for ms, size, batch in zip(alone, sizes, together, strict=True)]
+
+
+def _one_by_one(predictors: Sequence[Predictor], texts: Examples, progress: Progress) -> list[float]:
+    """Return the milliseconds of a single request for each predictor: of each text the median of its rounds, of these the median."""
+    chosen = sample(texts, _ALONE, 0)
+    rows = [([text], None if chosen.pairs is None else [chosen.pairs[row]]) for row, text in enumerate(chosen.texts)]
+    calls = [[lambda own=own, row=row: own.scores(*row) for own in predictors] for row in rows]  # type: ignore[misc]
+    seconds = _in_turn(calls, _ROUNDS, progress)
+    return [1000 * float(np.median(own)) for own in np.median(seconds, 0).T]
+
+
+def _in_batches(predictors: Sequence[Predictor], texts: Examples, progress: Progress) -> list[float]:
+    """Return the milliseconds of a text in batches for each predictor: the median of its passes."""
+    chosen = sample(texts, _TOGETHER, 1)
+    calls = [[lambda own=own: own.scores(chosen.texts, chosen.pairs) for own in predictors]]  # type: ignore[misc]
+    seconds = _in_turn(calls, _PASSES, progress)
+    return [1000 * float(own) / len(chosen.texts) for own in np.median(seconds, 0)[0]]
+
+
+def _in_turn(calls: Sequence[Sequence[Callable[[], object]]], rounds: int, progress: Progress) -> np.ndarray:
+    """Time calls, ``(N, P)``; return seconds ``(rounds, N, P)``."""
+    seconds = np.empty((rounds + 1, len(calls), len(calls[0])))
+    with progress.track("timing the artefacts", rounds) as bar:
+        for round_ in range(rounds + 1):
+            # all predictors in turn: what slows the machine slows all of them
+            for row, own in enumerate(calls):
+                for place, call in enumerate(own):
+                    began = time.perf_counter()
+                    call()
+                    seconds[round_, row, place] = time.perf_counter() - began
+            bar.advance(int(round_ > 0))
+    # the first round warms up
+    return seconds[1:]
 
 
 def _built(checkpoint: Checkpoint, path: Path, texts: Examples) -> Artefact:

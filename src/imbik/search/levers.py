@@ -235,7 +235,9 @@ def recipe_of(document: dict[str, Any], where: str) -> Recipe | str:
 
 def layers_of(teacher: Teacher) -> tuple[Size, ...]:
     """Return the students that are the teacher's own layers, fewer of them: what there is to choose from without a supernet."""
-    depth = teacher.depth
+    # a network without a width and heads of its own (ResNet, ConvNeXt) has stages, and no layers that are alike
+    alike = all(getattr(teacher.model.config, name, None) is not None for name in ("hidden_size", "num_attention_heads"))
+    depth = teacher.depth if alike else 1
     fewer = [Size(f"layers-{count}", count / depth, f"layers-{count}") for count in range(1, depth)]
     return (*fewer, Size("whole", 1.0))
 

@@ -77,6 +77,7 @@ class Found:
         made: how many recipes were made.
         finished: whether all that was asked for was looked at.
         results: of the winner, measured, or of the front of the recipes side by side; None where that was not made.
+        interrupted: whether the user stopped it (Ctrl-C).
     """
 
     best: Candidate | Made
@@ -85,3 +86,4 @@ class Found:
     made: int
     finished: bool
     results: Results | None
+    interrupted: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,11 +58,14 @@ class Recipes:
         self.progress, self.say = progress, say
         self.run = directory / "run"
         # limits, sampler and number are no part of the key: what is measured holds for all of them
-        key = made_key({"teacher": teacher.fingerprint, "data": splits.fingerprint, "seed": options.seed, "threads": options.threads})
+        facts = {"teacher": teacher.fingerprint, "data": splits.fingerprint, "metric": splits.metric}
+        key = made_key({**facts, "seed": options.seed, "threads": options.threads})
         work = directory / WORK_FOLDER / "recipes" / key
         work.mkdir(parents=True, exist_ok=True)
         self.log = work / "recipes.jsonl"
-        self.entries: list[dict[str, Any]] = read_lines(self.log)
+        self.entries: list[dict[str, Any]] = read_lines(self.log, _checked)
+        self.interrupted = False
+        """Whether the user stopped it."""
 
     def look(self, began: float, found: Callable[[], None]) -> bool:
         """Make and measure what is asked for; return whether all recipes were made.
@@ -81,6 +85,7 @@ class Recipes:
                 self.make(self.levers.document(choices), choices)
                 found()
         except KeyboardInterrupt:
+            self.interrupted = True
             return False
         return True
 
@@ -92,7 +97,7 @@ class Recipes:
             choices: that made it; None: it comes from elsewhere, and is nothing that a sampler learns from.
         """
         # the winner of the supernet may have been made by an earlier call
-        if self._known(document):
+        if self.known(document):
             return
         name = str(document["name"])
         self.say(f"recipe {len(self.entries) + 1} of {max(self.options.recipes, len(self.entries) + 1)}: {name}")
@@ -119,30 +124,36 @@ class Recipes:
                 found.append(Made(str(document["name"]), one["engine"], document, one["retention"], cost))
         return found
 
-    def side_by_side(self) -> Results | None:
-        """Measure the front again, all of it in one interleaved run, with its report; None where nothing was made."""
-        names = dict.fromkeys(one.name for one in front(self.candidates()))
+    def side_by_side(self, best: Made | None) -> Results | None:
+        """Measure the front again, all of it in one interleaved run, with its report; None where nothing was made.
+
+        Args:
+            best: what ``best.yaml`` makes: measured too, and marked as the choice.
+        """
+        names = dict.fromkeys(one.name for one in (*front(self.candidates()), *([best] if best else [])))
         documents = {str(entry["document"]["name"]): entry["document"] for entry in self.entries}
-        return self._compressed([documents[name] for name in names], self.options.limits) if names else None
+        chosen = None if best is None else f"{best.name}/{best.engine}"
+        return self._compressed([documents[name] for name in names], self.options.limits, chosen) if names else None
 
     def _next(self) -> Choices | None:
         """Return what to make next; None where everything there is was made."""
         for start in self.levers.starts():
-            if not self._known(self.levers.document(start)):
+            if not self.known(self.levers.document(start)):
                 return start
         # in the order of the log, which is that in which an undisturbed search would have told them
         told = [told for entry in self.entries if (told := _told(entry)) is not None]
         for attempt in range(_TRIES):
             sampler = self.options.sampler if attempt < _ASKED else "random"
             choices = ask(sampler, self.levers, told, (self.options.seed, len(self.entries), attempt))
-            if not self._known(self.levers.document(choices)):
+            if not self.known(self.levers.document(choices)):
                 return choices
         return None
 
-    def _known(self, document: dict[str, Any]) -> bool:
+    def known(self, document: dict[str, Any]) -> bool:
+        """Return whether a recipe was made, or failed."""
         return any(entry["key"] == _key(document) for entry in self.entries)
 
-    def _compressed(self, documents: list[dict[str, Any]], limits: Limits | None = None) -> Results:
+    def _compressed(self, documents: list[dict[str, Any]], limits: Limits | None = None, searched: str | None = None) -> Results:
         """Make and measure recipes with ``imbik compress``.
 
         What is made is the same whatever the budget: quantized artefacts keep the share of quality that compress keeps unless told.
@@ -153,6 +164,7 @@ class Recipes:
             self.run,
             recipes=[recipe_of(document, str(document["name"])) for document in documents],
             limits=limits or Limits(),
+            searched=searched,
             threads=self.options.threads,
             save_every=self.options.save_every,
             lang=self.options.lang,
@@ -163,6 +175,25 @@ class Recipes:
 
 def _key(document: dict[str, Any]) -> str:
     return key_of({name: value for name, value in document.items() if name != "name"})
+
+
+def _checked(entry: Any) -> dict[str, Any]:
+    """Return a line of the log.
+
+    Raises:
+        ValueError: imbik did not write it so.
+    """
+    document, choices, measured = entry["document"], entry["choices"], entry["measured"]
+    numbers = [one[name] for one in measured for name in ("retention", "ms", "bytes", "batch_ms")]
+    costs = [one[name] for one in measured for name in ("ms", "bytes", "batch_ms")]
+    whole = all(type(value) in (int, float) and math.isfinite(value) for value in numbers) and all(value > 0 for value in costs)
+    named = isinstance(document["name"], str) and all(isinstance(one["engine"], str) for one in measured)
+    told = choices is None or isinstance(choices["kind"], str)
+    if not (whole and named and told and isinstance(document["steps"], list) and entry["key"] == _key(document)):
+        raise ValueError("numbers, names or the key are not those of a recipe that was measured")
+    if not measured and not isinstance(entry["error"], str):
+        raise ValueError("neither a measurement nor an error")
+    return dict(entry)
 
 
 def _entry(one: Measurement, results: Results) -> dict[str, Any] | None:

@@ -65,6 +65,26 @@ class Space:
         free = self.depth - len(self.fixed)
         return int(one ** len(self.fixed) * ((one + 1) ** free - (0 if self.fixed else 1)))
 
+    def checked(self, decisions: Sequence[int]) -> Decisions:
+        """Return decisions that may be of this space's architectures, as they come from a file.
+
+        Raises:
+            ValueError: they are not.
+
+        >>> Space(1, (1, 2), (8,)).checked([1, 0])
+        (1, 0)
+        """
+        found = tuple(decisions)
+        pairs = list(zip(found[::2], found[1::2], strict=False))
+        widths = (range(len(self.heads)), range(len(self.units)))
+        fits = all(type(value) is int for value in found) and len(found) == 2 * self.depth
+        # a layer is out as a whole, or has one of the widths of each kind; one of all layers stays, and those that always stay
+        fits = fits and all(pair == (SKIP, SKIP) or (pair[0] in widths[0] and pair[1] in widths[1]) for pair in pairs)
+        stay = {place for place, pair in enumerate(pairs) if pair != (SKIP, SKIP)}
+        if not fits or not stay or not stay.issuperset(self.fixed):
+            raise ValueError(f"{list(found)[:12]} is no architecture of this space")
+        return found
+
     def draw(self, generator: np.random.Generator) -> Decisions:
         """Return a random architecture: its depth uniformly, then which layers, then every width."""
         free = [place for place in range(self.depth) if place not in self.fixed]

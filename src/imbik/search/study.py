@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from imbik.errors import UserError
 from imbik.jobs.fingerprints import key_of, made_key
 from imbik.jobs.lines import append_line, read_lines
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
+from imbik.machine import physical_cores
 from imbik.methods.registry import make_method
 from imbik.models.teacher import Teacher
 from imbik.pruning.table import Architecture, Table
 from imbik.search.candidate import Candidate
-from imbik.search.costs import INT8, costs_for
+from imbik.search.costs import INT8, costs_for, given_table
 from imbik.search.options import SearchOptions
 from imbik.search.sandwich import scored, train_supernet
 from imbik.search.space import Decisions
@@ -44,15 +47,22 @@ class Study:
     ) -> None:
         self.supernet, self.table, self.quality, self.folder, self.options = supernet, table, quality, folder, options
         self.log = folder / "evaluations.jsonl"
-        self.known: dict[Decisions, float] = {tuple(entry["decisions"]): float(entry["retention"]) for entry in read_lines(self.log)}
+        self.known: dict[Decisions, float] = dict(read_lines(self.log, self._entry))
+        self.interrupted = False
+        """Whether the user stopped it."""
 
     @classmethod
     def begin(cls, teacher: Teacher, splits: Splits, directory: Path, options: SearchOptions, progress: Progress, say: Say) -> Study:
-        """Train the supernet and time its layers, or find both finished."""
+        """Train the supernet and time its layers, or find both finished.
+
+        Raises:
+            UserError: a model without a supernet, a table of another one, or a teacher of whose quality there is no share.
+        """
         check_strategy(options.strategy)
         # limits, strategy and number are no part of the key: what is evaluated holds for all of them
         settings = {"supernet": asdict(options.supernet), "vocabulary": options.vocabulary, "seed": options.seed}
-        work = directory / WORK_FOLDER / "search" / made_key({"teacher": teacher.fingerprint, "data": splits.fingerprint, **settings})
+        key = made_key({"teacher": teacher.fingerprint, "data": splits.fingerprint, "metric": splits.metric, **settings})
+        work = directory / WORK_FOLDER / "search" / key
         cache = TeacherCache(work / "teacher", teacher)
         context = Context(teacher, splits, cache, options.seed, progress, work / "training", work / "shared", options.save_every)
         student = make_student(None, teacher, splits.train, options.seed)
@@ -60,19 +70,13 @@ class Study:
             student = make_method({"vocabulary": {}}, "search").apply(student, context)
         supernet = Supernet.of(student, context)
         say(f"a space of {supernet.space.size:,} architectures")
+        # what is refused is refused now, and not after the training
+        given = None if options.table is None else given_table(supernet, options.table)
+        whole = reference(cache, splits, progress)
         train_supernet(supernet, context, options.supernet)
-        dev = encode_for(splits.task, splits.dev, supernet.checkpoint.tokenizer)
-        judge = dev_quality(splits, dev)
-        whole = cache.dev_quality(splits, progress)
-        table = costs_for(supernet, splits.dev, work, directory, options.table, options.threads or 1, progress)
-        merit = task_of(splits.task).metric(splits.metric).merit
-
-        def quality(architecture: Architecture) -> float:
-            value = scored(supernet, architecture, judge)
-            # an error (rmse) is kept where it does not grow
-            return value / whole if merit(1.0) > 0 else whole / max(value, 1e-12)
-
-        return cls(supernet, table, quality, work, options)
+        threads = options.threads or physical_cores()
+        table = costs_for(supernet, splits.dev, work, directory, given, threads, progress, say)
+        return cls(supernet, table, _judge(supernet, splits, whole), work, options)
 
     def look(self, began: float, found: Callable[[], None]) -> bool:
         """Evaluate what the strategy asks for; return whether all evaluations were made.
@@ -91,6 +95,7 @@ class Study:
                     best = candidate
                     found()
         except KeyboardInterrupt:
+            self.interrupted = True
             return False
         return True
 
@@ -148,7 +153,19 @@ class Study:
         """Return the recipe that makes an architecture of the teacher, as YAML has it."""
         first: list[dict[str, Any]] = [{"vocabulary": {}}] if self.options.vocabulary else []
         steps = [*first, architecture.step(), {"distill": self.options.distill}, INT8]
-        return {"name": f"pruned-{key_of(asdict(architecture))[:8]}", "steps": steps, "seed": self.options.seed}
+        # of all that makes it: with and without the unused word pieces one architecture is two recipes
+        return {"name": f"pruned-{key_of({'steps': steps})[:8]}", "steps": steps, "seed": self.options.seed}
+
+    def _entry(self, entry: Any) -> tuple[Decisions, float]:
+        """Return what a line of the log says.
+
+        Raises:
+            ValueError: it is none of this search's.
+        """
+        retention = float(entry["retention"])
+        if not math.isfinite(retention):
+            raise ValueError(f"a retention of {retention}")
+        return self.supernet.space.checked(entry["decisions"]), retention
 
     def _evaluated(self, decisions: Decisions, architecture: Architecture) -> float:
         """Return the share of the teacher's dev quality, computed once and kept on disk."""
@@ -158,3 +175,30 @@ class Study:
             append_line(self.log, {"decisions": decisions, "retention": value})
             self.known[decisions] = value
         return self.known[decisions]
+
+
+def _judge(supernet: Supernet, splits: Splits, whole: float) -> Callable[[Architecture], float]:
+    """Return a function of an architecture: the share of the teacher's dev quality that it keeps as a part of the supernet."""
+    judge = dev_quality(splits, encode_for(splits.task, splits.dev, supernet.checkpoint.tokenizer))
+    kept = task_of(splits.task).metric(splits.metric).kept
+
+    def quality(architecture: Architecture) -> float:
+        share = kept(scored(supernet, architecture, judge), whole)
+        # no number, such as a correlation of answers that are all alike, keeps nothing
+        return share if share is not None and math.isfinite(share) else 0.0
+
+    return quality
+
+
+def reference(cache: TeacherCache, splits: Splits, progress: Progress) -> float:
+    """Return the teacher's dev quality, of which candidates keep a share.
+
+    Raises:
+        UserError: there is no share of it, as of a correlation of 0 or below.
+    """
+    whole, metric = cache.dev_quality(splits, progress), task_of(splits.task).metric(splits.metric)
+    if metric.kept(whole, whole) is None or not math.isfinite(whole):
+        fix = "check the teacher with imbik measure, or choose another --metric"
+        found = f"{splits.metric} {whole:.4f}"
+        raise UserError("no share can be kept of a teacher whose quality on dev is not above 0", where="imbik search", found=found, fix=fix)
+    return whole

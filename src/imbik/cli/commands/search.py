@@ -128,6 +128,9 @@ def search(
     echo(_facts(found, limits), _line(found, limits), as_json)
     if found.results is not None and not as_json:
         show(found.results, Path(out) / "run", conduct.lang)
+    if found.interrupted:
+        # 128 + SIGINT, as shells count: what was found so far is printed, and the search is not done
+        raise typer.Exit(130)
 
 
 def _facts(found: Found, limits: Limits) -> dict[str, Any]:
@@ -137,7 +140,8 @@ def _facts(found: Found, limits: Limits) -> dict[str, Any]:
     best = found.best
     counts = {"looked_at": found.looked_at, "made": found.made, "finished": found.finished}
     cost = {"retention": best.retention, "ms": best.cost.ms, "bytes": best.cost.bytes, "items_per_s": 1000 / best.cost.batch_ms}
-    facts = {**counts, "recipe": str(found.recipe), "over": best.violation(limits), **cost}
+    missed = {"over": best.violation(limits), "short": best.shortfall(limits)}
+    facts = {**counts, "recipe": str(found.recipe), **missed, **cost}
     if isinstance(best, Candidate):
         return {**facts, "measured": False, **best.architecture.step()["prune"]}
     return {**facts, "measured": True, "name": best.name, "engine": best.engine, "steps": best.document["steps"]}
@@ -150,8 +154,9 @@ def _line(found: Found, limits: Limits) -> str:
     best, over = found.best, found.best.violation(limits)
     rate, size = f"{1000 / best.cost.batch_ms:,.0f} texts a second", f"{best.cost.bytes / 1e6:.1f} MB"
     missed = f"; over the limits by {over:.0%}" if over else ""
+    short = f"; less than the {limits.min_retention:.1%} of --min-retention" if best.shortfall(limits) else ""
     open_ = "" if found.finished else "; not finished: run the same command again to go on"
-    ending = f"{missed}; recipe: {found.recipe}{open_}"
+    ending = f"{short}{missed}; recipe: {found.recipe}{open_}"
     if not isinstance(best, Candidate):
         counts = f"{found.looked_at} architectures and {found.made} recipes"
         measured = f"{best.retention:.1%} of the teacher on dev, {best.cost.ms:.3f} ms, {rate} and {size}, measured"
