@@ -254,6 +254,15 @@ def test_the_ib_bert_is_made_once(world, tmp_path):
     assert np.isfinite(logits_of(student, splits.test)).all()
 
 
+def test_the_students_head_is_fitted_to_its_own_states(tmp_path):
+    """Its blocks are hardly taught here, so that the IB-BERT's own head would say anything of them."""
+    teacher, splits = tiny_bert(layers=3, hidden=48, heads=4), tiny_splits(rows=200)
+    student = make_student("mobilebert", teacher, splits.train, 0)
+    made = make_method(quick({"mobilebert": {"schedule": "progressive"}}), "test").apply(student, tiny_context(teacher, splits, tmp_path))
+    theirs, ours = logits_of(teacher, splits.test), logits_of(made, splits.test)
+    assert ((ours - theirs) ** 2).mean() < 1.25 * theirs.var(axis=0).mean()
+
+
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
     place = tmp_path_factory.mktemp("pretrained")

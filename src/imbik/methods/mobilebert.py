@@ -20,6 +20,7 @@ from imbik.jobs.fingerprints import made_key
 from imbik.methods.registry import Method, method
 from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of
+from imbik.models.hooks import evaluating
 from imbik.models.teacher import Teacher
 from imbik.pretraining.corpus import BLOCK
 from imbik.pretraining.general import add_mlm_head, general_files, open_general
@@ -175,13 +176,18 @@ class TaskTransfer(BlockwiseTransfer):
 
     def start_head(self, ib: PreTrainedModel, batch: Batch) -> None:
         """Start the IB-BERT's classifier at the teacher's answers."""
-        start_head(self.stage.context.teacher.model, ib, batch)
+        start_head(self.stage.context.teacher.model, ib, batch, self.stage.context.seed)
 
     def prediction_pairs(self) -> Sequence[Pair]:
         """Return one term: the logits."""
         return [
             Pair("logits", "logits", TaskLogits(self.checkpoint.task, head_of(self.checkpoint.task).unit(self.stage.context.teacher.model)))
         ]
+
+    def predict_afterwards(self) -> None:
+        """Fit the student's classifier to the teacher's answers again: its blocks give nearly the IB-BERT's states, no more."""
+        with evaluating(self.student):
+            start_head(self.stage.context.teacher.model, self.student, self.stage.sample(), self.stage.context.seed)
 
     def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
         """Distil the teacher's logits, beside the blocks."""
