@@ -15,7 +15,12 @@ from imbik.types import Note
 
 LEVELS = (0.97, 0.95)
 SMALL = ("banking77", "sst2")
-MAIN = ("banking77", "sst2", "trec", "stsb", "tquad")
+MAIN = ("banking77", "sst2", "trec", "stsb", "tquad", "tr_atis-slots", "tr_atis-intents", "xquad-passages")
+
+
+def megabytes(size: float) -> str:
+    """Return a size in million bytes; of a very small one, two digits that say something."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e6:.2g} MB"
 
 
 def interval(value: Mapping[str, float]) -> str:
@@ -121,7 +126,7 @@ def main_job(data: str) -> list[str]:
             f"{p50:.2f} ms ({base['latency_ms']['p50'] / p50:.1f}x)",
             f"{m['latency_ms']['p95']:.2f} ms",
             f"{speed:,.0f} ({speed / base['throughput']['items_per_s']:.1f}x)",
-            f"{m['bytes'] / 1e6:.1f} MB",
+            megabytes(m["bytes"]),
             f"{m['peak_rss_bytes'] / 1e6:,.0f} MB",
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -148,7 +153,7 @@ def main_job_top(data: str) -> list[str]:
             f"{100 * m['retention']['value']:.1f} %",
             f"{p50:.2f} ms ({base['latency_ms']['p50'] / p50:.0f}x)",
             f"{speed:,.0f} ({speed / base['throughput']['items_per_s']:.0f}x)",
-            f"{m['bytes'] / 1e6:.1f} MB",
+            megabytes(m["bytes"]),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
