@@ -135,31 +135,38 @@ def _standard(states: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_head(classic: PreTrainedModel, model: PreTrainedModel, batch: Batch, seed: int = 0) -> None:
+def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch, seed: int = 0) -> None:
     """Open the pooler at random and fit the classifier behind it to the classic model's logits.
-
-    The fit is a ridge regression, as strong as texts that were left out of it want it: rows are about as many as numbers.
 
     Args:
         classic: the teacher.
-        model: an IB-BERT, or a MobileBERT, whose blocks give states already.
-        batch: rows that the classifier is fitted to.
-        seed: of the pooler, whatever was drawn before: a training that was killed and went on gets the same one.
+        ib: a model of the MobileBERT class, whose blocks give states already.
+        batch: rows that both are fitted to.
+        seed: of the pooler, whatever was drawn before.
+    """
+    states = ib.mobilebert(**model_inputs(batch)).last_hidden_state[:, 0].float()
+    width, mean = states.shape[1], states.mean(0)
+    # orthogonal, so that nothing is lost; 0.7 of the deviation keeps tanh bent but not saturated. First tokens have most in common: what
+    # differs is a hundredth of a state, which only huge weights behind the pooler would bring to a logit's size
+    pooler = ib.mobilebert.pooler.dense
+    drawn = torch.randn(width, width, generator=torch.Generator().manual_seed(seed))
+    pooler.weight.copy_(torch.linalg.qr(drawn)[0] * (0.7 / (states - mean).square().mean().sqrt().clamp_min(_ALIKE)))
+    pooler.bias.copy_(-pooler.weight @ mean)
+    fit_classifier(classic, ib, batch)
+
+
+@torch.no_grad()
+def fit_classifier(classic: PreTrainedModel, model: PreTrainedModel, batch: Batch) -> None:
+    """Fit the classifier to the classic model's logits, by a ridge regression on what the pooler gives.
+
+    It is as strong as texts that were left out of it want it: rows are about as many as numbers.
     """
     from sklearn.linear_model import RidgeCV
 
     # a regression's head gives z, and the model mean + scale · z
     units = units_of(model.config) or Units()
     wanted = (classic(**model_inputs(batch)).logits.float() - units.mean) / units.scale
-    states = model.mobilebert(**model_inputs(batch)).last_hidden_state[:, 0].float()
-    width, mean = states.shape[1], states.mean(0)
-    # orthogonal, so that nothing is lost; 0.7 of the deviation keeps tanh bent but not saturated. First tokens have most in common: what
-    # differs is a hundredth of a state, which only huge weights behind the pooler would bring to a logit's size
-    pooler = model.mobilebert.pooler.dense
-    drawn = torch.randn(width, width, generator=torch.Generator().manual_seed(seed))
-    pooler.weight.copy_(torch.linalg.qr(drawn)[0] * (0.7 / (states - mean).square().mean().sqrt().clamp_min(_ALIKE)))
-    pooler.bias.copy_(-pooler.weight @ mean)
-    pooled = torch.tanh(pooler(states))
+    pooled = model.mobilebert(**model_inputs(batch)).pooler_output.float()
     ridge = RidgeCV(alphas=len(pooled) * max(float(pooled.var(0, correction=0).mean()), _ALIKE) * np.logspace(-3, 3, 13)).fit(
         pooled.numpy(), wanted.numpy()
     )
