@@ -21,7 +21,7 @@ ROOMS = {
     ),
     "projection": Room(("students/projection.py",), ("students/test_projection.py",)),
     "choice": Room(
-        ("advise/choice.py", "advise/verdict.py", "advise/advice.py"),
+        ("advise/choice.py", "advise/shortfall.py", "advise/verdict.py", "advise/advice.py"),
         ("advise/test_choice.py", "advise/test_verdict.py", "advise/test_advice.py"),
     ),
     "limits": Room(("export/accuracy.py", "export/parity.py"), ("export/test_parity.py", "export/test_accuracy.py")),
