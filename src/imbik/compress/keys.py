@@ -10,7 +10,7 @@ from imbik.data.documents import TEXT_FORMATS
 from imbik.data.formats.csv import FORMATS
 from imbik.data.formats.text import bare_suffix
 from imbik.errors import UserError
-from imbik.jobs.fingerprints import content, made_key
+from imbik.jobs.fingerprints import content, key_of
 from imbik.jobs.paths import with_home
 from imbik.models.teacher import Teacher
 from imbik.recipes.recipe import Recipe
@@ -84,7 +84,7 @@ def _key(common: Common, student: object, steps: list[object], seed: int, source
         "seed": seed,
     }
     # a hub name has no content that could be hashed (None), so alone it adds nothing to the key
-    return made_key(parts | ({"read": sources} if any(sources.values()) else {}))
+    return key_of(parts | ({"read": sources} if any(sources.values()) else {}))
 
 
 def _check_source(source: str, recipe: str, base: str | None) -> None:

@@ -20,7 +20,7 @@ from imbik.export.linear import ENGINE, write_linear
 from imbik.export.pixels import write_pixels
 from imbik.finetune.frozen import fit_frozen_head
 from imbik.jobs.files import read_json, refuse_foreign, remove_folder, write_json
-from imbik.jobs.fingerprints import content, made_key
+from imbik.jobs.fingerprints import content, key_of
 from imbik.linear.pixels import SIDE, linear_pixels
 from imbik.linear.support import CHARACTERS, WORDS, tfidf_svm
 from imbik.locale.notes import sentence
@@ -194,7 +194,7 @@ def _table(name: str, run: Run) -> Candidate:
 def _kept(name: str, engine: str, depends: Mapping[str, Any], make: Callable[[Path], Step], run: Run) -> Candidate:
     """Return a rival, made where an earlier call has not made the same of the same data."""
     folder, record = run.directory / FOLDER / name, run.work / _MADE
-    key = made_key({"data": run.splits.fingerprint, "metric": run.splits.metric, **depends})
+    key = key_of({"data": run.splits.fingerprint, "metric": run.splits.metric, **depends})
     known = read_json(record)
     entry = known.get(name, {})
     if entry.get("key") != key or not (folder / MANIFEST_FILE).is_file():

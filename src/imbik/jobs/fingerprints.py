@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from imbik import __version__
 from imbik.jobs.files import sha256
 from imbik.jobs.paths import with_home
 
@@ -72,12 +71,3 @@ def _read(path: Path, size: int, _changed: int) -> str:
 def key_of(arguments: dict[str, Any]) -> str:
     """A short hash of JSON-able arguments, the same in every process."""
     return hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode()).hexdigest()[:24]
-
-
-def made_key(arguments: dict[str, Any]) -> str:
-    """A hash of what finished work depends on, this version of imbik included: what an older one made is made anew, not taken over.
-
-    >>> made_key({"seed": 0}) == key_of({"seed": 0, "imbik": __version__})
-    True
-    """
-    return key_of({**arguments, "imbik": __version__})

@@ -17,7 +17,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from imbik.errors import UserError
 from imbik.jobs.files import read_json, write_json
-from imbik.jobs.fingerprints import made_key
+from imbik.jobs.fingerprints import key_of
 
 WORK_FOLDER = ".imbik"
 """Where a command keeps unfinished work inside its output folder."""
@@ -76,7 +76,7 @@ class Workspace:
 
     def __init__(self, directory: Path, arguments: dict[str, Any]) -> None:
         self.directory, self.root = directory, directory / WORK_FOLDER
-        self.key = made_key(arguments)
+        self.key = key_of(arguments)
         self._lock = contextlib.ExitStack()
 
     def path(self, name: str) -> Path:

@@ -16,7 +16,7 @@ from imbik.distillation.mobilebert.stage import BlockwiseTransfer, Schedule, Sta
 from imbik.distillation.mobilebert.start import fit_classifier, start_head
 from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, without_dropout
 from imbik.distillation.transfer import Pair
-from imbik.jobs.fingerprints import made_key
+from imbik.jobs.fingerprints import key_of
 from imbik.methods.registry import Method, method
 from imbik.models.anatomy import anatomy
 from imbik.models.checkpoint import labels_of
@@ -167,7 +167,7 @@ class TaskTransfer(BlockwiseTransfer):
             "shape": replace(self.shape, bottleneck=0, feedforwards=1).__dict__,
             "settings": [settings.inner, settings.bridge_steps, settings.bridge_rate, settings.batch_tokens, unlabelled],
         }
-        return context.kept("IB-BERT", made_key(parts), self._made).model
+        return context.kept("IB-BERT", key_of(parts), self._made).model
 
     def _made(self) -> Checkpoint:
         teacher = self.stage.context.teacher

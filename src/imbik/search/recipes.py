@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imbik.compress.run import compress
-from imbik.jobs.fingerprints import key_of, made_key
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.lines import append_line, read_lines
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
@@ -59,7 +59,7 @@ class Recipes:
         self.run = directory / "run"
         # limits, sampler and number are no part of the key: what is measured holds for all of them
         facts = {"teacher": teacher.fingerprint, "data": splits.fingerprint, "metric": splits.metric}
-        key = made_key({**facts, "seed": options.seed, "threads": options.threads})
+        key = key_of({**facts, "seed": options.seed, "threads": options.threads})
         work = directory / WORK_FOLDER / "recipes" / key
         work.mkdir(parents=True, exist_ok=True)
         self.log = work / "recipes.jsonl"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imbik.errors import UserError
-from imbik.jobs.fingerprints import key_of, made_key
+from imbik.jobs.fingerprints import key_of
 from imbik.jobs.lines import append_line, read_lines
 from imbik.jobs.progress import Progress
 from imbik.jobs.workspace import WORK_FOLDER
@@ -61,7 +61,7 @@ class Study:
         check_strategy(options.strategy)
         # limits, strategy and number are no part of the key: what is evaluated holds for all of them
         settings = {"supernet": asdict(options.supernet), "vocabulary": options.vocabulary, "seed": options.seed}
-        key = made_key({"teacher": teacher.fingerprint, "data": splits.fingerprint, "metric": splits.metric, **settings})
+        key = key_of({"teacher": teacher.fingerprint, "data": splits.fingerprint, "metric": splits.metric, **settings})
         work = directory / WORK_FOLDER / "search" / key
         cache = TeacherCache(work / "teacher", teacher)
         context = Context(teacher, splits, cache, options.seed, progress, work / "training", work / "shared", options.save_every)
