@@ -33,6 +33,9 @@ ARTEFACTS = [name for name in EXPECTED["artefacts"] if name not in MODELS]
 ROUNDED = 0.05
 """What an int8 artefact may differ by on another processor, where a rounding falls the other way; floats: 1e-5."""
 
+CHANGED = {"mobilebert": ("learning_rate: 0.0005", "learning_rate: 0.0002")}
+"""Shipped recipes that are others now, on purpose: what they said, and what they say."""
+
 
 def same(found: Any, expected: Any, tolerance: float = 1e-5, place: str = "") -> None:
     """Equal, numbers within the tolerance (relative above 1)."""
@@ -194,9 +197,12 @@ def test_a_finished_run_is_not_made_again(tmp_path, monkeypatch):
 def test_a_shipped_recipe_says_what_it_said(path):
     from imbik import load_recipe
 
-    assert imbik("recipes", path.stem)[0] == path.read_text(encoding="utf-8")
+    said = path.read_text(encoding="utf-8")
+    assert imbik("recipes", path.stem)[0] == said.replace(*CHANGED.get(path.stem, ("", "")))
     found, printed = load_recipe(path.stem), load_recipe(path)
-    assert (found.student, found.steps, found.seed) == (printed.student, printed.steps, printed.seed)
+    # what was printed then stays what it was, whatever the shipped one says now
+    assert imbik("recipes", path)[0] == said
+    assert (found.student, found.steps, found.seed) == (printed.student, printed.steps, printed.seed) or path.stem in CHANGED
 
 
 @pytest.mark.parametrize("path", sorted((FROZEN / "recipes").glob("[mr]*/*.y*ml")), ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ from torch import nn
 from imbik.distillation.mobilebert.bridge import PretrainingDistillation, TaskLogits, fits, given_ib_bert, other_shape, shape_of
 from imbik.distillation.mobilebert.schedule import OnBaseModel, SumOfLosses, Weights
 from imbik.distillation.mobilebert.stage import BlockwiseTransfer, Schedule, Stage
-from imbik.distillation.mobilebert.start import fit_classifier, start_head
+from imbik.distillation.mobilebert.start import refit_head, start_head
 from imbik.distillation.soft_labels import SoftLabels, check_labels, learning_rows, without_dropout
 from imbik.distillation.transfer import Pair
 from imbik.jobs.fingerprints import key_of
@@ -185,10 +185,9 @@ class TaskTransfer(BlockwiseTransfer):
         ]
 
     def predict_afterwards(self) -> None:
-        """Fit the student's classifier to the teacher's answers again: its blocks give nearly the IB-BERT's states, no more."""
-        # the pooler stays: one that was opened anew to these states would answer to every small change of them
+        """Fit the student's head, which is the IB-BERT's, to the states that its own blocks give."""
         with evaluating(self.student):
-            fit_classifier(self.stage.context.teacher.model, self.student, self.stage.sample())
+            refit_head(self.stage.context.teacher.model, self.student, self.stage.sample(), self.stage.context.seed)
 
     def predict(self, steps: int, joined: Callable[[nn.Module], nn.Module]) -> None:
         """Distil the teacher's logits, beside the blocks."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CLOSING = 8.0  # how much larger than the outer residual what a block gives is
 _ALIKE = 1e-6  # a deviation below it is none: of one text, or of texts that are all the same
+_FLAT = 0.01  # mean slope of a saturated pooler
 
 
 @torch.no_grad()
@@ -156,6 +157,20 @@ def start_head(classic: PreTrainedModel, ib: PreTrainedModel, batch: Batch, seed
 
 
 @torch.no_grad()
+def refit_head(classic: PreTrainedModel, student: PreTrainedModel, batch: Batch, seed: int = 0) -> None:
+    """Fit a head that came from an IB-BERT to the student's own states: they are nearly the IB-BERT's, no more.
+
+    The pooler stays, since one that is opened anew answers to every small change of the states; but not where these states saturate it.
+    """
+    pooled = student.mobilebert(**model_inputs(batch)).pooler_output.float()
+    # the slope of tanh: where it is flat, all texts get one answer and nothing below learns
+    if float((1 - pooled.square()).mean()) < _FLAT:
+        start_head(classic, student, batch, seed)
+    else:
+        fit_classifier(classic, student, batch)
+
+
+@torch.no_grad()
 def fit_classifier(classic: PreTrainedModel, model: PreTrainedModel, batch: Batch) -> None:
     """Fit the classifier to the classic model's logits, by a ridge regression on what the pooler gives.
 
@@ -167,7 +182,7 @@ def fit_classifier(classic: PreTrainedModel, model: PreTrainedModel, batch: Batc
     units = units_of(model.config) or Units()
     wanted = (classic(**model_inputs(batch)).logits.float() - units.mean) / units.scale
     pooled = model.mobilebert(**model_inputs(batch)).pooler_output.float()
-    ridge = RidgeCV(alphas=len(pooled) * max(float(pooled.var(0, correction=0).mean()), _ALIKE) * np.logspace(-3, 3, 13)).fit(
+    ridge = RidgeCV(alphas=len(pooled) * max(float(pooled.var(0, correction=0).mean()), _ALIKE) * np.logspace(-3, 1, 9)).fit(
         pooled.numpy(), wanted.numpy()
     )
     model.classifier.weight.copy_(torch.from_numpy(ridge.coef_.reshape(model.classifier.weight.shape)))

@@ -78,6 +78,8 @@ def _document(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, lo
 def _print(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> None:
     """Print the table of costs and what they assume."""
     console = Speaker(highlight=False)
+    if not console.is_terminal:
+        console = Speaker(highlight=False, width=160)
     console.print(_table(costs, baseline, prices, load, texts))
     console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(prices.path)), markup=False)
 
