@@ -83,18 +83,12 @@ def run(directory, teacher, splits, **options):
 
 @pytest.mark.usefixtures("quick_table")
 @pytest.mark.parametrize("strategy", ["evolution", "controller"])
-def test_a_search_that_is_interrupted_ends_as_one_that_is_not(strategy, tmp_path, monkeypatch):
+def test_a_search_that_is_interrupted_ends_as_one_that_is_not(strategy, tmp_path, monkeypatch, interrupted_after):
     teacher, splits = tiny_bert(layers=3), tiny_splits()
     options = {"strategy": strategy, "evaluations": 30, "make": False, "limits": Limits(max_latency_ms=0.2)}
     whole = run(tmp_path / "a", teacher, splits, **options)
-    real, left = job.scored, iter(range(12))
-
-    def interrupted(*arguments):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(job, "scored", interrupted)
+    real = job.scored
+    interrupted_after(12)
     first = run(tmp_path / "b", teacher, splits, **options)
     assert not first.finished and first.looked_at == 12 and (tmp_path / "b" / "best.yaml").is_file()
     log = next((tmp_path / "b").rglob("evaluations.jsonl"))

@@ -20,7 +20,6 @@ from imbik.measure.values import Limits
 from imbik.models import teacher as teachers
 from imbik.search import recipes as job
 from imbik.search import run as searching
-from imbik.search import study
 from imbik.search.candidate import Candidate, Made
 from imbik.search.levers import Levers
 from imbik.search.options import SearchOptions
@@ -139,15 +138,8 @@ def test_with_and_without_unused_pieces_an_architecture_has_two_names(tmp_path, 
     assert len(names) == 2
 
 
-def test_ctrl_c_prints_what_was_found_and_ends_with_130(tmp_path, quick_table, monkeypatch, capsys):
-    real, left = study.scored, iter(range(3))
-
-    def interrupted(*arguments):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(study, "scored", interrupted)
+def test_ctrl_c_prints_what_was_found_and_ends_with_130(tmp_path, quick_table, monkeypatch, capsys, interrupted_after):
+    interrupted_after(3)
     monkeypatch.setattr(teachers, "load_teachers", lambda sources: teachers.Teacher.of(tiny_bert(layers=2)))
     monkeypatch.setattr(loading, "load_data", lambda *arguments, **options: tiny_splits())
     conduct = command.SearchConduct(levers="architecture", vocabulary=False, supernet_steps=2, threads=1)

@@ -17,6 +17,8 @@ from rich.table import Table
 
 from imbik.locale.language import language, translated
 
+_PIPED = 160  # columns
+
 
 class Speaker(Console):
     """A console that says sentences of ours in the reader's language; of a table, its title and the heads of its columns."""
@@ -24,6 +26,12 @@ class Speaker(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does."""
         super().print(*(_shown(thing) for thing in objects), **options)
+
+
+def table_speaker() -> Speaker:
+    """Return a console for a wide table: as wide as the window, or in a pipe, which has no width, as wide as such tables are."""
+    console = Speaker(highlight=False)
+    return console if console.is_terminal else Speaker(highlight=False, width=_PIPED)
 
 
 def say(line: str, *, err: bool = False, nl: bool = True) -> None:

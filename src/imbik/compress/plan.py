@@ -27,7 +27,6 @@ _MADE_OF = 0.5  # share of the weights from which on a network is made of convol
 LINEAR = ("linear", "linear-words")
 """The students that are no networks, and so have no recipe of steps (:mod:`imbik.compress.linear`)."""
 
-
 _RESERVED = {*LINEAR, "rivals", "results.json", "report.html"}
 """What stands in the output folder beside the candidates."""
 

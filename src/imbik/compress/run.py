@@ -68,6 +68,7 @@ def compress(
     names = [*(plan.name for plan in plans.candidates), *linear]
     # a folder that is refused stays as it was, without even the lock's file
     check_output(directory, names, chosen.engines, tuple(model.members))
+    check_rivals(directory)
     # two runs in one folder would each take the other's half-made candidates for their own
     with locked(directory):
         # and inside the lock: what stands there cannot change under this check

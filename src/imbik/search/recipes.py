@@ -184,8 +184,8 @@ def _checked(entry: Any) -> dict[str, Any]:
         ValueError: imbik did not write it so.
     """
     document, choices, measured = entry["document"], entry["choices"], entry["measured"]
-    numbers = [one[name] for one in measured for name in ("retention", "ms", "bytes", "batch_ms")]
     costs = [one[name] for one in measured for name in ("ms", "bytes", "batch_ms")]
+    numbers = [*costs, *(one["retention"] for one in measured)]
     whole = all(type(value) in (int, float) and math.isfinite(value) for value in numbers) and all(value > 0 for value in costs)
     named = isinstance(document["name"], str) and all(isinstance(one["engine"], str) for one in measured)
     told = choices is None or isinstance(choices["kind"], str)

@@ -10,7 +10,7 @@ import typer
 
 from imbik.cli.checks import check_positive, check_share, consoles
 from imbik.cli.options import DataOption, JsonOption, LabelledColumns, LangOption, OutOption, ThreadsOption, grouped
-from imbik.cli.speech import Speaker
+from imbik.cli.speech import table_speaker
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
@@ -180,9 +180,7 @@ def _publish(found: Results, out: Path, lang: str, as_json: bool) -> None:
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"))
         return
-    console = Speaker(highlight=False)
-    if not console.is_terminal:
-        console = Speaker(highlight=False, width=160)
+    console = table_speaker()
     console.print(results_table(found, lang))
     for m in found.measurements:
         if m.selective:

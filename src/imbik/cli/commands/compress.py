@@ -25,7 +25,7 @@ from imbik.cli.options import (
     TrustOption,
     grouped,
 )
-from imbik.cli.speech import Speaker
+from imbik.cli.speech import table_speaker
 from imbik.errors import UserError
 from imbik.jobs.progress import progress_for
 from imbik.locale.language import translated
@@ -177,9 +177,7 @@ def show(results: Results, out: Path, lang: str) -> None:
     from imbik.locale.phrases import Phrases
     from imbik.report.terminal import caution_line, choice_line, results_table
 
-    console = Speaker(highlight=False)
-    if not console.is_terminal:
-        console = Speaker(highlight=False, width=160)
+    console = table_speaker()
     console.print(results_table(results, lang))
     console.print(choice_line(results, lang), markup=False)
     if caution := caution_line(results, lang):

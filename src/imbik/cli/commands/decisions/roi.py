@@ -13,7 +13,7 @@ from rich.table import Table
 
 from imbik.cli.checks import volume
 from imbik.cli.options import JsonOption, LangOption
-from imbik.cli.speech import Speaker
+from imbik.cli.speech import table_speaker
 from imbik.errors import UserError
 from imbik.locale.phrases import Phrases
 from imbik.measure.results import load_results
@@ -77,9 +77,7 @@ def _document(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, lo
 
 def _print(costs: tuple[Cost, ...], baseline: Cost | None, prices: Prices, load: Load, texts: Phrases) -> None:
     """Print the table of costs and what they assume."""
-    console = Speaker(highlight=False)
-    if not console.is_terminal:
-        console = Speaker(highlight=False, width=160)
+    console = table_speaker()
     console.print(_table(costs, baseline, prices, load, texts))
     console.print(texts("roi.assumption", speed=texts.number(load.speed, 1), source=texts.source(prices.path)), markup=False)
 
